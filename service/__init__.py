@@ -1,0 +1,1 @@
+"""The web layer over stconv.forecast; thin, no numerics."""

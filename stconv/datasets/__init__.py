@@ -1,0 +1,1 @@
+"""From xarray to windows to tensors."""

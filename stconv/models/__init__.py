@@ -1,0 +1,1 @@
+"""Whole networks, each one (batch, channel, time, lat, lon) in and out."""

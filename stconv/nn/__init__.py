@@ -1,0 +1,1 @@
+"""Blocks in pure torch: convolutions, paddings, heads, recurrent cells."""

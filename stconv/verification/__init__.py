@@ -1,0 +1,1 @@
+"""Scores per lead, skill against baselines, intervals, plots, the report."""
