@@ -46,4 +46,6 @@ def check_tensor(x: Tensor, name: str, **sizes: int | None) -> None:
     for dim, expected in sizes.items():
         found = x.shape[TENSOR_DIMS.index(dim)]
         if expected is not None and found != expected:
-            raise ShapeError(f"{name} has {found} along '{dim}', expected {expected}; its shape is {tuple(x.shape)}.")
+            raise ShapeError(
+                f"{name} has {found} along '{dim}', expected {expected}; its shape is {tuple(x.shape)}."
+            )

@@ -1,0 +1,64 @@
+# Every target does its own set-up. PYTHON names the interpreter a fresh .venv is made with (3.11 or newer).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
+
+.PHONY: quickstart test test-slow lint format bench docs lock clean help
+
+help:             ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+quickstart: $(VENV)/.run   ## the whole chain on generated data: fit, verify, register, serve, ask
+	$(BIN)/stconv quickstart
+
+test: $(VENV)/.dev         ## the test suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -q
+
+test-slow: $(VENV)/.dev    ## the tests that take longer than a few seconds each
+	$(BIN)/python -m pytest -m slow -q
+
+lint: $(VENV)/.dev         ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev       ## let ruff lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev        ## speed and memory, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.docs        ## the documentation, warnings are errors
+	$(BIN)/sphinx-build -W -q docs docs/_build
+
+lock:                      ## resolve the newest compatible versions into requirements.lock
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/pip install -q -U pip
+	.venv-lock/bin/pip install -q torch==2.13.0 -e '.[dev,docs]'
+	{ sed -n '/^#/p' requirements.lock; .venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	rm -rf .venv-lock
+
+clean:                     ## what the targets above made, except the environment
+	rm -rf dist build docs/_build quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "stconv needs Python 3.11 or newer; name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock pip
+
+# A stamp per set of packages: made anew when the lock or the project file changes.
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) torch -e .
+	@touch $@
+
+$(VENV)/.dev: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) torch -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) torch -e '.[docs]'
+	@touch $@
