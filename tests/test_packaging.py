@@ -1,4 +1,4 @@
-"""The wheel, built through the sdist, holds what a plain `pip install` needs, and nothing at the wrong level."""
+"""The wheel, built through the sdist, holds what `pip install` needs, and nothing at the wrong level."""
 
 import subprocess
 import sys

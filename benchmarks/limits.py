@@ -1,0 +1,49 @@
+"""What the machine can do at all: the two rates everything else is held against."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def best_seconds(run: Callable[[], object], at_least: float = 1.0, repeats: int = 5) -> float:
+    """Shortest wall time of one call, over at least `repeats` calls and `at_least` seconds.
+
+    The shortest, because whatever else the machine does can only add to a call.
+    """
+    run()  # warm: allocations, code caches
+    best, spent, done = float("inf"), 0.0, 0
+    while done < repeats or spent < at_least:
+        start = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - start
+        best, spent, done = min(best, seconds), spent + seconds, done + 1
+    return best
+
+
+def interleaved(runs: dict[str, Callable[[], object]], rounds: int = 10) -> dict[str, float]:
+    """Shortest wall time of each call, in turns, so that a busy moment of the machine hits them all alike."""
+    best = {name: float("inf") for name in runs}
+    for run in runs.values():
+        run()
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def matmul_flops(n: int = 2048) -> float:
+    """Floating point operations per second of a float32 matrix product, (n, n) by (n, n)."""
+    a, b, out = (torch.randn(n, n) for _ in range(3))
+    return 2 * n**3 / best_seconds(lambda: torch.mm(a, b, out=out))
+
+
+def copy_bytes(n_mebibytes: int = 256) -> float:
+    """Bytes per second of a memory copy: read plus written."""
+    source = torch.ones(n_mebibytes * 2**18)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / best_seconds(lambda: target.copy_(source))

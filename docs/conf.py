@@ -1,0 +1,21 @@
+"""Sphinx configuration."""
+
+from importlib.metadata import version as installed_version
+
+project = "stconv"
+copyright = "2026, the stconv authors"
+version = release = installed_version("stconv")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+source_suffix = {".md": "markdown"}
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = "stconv"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+napoleon_google_docstring = True
+napoleon_custom_sections = [("Source", "params_style")]
