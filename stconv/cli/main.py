@@ -1,0 +1,131 @@
+"""`stconv COMMAND ...`: the table of commands and what happens when one of them fails.
+
+A command lives in `stconv/cli/NAME.py` and is imported only when it is called, so that `stconv --help`
+answers at once. It offers `add_arguments(parser)` and `run(args) -> int`; the Lightning commands, which have
+a parser of their own, offer `run_argv(command, argv) -> int` instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stconv import __version__
+from stconv.errors import StconvError
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lives and what it does, in one line."""
+
+    module: str
+    help: str
+
+
+GROUPS: dict[str, dict[str, Command]] = {
+    "start": {
+        "quickstart": Command("stconv.cli.quickstart", "the whole chain on made data, in a few minutes"),
+    },
+    "data": {
+        "inspect": Command("stconv.cli.inspect", "say what a file holds: axes, step, gaps, units, windows"),
+        "data": Command("stconv.cli.data", "list and fetch the data sets there is a recipe for"),
+        "configs": Command("stconv.cli.configs", "list and copy the experiments that come with stconv"),
+    },
+    "train and test": {
+        "fit": Command("stconv.cli.lightning", "train a network as a configuration says"),
+        "validate": Command("stconv.cli.lightning", "score the best checkpoint on the validation period"),
+        "test": Command("stconv.cli.lightning", "score it on the test period, beside the baselines"),
+        "predict": Command("stconv.cli.lightning", "run the best checkpoint over the prediction windows"),
+    },
+    "judge": {
+        "evaluate": Command("stconv.cli.evaluate", "report a tested run: scores, skill per lead, verdict"),
+        "compare": Command("stconv.cli.compare", "put tested runs side by side"),
+    },
+    "use": {
+        "register": Command("stconv.cli.register", "make a tested run a version of a registered model"),
+        "promote": Command("stconv.cli.promote", "make the candidate the champion, if it has the skill"),
+        "forecast": Command("stconv.cli.forecast", "forecast from files that have no truth yet"),
+        "serve": Command("stconv.cli.serve", "answer forecasts over HTTP"),
+    },
+}
+COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
+
+
+def _overview() -> str:
+    lines = []
+    for group, commands in GROUPS.items():
+        lines.append(f"{group}:")
+        lines += [f"  {name:<12}{command.help}" for name, command in commands.items()]
+    lines += [
+        "",
+        "`stconv COMMAND --help` explains a command. New here? `stconv quickstart`.",
+        "MLflow records experiments in ./mlflow.db, or where MLFLOW_TRACKING_URI says.",
+    ]
+    return "\n".join(lines)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of `stconv` itself, which knows the commands only by name."""
+    parser = argparse.ArgumentParser(
+        prog="stconv",
+        usage="stconv COMMAND ...",
+        description="From a gridded time series to a verified forecast that answers over HTTP.",
+        epilog=_overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"stconv {__version__}")
+    parser.add_argument("command", metavar="COMMAND", choices=list(COMMANDS), help=argparse.SUPPRESS)
+    return parser
+
+
+def _call(name: str, argv: Sequence[str]) -> int:
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    if hasattr(module, "run_argv"):
+        return int(module.run_argv(name, list(argv)))
+    parser = argparse.ArgumentParser(
+        prog=f"stconv {name}",
+        description=command.help[0].upper() + command.help[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(argv)) or 0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after `stconv`; those of the process by default.
+
+    Returns:
+        Exit status: 0 for success, 1 for an error that the message explains, 130 when interrupted.
+
+    Raises:
+        SystemExit: With status 2 for a usage error, 0 after `--help` and `--version`.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    if not argv:
+        parser.print_help()
+        return 2
+    name = parser.parse_args(argv[:1]).command
+    try:
+        return _call(name, argv[1:])
+    except StconvError as error:
+        print(f"stconv: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stconv: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Losses against values worked by hand and against NumPy."""
+
+import numpy as np
+import pytest
+import torch
+
+from stconv.errors import ConfigError, ShapeError
+from stconv.losses import MaskedHuber, MaskedMAE, MaskedMSE, RootMSE
+
+
+def cells(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32).reshape(1, 1, 1, 1, -1)
+
+
+# errors 1, -2, 100 (missing), 4; weights 1, 0.5, 0, 0.5
+PREDICTION, TARGET, WEIGHT = cells(1, 0, 100, 5), cells(0, 2, 0, 1), cells(1, 0.5, 0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (MaskedMSE(), (1 + 0.5 * 4 + 0.5 * 16) / 2),
+        (MaskedMAE(), (1 + 0.5 * 2 + 0.5 * 4) / 2),
+        (MaskedHuber(delta=1.5), (0.5 + 0.5 * 1.5 * (2 - 0.75) + 0.5 * 1.5 * (4 - 0.75)) / 2),
+        (RootMSE(), np.sqrt(5.5 + 1e-6)),
+    ],
+)
+def test_value_worked_by_hand(loss, expected):
+    assert loss(PREDICTION, TARGET, WEIGHT).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [MaskedMSE(), MaskedMAE(), MaskedHuber(), RootMSE()])
+def test_missing_cells_have_no_gradient(loss):
+    prediction = PREDICTION.clone().requires_grad_()
+    loss(prediction, TARGET, WEIGHT).backward()
+    assert prediction.grad[..., 2].item() == 0
+    assert (prediction.grad[..., [0, 1, 3]] != 0).all()
+
+
+@pytest.mark.parametrize("loss", [MaskedMSE(), MaskedMAE(), MaskedHuber(), RootMSE()])
+def test_batch_without_valid_cells_is_finite(loss):
+    prediction = PREDICTION.clone().requires_grad_()
+    value = loss(prediction, TARGET, torch.zeros_like(WEIGHT))
+    value.backward()
+    assert torch.isfinite(value)
+    assert prediction.grad.abs().sum() == 0
+
+
+def test_perfect_forecast_has_finite_root_gradient():
+    prediction = TARGET.clone().requires_grad_()
+    RootMSE()(prediction, TARGET, WEIGHT).backward()
+    assert torch.isfinite(prediction.grad).all()
+
+
+def test_shapes_that_would_broadcast_are_refused():
+    with pytest.raises(
+        ShapeError, match=r"one shape, found prediction \(1, 1, 1, 1, 4\), target \(1, 1, 1, 1, 1\)"
+    ):
+        MaskedMSE()(PREDICTION, cells(0), WEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [(lambda: MaskedHuber(delta=0), "delta is 0"), (lambda: RootMSE(epsilon=-1), "epsilon is -1")],
+)
+def test_impossible_settings_are_refused(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
