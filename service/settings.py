@@ -1,0 +1,88 @@
+"""What an operator can set, from the environment (`STCONV_SERVE_*`) or from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MEBIBYTE = 1 << 20
+
+
+def _comma_separated(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """Settings of one server. Sizes are bytes, times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="STCONV_SERVE_", extra="forbid", frozen=True)
+
+    models: dict[str, Path] = Field(default_factory=dict, description="Bundle folder by the name clients use.")
+    data: Annotated[list[Path], NoDecode] = Field(
+        default_factory=list, description="Files that GET /v1/forecast starts from; comma-separated."
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+
+    api_keys: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="sha256 of each accepted key, hexadecimal; comma-separated."
+    )
+    allow_anonymous: bool = Field(default=False, description="Serve without keys beyond loopback.")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Accepted Host headers; empty: loopback names on loopback, else any."
+    )
+
+    max_body_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
+    max_decoded_bytes: int = Field(default=256 * MEBIBYTE, gt=0, description="Values of one request, decompressed.")
+    max_output_values: int = Field(default=50_000_000, gt=0, description="Cells x leads x variables of one answer.")
+    max_steps: int = Field(default=1000, gt=0)
+    body_seconds: float = Field(default=30.0, gt=0, description="From the first to the last byte of a request.")
+    parse_seconds: float = Field(default=20.0, gt=0, description="Wall clock and processor time of one parse.")
+    parse_memory_bytes: int = Field(default=1024 * MEBIBYTE, gt=0, description="Address space of one parse.")
+    parsers: int = Field(default=2, gt=0, description="Uploads parsed at once.")
+
+    queue_size: int = Field(default=16, gt=0, description="Requests that may wait for one model.")
+    deadline_seconds: float = Field(default=60.0, gt=0, description="Waiting and computing; then 504.")
+    hang_seconds: float = Field(default=120.0, gt=0, description="Computing; then the worker is replaced.")
+    load_seconds: float = Field(default=120.0, gt=0, description="A worker's start, with load and warm-up.")
+    drain_seconds: float = Field(default=30.0, gt=0, description="From SIGTERM to the end of requests under way.")
+    drain_notice_seconds: float = Field(
+        default=0.5, ge=0, description="How long /readyz says no before the port is closed."
+    )
+    threads: int | None = Field(default=None, gt=0, description="Threads of one model; None: as torch chooses.")
+
+    @field_validator("data", "api_keys", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _comma_separated(value)
+
+    @field_validator("api_keys")
+    @classmethod
+    def _sha256(cls, value: list[str]) -> list[str]:
+        for number, key in enumerate(value, start=1):
+            if len(key) != 64 or set(key.lower()) - set("0123456789abcdef"):
+                raise ValueError(
+                    f"entry {number} of api_keys is no sha256 in hexadecimal (64 characters, found {len(key)}). "
+                    "Give the hash, not the key: `printf %s KEY | sha256sum`."
+                )
+        return [key.lower() for key in value]
+
+    @model_validator(mode="after")
+    def _not_open_to_the_world(self) -> Settings:
+        if self.host not in LOOPBACK and not self.api_keys and not self.allow_anonymous:
+            raise ValueError(
+                f"host {self.host} is beyond loopback and no API key is configured. Set STCONV_SERVE_API_KEYS to "
+                "sha256 hashes (`printf %s KEY | sha256sum`), or say --allow-anonymous if that is meant."
+            )
+        return self
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Accepted Host names; empty means any. On loopback without keys this is what stops DNS rebinding."""
+        if self.allowed_hosts or self.host not in LOOPBACK:
+            return frozenset(self.allowed_hosts)
+        return frozenset({*LOOPBACK, "[::1]"})
