@@ -23,8 +23,8 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     Returns:
         Scalar; 0 where every weight is 0, so that a batch without any valid cell leaves the network as it is.
     """
-    total = weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
-    return (values * weight).sum() / total
+    total = weight.sum()
+    return (values * weight).sum() / torch.where(total > 0, total, 1)
 
 
 class PointwiseLoss(nn.Module):

@@ -1,8 +1,11 @@
 """Losses against values worked by hand and against NumPy."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import MaskedHuber, MaskedMAE, MaskedMSE, RootMSE
@@ -25,12 +28,12 @@ PREDICTION, TARGET, WEIGHT = cells(1, 0, 100, 5), cells(0, 2, 0, 1), cells(1, 0.
         (RootMSE(), np.sqrt(5.5 + 1e-6)),
     ],
 )
-def test_value_worked_by_hand(loss, expected):
+def test_value_worked_by_hand(loss: nn.Module, expected: float) -> None:
     assert loss(PREDICTION, TARGET, WEIGHT).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", [MaskedMSE(), MaskedMAE(), MaskedHuber(), RootMSE()])
-def test_missing_cells_have_no_gradient(loss):
+def test_missing_cells_have_no_gradient(loss: nn.Module) -> None:
     prediction = PREDICTION.clone().requires_grad_()
     loss(prediction, TARGET, WEIGHT).backward()
     assert prediction.grad[..., 2].item() == 0
@@ -38,7 +41,7 @@ def test_missing_cells_have_no_gradient(loss):
 
 
 @pytest.mark.parametrize("loss", [MaskedMSE(), MaskedMAE(), MaskedHuber(), RootMSE()])
-def test_batch_without_valid_cells_is_finite(loss):
+def test_batch_without_valid_cells_is_finite(loss: nn.Module) -> None:
     prediction = PREDICTION.clone().requires_grad_()
     value = loss(prediction, TARGET, torch.zeros_like(WEIGHT))
     value.backward()
@@ -46,13 +49,13 @@ def test_batch_without_valid_cells_is_finite(loss):
     assert prediction.grad.abs().sum() == 0
 
 
-def test_perfect_forecast_has_finite_root_gradient():
+def test_perfect_forecast_has_finite_root_gradient() -> None:
     prediction = TARGET.clone().requires_grad_()
     RootMSE()(prediction, TARGET, WEIGHT).backward()
     assert torch.isfinite(prediction.grad).all()
 
 
-def test_shapes_that_would_broadcast_are_refused():
+def test_shapes_that_would_broadcast_are_refused() -> None:
     with pytest.raises(
         ShapeError, match=r"one shape, found prediction \(1, 1, 1, 1, 4\), target \(1, 1, 1, 1, 1\)"
     ):
@@ -63,6 +66,6 @@ def test_shapes_that_would_broadcast_are_refused():
     ("build", "message"),
     [(lambda: MaskedHuber(delta=0), "delta is 0"), (lambda: RootMSE(epsilon=-1), "epsilon is -1")],
 )
-def test_impossible_settings_are_refused(build, message):
+def test_impossible_settings_are_refused(build: Callable[[], nn.Module], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
