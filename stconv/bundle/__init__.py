@@ -1,0 +1,6 @@
+"""A trained model as files: weights.safetensors, spec.json and a manifest of their hashes. Nothing is ever unpickled."""
+
+from stconv.bundle.bundle import FORMAT_VERSION, Bundle
+from stconv.bundle.make import code_version, make_bundle
+
+__all__ = ["FORMAT_VERSION", "Bundle", "code_version", "make_bundle"]

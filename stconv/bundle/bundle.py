@@ -1,0 +1,169 @@
+"""The bundle: everything a forecast needs, and no code.
+
+weights.safetensors   network.* and preparation.* tensors, bundle.always_valid
+spec.json             what the tensors mean: network, variables, grid, calendar, step, window, data, scores
+manifest.json         size and sha256 of the other two; its own sha256 is the bundle hash
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from stconv.bundle import manifest
+from stconv.datasets.preparation import Preparation
+from stconv.errors import BundleError, ConfigError
+from stconv.models import Network, build
+
+FORMAT_VERSION = 1
+WEIGHTS, SPEC = "weights.safetensors", "spec.json"
+REQUIRED_KEYS = (
+    "network",
+    "preparation",
+    "variables",
+    "grid",
+    "calendar",
+    "step",
+    "input_offsets",
+    "leads",
+    "name",
+)
+
+
+@dataclass
+class Bundle:
+    """A network, the preparation of its inputs, and the description of the data that both fit.
+
+    Attributes:
+        network: Normalized inputs to normalized forecasts.
+        preparation: Physical units to normalized and back.
+        spec: What spec.json holds, JSON types only; `make_bundle` says which keys.
+        always_valid: Cells that had a value in every frame of the training period, bool, (input, lat, lon); None if
+            that is not known, and then no missing value is refused.
+    """
+
+    network: Network
+    preparation: Preparation
+    spec: dict[str, Any]
+    always_valid: np.ndarray | None = None
+    _hash: str | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def hash(self) -> str:
+        """The sha256 that stands for every byte of the bundle, in hexadecimal."""
+        return self._hash or manifest.bundle_hash(manifest.manifest_bytes(self._files()))
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return str(self.spec["name"])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the bundle as a folder, in one step; a bundle that is already there is replaced.
+
+        Raises:
+            BundleError: Something else is there, or the spec holds what JSON can not.
+        """
+        folder = Path(path)
+        manifest.write_folder(folder, self._files())
+        return folder
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read a bundle, after checking each file against the manifest. The network is built from registered names only.
+
+        Raises:
+            BundleError: It is missing, incomplete, changed, of an unknown format version, names an unknown network,
+                or its weights do not fit.
+        """
+        folder = Path(path)
+        files, digest = manifest.read_folder(folder, (WEIGHTS, SPEC))
+        spec = _parse_spec(files[SPEC], folder)
+        try:
+            tensors = safetensors.torch.load(files[WEIGHTS])
+        except Exception as error:  # safetensors raises its own type for every malformed header
+            raise BundleError(f"{WEIGHTS} in '{folder}' is not a safetensors file: {error}.") from error
+        network = _build_network(spec, _under(tensors, "network."), folder)
+        preparation = _build_preparation(spec, _under(tensors, "preparation."), folder)
+        for size in ("c_in", "c_out"):
+            ours, theirs = getattr(network, size), getattr(preparation, size)
+            if ours != theirs:
+                raise BundleError(
+                    f"{size} in '{folder}': the network has {ours}, its preparation {theirs}. Export it again."
+                )
+        mask = tensors.get("bundle.always_valid")
+        always_valid = None if mask is None else mask.numpy().astype(bool)
+        return cls(network.eval(), preparation.eval(), spec, always_valid, digest)
+
+    def _files(self) -> dict[str, bytes]:
+        parts = {"network": self.network, "preparation": self.preparation}
+        tensors = {
+            f"{prefix}.{key}": value.detach().cpu().contiguous().clone()
+            for prefix, module in parts.items()
+            for key, value in module.state_dict().items()
+        }
+        if self.always_valid is not None:
+            tensors["bundle.always_valid"] = torch.from_numpy(self.always_valid.astype(np.uint8))
+        spec = {**self.spec, "format_version": FORMAT_VERSION}
+        try:
+            text = json.dumps(spec, indent=2, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise BundleError(
+                f"The spec of bundle '{self.spec.get('name')}' can not be written as JSON: {error}."
+            ) from error
+        return {WEIGHTS: safetensors.torch.save(tensors), SPEC: (text + "\n").encode()}
+
+
+def _parse_spec(content: bytes, folder: Path) -> dict[str, Any]:
+    try:
+        spec = json.loads(content)
+    except ValueError as error:
+        raise BundleError(f"{SPEC} in '{folder}' is not JSON: {error}. Export the bundle again.") from error
+    version = spec.get("format_version") if isinstance(spec, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"'{folder}' has format version {version}; this stconv reads version {FORMAT_VERSION}. "
+            "Use the stconv that wrote it, or export the run again."
+        )
+    missing = [key for key in REQUIRED_KEYS if key not in spec]
+    if missing:
+        raise BundleError(f"{SPEC} in '{folder}' lacks {', '.join(missing)}. Export the bundle again.")
+    return dict(spec)
+
+
+def _build_network(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> Network:
+    try:
+        network = build(spec["network"])
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"The network of '{folder}' can not be built: {error}") from error
+    _fit_weights(network, tensors, "network", folder)
+    return network
+
+
+def _build_preparation(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> Preparation:
+    try:
+        preparation = Preparation.from_spec(spec["preparation"], tensors)
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleError(f"The preparation of '{folder}' can not be built: {error}") from error
+    _fit_weights(preparation, tensors, "preparation", folder)
+    return preparation
+
+
+def _fit_weights(module: torch.nn.Module, tensors: dict[str, Tensor], what: str, folder: Path) -> None:
+    try:
+        module.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise BundleError(
+            f"The weights in '{folder}' do not fit the {what} that {SPEC} describes: {error}. Export the bundle again."
+        ) from error
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,0 +1,126 @@
+"""From a trained task and its data to a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import stconv
+from stconv.bundle.bundle import FORMAT_VERSION, Bundle
+from stconv.models import describe
+
+if TYPE_CHECKING:
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.datasets.store import Series
+    from stconv.task import ForecastTask
+
+
+def make_bundle(
+    task: ForecastTask,
+    datamodule: GridDataModule,
+    scores: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    allowed_missing_share: float = 0.0,
+) -> Bundle:
+    """Collect what a forecast needs from a trained task and the data module it was trained with.
+
+    The keys of the spec:
+        network, preparation: how to build both from registered names; their tensors are in the weights.
+        variables: name, units, long_name, and whether it is a target; in the order of the channels, targets first.
+        grid: dims, geographic, and the coordinates along each dim, canonical (ascending; longitude from -180).
+        source: how the training files were read, the default for reading others.
+        calendar, step, input_offsets, leads: the time axis and the window.
+        missing: share of missing values allowed in cells that always had one in training; never valid cells.
+        ranges: smallest and largest value of each variable in the training period, in its units.
+        data, code, scores, name, created: where it comes from and how good it is.
+
+    Args:
+        task: Trained; its network and preparation are taken as they are.
+        datamodule: After setup.
+        scores: Verification result as JSON types.
+        name: What to call the model; the class of the network otherwise.
+        allowed_missing_share: Share in [0, 1] of always valid values that may be missing in the inputs of a forecast.
+
+    Returns:
+        The bundle, on the CPU, not yet saved.
+    """
+    series, period = datamodule.series, datamodule.periods.train
+    training = series.values[period.start : period.stop]
+    valid = np.isfinite(training)
+    network = describe(task.network)
+    spec: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "name": name or network["name"],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "network": network,
+        "preparation": datamodule.preparation.to_spec(),
+        "variables": [
+            {
+                "name": variable,
+                "units": series.units.get(variable, ""),
+                "long_name": _long_name(series, variable),
+                "target": channel < series.n_targets,
+            }
+            for channel, variable in enumerate(series.variables)
+        ],
+        "grid": _describe_grid(series),
+        "source": dataclasses.asdict(datamodule.grid),
+        "calendar": series.calendar,
+        "step": series.step.to_json(),
+        "input_offsets": list(datamodule.spec.input_offsets),
+        "leads": datamodule.spec.leads,
+        "missing": {
+            "allowed_share": allowed_missing_share,
+            "never_valid_cells": int((~valid.any(axis=(0, 1))).sum()),
+        },
+        "ranges": {
+            variable: [float(np.nanmin(training[:, channel])), float(np.nanmax(training[:, channel]))]
+            for channel, variable in enumerate(series.variables)
+        },
+        "data": datamodule.describe(),
+        "code": code_version(),
+        "scores": dict(scores) if scores else {},
+    }
+    preparation = task.preparation
+    return Bundle(task.network, preparation, spec, always_valid=valid.all(axis=0))
+
+
+def code_version() -> dict[str, str | None]:
+    """The version of stconv and, where it runs from a checkout, the commit; "+changes" says it is not clean."""
+    root = Path(__file__).resolve().parents[2]
+    commit = None
+    if (root / ".git").exists():
+        commit = _git(root, "rev-parse", "HEAD")
+        if commit and _git(root, "status", "--porcelain", "--untracked-files=no"):
+            commit += "+changes"
+    return {"stconv": stconv.__version__, "commit": commit}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _describe_grid(series: Series) -> dict[str, Any]:
+    dims = ("lat", "lon") if series.geographic else ("y", "x")
+    axes = {
+        dim: np.asarray(axis, dtype=np.float64).tolist()
+        for dim, axis in zip(dims, (series.lat, series.lon), strict=True)
+    }
+    return {"dims": list(dims), "geographic": series.geographic, **axes}
+
+
+def _long_name(series: Series, variable: str) -> str:
+    attributes = getattr(series.origin, "attrs", {}).get(variable, {})
+    return str(attributes.get("long_name", attributes.get("standard_name", variable)))

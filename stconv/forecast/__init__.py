@@ -1,0 +1,8 @@
+"""From a bundle and a Dataset to a forecast as a CF Dataset."""
+
+from stconv.forecast.checks import TrainingRangeWarning
+from stconv.forecast.forecaster import Forecaster
+from stconv.forecast.output import write_forecast
+from stconv.forecast.window import OlderWindowWarning
+
+__all__ = ["Forecaster", "OlderWindowWarning", "TrainingRangeWarning", "write_forecast"]

@@ -1,0 +1,191 @@
+"""What is held against a bundle before a forecast is made: variables, units, grid, step, missing values, range."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.time_axis import TimeStep, time_step
+from stconv.dims import TIME
+from stconv.errors import GridError, MissingValuesError, TimeAxisError, UnitsError, VariableError
+from stconv.forecast.units import Conversion, conversion
+
+GRID_TOLERANCE = 1e-3
+"""How far a coordinate may be off, as a share of the spacing: float32 files and decimal rounding stay below it."""
+STANDARD_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
+"""Equal after 1582-10-15."""
+
+
+class TrainingRangeWarning(UserWarning):
+    """Inputs lie outside what the network saw in training."""
+
+
+def check_variables(ds: xr.Dataset, variables: Sequence[Mapping[str, Any]]) -> None:
+    """Raise VariableError if one is missing; every other variable is ignored."""
+    missing = [variable["name"] for variable in variables if variable["name"] not in ds.data_vars]
+    if missing:
+        found = ", ".join(map(str, ds.data_vars)) or "none"
+        raise VariableError(
+            f"The input lacks {', '.join(repr(name) for name in missing)}: expected the variables "
+            f"{', '.join(variable['name'] for variable in variables)}, found {found}. If one only has another name, "
+            f"rename it: ds.rename({{'FOUND': '{missing[0]}'}})."
+        )
+
+
+def check_grid(ds: xr.Dataset, grid: Mapping[str, Any]) -> None:
+    """Raise GridError, saying size, spacing and extent, if the coordinates are not those of the training data."""
+    for dim in grid["dims"]:
+        if dim not in ds.dims:
+            kind = "latitude and longitude" if grid["geographic"] else "a projected or pixel grid"
+            raise GridError(
+                f"The input has dimensions {', '.join(map(str, ds.dims))}; expected '{dim}': the model was trained "
+                f"on {kind}. Bring the data to that grid."
+            )
+        expected = np.asarray(grid[dim], dtype=np.float64)
+        found = (
+            np.asarray(ds[dim].values, dtype=np.float64)
+            if dim in ds.coords
+            else np.arange(ds.sizes[dim], dtype=np.float64)
+        )
+        tolerance = GRID_TOLERANCE * (float(np.abs(np.diff(expected)).min()) if expected.size > 1 else 1.0)
+        if found.size == expected.size and np.abs(found - expected).max() <= tolerance:
+            continue
+        covered = (
+            bool(all(np.abs(found - value).min() <= tolerance for value in expected)) if found.size else False
+        )
+        remedy = (
+            f"The input holds those points among others: cut it to {dim} {expected[0]:g} to {expected[-1]:g}."
+            if covered
+            else "Interpolate the input to the grid of the model, for example with ds.interp."
+        )
+        raise GridError(
+            f"{dim} of the input differs: expected {axis_text(expected)}; found {axis_text(found)}. {remedy}"
+        )
+
+
+def axis_text(axis: np.ndarray) -> str:
+    """Say size, extent and spacing of a coordinate in a few words."""
+    if axis.size == 0:
+        return "no points"
+    if axis.size == 1:
+        return f"1 point at {axis[0]:g}"
+    spacing = np.diff(axis)
+    even = np.ptp(spacing) <= GRID_TOLERANCE * np.abs(spacing).max()
+    width = (
+        f"spacing {spacing.mean():.6g}"
+        if even
+        else f"uneven spacing {spacing.min():.6g} to {spacing.max():.6g}"
+    )
+    return f"{axis.size} points from {axis[0]:.6g} to {axis[-1]:.6g}, {width}"
+
+
+def check_time_axis(ds: xr.Dataset, calendar: str, step: TimeStep) -> None:
+    """Raise TimeAxisError if the calendar or the step differs; a single frame has no step and passes."""
+    found = str(ds[TIME].dt.calendar)
+    if found != calendar and not {found, calendar} <= STANDARD_CALENDARS:
+        raise TimeAxisError(
+            f"The calendar of the input is '{found}'; the model was trained on '{calendar}'. "
+            f"Convert it: ds.convert_calendar('{calendar}')."
+        )
+    if ds.sizes[TIME] > 1:
+        found_step = time_step(ds[TIME].values)
+        if dataclasses.replace(found_step, anchor=step.anchor) != step:
+            raise TimeAxisError(
+                f"The time step of the input is {found_step.label}; the model was trained on steps of {step.label}. "
+                f"Select or average the input to {step.label}, for example with ds.resample."
+            )
+
+
+def unit_conversions(
+    ds: xr.Dataset, variables: Sequence[Mapping[str, Any]], convert: bool
+) -> dict[str, Conversion]:
+    """Find how to get from the units of the input to those of the model, per variable.
+
+    Raises:
+        UnitsError: They differ and can not be converted, or `convert` is not set.
+    """
+    conversions = {}
+    for variable in variables:
+        name, expected = variable["name"], variable["units"]
+        found = str(ds[name].attrs.get("units", ""))
+        if not expected:
+            conversions[name] = Conversion()
+            continue
+        if not found:
+            raise UnitsError(
+                f"'{name}' has no units; the model was trained on '{expected}'. If that is what the values are in, "
+                f"say so: ds['{name}'].attrs['units'] = '{expected}'."
+            )
+        try:
+            conversions[name] = conversion(found, expected)
+        except UnitsError as error:
+            raise UnitsError(
+                f"'{name}' is in '{found}'; the model was trained on '{expected}', and there is no conversion. "
+                "Bring it to that unit, or correct its attribute `units`."
+            ) from error
+        if not (conversions[name].identity or convert):
+            raise UnitsError(
+                f"'{name}' is in '{found}'; the model was trained on '{expected}'. Convert it, or let it be converted, "
+                "there and back: forecast(..., convert_units=True), on the command line --convert-units."
+            )
+    return conversions
+
+
+def check_missing(
+    values: np.ndarray, always_valid: np.ndarray | None, names: Sequence[str], allowed_share: float
+) -> None:
+    """Hold missing values in cells that always had one in training to the share allowed.
+
+    Args:
+        values: Inputs, float32, (input, time, lat, lon), NaN is missing.
+        always_valid: Bool, (input, lat, lon); None if not known.
+        names: Variable of each input.
+        allowed_share: In [0, 1].
+
+    Raises:
+        MissingValuesError: A variable has more of them.
+    """
+    if always_valid is None:
+        return
+    for channel, name in enumerate(names):
+        frames = np.isnan(values[channel][:, always_valid[channel]])
+        if frames.size and frames.mean() > allowed_share:
+            raise MissingValuesError(
+                f"'{name}' lacks {int(frames.sum())} of {frames.size} values ({_percent(frames.mean())}) in cells that always had "
+                f"one in training; allowed are {_percent(allowed_share)}. They are in "
+                f"{int(frames.any(axis=1).sum())} of {frames.shape[0]} frames. "
+                "Fill them, choose another reference time, or allow a larger share (allowed_missing_share)."
+            )
+
+
+def range_remarks(
+    values: np.ndarray, variables: Sequence[Mapping[str, Any]], ranges: Mapping[str, Any]
+) -> list[str]:
+    """Say, per variable, how many inputs lie outside the range of the training period, and how far.
+
+    Args:
+        values: Inputs in the units of the model, float32, (input, time, lat, lon).
+        variables: Of the spec.
+        ranges: Smallest and largest value by name.
+    """
+    remarks = []
+    for channel, variable in enumerate(variables):
+        if (limits := ranges.get(variable["name"])) is None:
+            continue
+        present = values[channel][np.isfinite(values[channel])]
+        outside = (present < np.float32(limits[0])) | (present > np.float32(limits[1]))
+        if outside.any():
+            remarks.append(
+                f"{variable['name']}: {int(outside.sum())} of {present.size} inputs ({_percent(outside.mean())}) lie outside the "
+                f"training range {limits[0]:g} to {limits[1]:g} {variable['units']}; they reach from {present.min():g} to "
+                f"{present.max():g}".rstrip()
+            )
+    return remarks
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

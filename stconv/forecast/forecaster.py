@@ -1,0 +1,305 @@
+"""Forecaster: a Dataset as the user has it in, its forecast as a CF Dataset out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+import stconv
+from stconv.bundle import Bundle
+from stconv.datasets.grid import GridSpec, Origin, canonicalize, restore
+from stconv.datasets.time_axis import TimeStep, advance, cycles, text
+from stconv.dims import TIME
+from stconv.errors import ConfigError, VariableError, WindowError
+from stconv.forecast import checks
+from stconv.forecast.output import CONVENTIONS, forecast_dataset
+from stconv.forecast.schema import input_schema
+from stconv.forecast.units import Conversion
+from stconv.forecast.window import Frames, find_reference, require_frames
+
+
+@dataclass(frozen=True)
+class CheckedInput:
+    """A Dataset that a model accepts, and the window to start from.
+
+    Attributes:
+        ds: Canonical, the model's variables only, in the user's units.
+        origin: How to restore names, order and conventions.
+        frames: Which times there are.
+        reference_time: Time of the newest input.
+        values: The window, float32, (input, t_in, lat, lon), in the model's units, NaN is missing.
+        conversions: From the user's units to the model's, by variable.
+        remarks: What is unusual about the values, with numbers.
+    """
+
+    ds: xr.Dataset
+    origin: Origin
+    frames: Frames
+    reference_time: Any
+    values: np.ndarray
+    conversions: dict[str, Conversion]
+    remarks: list[str]
+
+
+class Forecaster:
+    """Forecast from data with or without truth, with the preparation that the network was trained with.
+
+    Args:
+        bundle: What to forecast with.
+        device: Of PyTorch, such as "cpu" or "cuda".
+        version: Version to state in the forecasts, such as that in a model registry; a part of the hash otherwise.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "cpu", version: str | None = None) -> None:
+        try:
+            self.device = torch.device(device)
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"There is no device '{device}' here ({error}). Use 'cpu'.") from error
+        self.bundle = bundle
+        self.bundle_hash = bundle.hash
+        self.version = version or self.bundle_hash[:12]
+        self.network = bundle.network.to(self.device).eval()
+        self.preparation = bundle.preparation.to(self.device).eval()
+        spec = bundle.spec
+        self.variables: list[dict[str, Any]] = spec["variables"]
+        self.names: list[str] = [variable["name"] for variable in self.variables]
+        self.targets: list[dict[str, Any]] = [variable for variable in self.variables if variable["target"]]
+        self.offsets: tuple[int, ...] = tuple(spec["input_offsets"])
+        self.leads: int = spec["leads"]
+        self.step = TimeStep.from_json(spec["step"])
+
+    @classmethod
+    def from_path(cls, path: str | Path, device: str = "cpu", version: str | None = None) -> Forecaster:
+        """Load a bundle from its folder and make a Forecaster of it.
+
+        Raises:
+            BundleError: The bundle is missing, incomplete, or was changed.
+        """
+        return cls(Bundle.load(path), device, version)
+
+    def input_schema(self) -> dict[str, Any]:
+        """What an input must be: variables, units, grid, step, frames, calendar; JSON types only."""
+        return input_schema(self.bundle)
+
+    def forecast(self, ds: xr.Dataset, steps: int | None = None, **options: Any) -> xr.Dataset:
+        """Forecast from the newest complete window, or from the one of `reference_time`.
+
+        Args:
+            ds: The model's variables, at least, on its grid, in the user's own names, order and conventions.
+            steps: Number of leads; those the model was trained for by default, more are rolled out.
+            **options: Those of `check`.
+
+        Returns:
+            Variables (lead, lat, lon) in the user's names, order, conventions and units, missing where the training
+            data always were; `lead` with units, the valid time per lead, scalar `forecast_reference_time`.
+
+        Raises:
+            DataError: The input does not fit; the subclass and the message say in what.
+            WindowError: `steps` is not a positive number.
+        """
+        steps = self.leads if steps is None else steps
+        if steps < 1:
+            raise WindowError(f"A forecast of {steps} steps was asked for; expected 1 or more.")
+        checked = self.check(ds, **options)
+        blocks = []
+        for block in self._roll(checked, endless=steps > self.leads):
+            blocks.append(block)
+            if len(blocks) * self.leads >= steps:
+                break
+        fields = np.concatenate(blocks, axis=1)[:, :steps]
+        return self._describe(fields, checked, first_lead=1)
+
+    def rollout(self, ds: xr.Dataset, **options: Any) -> Iterator[xr.Dataset]:
+        """Forecast on and on: yield block after block of leads, each made from the forecasts before it.
+
+        Args:
+            ds: As in `forecast`.
+            **options: Those of `check`.
+
+        Yields:
+            Forecasts as `forecast` returns them, with leads 1 to n, n + 1 to 2n, and so on without end.
+
+        Raises:
+            VariableError: An input variable is not forecast, so that there is nothing to feed back.
+        """
+        checked = self.check(ds, **options)
+        self._require_feedback()
+        return self._described_blocks(checked)
+
+    def check(
+        self,
+        ds: xr.Dataset,
+        reference_time: Any = None,
+        convert_units: bool = False,
+        allowed_missing_share: float | None = None,
+        grid: GridSpec | None = None,
+    ) -> CheckedInput:
+        """Hold an input against the bundle, and cut the window out.
+
+        Args:
+            ds: As in `forecast`.
+            reference_time: Time of the newest input, ISO 8601 or a time; that of the newest complete window by default.
+            convert_units: Convert units that differ, and the forecast back.
+            allowed_missing_share: Share in [0, 1] of always valid values that may be missing; the bundle's by default.
+            grid: How to read the input; as the training data were read by default.
+
+        Returns:
+            The window and what was found out about the input.
+
+        Raises:
+            VariableError: A variable is missing.
+            GridError: The grid differs; says in size, spacing or extent.
+            UnitsError: Units differ and are not to be, or can not be, converted.
+            TimeAxisError: Calendar or step differ, the reference time is not there, or its window has a gap.
+            WindowError: There are too few frames.
+            MissingValuesError: Too many values are missing in cells that always had one in training.
+        """
+        spec = self.bundle.spec
+        checks.check_variables(ds, self.variables)
+        canonical, origin = canonicalize(ds, grid or _source_spec(spec, ds), self.names, source="the input")
+        canonical = canonical[self.names]
+        checks.check_grid(canonical, spec["grid"])
+        conversions = checks.unit_conversions(canonical, self.variables, convert_units)
+        checks.check_time_axis(canonical, spec["calendar"], self.step)
+        frames = Frames(canonical[TIME].values, self.step)
+        reference = find_reference(frames, self.offsets, reference_time)
+        values = self._read(canonical, frames, frames.window(reference, self.offsets), conversions)
+        missing = spec.get("missing", {})
+        share = missing.get("allowed_share", 0.0) if allowed_missing_share is None else allowed_missing_share
+        checks.check_missing(values, self.bundle.always_valid, self.names, share)
+        remarks = checks.range_remarks(values, self.variables, spec.get("ranges", {}))
+        if remarks:
+            warnings.warn("; ".join(remarks), checks.TrainingRangeWarning, stacklevel=3)
+        return CheckedInput(canonical, origin, frames, reference, values, conversions, remarks)
+
+    @torch.inference_mode()
+    def predict(self, batch: dict[str, Tensor]) -> Tensor:
+        """Forecast a batch of windows as the data module makes them.
+
+        Args:
+            batch: "inputs", "input_cycles", "target_cycles"; physical units, NaN is missing.
+
+        Returns:
+            float32, (batch, target, leads, lat, lon), physical units, NaN in cells that never had a value.
+        """
+        batch = {key: value.to(self.device) for key, value in batch.items()}
+        forecast: Tensor = self.preparation.physical(self.network(self.preparation.inputs(batch)), batch)
+        return forecast.cpu()
+
+    def _roll(self, checked: CheckedInput, endless: bool) -> Iterator[np.ndarray]:
+        """Yield (target, leads, lat, lon) in the model's units."""
+        if endless:
+            self._require_feedback()
+        # Frames by steps from the reference time: negative ones are observed, positive ones forecast.
+        history = dict(zip(self.offsets, checked.values.transpose(1, 0, 2, 3), strict=True))
+        newest = 0
+        while True:
+            wanted = [newest + offset for offset in self.offsets]
+            observed = [k for k in wanted if k <= 0 and k not in history]
+            if observed:
+                require_frames(checked.frames, checked.reference_time, observed)
+                times = checked.frames.window(checked.reference_time, observed)
+                read = self._read(checked.ds, checked.frames, times, checked.conversions)
+                history.update(zip(observed, read.transpose(1, 0, 2, 3), strict=True))
+            block = self._forecast_block(
+                checked.reference_time, newest, np.stack([history[k] for k in wanted], axis=1)
+            )
+            yield block
+            history.update({newest + lead: block[:, lead - 1] for lead in range(1, self.leads + 1)})
+            newest += self.leads
+            history = {k: frame for k, frame in history.items() if k >= newest + self.offsets[0]}
+
+    def _forecast_block(self, reference: Any, newest: int, inputs: np.ndarray) -> np.ndarray:
+        def cycle_tensor(steps: list[int]) -> Tensor:
+            times = np.array([advance(reference, self.step, k) for k in steps])
+            return torch.from_numpy(cycles(times).astype(np.float32))[None]
+
+        batch = {
+            "inputs": torch.from_numpy(inputs)[None],
+            "input_cycles": cycle_tensor([newest + offset for offset in self.offsets]),
+            "target_cycles": cycle_tensor([newest + lead for lead in range(1, self.leads + 1)]),
+            "reference_index": torch.zeros(1, dtype=torch.int64),
+        }
+        return self.predict(batch)[0].numpy()
+
+    def _read(
+        self, ds: xr.Dataset, frames: Frames, times: list[Any], conversions: dict[str, Conversion]
+    ) -> np.ndarray:
+        chosen = ds.isel({TIME: frames.positions(times)})
+        values = [
+            conversions[name].forward(np.asarray(chosen[name].values, dtype=np.float32))
+            for name in self.names
+        ]
+        return np.stack(values)
+
+    def _require_feedback(self) -> None:
+        only_inputs = [variable["name"] for variable in self.variables if not variable["target"]]
+        if only_inputs:
+            raise VariableError(
+                f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: {', '.join(only_inputs)} "
+                f"{'is' if len(only_inputs) == 1 else 'are'} among its inputs and not among its forecasts "
+                f"({', '.join(variable['name'] for variable in self.targets)}), so there is nothing to feed back. "
+                f"Ask for at most {self.leads} steps, or train with every input as a target."
+            )
+
+    def _described_blocks(self, checked: CheckedInput) -> Iterator[xr.Dataset]:
+        for i, block in enumerate(self._roll(checked, endless=True)):
+            yield self._describe(block, checked, first_lead=1 + i * self.leads)
+
+    def _describe(self, fields: np.ndarray, checked: CheckedInput, first_lead: int) -> xr.Dataset:
+        reference = checked.reference_time
+        names = [variable["name"] for variable in self.targets]
+        leads = range(first_lead, first_lead + fields.shape[1])
+        canonical = forecast_dataset(
+            {name: checked.conversions[name].backward(fields[i]) for i, name in enumerate(names)},
+            {name: checked.ds[name].attrs for name in names},
+            checked.ds,
+            self.bundle.spec["grid"]["dims"],
+            reference,
+            [advance(reference, self.step, lead) for lead in leads],
+            self.step,
+            first_lead,
+        )
+        restored = restore(canonical, replace(checked.origin))
+        before = str(restored.attrs.get("history", ""))
+        made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        line = f"{made} stconv {stconv.__version__}: {self.bundle.name} from {text(reference)}"
+        restored.attrs |= {
+            "Conventions": CONVENTIONS,
+            "title": f"Forecast of {', '.join(names)} by {self.bundle.name}",
+            "source": f"{self.bundle.name}, a convolutional network run by stconv {stconv.__version__}",
+            "history": f"{line}\n{before}".rstrip(),
+            "model_name": self.bundle.name,
+            "model_version": self.version,
+            "bundle_sha256": self.bundle_hash,
+            "stconv_version": stconv.__version__,
+        }
+        if checked.remarks:
+            restored.attrs["input_outside_training_range"] = "; ".join(checked.remarks)
+        return restored
+
+
+def _source_spec(spec: dict[str, Any], ds: xr.Dataset) -> GridSpec:
+    """How the training data were read, as far as this Dataset has the names that it mentions."""
+    source = GridSpec(**spec.get("source", {}))
+    names = {*map(str, ds.variables), *map(str, ds.dims)}
+    return replace(
+        source,
+        time=source.time if source.time in names else None,
+        lat=source.lat if source.lat in names else None,
+        lon=source.lon if source.lon in names else None,
+        select={key: value for key, value in source.select.items() if key in ds.dims},
+    )

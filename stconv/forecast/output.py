@@ -1,0 +1,126 @@
+"""A forecast as a CF Dataset, and as a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.time_axis import TimeStep
+from stconv.dims import LEAD, TIME
+from stconv.errors import FileError
+
+CONVENTIONS = "CF-1.11"
+REFERENCE_TIME = "forecast_reference_time"
+_UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
+
+
+def forecast_dataset(
+    fields: Mapping[str, np.ndarray],
+    attributes: Mapping[str, Mapping[str, Any]],
+    inputs: xr.Dataset,
+    dims: Sequence[str],
+    reference_time: Any,
+    valid_times: Sequence[Any],
+    step: TimeStep,
+    first_lead: int = 1,
+) -> xr.Dataset:
+    """Lay out a forecast on canonical dimensions.
+
+    Args:
+        fields: Forecast by variable, float32, (lead, lat, lon) or (lead, y, x), physical units, NaN is missing.
+        attributes: Of each variable.
+        inputs: Canonical input; its spatial coordinates are taken over.
+        dims: The two spatial dimensions.
+        reference_time: Time of the newest input.
+        valid_times: One for each lead.
+        step: Between two leads.
+        first_lead: Number of the first lead, from 1.
+
+    Returns:
+        Variables (lead, lat, lon); coordinates lead (with units), time (lead), forecast_reference_time (scalar).
+    """
+    n_leads = len(valid_times)
+    period, units = lead_periods(step, range(first_lead, first_lead + n_leads))
+    spatial = [name for name, coordinate in inputs.coords.items() if set(coordinate.dims) <= set(dims)]
+    coordinates = {
+        **{name: inputs.coords[name] for name in spatial if name not in (TIME, LEAD, REFERENCE_TIME)},
+        LEAD: (
+            LEAD,
+            period,
+            {
+                "standard_name": "forecast_period",
+                "long_name": "time since the reference time",
+                "units": units,
+            },
+        ),
+        TIME: (LEAD, _times(valid_times), {"standard_name": "time", "long_name": "valid time"}),
+        REFERENCE_TIME: ((), _times([reference_time])[0], {"standard_name": "forecast_reference_time"}),
+    }
+    variables = {name: ((LEAD, *dims), field, dict(attributes[name])) for name, field in fields.items()}
+    return xr.Dataset(variables, coordinates)
+
+
+def lead_periods(step: TimeStep, leads: Sequence[int]) -> tuple[np.ndarray, str]:
+    """How long after the reference time each lead is, int64, and in which units: the largest that divides the step."""
+    numbers = np.asarray(list(leads), dtype=np.int64)
+    if step.kind != "fixed":
+        return numbers * step.n, f"{step.kind}s"
+    seconds, units = next((seconds, units) for seconds, units in _UNITS if step.seconds % seconds == 0)
+    return numbers * (step.seconds // seconds), units
+
+
+def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
+    """Write a NetCDF 4 file or, if the name ends in .zarr, a Zarr store; complete or not at all.
+
+    A forecast that is already there is replaced.
+
+    Raises:
+        FileError: The name ends in something else, the folder does not exist, or something that is not a Zarr store is
+            in the way.
+    """
+    path = Path(path)
+    if path.suffix not in {".nc", ".zarr"}:
+        raise FileError(
+            f"'{path}' ends in '{path.suffix}'; a forecast is written as .nc (NetCDF 4) or .zarr."
+        )
+    if not path.absolute().parent.is_dir():
+        raise FileError(f"There is no folder '{path.parent}' to write '{path.name}' to. Create it.")
+    if path.suffix == ".nc" and path.is_dir():
+        raise FileError(f"'{path}' is a folder. Name another file.")
+    if (
+        path.suffix == ".zarr"
+        and path.exists()
+        and not any((path / name).exists() for name in ("zarr.json", ".zgroup"))
+    ):
+        raise FileError(f"'{path}' exists and is not a Zarr store. Name another one, or remove it.")
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.absolute().parent))
+    try:
+        fresh = scratch / path.name
+        clean = ds.drop_encoding()
+        if path.suffix == ".nc":
+            encoding = {
+                str(name): {"zlib": True, "complevel": 4, "_FillValue": np.float32(np.nan)}
+                for name in ds.data_vars
+            }
+            clean.to_netcdf(fresh, engine="netcdf4", encoding=encoding)
+        else:
+            clean.to_zarr(fresh, consolidated=False)
+            if path.exists():
+                os.replace(path, scratch / "old")
+        os.replace(fresh, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return path
+
+
+def _times(times: Sequence[Any]) -> np.ndarray:
+    if isinstance(times[0], np.datetime64):
+        return np.array(times, dtype="datetime64[ns]")
+    return np.array(times, dtype=object)
