@@ -21,7 +21,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STCONV_SERVE_", extra="forbid", frozen=True)
 
-    models: dict[str, Path] = Field(default_factory=dict, description="Bundle folder by the name clients use.")
+    models: dict[str, Path] = Field(
+        default_factory=dict, description="Bundle folder by the name clients use."
+    )
     data: Annotated[list[Path], NoDecode] = Field(
         default_factory=list, description="Files that GET /v1/forecast starts from; comma-separated."
     )
@@ -33,15 +35,24 @@ class Settings(BaseSettings):
     )
     allow_anonymous: bool = Field(default=False, description="Serve without keys beyond loopback.")
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
-        default_factory=list, description="Accepted Host headers; empty: loopback names on loopback, else any."
+        default_factory=list,
+        description="Accepted Host headers; empty: loopback names on loopback, else any.",
     )
 
     max_body_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
-    max_decoded_bytes: int = Field(default=256 * MEBIBYTE, gt=0, description="Values of one request, decompressed.")
-    max_output_values: int = Field(default=50_000_000, gt=0, description="Cells x leads x variables of one answer.")
+    max_decoded_bytes: int = Field(
+        default=256 * MEBIBYTE, gt=0, description="Values of one request, decompressed."
+    )
+    max_output_values: int = Field(
+        default=50_000_000, gt=0, description="Cells x leads x variables of one answer."
+    )
     max_steps: int = Field(default=1000, gt=0)
-    body_seconds: float = Field(default=30.0, gt=0, description="From the first to the last byte of a request.")
-    parse_seconds: float = Field(default=20.0, gt=0, description="Wall clock and processor time of one parse.")
+    body_seconds: float = Field(
+        default=30.0, gt=0, description="From the first to the last byte of a request."
+    )
+    parse_seconds: float = Field(
+        default=20.0, gt=0, description="Wall clock and processor time of one parse."
+    )
     parse_memory_bytes: int = Field(default=1024 * MEBIBYTE, gt=0, description="Address space of one parse.")
     parsers: int = Field(default=2, gt=0, description="Uploads parsed at once.")
 
@@ -49,11 +60,15 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(default=60.0, gt=0, description="Waiting and computing; then 504.")
     hang_seconds: float = Field(default=120.0, gt=0, description="Computing; then the worker is replaced.")
     load_seconds: float = Field(default=120.0, gt=0, description="A worker's start, with load and warm-up.")
-    drain_seconds: float = Field(default=30.0, gt=0, description="From SIGTERM to the end of requests under way.")
+    drain_seconds: float = Field(
+        default=30.0, gt=0, description="From SIGTERM to the end of requests under way."
+    )
     drain_notice_seconds: float = Field(
         default=0.5, ge=0, description="How long /readyz says no before the port is closed."
     )
-    threads: int | None = Field(default=None, gt=0, description="Threads of one model; None: as torch chooses.")
+    threads: int | None = Field(
+        default=None, gt=0, description="Threads of one model; None: as torch chooses."
+    )
 
     @field_validator("data", "api_keys", "allowed_hosts", mode="before")
     @classmethod

@@ -1,0 +1,118 @@
+"""Fields between our processes, as bytes: a JSON header and the raw arrays. Never a pickle.
+
+What comes back from the process that reads uploads is not trusted either: `decode` checks every size it uses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LENGTH_BYTES = 8
+
+
+@dataclass(frozen=True)
+class RawVariable:
+    """A variable as it is stored: not unpacked, times as numbers.
+
+    Attributes:
+        dims: Names of its dimensions.
+        values: Numbers, or text of fixed length; any number of dimensions.
+        attrs: CF attributes: text, numbers, or lists of numbers.
+    """
+
+    dims: tuple[str, ...]
+    values: np.ndarray
+    attrs: dict[str, Any]
+
+
+def encode(variables: Mapping[str, RawVariable], attrs: Mapping[str, Any]) -> bytes:
+    """Write variables and global attributes as one byte string."""
+    arrays = {name: np.ascontiguousarray(variable.values) for name, variable in variables.items()}
+    header = {
+        "attrs": {key: _attribute(value) for key, value in attrs.items()},
+        "variables": [
+            {
+                "name": name,
+                "dims": list(variable.dims),
+                "shape": list(variable.values.shape),
+                "dtype": arrays[name].dtype.str,
+                "attrs": {key: _attribute(value) for key, value in variable.attrs.items()},
+            }
+            for name, variable in variables.items()
+        ],
+    }
+    text = json.dumps(header).encode()
+    return b"".join(
+        [len(text).to_bytes(LENGTH_BYTES, "little"), text, *(a.tobytes() for a in arrays.values())]
+    )
+
+
+def sizes(data: bytes) -> dict[str, int]:
+    """Size of each dimension, from the header alone."""
+    found: dict[str, int] = {}
+    for variable in _header(data)[0]["variables"]:
+        found.update(zip(variable["dims"], variable["shape"], strict=True))
+    return found
+
+
+def decode(data: bytes) -> tuple[dict[str, RawVariable], dict[str, Any]]:
+    """Read what `encode` wrote; the arrays are read-only views of `data`.
+
+    Raises:
+        ValueError: The header and the bytes behind it disagree.
+    """
+    header, offset = _header(data)
+    variables: dict[str, RawVariable] = {}
+    for entry in header["variables"]:
+        dtype = np.dtype(entry["dtype"])
+        shape = tuple(int(size) for size in entry["shape"])
+        if dtype.kind not in "fiuSU" or min(shape, default=0) < 0:
+            raise ValueError(f"variable {entry['name']!r}: {dtype} of shape {shape} can not be sent")
+        values = np.frombuffer(data, dtype, count=int(np.prod(shape, dtype=object)), offset=offset).reshape(
+            shape
+        )
+        offset += values.nbytes
+        attrs = {key: _restored(value) for key, value in entry["attrs"].items()}
+        variables[str(entry["name"])] = RawVariable(tuple(entry["dims"]), values, attrs)
+    return variables, {key: _restored(value) for key, value in header["attrs"].items()}
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+    return json.loads(data[LENGTH_BYTES:end]), end
+
+
+def _attribute(value: Any) -> Any:
+    """Numbers keep their type: a fill value must equal the values it stands for."""
+    if isinstance(value, str):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind in "SUO":
+        texts = [
+            item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
+            for item in array.ravel()
+        ]
+        return texts[0] if array.ndim == 0 else {"texts": texts}
+    if array.dtype.kind not in "fiub":
+        return str(value)
+    return {"dtype": array.dtype.str, "values": array.tolist()}
+
+
+def _restored(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "texts" in value:
+        return list(value["texts"])
+    array = np.asarray(value["values"], np.dtype(value["dtype"]))
+    return array[()] if array.ndim == 0 else array
+
+
+def names(values: Sequence[str], limit: int = 10) -> str:
+    """A few names for a message, quoted by `repr`, so that a client's text can not forge a log line."""
+    shown = ", ".join(repr(value[:60]) for value in list(values)[:limit])
+    return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")
