@@ -1,4 +1,4 @@
-"""A trained model as files: weights.safetensors, spec.json and a manifest of their hashes. Nothing is ever unpickled."""
+"""A trained model as files: weights.safetensors, spec.json, and a manifest of their hashes."""
 
 from stconv.bundle.bundle import FORMAT_VERSION, Bundle
 from stconv.bundle.make import code_version, make_bundle

@@ -45,8 +45,8 @@ class Bundle:
         network: Normalized inputs to normalized forecasts.
         preparation: Physical units to normalized and back.
         spec: What spec.json holds, JSON types only; `make_bundle` says which keys.
-        always_valid: Cells that had a value in every frame of the training period, bool, (input, lat, lon); None if
-            that is not known, and then no missing value is refused.
+        always_valid: Cells that had a value in every frame of the training period, bool, (input, lat, lon);
+            None if that is not known, and then no missing value is refused.
     """
 
     network: Network
@@ -77,11 +77,13 @@ class Bundle:
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
-        """Read a bundle, after checking each file against the manifest. The network is built from registered names only.
+        """Read a bundle, after checking each file against the manifest.
+
+        The network is built from registered names only; nothing is unpickled.
 
         Raises:
-            BundleError: It is missing, incomplete, changed, of an unknown format version, names an unknown network,
-                or its weights do not fit.
+            BundleError: It is missing, incomplete, changed, of an unknown format version, names an unknown
+                network, or its weights do not fit.
         """
         folder = Path(path)
         files, digest = manifest.read_folder(folder, (WEIGHTS, SPEC))
@@ -96,7 +98,8 @@ class Bundle:
             ours, theirs = getattr(network, size), getattr(preparation, size)
             if ours != theirs:
                 raise BundleError(
-                    f"{size} in '{folder}': the network has {ours}, its preparation {theirs}. Export it again."
+                    f"{size} in '{folder}': the network has {ours}, its preparation {theirs}. Export it "
+                    "again."
                 )
         mask = tensors.get("bundle.always_valid")
         always_valid = None if mask is None else mask.numpy().astype(bool)
@@ -129,8 +132,8 @@ def _parse_spec(content: bytes, folder: Path) -> dict[str, Any]:
     version = spec.get("format_version") if isinstance(spec, dict) else None
     if version != FORMAT_VERSION:
         raise BundleError(
-            f"'{folder}' has format version {version}; this stconv reads version {FORMAT_VERSION}. "
-            "Use the stconv that wrote it, or export the run again."
+            f"'{folder}' has format version {version}; this stconv reads version {FORMAT_VERSION}. Use the "
+            "stconv that wrote it, or export the run again."
         )
     missing = [key for key in REQUIRED_KEYS if key not in spec]
     if missing:
@@ -161,7 +164,8 @@ def _fit_weights(module: torch.nn.Module, tensors: dict[str, Tensor], what: str,
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise BundleError(
-            f"The weights in '{folder}' do not fit the {what} that {SPEC} describes: {error}. Export the bundle again."
+            f"The weights in '{folder}' do not fit the {what} that {SPEC} describes: {error}. Export the "
+            "bundle again."
         ) from error
 
 

@@ -32,8 +32,10 @@ def make_bundle(
 
     The keys of the spec:
         network, preparation: how to build both from registered names; their tensors are in the weights.
-        variables: name, units, long_name, and whether it is a target; in the order of the channels, targets first.
-        grid: dims, geographic, and the coordinates along each dim, canonical (ascending; longitude from -180).
+        variables: name, units, long_name, and whether it is a target; in the order of the channels, targets
+            first.
+        grid: dims, geographic, and the coordinates along each dim, canonical (ascending; longitude from
+            -180).
         source: how the training files were read, the default for reading others.
         calendar, step, input_offsets, leads: the time axis and the window.
         missing: share of missing values allowed in cells that always had one in training; never valid cells.
@@ -45,7 +47,8 @@ def make_bundle(
         datamodule: After setup.
         scores: Verification result as JSON types.
         name: What to call the model; the class of the network otherwise.
-        allowed_missing_share: Share in [0, 1] of always valid values that may be missing in the inputs of a forecast.
+        allowed_missing_share: Share in [0, 1] of always valid values that may be missing in the inputs of a
+            forecast.
 
     Returns:
         The bundle, on the CPU, not yet saved.
@@ -92,7 +95,7 @@ def make_bundle(
 
 
 def code_version() -> dict[str, str | None]:
-    """The version of stconv and, where it runs from a checkout, the commit; "+changes" says it is not clean."""
+    """The version of stconv and, in a checkout, the commit, with "+changes" where it is not clean."""
     root = Path(__file__).resolve().parents[2]
     commit = None
     if (root / ".git").exists():
@@ -105,7 +108,7 @@ def code_version() -> dict[str, str | None]:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+            ["git", "-C", str(root), *arguments], check=False, capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

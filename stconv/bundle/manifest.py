@@ -1,6 +1,7 @@
 """A folder of files that can not be half written, nor changed without notice.
 
-`manifest.json` holds the size and sha256 of every other file; the sha256 of the manifest itself stands for the whole.
+`manifest.json` holds the size and sha256 of every other file; the sha256 of the manifest itself stands for
+the whole.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> str:
     folder = folder.absolute()
     if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise BundleError(
-            f"'{folder}' exists and is not a bundle (it has no {MANIFEST}). Name another folder, or remove it."
+            f"'{folder}' exists and is not a bundle (it has no {MANIFEST}). Name another folder, or remove "
+            "it."
         )
     manifest = manifest_bytes(files)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -73,13 +75,13 @@ def read_folder(folder: Path, required: tuple[str, ...]) -> tuple[dict[str, byte
         Content by file name, and the bundle hash.
 
     Raises:
-        BundleError: The folder or a file is missing, a file has another hash or is not in the manifest, or a name
-            points out of the folder.
+        BundleError: The folder or a file is missing, a file has another hash or is not in the manifest, or
+            a name points out of the folder.
     """
     if not folder.is_dir():
         raise BundleError(
-            f"No bundle at '{folder}': expected a folder with {', '.join((MANIFEST, *required))}. "
-            "Check the path, or name a model as models:/NAME@champion."
+            f"No bundle at '{folder}': expected a folder with {', '.join((MANIFEST, *required))}. Check the "
+            "path, or name a model as models:/NAME@champion."
         )
     if not (folder / MANIFEST).is_file():
         raise BundleError(f"'{folder}' is not a bundle: it has no {MANIFEST}. Was it copied completely?")
@@ -93,8 +95,8 @@ def read_folder(folder: Path, required: tuple[str, ...]) -> tuple[dict[str, byte
     for path in sorted(folder.iterdir()):
         if path.name not in entries and path.name not in {MANIFEST, *LEFT_BY_OTHERS}:
             raise BundleError(
-                f"'{folder}' holds '{path.name}', which its {MANIFEST} does not list. "
-                "Remove it, or fetch the bundle again."
+                f"'{folder}' holds '{path.name}', which its {MANIFEST} does not list. Remove it, or fetch "
+                "the bundle again."
             )
     return {name: _read(folder / name, entry) for name, entry in entries.items()}, bundle_hash(manifest)
 
@@ -110,7 +112,8 @@ def _entries(manifest: bytes, folder: Path) -> dict[str, dict[str, Any]]:
     for name in names:
         if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
             raise BundleError(
-                f"{MANIFEST} of '{folder}' lists the unsafe path '{name}'; expected plain file names. Do not use it."
+                f"{MANIFEST} of '{folder}' lists the unsafe path '{name}'; expected plain file names. Do not "
+                "use it."
             )
     return dict(entries)
 
@@ -126,8 +129,8 @@ def _read(path: Path, entry: Mapping[str, Any]) -> bytes:
     found = _sha256(content)
     if found != entry["sha256"]:
         raise BundleError(
-            f"{path.name} in '{path.parent}' is not what the {MANIFEST} says: expected sha256 {entry['sha256']}, "
-            f"found {found}. The file was changed or damaged; fetch the bundle again."
+            f"{path.name} in '{path.parent}' is not what the {MANIFEST} says: expected sha256 "
+            f"{entry['sha256']}, found {found}. The file was changed or damaged; fetch the bundle again."
         )
     return content
 

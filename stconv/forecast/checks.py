@@ -1,4 +1,4 @@
-"""What is held against a bundle before a forecast is made: variables, units, grid, step, missing values, range."""
+"""What is held against a bundle: variables, units, grid, step, missing values, range."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.time_axis import TimeStep, time_step
+from stconv.datasets.units import linear_conversion
 from stconv.dims import TIME
 from stconv.errors import GridError, MissingValuesError, TimeAxisError, UnitsError, VariableError
-from stconv.forecast.units import Conversion, conversion
+from stconv.forecast.units import Conversion
 
 GRID_TOLERANCE = 1e-3
-"""How far a coordinate may be off, as a share of the spacing: float32 files and decimal rounding stay below it."""
+"""How far a coordinate may be off, as a share of the spacing: float32 files and decimal rounding stay below
+it."""
 STANDARD_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 """Equal after 1582-10-15."""
 
@@ -31,19 +33,19 @@ def check_variables(ds: xr.Dataset, variables: Sequence[Mapping[str, Any]]) -> N
         found = ", ".join(map(str, ds.data_vars)) or "none"
         raise VariableError(
             f"The input lacks {', '.join(repr(name) for name in missing)}: expected the variables "
-            f"{', '.join(variable['name'] for variable in variables)}, found {found}. If one only has another name, "
-            f"rename it: ds.rename({{'FOUND': '{missing[0]}'}})."
+            f"{', '.join(variable['name'] for variable in variables)}, found {found}. If one only has "
+            f"another name, rename it: ds.rename({{'FOUND': '{missing[0]}'}})."
         )
 
 
 def check_grid(ds: xr.Dataset, grid: Mapping[str, Any]) -> None:
-    """Raise GridError, saying size, spacing and extent, if the coordinates are not those of the training data."""
+    """Raise GridError, saying size, spacing and extent, if the coordinates are not those trained on."""
     for dim in grid["dims"]:
         if dim not in ds.dims:
             kind = "latitude and longitude" if grid["geographic"] else "a projected or pixel grid"
             raise GridError(
-                f"The input has dimensions {', '.join(map(str, ds.dims))}; expected '{dim}': the model was trained "
-                f"on {kind}. Bring the data to that grid."
+                f"The input has dimensions {', '.join(map(str, ds.dims))}; expected '{dim}': the model was "
+                f"trained on {kind}. Bring the data to that grid."
             )
         expected = np.asarray(grid[dim], dtype=np.float64)
         found = (
@@ -88,15 +90,15 @@ def check_time_axis(ds: xr.Dataset, calendar: str, step: TimeStep) -> None:
     found = str(ds[TIME].dt.calendar)
     if found != calendar and not {found, calendar} <= STANDARD_CALENDARS:
         raise TimeAxisError(
-            f"The calendar of the input is '{found}'; the model was trained on '{calendar}'. "
-            f"Convert it: ds.convert_calendar('{calendar}')."
+            f"The calendar of the input is '{found}'; the model was trained on '{calendar}'. Convert it: "
+            f"ds.convert_calendar('{calendar}')."
         )
     if ds.sizes[TIME] > 1:
         found_step = time_step(ds[TIME].values)
         if dataclasses.replace(found_step, anchor=step.anchor) != step:
             raise TimeAxisError(
-                f"The time step of the input is {found_step.label}; the model was trained on steps of {step.label}. "
-                f"Select or average the input to {step.label}, for example with ds.resample."
+                f"The time step of the input is {found_step.label}; the model was trained on steps of "
+                f"{step.label}. Select or average the input to {step.label}, for example with ds.resample."
             )
 
 
@@ -117,20 +119,21 @@ def unit_conversions(
             continue
         if not found:
             raise UnitsError(
-                f"'{name}' has no units; the model was trained on '{expected}'. If that is what the values are in, "
-                f"say so: ds['{name}'].attrs['units'] = '{expected}'."
+                f"'{name}' has no units; the model was trained on '{expected}'. If that is what the values "
+                f"are in, say so: ds['{name}'].attrs['units'] = '{expected}'."
             )
         try:
-            conversions[name] = conversion(found, expected)
+            conversions[name] = Conversion(*linear_conversion(found, expected, name, "the input"))
         except UnitsError as error:
             raise UnitsError(
-                f"'{name}' is in '{found}'; the model was trained on '{expected}', and there is no conversion. "
-                "Bring it to that unit, or correct its attribute `units`."
+                f"'{name}' is in '{found}'; the model was trained on '{expected}', and there is no "
+                "conversion. Bring it to that unit, or correct its attribute `units`."
             ) from error
         if not (conversions[name].identity or convert):
             raise UnitsError(
-                f"'{name}' is in '{found}'; the model was trained on '{expected}'. Convert it, or let it be converted, "
-                "there and back: forecast(..., convert_units=True), on the command line --convert-units."
+                f"'{name}' is in '{found}'; the model was trained on '{expected}'. Convert it, or let it be "
+                "converted, there and back: forecast(..., convert_units=True), on the command line "
+                "--convert-units."
             )
     return conversions
 
@@ -155,10 +158,10 @@ def check_missing(
         frames = np.isnan(values[channel][:, always_valid[channel]])
         if frames.size and frames.mean() > allowed_share:
             raise MissingValuesError(
-                f"'{name}' lacks {int(frames.sum())} of {frames.size} values ({_percent(frames.mean())}) in cells that always had "
-                f"one in training; allowed are {_percent(allowed_share)}. They are in "
-                f"{int(frames.any(axis=1).sum())} of {frames.shape[0]} frames. "
-                "Fill them, choose another reference time, or allow a larger share (allowed_missing_share)."
+                f"'{name}' lacks {int(frames.sum())} of {frames.size} values ({_percent(frames.mean())}) in "
+                f"cells that always had one in training; allowed are {_percent(allowed_share)}. They are in "
+                f"{int(frames.any(axis=1).sum())} of {frames.shape[0]} frames. Fill them, choose another "
+                "reference time, or allow a larger share (allowed_missing_share)."
             )
 
 
@@ -180,8 +183,9 @@ def range_remarks(
         outside = (present < np.float32(limits[0])) | (present > np.float32(limits[1]))
         if outside.any():
             remarks.append(
-                f"{variable['name']}: {int(outside.sum())} of {present.size} inputs ({_percent(outside.mean())}) lie outside the "
-                f"training range {limits[0]:g} to {limits[1]:g} {variable['units']}; they reach from {present.min():g} to "
+                f"{variable['name']}: {int(outside.sum())} of {present.size} inputs "
+                f"({_percent(outside.mean())}) lie outside the training range {limits[0]:g} to {limits[1]:g} "
+                f"{variable['units']}; they reach from {present.min():g} to "
                 f"{present.max():g}".rstrip()
             )
     return remarks

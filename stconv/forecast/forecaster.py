@@ -56,7 +56,8 @@ class Forecaster:
     Args:
         bundle: What to forecast with.
         device: Of PyTorch, such as "cpu" or "cuda".
-        version: Version to state in the forecasts, such as that in a model registry; a part of the hash otherwise.
+        version: Version to state in the forecasts, such as that in a model registry; a part of the hash
+            otherwise.
 
     Raises:
         ConfigError: There is no such device.
@@ -80,6 +81,7 @@ class Forecaster:
         self.offsets: tuple[int, ...] = tuple(spec["input_offsets"])
         self.leads: int = spec["leads"]
         self.step = TimeStep.from_json(spec["step"])
+        self.source = GridSpec(**spec.get("source", {}))
 
     @classmethod
     def from_path(cls, path: str | Path, device: str = "cpu", version: str | None = None) -> Forecaster:
@@ -103,8 +105,9 @@ class Forecaster:
             **options: Those of `check`.
 
         Returns:
-            Variables (lead, lat, lon) in the user's names, order, conventions and units, missing where the training
-            data always were; `lead` with units, the valid time per lead, scalar `forecast_reference_time`.
+            Variables (lead, lat, lon) in the user's names, order, conventions and units, missing where the
+            training data always were; `lead` with units, the valid time per lead, scalar
+            `forecast_reference_time`.
 
         Raises:
             DataError: The input does not fit; the subclass and the message say in what.
@@ -146,15 +149,19 @@ class Forecaster:
         convert_units: bool = False,
         allowed_missing_share: float | None = None,
         grid: GridSpec | None = None,
+        origin: Origin | None = None,
     ) -> CheckedInput:
         """Hold an input against the bundle, and cut the window out.
 
         Args:
             ds: As in `forecast`.
-            reference_time: Time of the newest input, ISO 8601 or a time; that of the newest complete window by default.
+            reference_time: Time of the newest input, ISO 8601 or a time; that of the newest complete window
+                by default.
             convert_units: Convert units that differ, and the forecast back.
-            allowed_missing_share: Share in [0, 1] of always valid values that may be missing; the bundle's by default.
+            allowed_missing_share: Share in [0, 1] of always valid values that may be missing; the bundle's
+                by default.
             grid: How to read the input; as the training data were read by default.
+            origin: Of an input that is canonical already, as `open_series` returns both.
 
         Returns:
             The window and what was found out about the input.
@@ -169,8 +176,11 @@ class Forecaster:
         """
         spec = self.bundle.spec
         checks.check_variables(ds, self.variables)
-        canonical, origin = canonicalize(ds, grid or _source_spec(spec, ds), self.names, source="the input")
-        canonical = canonical[self.names]
+        if origin is None:
+            ds, origin = canonicalize(
+                ds, grid or _present_names(self.source, ds), self.names, source="the input"
+            )
+        canonical = ds[self.names]
         checks.check_grid(canonical, spec["grid"])
         conversions = checks.unit_conversions(canonical, self.variables, convert_units)
         checks.check_time_axis(canonical, spec["calendar"], self.step)
@@ -249,10 +259,11 @@ class Forecaster:
         only_inputs = [variable["name"] for variable in self.variables if not variable["target"]]
         if only_inputs:
             raise VariableError(
-                f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: {', '.join(only_inputs)} "
-                f"{'is' if len(only_inputs) == 1 else 'are'} among its inputs and not among its forecasts "
-                f"({', '.join(variable['name'] for variable in self.targets)}), so there is nothing to feed back. "
-                f"Ask for at most {self.leads} steps, or train with every input as a target."
+                f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: "
+                f"{', '.join(only_inputs)} {'is' if len(only_inputs) == 1 else 'are'} among its inputs and "
+                f"not among its forecasts ({', '.join(variable['name'] for variable in self.targets)}), so "
+                f"there is nothing to feed back. Ask for at most {self.leads} steps, or train with every "
+                "input as a target."
             )
 
     def _described_blocks(self, checked: CheckedInput) -> Iterator[xr.Dataset]:
@@ -273,7 +284,7 @@ class Forecaster:
             self.step,
             first_lead,
         )
-        restored = restore(canonical, replace(checked.origin))
+        restored = restore(canonical, checked.origin)
         before = str(restored.attrs.get("history", ""))
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         line = f"{made} stconv {stconv.__version__}: {self.bundle.name} from {text(reference)}"
@@ -292,14 +303,12 @@ class Forecaster:
         return restored
 
 
-def _source_spec(spec: dict[str, Any], ds: xr.Dataset) -> GridSpec:
+def _present_names(source: GridSpec, ds: xr.Dataset) -> GridSpec:
     """How the training data were read, as far as this Dataset has the names that it mentions."""
-    source = GridSpec(**spec.get("source", {}))
     names = {*map(str, ds.variables), *map(str, ds.dims)}
+    axes = {axis: getattr(source, axis) for axis in ("time", "lat", "lon", "y", "x")}
     return replace(
         source,
-        time=source.time if source.time in names else None,
-        lat=source.lat if source.lat in names else None,
-        lon=source.lon if source.lon in names else None,
-        select={key: value for key, value in source.select.items() if key in ds.dims},
+        **{axis: name if name in names else None for axis, name in axes.items()},
+        select={key: value for key, value in source.select.items() if key in names},
     )

@@ -34,7 +34,8 @@ def forecast_dataset(
     """Lay out a forecast on canonical dimensions.
 
     Args:
-        fields: Forecast by variable, float32, (lead, lat, lon) or (lead, y, x), physical units, NaN is missing.
+        fields: Forecast by variable, float32, (lead, lat, lon) or (lead, y, x), physical units, NaN is
+            missing.
         attributes: Of each variable.
         inputs: Canonical input; its spatial coordinates are taken over.
         dims: The two spatial dimensions.
@@ -44,7 +45,8 @@ def forecast_dataset(
         first_lead: Number of the first lead, from 1.
 
     Returns:
-        Variables (lead, lat, lon); coordinates lead (with units), time (lead), forecast_reference_time (scalar).
+        Variables (lead, lat, lon); coordinates lead (with units), time (lead), forecast_reference_time
+        (scalar).
     """
     n_leads = len(valid_times)
     period, units = lead_periods(step, range(first_lead, first_lead + n_leads))
@@ -68,7 +70,7 @@ def forecast_dataset(
 
 
 def lead_periods(step: TimeStep, leads: Sequence[int]) -> tuple[np.ndarray, str]:
-    """How long after the reference time each lead is, int64, and in which units: the largest that divides the step."""
+    """How long after the reference time each lead is, int64, in the largest units that divide the step."""
     numbers = np.asarray(list(leads), dtype=np.int64)
     if step.kind != "fixed":
         return numbers * step.n, f"{step.kind}s"
@@ -82,8 +84,8 @@ def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
     A forecast that is already there is replaced.
 
     Raises:
-        FileError: The name ends in something else, the folder does not exist, or something that is not a Zarr store is
-            in the way.
+        FileError: The name ends in something else, the folder does not exist, or something that is not a
+            Zarr store is in the way.
     """
     path = Path(path)
     if path.suffix not in {".nc", ".zarr"}:

@@ -18,7 +18,8 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
         bundle: Of the model.
 
     Returns:
-        JSON types only. Coordinates are canonical: ascending, longitude from -180; an input may have them otherwise.
+        JSON types only. Coordinates are canonical: ascending, longitude from -180; an input may have them
+        otherwise.
     """
     spec = bundle.spec
     step = TimeStep.from_json(spec["step"])

@@ -52,7 +52,8 @@ class Frames:
 
     def _key(self, time: Any) -> Any:
         if self.step.kind != "fixed":
-            # The middle of a month is stamped on the 15th or the 16th, at noon or not: any stamp of the month is meant.
+            # The middle of a month is stamped on the 15th or the 16th, at noon or not: any stamp of the
+            # month is meant.
             return (
                 time.strftime("%Y-%m") if isinstance(time, cftime.datetime) else time.astype("datetime64[M]")
             )
@@ -96,8 +97,8 @@ def find_reference(frames: Frames, offsets: Sequence[int], requested: Any = None
             if reference != newest:
                 lacking = ", ".join(map(text, frames.lacking(newest, offsets)))
                 warnings.warn(
-                    f"The newest frame is of {text(newest)}, but before it there is none of {lacking}. "
-                    f"The forecast starts from the newest complete window, that of {text(reference)}.",
+                    f"The newest frame is of {text(newest)}, but before it there is none of {lacking}. The "
+                    f"forecast starts from the newest complete window, that of {text(reference)}.",
                     OlderWindowWarning,
                     stacklevel=2,
                 )
@@ -114,13 +115,13 @@ def require_frames(frames: Frames, reference: Any, offsets: Sequence[int]) -> No
     if all(time < frames.times[0] for time in lacking):
         raise WindowError(
             f"Too few frames: a forecast from {text(reference)} needs {n}, from "
-            f"{text(advance(reference, step, offsets[0]))} on in steps of {step.label}; found {n - len(lacking)} of them "
-            f"among {frames.extent()}. Give older frames too."
+            f"{text(advance(reference, step, offsets[0]))} on in steps of {step.label}; found "
+            f"{n - len(lacking)} of them among {frames.extent()}. Give older frames too."
         )
     raise TimeAxisError(
         f"The input has a gap: a forecast from {text(reference)} needs {n} frames, and there is none of "
-        f"{', '.join(map(text, lacking))}. Fill the gap, or choose a reference time "
-        f"that has {n} frames in steps of {step.label}."
+        f"{', '.join(map(text, lacking))}. Fill the gap, or choose a reference time that has {n} frames in "
+        f"steps of {step.label}."
     )
 
 
