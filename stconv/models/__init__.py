@@ -1,1 +1,18 @@
 """Whole networks, each one (batch, channel, time, lat, lon) in and out."""
+
+from stconv.models.baselines import Climatology, Increment, Persistence
+from stconv.models.registry import REGISTRY, Network, build, describe, register
+from stconv.models.stacks import Conv2Plus1D, Conv3D
+
+__all__ = [
+    "REGISTRY",
+    "Climatology",
+    "Conv2Plus1D",
+    "Conv3D",
+    "Increment",
+    "Network",
+    "Persistence",
+    "build",
+    "describe",
+    "register",
+]

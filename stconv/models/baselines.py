@@ -1,0 +1,89 @@
+"""Forecasts without a weight, tested like the networks, and the increment over one of them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from stconv.errors import ConfigError
+from stconv.models.registry import Network, register
+
+
+@register
+class Persistence(Network):
+    """Forecast that nothing changes: every lead is the newest frame of the targets.
+
+    y[l] = x[:, :c_out, t_in - 1]
+
+    Args:
+        c_in: Number of input channels; the targets' own history comes first.
+        c_out: Number of target channels.
+        t_in: Number of input frames.
+        leads: Number of leads.
+
+    Raises:
+        ConfigError: There are fewer input than target channels, so that a target has no history.
+    """
+
+    def __init__(self, c_in: int, c_out: int, t_in: int, leads: int) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        _check_history(self)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Repeat the newest frame of the targets."""
+        return x[:, : self.c_out, -1:].repeat(1, 1, self.leads, 1, 1)
+
+
+@register
+class Climatology(Network):
+    """Forecast the climatology: an anomaly of zero at every lead. Needs data that are anomalies.
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of target channels.
+        t_in: Number of input frames.
+        leads: Number of leads.
+    """
+
+    anomalies_only: ClassVar[bool] = True
+
+    def __init__(self, c_in: int, c_out: int, t_in: int, leads: int) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return zeros."""
+        return torch.zeros(x.shape[0], self.c_out, self.leads, *x.shape[-2:], dtype=x.dtype, device=x.device)
+
+
+@register
+class Increment(Network):
+    """Let a network forecast the change since the newest frame.
+
+    y[l] = x[:, :c_out, t_in - 1] + network(x)[l]
+
+    Args:
+        network: The network of the change; it gives this one its channels, frames and leads.
+
+    Raises:
+        ConfigError: The network has fewer input than output channels.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
+        _check_history(self)
+        self.network = network
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Add the network's output to the newest frame of the targets."""
+        change: Tensor = self.network(x)
+        return x[:, : self.c_out, -1:] + change
+
+
+def _check_history(network: Network) -> None:
+    if network.c_in < network.c_out:
+        raise ConfigError(
+            f"{type(network).__name__} has {network.c_in} input channels for {network.c_out} targets; it starts "
+            "from the targets' own newest frame and expects at least as many. Add the targets to the inputs."
+        )

@@ -1,0 +1,72 @@
+"""Plain stacks of one kind of convolution: the paper's 3D and (2+1)D baselines."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from stconv.models.registry import Network, register
+from stconv.nn.conv import Convolution, ConvolutionMaker, Factored
+from stconv.nn.ending import Alignment, ending
+from stconv.nn.padding import SpacePadding
+from stconv.nn.settings import check_count
+from stconv.nn.stack import stack
+
+
+class ConvolutionStack(Network):
+    """Layers of `n_filters` filters, then a head.
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of target channels.
+        t_in: Number of input frames.
+        leads: Number of leads.
+        n_layers: Number of convolutions before the head.
+        n_filters: Number of filters of each.
+        kernel: Odd kernel size along time, lat and lon.
+        alignment: `lead`: every lead sees every frame. `paper`: as published, lead l is step l.
+        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+
+    Raises:
+        ConfigError: A setting is out of its range.
+    """
+
+    convolution: ClassVar[ConvolutionMaker]
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        t_in: int,
+        leads: int,
+        *,
+        n_layers: int = 3,
+        n_filters: int = 32,
+        kernel: int = 5,
+        alignment: Alignment = "lead",
+        space_padding: SpacePadding = "zero",
+    ) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        channels = [n_filters] * check_count("n_layers", n_layers, type(self).__name__)
+        self.features = stack(self.convolution, c_in, channels, kernel, space_padding=space_padding)
+        self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Run layers, generator (if any) and head."""
+        y: Tensor = self.head(self.generator(self.features(x)))
+        return y
+
+
+@register
+class Conv3D(ConvolutionStack):
+    """A stack of 3D convolutions (k, k, k)."""
+
+    convolution = Convolution
+
+
+@register
+class Conv2Plus1D(ConvolutionStack):
+    """A stack of (2+1)D convolutions: (1, k, k) in space, then (k, 1, 1) in time, at the cost of a 3D one."""
+
+    convolution = Factored

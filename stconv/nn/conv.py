@@ -1,0 +1,151 @@
+"""Convolution blocks: convolution, normalization, activation, behind one constructor signature.
+
+A network family takes a `ConvolutionMaker` and does not care which block it makes; an architecture is then a
+choice of makers, channels and kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from stconv.nn.norm import Activation, Norm, make_activation, make_norm
+from stconv.nn.padding import SpacePadding, TimePadding, plan_padding
+from stconv.nn.settings import check_count, check_triple
+
+Sizes = int | Sequence[int]
+"""One size for all of (time, lat, lon), or three."""
+
+
+class ConvolutionMaker(Protocol):
+    """What makes a block from c_in to c_out channels; every convolution block of this package is one."""
+
+    def __call__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: Sizes,
+        *,
+        stride: Sizes = 1,
+        dilation: Sizes = 1,
+        time_padding: TimePadding = "symmetric",
+        space_padding: SpacePadding = "zero",
+        bias: bool = False,
+        norm: Norm = "batch",
+        activation: Activation = "leaky_relu",
+    ) -> nn.Module:
+        """Return the block."""
+        ...
+
+
+class Convolution(nn.Module):
+    """One 3D convolution, then normalization, then activation.
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of output channels (filters).
+        kernel: Size along (time, lat, lon), or one size for all.
+        stride: Step along each axis; an axis of W cells gives floor((W - K + P) / stride) + 1, where K is
+            the dilated kernel and P the whole padding.
+        dilation: Distance between taps along each axis.
+        time_padding: symmetric, causal or valid (see `stconv.nn.padding`).
+        space_padding: zero, replicate, periodic or valid.
+        bias: Add a learned constant per output channel; superfluous before batch normalization.
+        norm: batch, group, layer or none.
+        activation: leaky_relu, relu, gelu, silu or none.
+
+    Raises:
+        ConfigError: A setting is out of its range, or contradicts another.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: Sizes,
+        *,
+        stride: Sizes = 1,
+        dilation: Sizes = 1,
+        time_padding: TimePadding = "symmetric",
+        space_padding: SpacePadding = "zero",
+        bias: bool = False,
+        norm: Norm = "batch",
+        activation: Activation = "leaky_relu",
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        check_count("c_in", c_in, where)
+        check_count("c_out", c_out, where)
+        size = check_triple("kernel", kernel, where)
+        step, reach = check_triple("stride", stride, where), check_triple("dilation", dilation, where)
+        self.pad, own = plan_padding(size, reach, time_padding, space_padding, where)
+        self.conv = nn.Conv3d(c_in, c_out, size, step, own, reach, bias=bias)
+        self.norm = make_norm(norm, c_out, where)
+        self.activation = make_activation(activation, where)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, c_in, time, lat, lon) to (batch, c_out, time', lat', lon')."""
+        y: Tensor = self.activation(self.norm(self.conv(self.pad(x))))
+        return y
+
+
+def middle_width(c_in: int, c_out: int, kernel: Sequence[int]) -> int:
+    """Return the channels between the two halves of a (2+1)D convolution, at the cost of the 3D one.
+
+    M = floor(t h w c_in c_out / (h w c_in + t c_out)), at least 1
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of output channels.
+        kernel: Size (t, h, w) of the 3D kernel that is factored.
+
+    Source:
+        Tran et al. (2018), arXiv 1711.11248, section 3.5.
+    """
+    t, h, w = kernel
+    return max(1, (t * h * w * c_in * c_out) // (h * w * c_in + t * c_out))
+
+
+class Factored(nn.Sequential):
+    """A (2+1)D convolution: first in space, (1, h, w), then in time, (t, 1, 1).
+
+    Each half is a `Convolution` with its own normalization and activation. The channels between them are
+    computed for each convolution by `middle_width`. Arguments are those of `Convolution`.
+
+    Raises:
+        ConfigError: A setting is out of its range, or contradicts another.
+
+    Source:
+        Tran et al. (2018), arXiv 1711.11248, R(2+1)D.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: Sizes,
+        *,
+        stride: Sizes = 1,
+        dilation: Sizes = 1,
+        time_padding: TimePadding = "symmetric",
+        space_padding: SpacePadding = "zero",
+        bias: bool = False,
+        norm: Norm = "batch",
+        activation: Activation = "leaky_relu",
+    ) -> None:
+        where = type(self).__name__
+        t, h, w = check_triple("kernel", kernel, where)
+        stride_t, *stride_space = check_triple("stride", stride, where)
+        dilation_t, *dilation_space = check_triple("dilation", dilation, where)
+        middle = middle_width(check_count("c_in", c_in, where), check_count("c_out", c_out, where), (t, h, w))
+        super().__init__()
+        self.space = Convolution(
+            c_in, middle, (1, h, w), stride=(1, *stride_space), dilation=(1, *dilation_space),
+            space_padding=space_padding, bias=bias, norm=norm, activation=activation,
+        )  # fmt: skip
+        self.time = Convolution(
+            middle, c_out, (t, 1, 1), stride=(stride_t, 1, 1), dilation=(dilation_t, 1, 1),
+            time_padding=time_padding, bias=bias, norm=norm, activation=activation,
+        )  # fmt: skip

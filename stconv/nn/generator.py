@@ -1,0 +1,79 @@
+"""The generator of STConvS2S: more steps out than in."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.nn.conv import Convolution
+from stconv.nn.norm import make_activation, make_norm
+from stconv.nn.padding import SpacePadding
+from stconv.nn.settings import check_count
+from stconv.nn.stack import stack, widening
+
+
+class Doubling(nn.Sequential):
+    """A transposed convolution in time that makes two steps of one, then batch normalization and LeakyReLU.
+
+    Kernel (4, 1, 1), stride 2, padding 1: t steps give 2t.
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of output channels.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose3d(c_in, c_out, (4, 1, 1), (2, 1, 1), (1, 0, 0), bias=False)
+        self.norm = make_norm("batch", c_out, type(self).__name__)
+        self.activation = make_activation("leaky_relu", type(self).__name__)
+
+
+class Generator(nn.Module):
+    """Lengthen t_in steps to more, by transposed convolutions in time, and refine them in space.
+
+    n = ceil((steps - t_in) / (2 t_in)) doublings; their result follows the input along time; of the t_in (1
+    + 2^n) steps the central ones are kept; then steps // t_in convolutions (1, k, k) with channels d, 2d, d,
+    d, ... (a single one gives d).
+
+    Args:
+        channels: Number of channels d, in and out.
+        t_in: Number of steps in.
+        steps: Number of steps out, more than t_in.
+        kernel: Odd size k along lat and lon.
+        space_padding: zero, replicate or periodic.
+
+    Raises:
+        ConfigError: There are not more steps out than in, or a setting is out of its range.
+
+    Source:
+        Castro et al. (2021), Neurocomputing 426.
+    """
+
+    def __init__(
+        self, channels: int, t_in: int, steps: int, kernel: int, space_padding: SpacePadding = "zero"
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        check_count("t_in", t_in, where)
+        if check_count("steps", steps, where) <= t_in:
+            raise ConfigError(
+                f"Generator makes {steps} steps of {t_in}; expected more out than in. Leave it out."
+            )
+        n_doublings, n_refinements = ceil((steps - t_in) / (2 * t_in)), steps // t_in
+        widths = [2 * channels] + [channels] * (n_refinements - 1) if n_refinements > 1 else [channels]
+        doubled = widening(check_count("channels", channels, where), n_doublings)
+        self.doublings = nn.Sequential(*map(Doubling, [channels, *doubled], doubled))
+        self.start, self.steps = (t_in * (1 + 2**n_doublings) - steps) // 2, steps
+        self.refinements = stack(
+            Convolution, channels, widths, (1, kernel, kernel), space_padding=space_padding
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, t_in, lat, lon) to (batch, channel, steps, lat, lon)."""
+        longer = torch.cat((x, self.doublings(x)), dim=2)
+        y: Tensor = self.refinements(longer.narrow(2, self.start, self.steps))
+        return y

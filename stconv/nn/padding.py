@@ -1,0 +1,107 @@
+"""Padding of (batch, channel, time, lat, lon) tensors, in time and in space.
+
+| time      | outputs            | each step sees                                        |
+|-----------|--------------------|-------------------------------------------------------|
+| symmetric | as many as inputs  | (k-1)/2 steps before and after itself; zeros outside  |
+| causal    | as many as inputs  | itself and the k-1 steps before it; zeros outside     |
+| valid     | k-1 fewer          | k whole steps                                         |
+
+| space     | outputs            | outside the grid                                      |
+|-----------|--------------------|-------------------------------------------------------|
+| zero      | as many as inputs  | zeros                                                 |
+| replicate | as many as inputs  | the nearest cell of the grid                          |
+| periodic  | as many as inputs  | in longitude the opposite edge; in latitude zeros     |
+| valid     | k-1 fewer          | is never looked at                                    |
+
+k is the dilated size, dilation * (kernel - 1) + 1; the numbers of outputs are those at stride 1.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.nn.settings import Triple, check_choice
+
+TimePadding = Literal["symmetric", "causal", "valid"]
+SpacePadding = Literal["zero", "replicate", "periodic", "valid"]
+
+
+class Pad(nn.Module):
+    """Pad time with zeros, and space in one of three ways.
+
+    Args:
+        time: Steps to add before the oldest and after the newest frame; a negative number crops.
+        lat: Rows to add on either side.
+        lon: Columns to add on either side.
+        space: How to fill rows and columns: zero, replicate or periodic.
+    """
+
+    def __init__(
+        self, time: tuple[int, int], lat: int = 0, lon: int = 0, space: SpacePadding = "zero"
+    ) -> None:
+        super().__init__()
+        self.time, self.lat, self.lon, self.space = time, lat, lon, space
+        rows, columns = (lat, lat), (lon, lon)
+        self._zeros: tuple[int, ...] = {
+            "zero": columns + rows + time,
+            "periodic": (0, 0, *rows, *time),
+            "replicate": (0, 0, 0, 0, *time),
+        }[space]
+        self._copies: tuple[int, ...] = {
+            "zero": (0, 0, 0, 0, 0, 0),
+            "periodic": (*columns, 0, 0, 0, 0),
+            "replicate": (*columns, *rows, 0, 0),
+        }[space]
+        self._mode = "circular" if space == "periodic" else "replicate"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the padded tensor."""
+        if any(self._copies):
+            x = F.pad(x, self._copies, mode=self._mode)
+        return F.pad(x, self._zeros) if any(self._zeros) else x
+
+    def extra_repr(self) -> str:
+        """Say the amounts when the module is printed."""
+        return f"time={self.time}, lat={self.lat}, lon={self.lon}, space={self.space}"
+
+
+def plan_padding(
+    kernel: Triple, dilation: Triple, time: TimePadding, space: SpacePadding, where: str
+) -> tuple[nn.Module, Triple]:
+    """Divide the padding between a module to run first and what the convolution pads itself.
+
+    Zeros that are the same on both sides cost nothing inside the convolution; everything else is padded
+    before.
+
+    Returns:
+        The module (an identity if there is nothing to do), and the convolution's own padding along (time,
+        lat, lon).
+
+    Raises:
+        ConfigError: An unknown mode, or an even window where it needs a center.
+    """
+    check_choice("time_padding", time, get_args(TimePadding), where)
+    check_choice("space_padding", space, get_args(SpacePadding), where)
+    t, lat, lon = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
+    for dim, extra, centered in (
+        ("time", t, time == "symmetric"),
+        ("lat", lat, space != "valid"),
+        ("lon", lon, space != "valid"),
+    ):
+        if centered and extra % 2:
+            raise ConfigError(
+                f"the kernel of {where} spans {extra + 1} along {dim}, which has no center to pad around; "
+                f"expected an odd span. Use an odd kernel or the padding 'valid'"
+                f"{', or causal padding' if dim == 'time' else ''}."
+            )
+    before = (t, 0) if time == "causal" else (0, 0)
+    centered_space = (lat // 2, lon // 2)
+    copied = centered_space if space in ("replicate", "periodic") else (0, 0)
+    own = (t // 2 if time == "symmetric" else 0, *(centered_space if space == "zero" else (0, 0)))
+    if any(copied):
+        return Pad(before, *copied, space), own
+    return (Pad(before) if any(before) else nn.Identity()), own
