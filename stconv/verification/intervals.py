@@ -36,7 +36,7 @@ def block_length(reference_index: np.ndarray, span: int) -> int:
         The length, in windows.
 
     Source:
-        Lahiri (2003), Resampling Methods for Dependent Data: block lengths of the order of the cube root of n.
+        Lahiri (2003), Resampling Methods for Dependent Data: blocks of the order of the cube root of n.
     """
     overlapping = math.ceil(span / window_stride(reference_index))
     return max(1, overlapping, math.ceil(len(reference_index) ** (1 / 3)))
@@ -92,9 +92,10 @@ def skill_interval(
 def diebold_mariano(difference: np.ndarray, h: int) -> tuple[float, float]:
     """Test whether the mean loss of A minus that of B is zero, for h-step forecasts, with Student's t.
 
-    statistic = mean(d) / sqrt(v / n) * sqrt((n + 1 - 2 h + h (h - 1) / n) / n), where v is the autocovariance of d
-    summed over lags below h. Where that sum is not positive, lags are weighted down linearly (Bartlett), which
-    always is.
+    statistic = mean(d) / sqrt(v / n) * sqrt((n + 1 - 2 h + h (h - 1) / n) / n)
+
+    where v is the autocovariance of d summed over lags below h. Where that sum is not positive, lags are
+    weighted down linearly (Bartlett), and then it is.
 
     Args:
         difference: Loss of A minus loss of B at successive times, (n,); NaN is left out.
@@ -105,8 +106,9 @@ def diebold_mariano(difference: np.ndarray, h: int) -> tuple[float, float]:
         where n <= 2 h.
 
     Source:
-        Diebold and Mariano (1995), Comparing predictive accuracy; Harvey, Leybourne and Newbold (1997), Testing
-        the equality of prediction mean squared errors, eq. 5 and 9; Newey and West (1987) for the weights.
+        Diebold and Mariano (1995), Comparing predictive accuracy; Harvey, Leybourne and Newbold (1997),
+        Testing the equality of prediction mean squared errors, eq. 5 and 9.
+        Newey and West (1987) for the weights.
     """
     if h < 1:
         raise ConfigError(f"The horizon of a Diebold-Mariano test is {h}; expected 1 or more.")

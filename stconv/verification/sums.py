@@ -59,7 +59,7 @@ class ScoreSums:
 
         Raises:
             ShapeError: The shapes disagree among themselves or with the variables and leads stated.
-            MissingValuesError: The judged forecast is not finite where truth is known and a forecast possible.
+            MissingValuesError: The judged forecast is not finite where one is possible and truth is known.
             ConfigError: The contenders differ from those added before.
         """
         index = np.asarray(torch.as_tensor(reference_index).cpu(), np.int64).reshape(-1)

@@ -1,0 +1,203 @@
+"""The result of a verification: scores per lead, their intervals, and what the model beats."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from rich.text import Text
+
+from stconv.errors import FileError
+from stconv.verification.batch import WEIGHTINGS
+from stconv.verification.intervals import (
+    MIN_BLOCKS,
+    block_length,
+    bootstrap_counts,
+    p_values,
+    rmse_interval,
+    skill_interval,
+)
+from stconv.verification.sums import ScoreSums
+from stconv.verification.table import render_table
+from stconv.verification.verdict import BEATS, LOSES, UNDECIDED, verdict_sentences
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Scores of one model on one period of one data set.
+
+    Attributes:
+        sums: Pooled sums of the model and its references, on the same windows and cells.
+        model: What to call the model.
+        data: What to call the data.
+        period: First and last scored time, as text; empty if not known.
+        lead_labels: Time of each lead ("6 h"); the number of the lead if empty.
+        span: Time steps from the oldest input to the last lead of a window, inclusive.
+        confidence: Of intervals and tests.
+        n_resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+
+    sums: ScoreSums
+    model: str = "model"
+    data: str = "data"
+    period: tuple[str, str] | tuple[()] = ()
+    lead_labels: tuple[str, ...] = ()
+    span: int = 1
+    confidence: float = 0.95
+    n_resamples: int = 1000
+    seed: int = 0
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label of each lead."""
+        return self.lead_labels or tuple(str(lead) for lead in range(1, self.sums.n_leads + 1))
+
+    @property
+    def title(self) -> str:
+        """Model, data, number of windows and period in a line."""
+        period = f", {self.period[0]} to {self.period[1]}" if self.period else ""
+        return f"{self.model} on {self.data}, {self.sums.n_windows} windows{period}"
+
+    @property
+    def block(self) -> int:
+        """Windows in a block of the bootstrap."""
+        return block_length(self.sums.reference_index, max(self.span, self.sums.n_leads))
+
+    @cached_property
+    def _counts(self) -> np.ndarray | None:
+        if self.sums.n_windows < MIN_BLOCKS * self.block:
+            return None
+        return bootstrap_counts(self.sums.n_windows, self.block, self.n_resamples, self.seed)
+
+    def rmse_interval(self, contender: str, weighting: str = "area") -> np.ndarray:
+        """Bounds of the RMSE, (2, variable, lead); NaN if there are too few windows to tell."""
+        if self._counts is None:
+            return np.full((2, len(self.sums.variables), self.sums.n_leads), np.nan)
+        return rmse_interval(self.sums, contender, self._counts, self.confidence, weighting)
+
+    def skill_interval(self, reference: str, weighting: str = "area") -> np.ndarray:
+        """Bounds of the model's skill, (2, variable, lead); NaN if there are too few windows to tell."""
+        if self._counts is None:
+            return np.full((2, len(self.sums.variables), self.sums.n_leads), np.nan)
+        return skill_interval(self.sums, self.sums.model, reference, self._counts, self.confidence, weighting)
+
+    def outcome(self, reference: str, weighting: str = "area") -> np.ndarray:
+        """Say "beats", "loses to" or "undecided" of the model against a reference: str, (variable, lead).
+
+        Decided is what both the bootstrap interval of the skill and the Diebold-Mariano test say.
+        """
+        low, high = self.skill_interval(reference, weighting)
+        span = max(self.span, self.sums.n_leads)
+        significant = p_values(self.sums, self.sums.model, reference, span, weighting) < 1 - self.confidence
+        return np.where(significant & (low > 0), BEATS, np.where(significant & (high < 0), LOSES, UNDECIDED))
+
+    def beats(self, reference: str, weighting: str = "area") -> np.ndarray:
+        """Whether the model beats a reference, (variable, lead) of bool."""
+        return self.outcome(reference, weighting) == BEATS
+
+    def verdict(self) -> str:
+        """Up to which lead the model beats each reference, in words."""
+        return verdict_sentences(
+            self.sums.variables, {name: self.outcome(name) for name in self.sums.references}, self.labels
+        )
+
+    def table(self, width: int = 100) -> Text:
+        """Scores per lead and the verdict, for a terminal; ``str(...)`` of it is plain text."""
+        return render_table(self, width)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain values; what is not known is None."""
+        sums = self.sums
+        return {
+            "model": self.model,
+            "data": self.data,
+            "period": list(self.period),
+            "n_windows": sums.n_windows,
+            "lead_labels": list(self.labels),
+            "confidence": self.confidence,
+            "block_windows": self.block,
+            "verdict": self.verdict(),
+            "variables": {
+                name: {"units": sums.units[name], **{w: self._variable_json(i, w) for w in WEIGHTINGS}}
+                for i, name in enumerate(sums.variables)
+            },
+        }
+
+    def _variable_json(self, variable: int, weighting: str) -> dict[str, Any]:
+        sums, scores, against = self.sums, {}, {}
+        for name in sums.contenders:
+            low, high = self.rmse_interval(name, weighting)[:, variable]
+            scores[name] = {
+                "pooled_rmse": _plain(sums.pooled_rmse(name, weighting)[variable]),
+                "pooled_mae": _plain(sums.pooled_mae(name, weighting)[variable]),
+                "rmse": _plain(sums.rmse(name, weighting)[variable]),
+                "rmse_low": _plain(low),
+                "rmse_high": _plain(high),
+                "mae": _plain(sums.mae(name, weighting)[variable]),
+                "bias": _plain(sums.bias(name, weighting)[variable]),
+                "acc": _plain(sums.acc(name, weighting)[variable]),
+            }
+        span = max(self.span, sums.n_leads)
+        for name in sums.references:
+            low, high = self.skill_interval(name, weighting)[:, variable]
+            against[name] = {
+                "pooled_skill": _plain(sums.pooled_skill(sums.model, name, weighting)[variable]),
+                "skill": _plain(sums.skill(sums.model, name, weighting)[variable]),
+                "skill_low": _plain(low),
+                "skill_high": _plain(high),
+                "p_value": _plain(p_values(sums, sums.model, name, span, weighting)[variable]),
+                "outcome": self.outcome(name, weighting)[variable].tolist(),
+            }
+        return {"scores": scores, "against": against}
+
+    def to_netcdf(self, path: str | Path) -> Path:
+        """Write sums and description to a NetCDF file that `from_netcdf` reads back."""
+        ds = self.sums.to_dataset()
+        description = {
+            "model": self.model,
+            "data": self.data,
+            "period": list(self.period),
+            "lead_labels": list(self.lead_labels),
+            "span": self.span,
+            "confidence": self.confidence,
+            "n_resamples": self.n_resamples,
+            "seed": self.seed,
+        }
+        ds.attrs = {"title": self.title, "verification": json.dumps(description)}
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ds.to_netcdf(path, engine="h5netcdf")
+        return path
+
+    @classmethod
+    def from_netcdf(cls, path: str | Path) -> Verification:
+        """Read back what `to_netcdf` wrote.
+
+        Raises:
+            FileError: There is no such file, or it holds something else.
+        """
+        try:
+            with xr.open_dataset(path, engine="h5netcdf") as ds:
+                sums = ScoreSums.from_dataset(ds.load())
+                description = json.loads(ds.attrs["verification"])
+        except (OSError, KeyError, ValueError) as error:
+            raise FileError(
+                f"{path} holds no verification ({type(error).__name__}: {error}); "
+                "expected the scores.nc that `stconv evaluate` writes."
+            ) from error
+        for key in ("period", "lead_labels"):
+            description[key] = tuple(description[key])
+        return cls(sums, **description)
+
+
+def _plain(values: Any) -> Any:
+    if np.ndim(values):
+        return [_plain(value) for value in values]
+    return float(values) if math.isfinite(values) else None
