@@ -1,0 +1,149 @@
+"""Training, validation and test periods: consecutive in time, with a purge gap between them.
+
+The purge gap is taken from the end of the earlier period, so that validation and test begin exactly where the
+fractions or dates say: experiments with other window lengths are still verified on the same test period.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stconv.errors import SplitError
+
+_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2})?)?)?)?)?")
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """How to split a series in time.
+
+    Args:
+        fractions: Shares of training, validation and test; they add up to 1. Used where no dates are given.
+        train_end: Last date of training, included ("2013", "2014-03", "2014-03-14", "2014-03-14T06:00").
+        val_end: Last date of validation, included; test is the rest.
+        purge: Steps left out at the end of training and of validation; default: as many as a window spans.
+    """
+
+    fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])
+    train_end: str | None = None
+    val_end: str | None = None
+    purge: int | None = None
+
+    def apply(self, times: Sequence[Any], span: int) -> Periods:
+        """Split these times, for windows of `span` steps.
+
+        Raises:
+            SplitError: Only one of the two dates is given, or a period would be empty.
+        """
+        purge = span if self.purge is None else self.purge
+        if self.train_end is None and self.val_end is None:
+            return split_by_fraction(len(times), self.fractions, purge)
+        if self.train_end is None or self.val_end is None:
+            raise SplitError(
+                f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; give both dates, or neither."
+            )
+        return split_by_date(times, self.train_end, self.val_end, purge)
+
+
+@dataclass(frozen=True)
+class Periods:
+    """Index ranges of training, validation and test; ascending, disjoint, none empty."""
+
+    train: range
+    val: range
+    test: range
+
+    def __post_init__(self) -> None:
+        for name, period in self.items():
+            if len(period) == 0:
+                raise SplitError(
+                    f"the {name} period is empty: steps {period.start} to {period.stop} (end not included) after the "
+                    "purge gap is taken off. Give it a larger share, more data, or a smaller purge."
+                )
+        if not (self.train.stop <= self.val.start and self.val.stop <= self.test.start):
+            raise SplitError(f"periods overlap or are out of order: {self.to_json()}.")
+
+    def items(self) -> list[tuple[str, range]]:
+        """The three periods with their names, in order."""
+        return [("train", self.train), ("val", self.val), ("test", self.test)]
+
+    def to_json(self) -> dict[str, list[int]]:
+        """First step and end (not included) of each period."""
+        return {name: [period.start, period.stop] for name, period in self.items()}
+
+
+def split_by_fraction(n_steps: int, fractions: Sequence[float] = (0.6, 0.2, 0.2), purge: int = 0) -> Periods:
+    """Split by shares of the steps.
+
+    Args:
+        n_steps: Steps in the series.
+        fractions: Shares of training, validation and test.
+        purge: Steps left out at the end of training and of validation.
+
+    Raises:
+        SplitError: Not three positive shares that add up to 1, a negative purge, or an empty period.
+    """
+    if len(fractions) != 3 or any(share <= 0 for share in fractions) or not math.isclose(sum(fractions), 1.0):
+        raise SplitError(
+            f"split fractions {list(fractions)} must be three positive shares (training, validation, test) that add "
+            "up to 1, as in [0.6, 0.2, 0.2]."
+        )
+    return _periods(
+        n_steps, round(n_steps * fractions[0]), round(n_steps * (fractions[0] + fractions[1])), purge
+    )
+
+
+def split_by_date(times: Sequence[Any], train_end: str, val_end: str, purge: int = 0) -> Periods:
+    """Split by the last date of training and of validation, both included.
+
+    A date may be cut short: "2014-03" is the whole of March. Times are compared as ISO 8601 text, so any calendar
+    works.
+
+    Args:
+        times: Increasing times, numpy.datetime64 or cftime.
+        train_end: Last date before validation begins.
+        val_end: Last date before test begins.
+        purge: Steps left out at the end of training and of validation.
+
+    Raises:
+        SplitError: A date is malformed or out of order, or a period would be empty.
+    """
+    for name, date in (("train_end", train_end), ("val_end", val_end)):
+        if not _DATE.fullmatch(date):
+            raise SplitError(
+                f"{name} {date!r} is no date; write it as in 2014, 2014-03, 2014-03-14 or 2014-03-14T06:00."
+            )
+    if val_end <= train_end:
+        raise SplitError(f"val_end {val_end} must be after train_end {train_end}.")
+    texts = [iso(time) for time in times]
+    ends = []
+    for name, date in (("train_end", train_end), ("val_end", val_end)):
+        text = date.replace(" ", "T")
+        end = sum(stamp[: len(text)] <= text for stamp in texts)
+        if end in (0, len(texts)):
+            where = "before the first" if end == 0 else "not before the last"
+            raise SplitError(
+                f"{name} {date} is {where} step of the series, which has {texts[0]} to {texts[-1]}."
+            )
+        ends.append(end)
+    return _periods(len(texts), ends[0], ends[1], purge)
+
+
+def iso(time: Any) -> str:
+    """Write a time (numpy.datetime64, datetime or cftime) as ISO 8601 text to the second."""
+    text = time.isoformat() if hasattr(time, "isoformat") else str(time)
+    return text.replace(" ", "T")[:19]
+
+
+def _periods(n_steps: int, train_end: int, val_end: int, purge: int) -> Periods:
+    if purge < 0:
+        raise SplitError(f"purge is {purge}; expected 0 or more steps.")
+    return Periods(
+        train=range(0, max(0, train_end - purge)),
+        val=range(train_end, max(train_end, val_end - purge)),
+        test=range(val_end, n_steps),
+    )

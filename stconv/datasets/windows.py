@@ -1,0 +1,111 @@
+"""Which steps of a series make a window: integer arithmetic only, no arrays, no dates.
+
+A window has a reference index, the step of its newest input. Its inputs are at the reference index plus the
+(non-positive) input offsets, its targets at the reference index plus 1, 2, ..., leads.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stconv.errors import WindowError
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """Form of a window, relative to its reference index.
+
+    Args:
+        input_offsets: Steps of the inputs relative to the reference index, ascending, the last one 0.
+        leads: Number of target steps after the reference index.
+
+    Raises:
+        WindowError: The offsets are empty, not ascending or do not end at 0, or leads is below 1.
+    """
+
+    input_offsets: tuple[int, ...]
+    leads: int
+
+    def __post_init__(self) -> None:
+        offsets = tuple(int(offset) for offset in self.input_offsets)
+        object.__setattr__(self, "input_offsets", offsets)
+        if not offsets or offsets[-1] != 0:
+            raise WindowError(
+                f"input_offsets {list(offsets)} must end at 0, the newest input (the reference time); "
+                "for the last three steps write [-2, -1, 0]."
+            )
+        if any(later <= earlier for earlier, later in zip(offsets, offsets[1:], strict=False)):
+            raise WindowError(
+                f"input_offsets {list(offsets)} must be strictly ascending, as in [-24, -1, 0]."
+            )
+        if self.leads < 1:
+            raise WindowError(f"leads is {self.leads}; expected 1 or more steps to forecast.")
+
+    @classmethod
+    def consecutive(cls, t_in: int, leads: int) -> WindowSpec:
+        """Window of the last `t_in` steps and the next `leads` steps."""
+        if t_in < 1:
+            raise WindowError(f"t_in is {t_in}; expected 1 or more input steps.")
+        return cls(tuple(range(1 - t_in, 1)), leads)
+
+    @property
+    def t_in(self) -> int:
+        """Number of input steps."""
+        return len(self.input_offsets)
+
+    @property
+    def span(self) -> int:
+        """Steps from the oldest input to the last lead, both included."""
+        return self.leads - self.input_offsets[0] + 1
+
+
+def reference_indices(
+    period: range, spec: WindowSpec, breaks: Sequence[int] = (), stride: int = 1
+) -> list[int]:
+    """Reference indices of the windows that lie wholly inside a period and cross no break.
+
+    Args:
+        period: Steps that the windows may use.
+        spec: Form of a window.
+        breaks: Indices i where step i does not directly follow step i - 1 in time.
+        stride: Keep every stride-th window.
+
+    Returns:
+        Ascending reference indices; empty where the period holds no window.
+
+    Raises:
+        WindowError: The stride is below 1.
+    """
+    if stride < 1:
+        raise WindowError(f"stride is {stride}; expected 1 or more.")
+    ordered = sorted(breaks)
+    first, last = period.start - spec.input_offsets[0], period.stop - spec.leads
+    found = [
+        i for i in range(first, last) if not _crosses(i + spec.input_offsets[0], i + spec.leads, ordered)
+    ]
+    return found[::stride]
+
+
+def forecast_index(n_steps: int, spec: WindowSpec, breaks: Sequence[int] = ()) -> int:
+    """Newest reference index that has all its inputs; its targets need not exist.
+
+    Raises:
+        WindowError: No index has all its inputs: the series is too short, or a gap leaves no stretch long enough.
+    """
+    ordered = sorted(breaks)
+    for i in range(n_steps - 1, -spec.input_offsets[0] - 1, -1):
+        if not _crosses(i + spec.input_offsets[0], i, ordered):
+            return i
+    needed = 1 - spec.input_offsets[0]
+    gaps = f" with gaps before the steps {ordered}" if ordered else ""
+    raise WindowError(
+        f"a forecast needs {needed} steps without a gap (input offsets {list(spec.input_offsets)}), "
+        f"found {n_steps} steps{gaps}. Give a longer stretch of data."
+    )
+
+
+def _crosses(first: int, last: int, ordered_breaks: Sequence[int]) -> bool:
+    """Tell whether a break lies between `first` and `last`: at an index in (first, last]."""
+    return bisect_right(ordered_breaks, last) > bisect_right(ordered_breaks, first)
