@@ -3,6 +3,7 @@
 from stconv.models.baselines import Climatology, Increment, Persistence
 from stconv.models.registry import REGISTRY, Network, build, describe, register
 from stconv.models.stacks import Conv2Plus1D, Conv3D
+from stconv.models.stconvs2s import STConvS2S
 
 __all__ = [
     "REGISTRY",
@@ -12,6 +13,7 @@ __all__ = [
     "Increment",
     "Network",
     "Persistence",
+    "STConvS2S",
     "build",
     "describe",
     "register",

@@ -84,6 +84,7 @@ class Increment(Network):
 def _check_history(network: Network) -> None:
     if network.c_in < network.c_out:
         raise ConfigError(
-            f"{type(network).__name__} has {network.c_in} input channels for {network.c_out} targets; it starts "
-            "from the targets' own newest frame and expects at least as many. Add the targets to the inputs."
+            f"{type(network).__name__} has {network.c_in} input channels for {network.c_out} targets; it "
+            "starts from the targets' own newest frame and expects at least as many. "
+            "Add the targets to the inputs."
         )

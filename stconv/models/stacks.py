@@ -9,7 +9,7 @@ from torch import Tensor
 from stconv.models.registry import Network, register
 from stconv.nn.conv import Convolution, ConvolutionMaker, Factored
 from stconv.nn.ending import Alignment, ending
-from stconv.nn.padding import SpacePadding
+from stconv.nn.padding import GridPadding
 from stconv.nn.settings import check_count
 from stconv.nn.stack import stack
 
@@ -45,7 +45,7 @@ class ConvolutionStack(Network):
         n_filters: int = 32,
         kernel: int = 5,
         alignment: Alignment = "lead",
-        space_padding: SpacePadding = "zero",
+        space_padding: GridPadding = "zero",
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         channels = [n_filters] * check_count("n_layers", n_layers, type(self).__name__)

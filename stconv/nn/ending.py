@@ -8,7 +8,7 @@ from torch import nn
 
 from stconv.nn.generator import Generator
 from stconv.nn.heads import LeadHead, PaperHead
-from stconv.nn.padding import SpacePadding
+from stconv.nn.padding import GridPadding
 from stconv.nn.settings import check_choice
 
 Alignment = Literal["lead", "paper"]
@@ -22,7 +22,7 @@ def ending(
     t_in: int,
     leads: int,
     kernel: int,
-    space_padding: SpacePadding = "zero",
+    space_padding: GridPadding = "zero",
 ) -> tuple[nn.Module, nn.Module]:
     """Return the two last parts of a network: a generator (or an identity), and the head.
 
@@ -40,6 +40,7 @@ def ending(
         ConfigError: A setting is out of its range.
     """
     check_choice("alignment", alignment, get_args(Alignment), "the network")
+    check_choice("space_padding", space_padding, get_args(GridPadding), "the network")
     if alignment == "lead":
         return nn.Identity(), LeadHead(channels, c_out, t_in, leads, kernel, space_padding)
     if leads <= t_in:

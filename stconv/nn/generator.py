@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stconv.errors import ConfigError
 from stconv.nn.conv import Convolution
 from stconv.nn.norm import make_activation, make_norm
-from stconv.nn.padding import SpacePadding
+from stconv.nn.padding import GridPadding
 from stconv.nn.settings import check_count
 from stconv.nn.stack import stack, widening
 
@@ -54,7 +54,7 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, channels: int, t_in: int, steps: int, kernel: int, space_padding: SpacePadding = "zero"
+        self, channels: int, t_in: int, steps: int, kernel: int, space_padding: GridPadding = "zero"
     ) -> None:
         super().__init__()
         where = type(self).__name__

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from stconv.errors import ShapeError
 from stconv.nn.conv import Convolution
-from stconv.nn.padding import Pad, SpacePadding
+from stconv.nn.padding import GridPadding, Pad
 from stconv.nn.settings import check_count, check_odd
 
 
@@ -30,7 +30,7 @@ class LeadHead(nn.Module):
     """
 
     def __init__(
-        self, c_in: int, c_out: int, t_in: int, leads: int, kernel: int, space_padding: SpacePadding = "zero"
+        self, c_in: int, c_out: int, t_in: int, leads: int, kernel: int, space_padding: GridPadding = "zero"
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -74,7 +74,7 @@ class PaperHead(nn.Module):
     """
 
     def __init__(
-        self, c_in: int, c_out: int, t_in: int, leads: int, kernel: int, space_padding: SpacePadding = "zero"
+        self, c_in: int, c_out: int, t_in: int, leads: int, kernel: int, space_padding: GridPadding = "zero"
     ) -> None:
         super().__init__()
         where = type(self).__name__

@@ -27,7 +27,9 @@ from stconv.errors import ConfigError
 from stconv.nn.settings import Triple, check_choice
 
 TimePadding = Literal["symmetric", "causal", "valid"]
-SpacePadding = Literal["zero", "replicate", "periodic", "valid"]
+GridPadding = Literal["zero", "replicate", "periodic"]
+"""Padding that keeps the grid, as a forecast needs it."""
+SpacePadding = Literal[GridPadding, "valid"]
 
 
 class Pad(nn.Module):
@@ -41,7 +43,7 @@ class Pad(nn.Module):
     """
 
     def __init__(
-        self, time: tuple[int, int], lat: int = 0, lon: int = 0, space: SpacePadding = "zero"
+        self, time: tuple[int, int], lat: int = 0, lon: int = 0, space: GridPadding = "zero"
     ) -> None:
         super().__init__()
         self.time, self.lat, self.lon, self.space = time, lat, lon, space
@@ -102,6 +104,6 @@ def plan_padding(
     centered_space = (lat // 2, lon // 2)
     copied = centered_space if space in ("replicate", "periodic") else (0, 0)
     own = (t // 2 if time == "symmetric" else 0, *(centered_space if space == "zero" else (0, 0)))
-    if any(copied):
+    if space != "valid" and any(copied):
         return Pad(before, *copied, space), own
     return (Pad(before) if any(before) else nn.Identity()), own

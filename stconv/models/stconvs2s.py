@@ -1,0 +1,107 @@
+"""STConvS2S-R and -C: convolutions in time, then in space, with the ablations of the paper as options."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.models.registry import Network, register
+from stconv.nn.conv import Convolution
+from stconv.nn.ending import Alignment, ending
+from stconv.nn.padding import GridPadding
+from stconv.nn.reversal import Reversed, reversal_layer
+from stconv.nn.settings import check_choice, check_count, check_odd
+from stconv.nn.stack import stack, widening
+
+Variant = Literal["R", "C", "symmetric", "spatial"]
+
+
+@register
+class STConvS2S(Network):
+    """A temporal block, a spatial block, and a head.
+
+    With `alignment` "paper" it is the published network to the letter: lead l is step l, a generator lengthens
+    the features if there are more leads than input frames, and of variant C lead 1 sees only the oldest frames.
+    By default a head with a set of filters per lead lets every lead see every frame, and there is no
+    generator.
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of target channels.
+        t_in: Number of input frames.
+        leads: Number of leads.
+        variant: Temporal block: `R` reversed (its kernel is at most t_in steps long), `C` causal,
+            `symmetric` (as many steps ahead as back), `spatial` for none.
+        n_layers: Number of layers of each block.
+        n_filters: Number of filters d of the last layer of each block.
+        kernel: Odd kernel size k.
+        alignment: `lead` or `paper`.
+        widen: Channels 2d, 4d, ..., d through a block; otherwise d throughout.
+        factored: Convolutions (k, 1, 1) in the temporal and (1, k, k) in the spatial block; otherwise (k, k,
+            k) in the temporal block, and no spatial block.
+        spatial_first: The spatial block comes before the temporal block.
+        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+
+    Raises:
+        ConfigError: A setting is out of its range, or no convolution in space is left.
+
+    Source:
+        Castro et al. (2021), Neurocomputing 426, 285-298; arXiv 1912.00134.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        t_in: int,
+        leads: int,
+        *,
+        variant: Variant = "R",
+        n_layers: int = 3,
+        n_filters: int = 32,
+        kernel: int = 5,
+        alignment: Alignment = "lead",
+        widen: bool = True,
+        factored: bool = True,
+        spatial_first: bool = False,
+        space_padding: GridPadding = "zero",
+    ) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        where = type(self).__name__
+        check_choice("variant", variant, get_args(Variant), where)
+        check_odd("kernel", kernel, where)
+        check_count("n_layers", n_layers, where)
+        check_count("n_filters", n_filters, where)
+        if variant == "spatial" and not factored:
+            raise ConfigError(
+                f"{where} without a temporal block (variant 'spatial') and not factored has no block left. "
+                "Set factored to true, or name another variant."
+            )
+        channels = widening(n_filters, n_layers) if widen else [n_filters] * n_layers
+
+        def temporal(c_before: int) -> nn.Module:
+            across = 1 if factored else kernel
+            if variant == "R":
+                size = (min(kernel, t_in), across, across)
+                return Reversed(stack(reversal_layer, c_before, channels, size, space_padding=space_padding))
+            return stack(
+                Convolution, c_before, channels, (kernel, across, across),
+                time_padding="causal" if variant == "C" else "symmetric", space_padding=space_padding,
+            )  # fmt: skip
+
+        def spatial(c_before: int) -> nn.Module:
+            return stack(Convolution, c_before, channels, (1, kernel, kernel), space_padding=space_padding)
+
+        makers = {"temporal": temporal, "spatial": spatial}
+        wanted = ["temporal"] * (variant != "spatial") + ["spatial"] * factored
+        self.features = nn.Sequential()
+        for name in reversed(wanted) if spatial_first else wanted:
+            self.features.add_module(name, makers[name](n_filters if len(self.features) else c_in))
+        self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Run the blocks, the generator (if any) and the head."""
+        y: Tensor = self.head(self.generator(self.features(x)))
+        return y

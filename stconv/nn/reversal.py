@@ -1,0 +1,121 @@
+"""The temporal layers of STConvS2S-R, which run over time from the newest frame to the oldest."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.nn.conv import Convolution, Sizes
+from stconv.nn.norm import Activation, Norm
+from stconv.nn.padding import GridPadding, SpacePadding, TimePadding
+from stconv.nn.settings import check_choice, check_triple
+
+
+class Reversed(nn.Module):
+    """Run a module over time backwards: flip, run, flip back.
+
+    Args:
+        module: Maps (batch, channel, time, lat, lon) to as many steps.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, time, lat, lon) to as many steps."""
+        y: Tensor = self.module(x.flip(2))
+        return y.flip(2)
+
+
+class Replicated(nn.Module):
+    """A convolution over two steps, whose last output stands once more at the end: as many steps out as in.
+
+    Args:
+        convolution: A block that is valid in time with two taps.
+    """
+
+    def __init__(self, convolution: Convolution) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, c_in, time, lat, lon), time >= 2, to (batch, c_out, time, lat', lon')."""
+        y: Tensor = self.convolution(x)
+        return torch.cat((y, y[:, :, -1:]), dim=2)
+
+
+class TwoBranch(nn.Module):
+    """A convolution over k steps, whose last output is spread over the last k steps by a second one.
+
+    A is `whole` over all t steps (t-k+1 out), B is `last` over the last k steps (k out):
+    y = (A[0], ..., A[t-k-1], A[t-k] - B[0], ..., A[t-k] - B[k-1])
+
+    Args:
+        whole: Branch A, valid in time with k taps.
+        last: Branch B, as many steps out as in.
+        span: k, at most the number of steps.
+
+    Source:
+        Castro et al. (2021), Neurocomputing 426, the layer of STConvS2S-R.
+    """
+
+    def __init__(self, whole: Convolution, last: Replicated, span: int) -> None:
+        super().__init__()
+        self.whole, self.last, self.span = whole, last, span
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, c_in, time, lat, lon), time >= k, to (batch, c_out, time, lat', lon')."""
+        whole = self.whole(x)
+        last = self.last(x[:, :, -self.span :])
+        return torch.cat((whole[:, :, :-1], whole[:, :, -1:] - last), dim=2)
+
+
+def reversal_layer(
+    c_in: int,
+    c_out: int,
+    kernel: Sizes,
+    *,
+    stride: Sizes = 1,
+    dilation: Sizes = 1,
+    time_padding: TimePadding = "symmetric",
+    space_padding: SpacePadding = "zero",
+    bias: bool = False,
+    norm: Norm = "batch",
+    activation: Activation = "leaky_relu",
+) -> nn.Module:
+    """Return a layer of STConvS2S-R for k steps, which keeps their number: a `ConvolutionMaker`.
+
+    k >= 3 gives two branches, A with the kernel (k, h, w) and B with (2, 1, 1); k = 2 is B alone, with the
+    kernel (2, h, w); k = 1 needs no second branch. Arguments are those of `Convolution`.
+
+    Raises:
+        ConfigError: A setting is out of its range, or one that this layer does not have: a stride, a
+            dilation, a padding of time other than its own, space without padding.
+    """
+    where = "reversal_layer"
+    k, _, _ = size = check_triple("kernel", kernel, where)
+    check_choice("space_padding", space_padding, get_args(GridPadding), where)
+    found = (check_triple("stride", stride, where), check_triple("dilation", dilation, where), time_padding)
+    only = ((1, 1, 1), (1, 1, 1), "symmetric")
+    for name, value, expected in zip(("stride", "dilation", "time_padding"), found, only, strict=True):
+        if value != expected:
+            raise ConfigError(
+                f"{name} of {where} is {value!r}; expected {expected!r}, since it keeps every step and cell. "
+                f"Leave {name} at its default."
+            )
+
+    def branch(taps: tuple[int, int, int]) -> Convolution:
+        return Convolution(
+            c_in, c_out, taps, time_padding="valid", space_padding=space_padding,
+            bias=bias, norm=norm, activation=activation,
+        )  # fmt: skip
+
+    if k == 1:
+        return branch(size)
+    if k == 2:
+        return Replicated(branch(size))
+    return TwoBranch(branch(size), Replicated(branch((2, 1, 1))), k)
