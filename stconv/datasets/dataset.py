@@ -23,8 +23,8 @@ def window(
 
     Args:
         values: float32, (time, channel, lat, lon), targets first.
-        cycles: Fractions of day and year of each step, float32, (time, 2); for a forecast they reach `leads` steps
-            past the end of `values`.
+        cycles: Fractions of day and year of each step, float32, (time, 2); for a forecast they reach
+            `leads` steps past the end of `values`.
         spec: Form of a window.
         i: Reference index.
         n_targets: Leading channels that are targets; 0 leaves "targets" out (a forecast without truth).
@@ -55,7 +55,8 @@ def window(
 class WindowDataset(Dataset[dict[str, Any]]):
     """The windows of a series at given reference indices.
 
-    It holds tensors and integers only: a worker process receives them through shared memory, and no file handle.
+    It holds tensors and integers only: a worker process receives them through shared memory, and no
+    file handle.
 
     Args:
         series: The series in memory.

@@ -44,7 +44,8 @@ class SplitSpec:
             return split_by_fraction(len(times), self.fractions, purge)
         if self.train_end is None or self.val_end is None:
             raise SplitError(
-                f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; give both dates, or neither."
+                f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; "
+                "give both dates, or neither."
             )
         return split_by_date(times, self.train_end, self.val_end, purge)
 
@@ -61,8 +62,8 @@ class Periods:
         for name, period in self.items():
             if len(period) == 0:
                 raise SplitError(
-                    f"the {name} period is empty: steps {period.start} to {period.stop} (end not included) after the "
-                    "purge gap is taken off. Give it a larger share, more data, or a smaller purge."
+                    f"the {name} period is empty: steps {period.start} to {period.stop} (end not included) after "
+                    "the purge gap is taken off. Give it a larger share, more data, or a smaller purge."
                 )
         if not (self.train.stop <= self.val.start and self.val.stop <= self.test.start):
             raise SplitError(f"periods overlap or are out of order: {self.to_json()}.")
@@ -89,8 +90,8 @@ def split_by_fraction(n_steps: int, fractions: Sequence[float] = (0.6, 0.2, 0.2)
     """
     if len(fractions) != 3 or any(share <= 0 for share in fractions) or not math.isclose(sum(fractions), 1.0):
         raise SplitError(
-            f"split fractions {list(fractions)} must be three positive shares (training, validation, test) that add "
-            "up to 1, as in [0.6, 0.2, 0.2]."
+            f"split fractions {list(fractions)} must be three positive shares (training, validation, test) "
+            "that add up to 1, as in [0.6, 0.2, 0.2]."
         )
     return _periods(
         n_steps, round(n_steps * fractions[0]), round(n_steps * (fractions[0] + fractions[1])), purge
@@ -100,8 +101,8 @@ def split_by_fraction(n_steps: int, fractions: Sequence[float] = (0.6, 0.2, 0.2)
 def split_by_date(times: Sequence[Any], train_end: str, val_end: str, purge: int = 0) -> Periods:
     """Split by the last date of training and of validation, both included.
 
-    A date may be cut short: "2014-03" is the whole of March. Times are compared as ISO 8601 text, so any calendar
-    works.
+    A date may be cut short: "2014-03" is the whole of March. Times are compared as ISO 8601 text, so any
+    calendar works.
 
     Args:
         times: Increasing times, numpy.datetime64 or cftime.

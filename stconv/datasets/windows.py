@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from stconv.errors import WindowError
 
@@ -36,7 +37,7 @@ class WindowSpec:
                 f"input_offsets {list(offsets)} must end at 0, the newest input (the reference time); "
                 "for the last three steps write [-2, -1, 0]."
             )
-        if any(later <= earlier for earlier, later in zip(offsets, offsets[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(offsets)):
             raise WindowError(
                 f"input_offsets {list(offsets)} must be strictly ascending, as in [-24, -1, 0]."
             )
@@ -92,7 +93,8 @@ def forecast_index(n_steps: int, spec: WindowSpec, breaks: Sequence[int] = ()) -
     """Newest reference index that has all its inputs; its targets need not exist.
 
     Raises:
-        WindowError: No index has all its inputs: the series is too short, or a gap leaves no stretch long enough.
+        WindowError: No index has all its inputs: the series is too short, or a gap leaves no stretch
+            long enough.
     """
     ordered = sorted(breaks)
     for i in range(n_steps - 1, -spec.input_offsets[0] - 1, -1):

@@ -1,0 +1,177 @@
+"""A series in memory as one NumPy array: what the hot loop slices, and the hash that names it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets import time_axis
+from stconv.datasets.splits import iso
+from stconv.dims import LAT, LON, TIME, X, Y
+from stconv.errors import DataError, VariableError
+
+if TYPE_CHECKING:
+    from stconv.datasets.grid import Origin
+    from stconv.datasets.time_axis import TimeStep
+
+_BYTES_AT_ONCE = 64 * 2**20
+
+
+@dataclass
+class Series:
+    """A gridded time series held in memory.
+
+    Attributes:
+        values: float32, (time, channel, lat, lon), C-contiguous, physical units, NaN missing; targets first.
+        times: datetime64 or cftime, (time,), increasing.
+        variables: Name of each channel.
+        n_targets: Leading channels that are targets.
+        units: Units by variable name.
+        lat: Latitude in degrees north, or the y coordinate of a grid that is not geographic.
+        lon: Longitude in degrees east, or the x coordinate.
+        geographic: Whether the axes are latitude and longitude.
+        step: Time step.
+        breaks: Indices i where step i does not directly follow step i - 1.
+        calendar: CF name of the calendar.
+        origin: What `grid.restore` needs to write in the form of the source.
+        content_hash: sha256 over values, axes, names and units.
+    """
+
+    values: np.ndarray
+    times: np.ndarray
+    variables: tuple[str, ...]
+    n_targets: int
+    units: dict[str, str]
+    lat: np.ndarray
+    lon: np.ndarray
+    geographic: bool
+    step: TimeStep
+    breaks: tuple[int, ...] = ()
+    calendar: str = "standard"
+    origin: Origin | None = None
+    content_hash: str = field(default="")
+
+    def __post_init__(self) -> None:
+        if not self.content_hash:
+            self.content_hash = hash_content(self)
+
+    @cached_property
+    def cycles(self) -> np.ndarray:
+        """Fractions of day and year of each step, float64, (time, 2)."""
+        return time_axis.cycles(self.times)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def load_series(
+    ds: xr.Dataset, origin: Origin | None, inputs: Sequence[str], targets: Sequence[str] | None = None
+) -> Series:
+    """Read variables of a canonical Dataset into memory, block by block.
+
+    Args:
+        ds: Canonical Dataset, from `grid.open_series`.
+        origin: Its origin.
+        inputs: Variables that are inputs.
+        targets: Variables to forecast; default: the inputs.
+
+    Returns:
+        The series; its channels are the targets, then the inputs that are no targets.
+
+    Raises:
+        VariableError: A variable is absent, or named twice.
+        DataError: A variable holds infinite values.
+    """
+    variables = channel_order(inputs, targets)
+    absent = [name for name in variables if name not in ds.data_vars]
+    if absent:
+        roles = " and ".join(
+            role for role, names in (("input", inputs), ("target", targets or [])) if absent[0] in names
+        )
+        present = ", ".join(sorted(str(name) for name in ds.data_vars))
+        raise VariableError(f"variable '{absent[0]}', named as {roles}, is absent; the data have: {present}.")
+    dims = (TIME, LAT, LON) if LAT in ds.dims else (TIME, Y, X)
+    n_time, n_lat, n_lon = (ds.sizes[dim] for dim in dims)
+    values = np.empty((n_time, len(variables), n_lat, n_lon), dtype=np.float32)
+    block = max(1, _BYTES_AT_ONCE // (8 * n_lat * n_lon))
+    for channel, name in enumerate(variables):
+        array = ds[name].transpose(*dims)
+        for start in range(0, n_time, block):
+            values[start : start + block, channel] = array[start : start + block].values
+    _refuse_infinite(values, variables, ds[TIME].values)
+    times = ds[TIME].values
+    step = time_axis.time_step(times)
+    return Series(
+        values=values,
+        times=times,
+        variables=variables,
+        n_targets=len(targets or inputs),
+        units={name: str(ds[name].attrs.get("units", "1")) for name in variables},
+        lat=_axis(ds, dims[1]),
+        lon=_axis(ds, dims[2]),
+        geographic=dims[1] == LAT,
+        step=step,
+        breaks=tuple(time_axis.breaks(times, step)),
+        calendar=time_axis.calendar_of(times),
+        origin=origin,
+    )
+
+
+def channel_order(inputs: Sequence[str], targets: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Channels of a series: the targets, then the inputs that are no targets.
+
+    Raises:
+        VariableError: A list is empty or names a variable twice.
+    """
+    targets = inputs if targets is None else targets
+    for role, names in (("inputs", inputs), ("targets", targets)):
+        if not names:
+            raise VariableError(f"{role} is empty; name at least one variable.")
+        if len(set(names)) < len(names):
+            raise VariableError(f"{role} {list(names)} names a variable twice.")
+    return (*targets, *(name for name in inputs if name not in targets))
+
+
+def hash_content(series: Series) -> str:
+    """sha256 over values (NaN canonical by construction), times, coordinates, names and units."""
+    digest = hashlib.sha256()
+    parts: Iterable[Any] = (
+        repr(
+            (
+                series.variables,
+                series.n_targets,
+                series.values.shape,
+                sorted(series.units.items()),
+                series.calendar,
+            )
+        ),
+        " ".join(iso(time) for time in series.times),
+    )
+    for part in parts:
+        digest.update(part.encode())
+    for array in (series.lat, series.lon):
+        digest.update(np.ascontiguousarray(array, dtype=np.float64).tobytes())
+    digest.update(np.ascontiguousarray(series.values).data)
+    return digest.hexdigest()
+
+
+def _axis(ds: xr.Dataset, dim: str) -> np.ndarray:
+    return (
+        np.asarray(ds[dim].values, dtype=np.float64) if dim in ds.coords else np.arange(float(ds.sizes[dim]))
+    )
+
+
+def _refuse_infinite(values: np.ndarray, variables: Sequence[str], times: np.ndarray) -> None:
+    for channel, name in enumerate(variables):
+        for start, frame in enumerate(values[:, channel]):
+            if np.isinf(frame).any():
+                raise DataError(
+                    f"variable '{name}' is infinite at time {iso(times[start])}; expected finite values or "
+                    "NaN. Declare its valid_range in the grid, so that values outside count as missing."
+                )
