@@ -2,7 +2,7 @@
 
 from stconv.forecast.checks import TrainingRangeWarning
 from stconv.forecast.forecaster import Forecaster
-from stconv.forecast.output import write_forecast
+from stconv.forecast.output import check_destination, write_forecast
 from stconv.forecast.window import OlderWindowWarning
 
-__all__ = ["Forecaster", "OlderWindowWarning", "TrainingRangeWarning", "write_forecast"]
+__all__ = ["Forecaster", "OlderWindowWarning", "TrainingRangeWarning", "check_destination", "write_forecast"]

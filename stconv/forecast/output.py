@@ -78,14 +78,12 @@ def lead_periods(step: TimeStep, leads: Sequence[int]) -> tuple[np.ndarray, str]
     return numbers * (step.seconds // seconds), units
 
 
-def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
-    """Write a NetCDF 4 file or, if the name ends in .zarr, a Zarr store; complete or not at all.
-
-    A forecast that is already there is replaced.
+def check_destination(path: str | Path) -> Path:
+    """Make sure, before anything is computed, that a forecast can be written there.
 
     Raises:
-        FileError: The name ends in something else, the folder does not exist, or something that is not a
-            Zarr store is in the way.
+        FileError: The name ends in neither .nc nor .zarr, the folder does not exist, or something that is not
+            a forecast is in the way.
     """
     path = Path(path)
     if path.suffix not in {".nc", ".zarr"}:
@@ -96,12 +94,21 @@ def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
         raise FileError(f"There is no folder '{path.parent}' to write '{path.name}' to. Create it.")
     if path.suffix == ".nc" and path.is_dir():
         raise FileError(f"'{path}' is a folder. Name another file.")
-    if (
-        path.suffix == ".zarr"
-        and path.exists()
-        and not any((path / name).exists() for name in ("zarr.json", ".zgroup"))
-    ):
+    is_store = any((path / name).exists() for name in ("zarr.json", ".zgroup"))
+    if path.suffix == ".zarr" and path.exists() and not is_store:
         raise FileError(f"'{path}' exists and is not a Zarr store. Name another one, or remove it.")
+    return path
+
+
+def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
+    """Write a NetCDF 4 file or, if the name ends in .zarr, a Zarr store; complete or not at all.
+
+    A forecast that is already there is replaced.
+
+    Raises:
+        FileError: As `check_destination`.
+    """
+    path = check_destination(path)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.absolute().parent))
     try:
         fresh = scratch / path.name

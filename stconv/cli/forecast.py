@@ -1,0 +1,100 @@
+"""`stconv forecast`: a model and files in, a CF NetCDF file or a Zarr store out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+EPILOG = """examples:
+  stconv forecast --model models:/air@champion --input era5_*.nc --output forecast.nc
+  stconv forecast --model runs/air/bundle --input air.zarr --output forecast.zarr --steps 20
+  stconv forecast --model bundle --input air.nc --output f.nc --reference-time 2014-12-30T18:00
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `stconv forecast`."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add(
+        "--model", required=True, metavar="REF", help="folder, runs:/ID, models:/NAME@ALIAS or models:/NAME/3"
+    )
+    add(
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="NetCDF, Zarr or GRIB; several are one series",
+    )
+    add("--output", required=True, metavar="FILE", help="what to write, .nc or .zarr; replaced if there")
+    add(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="number of leads; beyond those trained it rolls out (default: all)",
+    )
+    add("--reference-time", metavar="T", help="time of the newest input, ISO 8601 (default: newest possible)")
+    add("--convert-units", action="store_true", help="convert units that differ, and the forecast back")
+    add("--allow-missing", type=float, metavar="SHARE", help="share of values, 0 to 1, that may be missing")
+    add("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    add("--plot", metavar="FILE", help="also draw the forecast, as .png")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the forecast, write it, and say in a few lines what it is."""
+    from stconv.datasets.grid import open_series
+    from stconv.forecast import Forecaster, check_destination, write_forecast
+
+    check_destination(args.output)
+    folder = _bundle_folder(args.model)
+    version = args.model.rpartition("/")[2] if args.model.startswith("models:/") else None
+    forecaster = Forecaster.from_path(folder, device=args.device, version=version)
+    ds, origin = open_series(args.input, forecaster.source, forecaster.names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        forecast = forecaster.forecast(
+            ds,
+            steps=args.steps,
+            origin=origin,
+            reference_time=args.reference_time,
+            convert_units=args.convert_units,
+            allowed_missing_share=args.allow_missing,
+        )
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            print(f"stconv: warning: {warning.message}", file=sys.stderr)
+    path = write_forecast(forecast, args.output)
+    print(summary(forecast, path))
+    return 0
+
+
+def summary(forecast: xr.Dataset, path: Path) -> str:
+    """Reference time, leads, range of values, and the file, one line each."""
+    lead = forecast["lead"]
+    reference = str(forecast["forecast_reference_time"].values)[:16].replace(" ", "T")
+    lines = [
+        f"model           {forecast.attrs['model_name']} {forecast.attrs['model_version']}",
+        f"reference time  {reference}",
+        f"leads           {lead.size}, {int(lead[0])} to {int(lead[-1])} {lead.attrs['units']}",
+    ]
+    for name, field in forecast.data_vars.items():
+        units = field.attrs.get("units", "")
+        share = float(field.isnull().mean())
+        missing = f", {100 * share:.3g} % missing" if share else ""
+        lines.append(f"{name!s:<16}{float(field.min()):.6g} to {float(field.max()):.6g} {units}{missing}")
+    return "\n".join([*lines, f"file            {path}"])
+
+
+def _bundle_folder(reference: str) -> Path:
+    if not reference.startswith(("models:/", "runs:/")):
+        return Path(reference)
+    from stconv.tracking import resolve_bundle
+
+    return resolve_bundle(reference)

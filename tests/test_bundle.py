@@ -1,0 +1,265 @@
+"""The bundle: what goes in comes out, and nothing else is accepted."""
+
+import hashlib
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from stconv.datasets.preparation import Preparation
+
+from stconv.bundle import Bundle, code_version, make_bundle
+from stconv.datasets.grid import GridSpec, canonicalize
+from stconv.datasets.splits import Periods
+from stconv.datasets.store import load_series
+from stconv.datasets.windows import WindowSpec
+from stconv.errors import BundleError
+from stconv.models import Conv3D
+
+N, TRAIN = 40, 30
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    values = rng.normal(280, 5, (N, 4, 6)).astype("float32")
+    values[:, 0, 0] = np.nan
+    values[3, 1, 1] = np.nan
+    ds = xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), values, {"units": "K", "long_name": "temperature at 2 m"})},
+        {
+            "time": np.datetime64("2020-01-01", "ns") + np.arange(N) * np.timedelta64(6, "h"),
+            "lat": np.arange(4.0),
+            "lon": np.arange(6.0),
+        },
+    )
+    series = load_series(*canonicalize(ds), ["t2m"], ["t2m"])
+    preparation = Preparation.fit(series, range(TRAIN))
+    network = Conv3D(preparation.c_in, 1, 3, 2, n_layers=1, n_filters=2, kernel=3)
+    datamodule = SimpleNamespace(
+        series=series,
+        periods=Periods(range(TRAIN), range(TRAIN, 35), range(35, N)),
+        preparation=preparation,
+        spec=WindowSpec.consecutive(3, 2),
+        grid=GridSpec(),
+        describe=lambda: {"hash": series.content_hash},
+    )
+    task = SimpleNamespace(network=network, preparation=preparation)
+    return make_bundle(task, datamodule, scores={"rmse": [1.5, 2.0]}, name="air")
+
+
+@pytest.fixture
+def folder(bundle, tmp_path):
+    return bundle.save(tmp_path / "bundle")
+
+
+def rehash(folder, **files: bytes):
+    """Change files and the manifest with them, as someone who means it would."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, content in files.items():
+        name = {"spec": "spec.json", "weights": "weights.safetensors"}[name]
+        (folder / name).write_bytes(content)
+        manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def respec(folder, **changes):
+    spec = json.loads((folder / "spec.json").read_text())
+    rehash(folder, spec=json.dumps({**spec, **changes}).encode())
+
+
+def test_round_trip(bundle, folder):
+    again = Bundle.load(folder)
+    assert again.spec == bundle.spec
+    assert again.hash == bundle.hash == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    np.testing.assert_array_equal(again.always_valid, bundle.always_valid)
+    for ours, theirs in zip(
+        bundle.network.state_dict().items(), again.network.state_dict().items(), strict=True
+    ):
+        assert ours[0] == theirs[0]
+        assert torch.equal(ours[1], theirs[1])
+    batch = {
+        "inputs": torch.full((1, 1, 3, 4, 6), 285.0),
+        "input_cycles": torch.zeros(1, 3, 2),
+        "target_cycles": torch.zeros(1, 2, 2),
+        "reference_index": torch.zeros(1, dtype=torch.int64),
+    }
+    bundle.preparation.eval()
+    assert torch.equal(bundle.preparation.inputs(batch), again.preparation.inputs(batch))
+    assert not again.network.training
+
+
+def test_spec_says_what_the_model_expects(bundle):
+    spec = bundle.spec
+    assert spec["variables"] == [
+        {"name": "t2m", "units": "K", "long_name": "temperature at 2 m", "target": True}
+    ]
+    assert spec["grid"] == {
+        "dims": ["lat", "lon"],
+        "geographic": True,
+        "lat": [0.0, 1.0, 2.0, 3.0],
+        "lon": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+    }
+    assert spec["step"]["seconds"] == 6 * 3600
+    assert (spec["input_offsets"], spec["leads"]) == ([-2, -1, 0], 2)
+    assert spec["missing"] == {"allowed_share": 0.0, "never_valid_cells": 1}
+    assert spec["scores"] == {"rmse": [1.5, 2.0]}
+    # (0, 0) never has a value, (1, 1) lacks one
+    assert bundle.always_valid.sum() == 4 * 6 - 2
+
+
+def test_ranges_are_those_of_the_training_period(bundle):
+    assert bundle.spec["ranges"]["t2m"][0] < 285 < bundle.spec["ranges"]["t2m"][1]
+    rng = np.random.default_rng(0)
+    values = rng.normal(280, 5, (N, 4, 6)).astype("float32")
+    values[:, 0, 0] = np.nan
+    values[3, 1, 1] = np.nan
+    assert bundle.spec["ranges"]["t2m"] == [np.nanmin(values[:TRAIN]), np.nanmax(values[:TRAIN])]
+
+
+def test_there_is_no_pickle_in_a_bundle(folder):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "manifest.json",
+        "spec.json",
+        "weights.safetensors",
+    ]
+    assert b"pickle" not in b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+def test_saving_again_replaces(bundle, folder):
+    bundle.save(folder)
+    assert Bundle.load(folder).hash == bundle.hash
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_failed_write_leaves_the_old_bundle(bundle, folder, monkeypatch):
+    def full_disk(self, content):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        bundle.save(folder)
+    assert Bundle.load(folder).hash == bundle.hash
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_refuses_to_replace_what_is_no_bundle(bundle, tmp_path):
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(BundleError, match=r"exists and is not a bundle.*Name another folder"):
+        bundle.save(tmp_path)
+    assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+def test_refuses_missing_folder(tmp_path):
+    with pytest.raises(BundleError, match=r"No bundle at '.*nowhere': expected a folder with manifest.json"):
+        Bundle.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "spec.json"])
+def test_refuses_missing_file(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=rf"lacks {name}, which its manifest.json lists"):
+        Bundle.load(folder)
+
+
+def test_refuses_missing_manifest(folder):
+    (folder / "manifest.json").unlink()
+    with pytest.raises(BundleError, match=r"not a bundle: it has no manifest.json"):
+        Bundle.load(folder)
+
+
+def test_refuses_broken_manifest(folder):
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(BundleError, match=r"not readable as a manifest"):
+        Bundle.load(folder)
+
+
+def test_refuses_manifest_that_forgets_a_file(folder):
+    (folder / "manifest.json").write_text('{"files": {}}')
+    with pytest.raises(BundleError, match=r"does not list weights.safetensors"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "spec.json"])
+def test_refuses_changed_file(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[-2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(
+        BundleError, match=rf"{name} in .* expected sha256 \w+, found \w+.*changed or damaged"
+    ):
+        Bundle.load(folder)
+
+
+def test_refuses_other_format_version(folder):
+    respec(folder, format_version=99)
+    with pytest.raises(BundleError, match=r"format version 99; this stconv reads version 1"):
+        Bundle.load(folder)
+
+
+def test_refuses_incomplete_spec(folder):
+    spec = json.loads((folder / "spec.json").read_text())
+    del spec["step"]
+    rehash(folder, spec=json.dumps(spec).encode())
+    with pytest.raises(BundleError, match=r"lacks step"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("name", ["NoSuchNetwork", "os.system", "torch.nn.Linear"])
+def test_refuses_unknown_network(folder, name):
+    respec(folder, network={"name": name, "arguments": {}})
+    with pytest.raises(BundleError, match=rf"can not be built: unknown network '{name}'.*Conv3D"):
+        Bundle.load(folder)
+
+
+def test_refuses_weights_of_another_network(bundle, folder):
+    wider = {**bundle.spec["network"]["arguments"], "n_filters": 3}
+    respec(folder, network={"name": "Conv3D", "arguments": wider})
+    with pytest.raises(BundleError, match=r"weights in .* do not fit the network.*size mismatch"):
+        Bundle.load(folder)
+
+
+def test_refuses_weights_that_are_no_safetensors(folder):
+    rehash(folder, weights=b"\x80\x04\x95garbage")
+    with pytest.raises(BundleError, match=r"not a safetensors file"):
+        Bundle.load(folder)
+
+
+def test_refuses_extra_file(folder):
+    (folder / "model.pkl").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"holds 'model.pkl', which its manifest.json does not list"):
+        Bundle.load(folder)
+
+
+def test_accepts_the_file_that_a_registry_adds(bundle, folder):
+    (folder / "registered_model_meta").write_text("model_name: air\n")
+    assert Bundle.load(folder).hash == bundle.hash
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "..", "a\\b"])
+def test_refuses_unsafe_path(folder, name):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = {"bytes": 1, "sha256": "0"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"lists the unsafe path .*expected plain file names"):
+        Bundle.load(folder)
+
+
+def test_refuses_links(folder, tmp_path):
+    (folder / "spec.json").rename(tmp_path / "spec.json")
+    (folder / "spec.json").symlink_to(tmp_path / "spec.json")
+    with pytest.raises(BundleError, match=r"is a link"):
+        Bundle.load(folder)
+
+
+def test_refuses_spec_that_is_not_json(bundle, tmp_path):
+    odd = Bundle(bundle.network, bundle.preparation, {**bundle.spec, "scores": {"rmse": float("nan")}})
+    with pytest.raises(BundleError, match=r"'air' can not be written as JSON"):
+        odd.save(tmp_path / "odd")
+
+
+def test_code_version_names_the_package():
+    assert code_version()["stconv"]
