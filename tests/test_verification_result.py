@@ -1,0 +1,167 @@
+"""The result a person reads: outcome, verdict, table, JSON and NetCDF."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from stconv.errors import FileError
+from stconv.verification import ScoreSums, Verification, lead_labels
+from stconv.verification.labels import lead_ranges
+from stconv.verification.table import number
+from stconv.verification.verdict import verdict_sentences
+
+torch.set_num_threads(1)
+SIX_HOURS = SimpleNamespace(kind="fixed", seconds=21_600, n=1)
+
+
+def red_noise(n, memory=0.9, n_lat=4, n_lon=5, seed=0):
+    rng = np.random.default_rng(seed)
+    x = np.zeros((n, n_lat, n_lon))
+    for i in range(1, n):
+        x[i] = memory * x[i - 1] + rng.normal(size=x.shape[1:])
+    return x
+
+
+def made_verification(n=400, n_leads=4, damping=0.9, variables=("t",), shuffled=False, seed=0):
+    """Red noise; the model damps the newest frame, the best there can be if damping is the memory."""
+    x = red_noise(n + n_leads, seed=seed)
+    index = np.arange(5, n)
+    truth = np.stack([x[index + lead] for lead in range(1, n_leads + 1)], 1)[:, None]
+    newest = np.repeat(x[index][:, None, None], n_leads, 2)
+    model = newest * damping ** np.arange(1, n_leads + 1)[:, None, None]
+    if shuffled:
+        truth = truth[np.random.default_rng(seed).permutation(len(truth))]
+    fields = {"model": model, "persistence": newest, "climatology": np.zeros_like(newest)}
+    repeat = [len(variables) if axis == 1 else 1 for axis in range(5)]
+    sums = ScoreSums(variables, n_leads, ["K", "hPa"][: len(variables)])
+    sums.add(np.tile(truth, repeat), {k: np.tile(f, repeat) for k, f in fields.items()}, None, index)
+    labels = lead_labels(SIX_HOURS, n_leads)
+    return Verification(sums, "Damped", "red noise", ("2014-08-08", "2014-12-31"), labels, span=9)
+
+
+def test_the_best_forecast_beats_both_references():
+    verification = made_verification()
+    assert verification.beats("persistence").all()
+    assert verification.verdict() == "Beats persistence and climatology at every lead."
+
+
+def test_persistence_against_itself_is_undecided():
+    verification = made_verification(damping=1.0)
+    assert (verification.outcome("persistence") == "undecided").all()
+    assert "undecided against persistence at every lead" in verification.verdict()
+
+
+def test_a_worse_forecast_loses():
+    verification = made_verification(damping=2.0)
+    assert (verification.outcome("persistence") == "loses to").all()
+    assert verification.verdict() == "Loses to persistence and climatology at every lead."
+
+
+def test_shuffled_targets_give_no_skill():
+    for seed in range(3):
+        verification = made_verification(shuffled=True, seed=seed)
+        assert not verification.beats("climatology").any()
+        assert (verification.sums.skill("model", "climatology") < 0).all()
+        assert (np.abs(verification.sums.acc("model")) < 0.15).all()
+
+
+def test_few_windows_decide_nothing():
+    verification = made_verification(n=20)
+    assert np.isnan(verification.skill_interval("persistence")).all()
+    assert (verification.outcome("climatology") == "undecided").all()
+    assert "interval" not in str(verification.table())
+
+
+def test_verdict_names_leads_and_times():
+    beats, open_, loses = "beats", "undecided", "loses to"
+    outcomes = {
+        "persistence": np.array([[beats, beats, beats]]),
+        "climatology": np.array([[beats, open_, loses]]),
+        "linear": np.array([[beats, loses, beats]]),
+    }
+    assert verdict_sentences(["t"], outcomes, ("6 h", "12 h", "18 h")) == (
+        "Beats persistence at every lead, climatology at lead 1 (6 h), linear at leads 1 and 3; "
+        "undecided against climatology at lead 2 (12 h); "
+        "loses to climatology at lead 3 (18 h), linear at lead 2 (12 h)."
+    )
+    assert verdict_sentences(["t"], {}, ("6 h",)) == "There was nothing to compare with."
+
+
+def test_verdict_and_table_of_several_variables():
+    verification = made_verification(variables=("air", "slp"))
+    assert verification.verdict().splitlines() == [
+        "air: beats persistence and climatology at every lead.",
+        "slp: beats persistence and climatology at every lead.",
+    ]
+    table = str(verification.table())
+    assert "RMSE K" in table
+    assert "RMSE hPa" in table
+
+
+def test_table_says_what_was_scored():
+    verification = made_verification()
+    lines = str(verification.table(width=80)).splitlines()
+    assert lines[0] == "Damped on red noise, 395 windows, 2014-08-08 to 2014-12-31"
+    assert lines[1].split("  ")[0] == "lead"
+    assert all(label in lines[1] for label in ("6 h", "12 h", "18 h", "24 h"))
+    first = f"{verification.sums.rmse('model')[0, 0]:.2f}"
+    assert lines[2].split()[:3] == ["RMSE", "K", first]
+    assert lines[-1] == verification.verdict()
+    assert max(map(len, lines)) <= 80
+
+
+def test_table_of_many_leads_goes_on_below():
+    lines = str(made_verification(n_leads=15).table(width=80)).splitlines()
+    assert sum(line.startswith("lead") for line in lines) == 3
+    assert max(map(len, lines)) <= 80
+
+
+def test_numbers_have_no_minus_before_zero_and_no_false_zeros():
+    assert number(-0.001, 2, sign=True) == "0.00"
+    assert number(0.4, 2, sign=True) == "+0.40"
+    assert number(1.234e-7, 9) == "1.23e-07"
+    assert number(np.nan, 2) == "-"
+
+
+def test_lead_labels():
+    assert lead_labels(SIX_HOURS, 5) == ("6 h", "12 h", "18 h", "24 h", "30 h")
+    assert lead_labels(SimpleNamespace(kind="fixed", seconds=600, n=1), 2) == ("10 min", "20 min")
+    assert lead_labels(SimpleNamespace(kind="fixed", seconds=86_400, n=1), 2) == ("1 d", "2 d")
+    assert lead_labels(SimpleNamespace(kind="month", seconds=0, n=1), 2) == ("1 month", "2 months")
+    assert lead_ranges([1, 2, 3, 5, 7, 8]) == "leads 1-3, 5 and 7-8"
+    assert lead_ranges([4]) == "lead 4"
+
+
+def test_json_is_strict_and_complete():
+    verification = made_verification()
+    values = json.loads(json.dumps(verification.to_json(), allow_nan=False))
+    air = values["variables"]["t"]
+    assert values["verdict"] == verification.verdict()
+    assert values["lead_labels"] == ["6 h", "12 h", "18 h", "24 h"]
+    assert air["units"] == "K"
+    np.testing.assert_allclose(air["area"]["scores"]["model"]["rmse"], verification.sums.rmse("model")[0])
+    assert air["area"]["scores"]["climatology"]["acc"] == [None] * 4
+    against = air["cells"]["against"]["persistence"]
+    assert against["outcome"] == ["beats"] * 4
+    for low, skill, high in zip(against["skill_low"], against["skill"], against["skill_high"], strict=True):
+        assert low < skill < high
+
+
+def test_netcdf_round_trip(tmp_path):
+    verification = made_verification(variables=("air", "slp"))
+    again = Verification.from_netcdf(verification.to_netcdf(tmp_path / "made" / "scores.nc"))
+    assert again.to_json() == verification.to_json()
+    assert again.title == verification.title
+
+
+def test_another_netcdf_file_is_refused(tmp_path):
+    verification = made_verification()
+    ds = verification.sums.to_dataset().drop_vars("weight")
+    ds.to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+    with pytest.raises(FileError, match=r"other\.nc holds no verification .* expected the scores\.nc"):
+        Verification.from_netcdf(tmp_path / "other.nc")
+    with pytest.raises(FileError, match=r"absent\.nc holds no verification"):
+        Verification.from_netcdf(tmp_path / "absent.nc")
