@@ -271,7 +271,7 @@ def _month(time: Any, n: int) -> tuple[Any, Any]:
     return start, end - start
 
 
-def _scalar64(time: Any) -> np.datetime64:
+def _scalar64(time: Any) -> Any:
     return time if isinstance(time, np.datetime64) else np.asarray(time).astype("datetime64[ns]")[()]
 
 

@@ -1,0 +1,40 @@
+"""What a user may say about a source that does not explain itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class GridSpec:
+    """How to read a source; everything is optional, a CF file needs nothing.
+
+    Attributes:
+        time: Name of the variable that holds the times.
+        lat: Name of the latitude coordinate.
+        lon: Name of the longitude coordinate.
+        y: Name of the row dimension of a projected or pixel grid.
+        x: Name of the column dimension of a projected or pixel grid.
+        select: One value per further dimension or coordinate, for example ``{level: 500, expver: "0001"}``.
+        valid_range: Lowest and highest valid value per variable, null for no limit, in the units of the file;
+            what lies outside is missing. For sentinels that the file does not declare.
+        units: Units wanted per variable; the values are converted. Without an entry the file's units stay.
+        engine: xarray engine, instead of the one the first bytes of the file call for.
+        group: Group inside a NetCDF 4 or Zarr source.
+        time_units: Units of a time variable that states none, for example ``days since 1900-01-01``.
+        calendar: Calendar of a time variable that states none, for example ``noleap``.
+    """
+
+    time: str | None = None
+    lat: str | None = None
+    lon: str | None = None
+    y: str | None = None
+    x: str | None = None
+    select: dict[str, Any] = field(default_factory=dict)
+    valid_range: dict[str, list[float | None]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    engine: str | None = None
+    group: str | None = None
+    time_units: str | None = None
+    calendar: str | None = None

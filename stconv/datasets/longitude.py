@@ -1,0 +1,95 @@
+"""Canonical order of latitudes and longitudes, as a permutation that can be undone. Plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stconv.errors import GridError
+
+_SAME_DEGREES = 1e-4
+"""Longitudes closer than this (10 m) are the same meridian."""
+
+
+def canonical_latitude(lat: np.ndarray, name: str, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Order latitudes from south to north.
+
+    Args:
+        lat: Degrees north, (n,).
+        name: Name of the coordinate, for messages.
+        source: File or dataset, for messages.
+
+    Returns:
+        Ascending latitudes in degrees north, float64, (n,), and the permutation such that
+        ``canonical = lat[permutation]``.
+
+    Raises:
+        GridError: Not finite, outside [-90, 90], or not monotonic.
+    """
+    lat = np.asarray(lat, dtype=np.float64)
+    _check_finite(lat, name, source)
+    if np.abs(lat).max() > 90 + _SAME_DEGREES:
+        raise GridError(
+            f"{source}: latitude '{name}' is expected within [-90, 90] degrees, found {lat.min():g} to "
+            f"{lat.max():g}. If it is no latitude, name the rows and columns with `y` and `x` of the grid "
+            "specification."
+        )
+    differences = np.diff(lat)
+    if not (np.all(differences > 0) or np.all(differences < 0)):
+        sign = np.sign(lat[-1] - lat[0]) or 1.0
+        i = int(np.flatnonzero(differences * sign <= 0)[0])
+        raise GridError(
+            f"{source}: latitude '{name}' is not monotonic: {lat[i]:g} at index {i} is followed by "
+            f"{lat[i + 1]:g}. Sort the file, or name the right coordinate with `lat` of the grid "
+            "specification."
+        )
+    order = np.argsort(lat)
+    return lat[order], order
+
+
+def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Order longitudes eastward from the western edge, which lies in [-180, 180).
+
+    The western edge is east of the widest gap of the circle; a global grid, which has no gap, starts at its
+    lowest longitude in [-180, 180). So a grid keeps its neighbors together wherever the file was cut, and the
+    last longitudes of a grid across the date line are above 180.
+
+    Args:
+        lon: Degrees east, any convention, (n,).
+        name: Name of the coordinate, for messages.
+        source: File or dataset, for messages.
+
+    Returns:
+        Ascending longitudes in degrees east, float64, (n,), and the permutation such that
+        ``canonical = lon[permutation]`` up to whole turns.
+
+    Raises:
+        GridError: Not finite, or one meridian twice (0 and 360, for example).
+    """
+    lon = np.asarray(lon, dtype=np.float64)
+    _check_finite(lon, name, source)
+    wrapped = (lon + 180.0) % 360.0 - 180.0
+    order = np.argsort(wrapped, kind="stable")
+    ordered = wrapped[order]
+    gaps = np.append(np.diff(ordered), ordered[0] + 360.0 - ordered[-1])
+    if lon.size > 1 and gaps.min() < _SAME_DEGREES:
+        i = int(gaps.argmin())
+        first, second = sorted((int(order[i]), int(order[(i + 1) % lon.size])))
+        raise GridError(
+            f"{source}: longitude '{name}' holds one meridian twice: {lon[first]:g} at index {first} and "
+            f"{lon[second]:g} at index {second}. Leave one of them out, for example "
+            f"`ds.isel({name}=slice(0, -1))`."
+        )
+    widest = int(gaps.argmax())
+    is_global = gaps[widest] < 1.5 * np.median(gaps)
+    if not is_global and widest < lon.size - 1:
+        order = np.roll(order, -(widest + 1))
+        ordered = np.roll(ordered, -(widest + 1))
+        ordered[lon.size - widest - 1 :] += 360.0
+    return ordered, order
+
+
+def _check_finite(values: np.ndarray, name: str, source: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if values.size == 0 or bad.size:
+        found = f"a missing value at index {bad[0]}" if bad.size else "no values"
+        raise GridError(f"{source}: coordinate '{name}' is expected to be finite throughout, found {found}.")

@@ -1,0 +1,75 @@
+"""Choosing one value along further dimensions: level, member, version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.reading import GRIB_KEYS
+from stconv.errors import GridError
+
+
+def select(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
+    """Keep one value per dimension or coordinate named.
+
+    A dimension with a coordinate is selected by value, one without by index; a coordinate along another
+    dimension (``expver`` along the time) keeps the entries equal to the value.
+
+    Args:
+        ds: Any dataset.
+        choices: Value by name of dimension or coordinate.
+        source: File or dataset, for messages.
+
+    Raises:
+        GridError: No such name or value; lists the choices.
+    """
+    for name, value in choices.items():
+        if name in ds.dims and name not in ds.variables:
+            size = ds.sizes[name]
+            if not isinstance(value, int) or not -size <= value < size:
+                raise GridError(
+                    f"{source}: dimension '{name}' has no coordinate, an index from 0 to {size - 1} is "
+                    "expected in "
+                    f"`select`, found {value!r}."
+                )
+            ds = ds.isel({name: value})
+        elif name in ds.variables and ds[name].ndim <= 1:
+            ds = _select_value(ds, name, value, source)
+        elif name not in GRIB_KEYS:
+            extra = [str(n) for n in {*ds.dims, *ds.coords} if n not in ds.variables or ds[n].ndim <= 1]
+            raise GridError(
+                f"{source}: nothing named '{name}' to select from; there are: {', '.join(sorted(extra))}. "
+                "Correct "
+                "`select` of the grid specification."
+            )
+    return ds
+
+
+def choices_of(ds: xr.Dataset, dim: str) -> str:
+    """The values along a dimension as text."""
+    if dim not in ds.variables:
+        return f"index 0 to {ds.sizes[dim] - 1}"
+    values = ds[dim].values
+    shown = ", ".join(str(value) for value in values[:10])
+    return shown + (f", ... {values[-1]}" if values.size > 10 else "")
+
+
+def _select_value(ds: xr.Dataset, name: str, value: Any, source: str) -> xr.Dataset:
+    values = np.atleast_1d(ds[name].values)
+    if values.dtype.kind in "if" and isinstance(value, (int, float)):
+        equal = np.isclose(values.astype(float), float(value), rtol=1e-6)
+    else:
+        equal = np.array([str(v).strip() == str(value).strip() for v in values])
+    if not equal.any():
+        seen = list(dict.fromkeys(str(v) for v in values))
+        raise GridError(
+            f"{source}: '{name}' has no value {value!r}; choices: {', '.join(seen[:12])}"
+            f"{' ...' if len(seen) > 12 else ''}. Correct `select` of the grid specification."
+        )
+    if ds[name].ndim == 0:
+        return ds
+    dim = ds[name].dims[0]
+    found = np.flatnonzero(equal)
+    return ds.isel({dim: int(found[0]) if name == dim else found})
