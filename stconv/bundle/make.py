@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -88,7 +89,7 @@ def make_bundle(
         },
         "data": datamodule.describe(),
         "code": code_version(),
-        "scores": dict(scores) if scores else {},
+        "scores": _finite(scores or {}),
     }
     preparation = task.preparation
     return Bundle(task.network, preparation, spec, always_valid=valid.all(axis=0))
@@ -125,5 +126,15 @@ def _describe_grid(series: Series) -> dict[str, Any]:
 
 
 def _long_name(series: Series, variable: str) -> str:
-    attributes = getattr(series.origin, "attrs", {}).get(variable, {})
+    fields = series.origin.fields if series.origin else {}
+    attributes = fields[variable].attrs if variable in fields else {}
     return str(attributes.get("long_name", attributes.get("standard_name", variable)))
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for what JSON has no number for, such as a skill that is not defined."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,7 +12,7 @@ import xarray as xr
 from stconv.datasets.time_axis import TimeStep, time_step
 from stconv.datasets.units import linear_conversion
 from stconv.dims import TIME
-from stconv.errors import GridError, MissingValuesError, TimeAxisError, UnitsError, VariableError
+from stconv.errors import DataError, GridError, MissingValuesError, TimeAxisError, UnitsError, VariableError
 from stconv.forecast.units import Conversion
 
 GRID_TOLERANCE = 1e-3
@@ -141,7 +141,7 @@ def unit_conversions(
 def check_missing(
     values: np.ndarray, always_valid: np.ndarray | None, names: Sequence[str], allowed_share: float
 ) -> None:
-    """Hold missing values in cells that always had one in training to the share allowed.
+    """Refuse infinite values; hold missing ones, where training had none, to the share allowed.
 
     Args:
         values: Inputs, float32, (input, time, lat, lon), NaN is missing.
@@ -150,8 +150,15 @@ def check_missing(
         allowed_share: In [0, 1].
 
     Raises:
+        DataError: A value is infinite.
         MissingValuesError: A variable has more of them.
     """
+    for channel, name in enumerate(names):
+        if np.isinf(values[channel]).any():
+            raise DataError(
+                f"'{name}' has {int(np.isinf(values[channel]).sum())} infinite values in the input; expected "
+                "finite ones, or NaN for missing. Replace them by NaN."
+            )
     if always_valid is None:
         return
     for channel, name in enumerate(names):

@@ -112,11 +112,16 @@ def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.absolute().parent))
     try:
         fresh = scratch / path.name
-        clean = ds.drop_encoding()
+        clean = ds.copy()
+        for name, variable in clean.variables.items():
+            # The units that the times of the input were coded with may be too coarse for the leads.
+            if name not in clean.data_vars:
+                variable.encoding = {"_FillValue": None} if variable.dtype.kind == "f" else {}
         if path.suffix == ".nc":
+            packed = {"zlib": True, "complevel": 4}
+            fields = [name for name in clean.data_vars if LEAD in clean[name].dims]
             encoding = {
-                str(name): {"zlib": True, "complevel": 4, "_FillValue": np.float32(np.nan)}
-                for name in ds.data_vars
+                name: {"_FillValue": np.float32(np.nan), **clean[name].encoding, **packed} for name in fields
             }
             clean.to_netcdf(fresh, engine="netcdf4", encoding=encoding)
         else:
