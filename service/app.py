@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
-from service import problems, routes_health
+import stconv
+from service import problems, routes_forecasts, routes_health, routes_metrics, routes_models, routes_point
+from service.gate import Gate
+from service.metrics import CountRequests, Metrics
+from service.parsers import Parsers
 from service.settings import Settings
+from service.worker import Worker
+
+DESCRIPTION = "Forecasts of gridded fields. Errors are application/problem+json (RFC 9457)."
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -20,15 +28,38 @@ def create_app(settings: Settings) -> FastAPI:
     Returns:
         An ASGI application; its lifespan starts and stops the worker processes.
     """
-    app = FastAPI(title="stconv", version="0.1.0", lifespan=_lifespan, redoc_url=None)
+    app = FastAPI(
+        title="stconv",
+        version=stconv.__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redoc_url=None,
+    )
     app.state.settings = settings
+    app.state.metrics = Metrics()
     app.state.draining = False
     app.state.workers = {}
     problems.install(app)
-    app.include_router(routes_health.router)
+    for routes in (routes_health, routes_metrics, routes_models, routes_forecasts, routes_point):
+        app.include_router(routes.router)
+    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(CountRequests, metrics=app.state.metrics)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
+    """Start the processes; fail with the reason if a model can not be loaded."""
+    settings: Settings = app.state.settings
+    app.state.parsers = Parsers(settings)
+    app.state.uploads = asyncio.Semaphore(settings.queue_size + settings.parsers)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(app.state.parsers.stop)
+        starting = [app.state.parsers.start()]
+        for name, bundle in settings.models.items():
+            worker = Worker(name, bundle, settings, app.state.metrics)
+            app.state.workers[name] = worker
+            stack.push_async_callback(worker.stop)
+            starting.append(worker.start())
+        await asyncio.gather(*starting)
+        yield

@@ -57,7 +57,7 @@ def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
         raise Unprocessable("variables is empty; expected {NAME: {units, values}}.", kind="variable")
     if (total := 8 * len(fields) * int(np.prod(shape, dtype=object))) > max_decoded_bytes:
         raise TooLarge(
-            f"The axes and variables stand for {total} bytes; at most {max_decoded_bytes} are taken in one request.",
+            f"The axes and variables stand for {total} bytes; at most {max_decoded_bytes} are taken.",
             declared_bytes=total,
             limit_bytes=max_decoded_bytes,
         )

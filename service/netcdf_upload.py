@@ -107,14 +107,14 @@ def _check_links(file: h5py.File) -> None:
             continue
         if item.is_virtual or item.external:
             raise Unprocessable(
-                f"{names([name])} keeps its data in other files (external or virtual); expected them in this one.",
+                f"{names([name])} keeps its data in other files (external or virtual); expected them here.",
                 kind="outside-link",
             )
         settings = item.id.get_create_plist()
         unknown = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())} - ALLOWED_FILTERS
         if unknown:
             raise Unprocessable(
-                f"{names([name])} is compressed with HDF5 filter {sorted(unknown)}; expected zlib (deflate) or none. "
+                f"{names([name])} is compressed with HDF5 filter {sorted(unknown)}; expected deflate or none. "
                 "Rewrite it: `nccopy -d 4 IN.nc OUT.nc`.",
                 kind="unknown-filter",
             )

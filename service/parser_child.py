@@ -1,4 +1,4 @@
-"""The process that reads one upload and ends: limits first, then the parser, then an answer without pickle."""
+"""The process that reads one upload and ends: limits first, then the parser, then the answer."""
 
 from __future__ import annotations
 

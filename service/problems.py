@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the word of RFC 9457
     """An answer other than success: a status, a sentence, and the numbers that belong to it."""
 
     status = 500
@@ -103,7 +103,7 @@ STATUS_OF_LIBRARY_ERROR: dict[type[errors.StconvError], int] = {
 
 
 def library_problem(name: str, message: str) -> Problem:
-    """The problem of a library exception that was raised in another process, known by class name and message."""
+    """The problem of a library exception raised in another process, known by class name and message."""
     raised = getattr(errors, name, None)
     if isinstance(raised, type) and issubclass(raised, errors.StconvError):
         for known, status in STATUS_OF_LIBRARY_ERROR.items():

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         for number, key in enumerate(value, start=1):
             if len(key) != 64 or set(key.lower()) - set("0123456789abcdef"):
                 raise ValueError(
-                    f"entry {number} of api_keys is no sha256 in hexadecimal (64 characters, found {len(key)}). "
+                    f"entry {number} of api_keys is no sha256 in hexadecimal (64 digits, found {len(key)}). "
                     "Give the hash, not the key: `printf %s KEY | sha256sum`."
                 )
         return [key.lower() for key in value]
@@ -90,8 +90,8 @@ class Settings(BaseSettings):
     def _not_open_to_the_world(self) -> Settings:
         if self.host not in LOOPBACK and not self.api_keys and not self.allow_anonymous:
             raise ValueError(
-                f"host {self.host} is beyond loopback and no API key is configured. Set STCONV_SERVE_API_KEYS to "
-                "sha256 hashes (`printf %s KEY | sha256sum`), or say --allow-anonymous if that is meant."
+                f"host {self.host} is beyond loopback and no API key is configured. Set "
+                "STCONV_SERVE_API_KEYS to sha256 hashes (`printf %s KEY | sha256sum`), or say --allow-anonymous if that is meant."
             )
         return self
 

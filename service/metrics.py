@@ -1,0 +1,80 @@
+"""What Prometheus sees. Labels are bounded: models, route templates, methods, statuses."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """Counts of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "stconv_requests", "Requests by route.", ["method", "route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "stconv_request_seconds",
+            "From header to last byte.",
+            ["method", "route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge("stconv_requests_in_flight", "Requests under way.", registry=self.registry)
+        self.computing = Histogram(
+            "stconv_forecast_seconds",
+            "A model's work on one request.",
+            ["model"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.waiting = Gauge("stconv_queue_length", "Requests that wait.", ["model"], registry=self.registry)
+        self.rejected = Counter(
+            "stconv_dropped", "Requests not computed.", ["model", "reason"], registry=self.registry
+        )
+        self.restarts = Counter(
+            "stconv_worker_restarts", "Workers replaced.", ["model"], registry=self.registry
+        )
+        self.ready = Gauge("stconv_model_ready", "1 when loaded.", ["model"], registry=self.registry)
+
+    def text(self) -> bytes:
+        """The exposition format of Prometheus, version 0.0.4."""
+        return generate_latest(self.registry)
+
+
+class CountRequests:
+    """ASGI middleware: count and time every request under the template of its route, never its path."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass through, noting the status."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status = 500
+
+        async def noting_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        began = time.perf_counter()
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, receive, noting_send)
+        finally:
+            self.metrics.in_flight.dec()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            route = getattr(scope.get("route"), "path", "none")
+            self.metrics.requests.labels(method, route, status).inc()
+            self.metrics.seconds.labels(method, route).observe(time.perf_counter() - began)

@@ -1,0 +1,150 @@
+"""The process a model runs in: loads one bundle, then answers one request after the other."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import warnings
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from service.wire import decode
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stconv.forecast import Forecaster
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    connection: Connection, bundle: str, version: str | None, data: list[str], threads: int | None
+) -> None:
+    """Load, warm up, say so, and answer until the pipe closes.
+
+    Messages: a JSON header, then a body. The first one sent is `ready` with the input schema, or `failed`.
+
+    Args:
+        connection: The server's pipe.
+        bundle: Folder of the bundle, local.
+        version: What the forecasts name as model version; None is a part of the hash.
+        data: Files that points are forecast from.
+        threads: Of torch; None as torch chooses.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the server drains first, then closes the pipe
+    _name_process("stconv-model")
+    try:
+        model = _Model(bundle, version, data, threads)
+    except Exception as error:
+        _send(connection, {"status": "failed", "error": type(error).__name__, "message": str(error)})
+        return
+    _send(
+        connection, {"status": "ready", "schema": model.forecaster.input_schema(), "version": model.version}
+    )
+    while True:
+        try:
+            request = json.loads(connection.recv_bytes())
+            body = connection.recv_bytes()
+        except EOFError:
+            return
+        header, answer = _answer(model, request, body)
+        _send(connection, header, answer)
+
+
+class _Model:
+    def __init__(self, bundle: str, version: str | None, data: list[str], threads: int | None) -> None:
+        import torch
+
+        from stconv.forecast import Forecaster
+
+        if threads:
+            torch.set_num_threads(threads)
+        self.forecaster: Forecaster = Forecaster.from_path(bundle, version=version)
+        self.version = self.forecaster.version
+        self.data = [Path(path) for path in data]
+        self._point_forecast: tuple[Any, xr.Dataset] | None = None
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Run once on zeros, so that the first client does not wait for what is made on first use."""
+        import torch
+
+        schema, frames = self.forecaster.input_schema(), len(self.forecaster.offsets)
+        sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
+        self.forecaster.predict(
+            {
+                "inputs": torch.zeros(1, len(self.forecaster.names), frames, *sizes),
+                "input_cycles": torch.zeros(1, frames, 2),
+                "target_cycles": torch.zeros(1, self.forecaster.leads, 2),
+                "reference_index": torch.zeros(1, dtype=torch.int64),
+            }
+        )
+
+    def forecast(self, body: bytes, steps: int | None) -> xr.Dataset:
+        """Forecast from uploaded fields."""
+        import xarray as xr
+
+        from stconv.errors import DataError
+
+        variables, attrs = decode(body)
+        raw = xr.Dataset({name: (v.dims, v.values, v.attrs) for name, v in variables.items()}, attrs=attrs)
+        try:
+            ds = xr.decode_cf(raw)
+        except Exception as error:  # a client's attributes can break decoding in many ways
+            raise DataError(f"The attributes of the input can not be decoded: {error}") from error
+        return self.forecaster.forecast(ds, steps=steps)
+
+    def point(self, request: dict[str, Any]) -> bytes:
+        """Cut a cell out of the forecast from the configured data, which is kept until the files change."""
+        from service.point import point_answer
+        from stconv.datasets.grid import open_series
+
+        steps = request["steps"] or self.forecaster.leads
+        state = (steps, tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in self.data))
+        if self._point_forecast is None or self._point_forecast[0] != state:
+            ds, _ = open_series(self.data, self.forecaster.source, self.forecaster.names)
+            with ds:
+                self._point_forecast = state, self.forecaster.forecast(ds, steps=steps).load()
+        found = self._point_forecast[1]
+        return point_answer(
+            found, self.forecaster.step, request["latitude"], request["longitude"], request["variables"]
+        )
+
+
+def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    from service.answers import WRITERS
+    from service.media_types import JSON
+    from stconv.errors import StconvError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what is unusual about an input is in the answer
+            if request["kind"] == "point":
+                return {"status": "ok", "media_type": JSON}, model.point(request)
+            forecast = model.forecast(body, request["steps"])
+            return {"status": "ok", "media_type": request["media_type"]}, WRITERS[request["media_type"]](
+                forecast
+            )
+    except StconvError as error:
+        return {"status": "refused", "error": type(error).__name__, "message": str(error)}, b""
+    except Exception as error:
+        log.exception("a %s request failed", request["kind"])
+        print(f"stconv: {request['kind']} request failed: {error!r}", file=sys.stderr, flush=True)
+        return {"status": "refused", "error": type(error).__name__, "message": ""}, b""
+
+
+def _send(connection: Connection, header: dict[str, Any], body: bytes = b"") -> None:
+    connection.send_bytes(json.dumps(header).encode())
+    connection.send_bytes(body)
+
+
+def _name_process(name: str) -> None:
+    """What `ps` and `top` show, where the system lets a process say it."""
+    comm = Path("/proc/self/comm")
+    if comm.exists():
+        comm.write_text(name)

@@ -1,0 +1,77 @@
+"""What a client sends and what it accepts, from the headers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from service.media_types import JSON, NETCDF
+from service.problems import NotAcceptable, UnsupportedMedia
+
+ALIASES = {
+    JSON: JSON,
+    NETCDF: NETCDF,
+    "application/netcdf": NETCDF,
+    "application/vnd.unidata.netcdf": NETCDF,
+    "application/x-hdf5": NETCDF,
+}
+UploadKind = Literal["json", "netcdf"]
+KINDS: dict[str, UploadKind] = {JSON: "json", NETCDF: "netcdf"}
+
+
+def upload_kind(content_type: str | None, content_encoding: str | None) -> UploadKind:
+    """How to read a body.
+
+    Raises:
+        UnsupportedMedia: No or another type, or a compressed body.
+    """
+    if content_encoding and content_encoding.strip().lower() != "identity":
+        raise UnsupportedMedia(
+            f"Content-Encoding {content_encoding[:60]!r} is not taken; "
+            "send the body as it is (NetCDF 4 compresses inside)."
+        )
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type not in ALIASES:
+        raise UnsupportedMedia(
+            f"Content-Type is {media_type[:60] or 'missing'!r}; expected {NETCDF} or {JSON}. "
+            "GRIB and Zarr are not taken over HTTP; convert them to NetCDF.",
+            headers={"Accept": f"{NETCDF}, {JSON}"},
+        )
+    return KINDS[ALIASES[media_type]]
+
+
+def answer_type(accept: str | None, default: str) -> str:
+    """The format of the answer that a client likes best.
+
+    Args:
+        accept: The Accept header; missing means anything.
+        default: Given where a client takes anything.
+
+    Raises:
+        NotAcceptable: None of ours is accepted.
+    """
+    best, best_weight = "", 0.0
+    for part in (accept or "*/*").split(","):
+        media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weight = _weight(parameters)
+        if media_range in ("*/*", "application/*"):
+            found = default
+        else:
+            found = ALIASES.get(media_range, "")
+        if found and weight > best_weight:
+            best, best_weight = found, weight
+    if not best:
+        raise NotAcceptable(
+            f"Accept is {(accept or '')[:100]!r}; we give {NETCDF} or {JSON}.", available=[NETCDF, JSON]
+        )
+    return best
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

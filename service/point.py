@@ -1,0 +1,98 @@
+"""One cell of a forecast in the shape that users of Open-Meteo know. Runs in the model's process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from service.answers import nested
+from stconv.datasets.time_axis import TimeStep
+from stconv.dims import LAT, LON, TIME
+from stconv.errors import GridError, VariableError
+
+
+def block_name(step: TimeStep) -> str:
+    """What Open-Meteo calls a block of this step: hourly (also for 3 or 6 hours), daily, monthly."""
+    if step.kind != "fixed":
+        return f"{step.kind}ly"
+    if step.seconds % 86_400 == 0:
+        return "daily"
+    return "hourly" if step.seconds % 3_600 == 0 else f"minutely_{step.seconds // 60}"
+
+
+def nearest_cell(
+    latitudes: np.ndarray, longitudes: np.ndarray, latitude: float, longitude: float
+) -> tuple[int, int]:
+    """Indices of the cell that holds a point; a longitude may be given as -180..180 or 0..360.
+
+    Raises:
+        GridError: The point is further than half a cell from the grid.
+    """
+    south_north = np.abs(latitudes - latitude)
+    west_east = np.abs((longitudes - longitude + 180.0) % 360.0 - 180.0)
+    row, column = int(south_north.argmin()), int(west_east.argmin())
+    for name, distance, axis in (
+        ("latitude", south_north[row], latitudes),
+        ("longitude", west_east[column], longitudes),
+    ):
+        if distance > _cell_size(axis) / 2 * (1 + 1e-6):
+            asked = latitude if name == "latitude" else longitude
+            raise GridError(
+                f"{name} {asked:g} lies outside the model's grid, which reaches from {axis.min():g} to "
+                f"{axis.max():g}. Ask for a point inside."
+            )
+    return row, column
+
+
+def point_answer(
+    forecast: xr.Dataset, step: TimeStep, latitude: float, longitude: float, variables: Sequence[str] | None
+) -> bytes:
+    """Cut one cell out of a canonical forecast and write it as JSON.
+
+    Args:
+        forecast: Variables (lead, lat, lon) on canonical axes.
+        step: Of the forecast.
+        latitude: Degrees north.
+        longitude: Degrees east.
+        variables: Names to give; None is all.
+
+    Raises:
+        GridError: Not a geographic grid, or the point lies outside it.
+        VariableError: A variable is not forecast.
+    """
+    known = [str(name) for name in forecast.data_vars]
+    if unknown := [name for name in variables or known if name not in known]:
+        raise VariableError(f"Variable {unknown[0]!r} is not forecast; known: {', '.join(known)}.")
+    if LAT not in forecast.dims or LON not in forecast.dims:
+        raise GridError(
+            "The model's grid is not geographic; a point can not be given by latitude and longitude."
+        )
+    row, column = nearest_cell(forecast[LAT].values, forecast[LON].values, latitude, longitude)
+    cell = forecast.isel({LAT: row, LON: column})
+    times = [text[:16] for text in nested(forecast[TIME])]
+    block = block_name(step)
+    answer: dict[str, Any] = {
+        "latitude": float(cell[LAT]),
+        "longitude": float(cell[LON]),
+        "utc_offset_seconds": 0,
+        "timezone": "GMT",
+        "timezone_abbreviation": "GMT",
+        "model": forecast.attrs.get("model_name"),
+        "model_version": forecast.attrs.get("model_version"),
+        "bundle_sha256": forecast.attrs.get("bundle_sha256"),
+        "reference_time": nested(forecast["forecast_reference_time"])[:16],
+        f"{block}_units": {"time": "iso8601"}
+        | {n: str(cell[n].attrs.get("units", "")) for n in variables or known},
+        block: {"time": times} | {name: nested(cell[name]) for name in variables or known},
+    }
+    if remark := forecast.attrs.get("input_outside_training_range"):
+        answer["input_outside_training_range"] = remark
+    return json.dumps(answer, allow_nan=False).encode()
+
+
+def _cell_size(axis: np.ndarray) -> float:
+    return float(np.abs(np.diff(axis)).max()) if axis.size > 1 else float("inf")

@@ -1,0 +1,143 @@
+"""POST /v1/forecasts: a client's own fields in, their forecast out."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from service import wire
+from service.keys import require_key
+from service.media_types import JSON, NETCDF
+from service.models import ChosenModel
+from service.negotiation import answer_type, upload_kind
+from service.parsers import Parsers
+from service.problems import TooLarge, Unavailable, Unprocessable
+from service.settings import Settings
+from service.waiting import read_body, while_connected
+from service.worker import Worker
+
+router = APIRouter(tags=["forecasts"])
+
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+_FIELDS = {
+    "type": "object",
+    "required": ["time", "variables"],
+    "additionalProperties": False,
+    "properties": {
+        "time": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "UTC, like 2014-12-31T18:00:00",
+        },
+        "calendar": {"type": "string", "default": "standard", "description": "CF calendar"},
+        "latitude": _NUMBERS,
+        "longitude": _NUMBERS,
+        "y": _NUMBERS,
+        "x": _NUMBERS,
+        "variables": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["values"],
+                "properties": {
+                    "units": {"type": "string"},
+                    "values": {
+                        "type": "array",
+                        "items": {},
+                        "description": "(time, latitude, longitude); null: missing",
+                    },
+                },
+            },
+        },
+    },
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            NETCDF: {"schema": {"type": "string", "format": "binary"}},
+            JSON: {"schema": _FIELDS},
+        },
+    }
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {NETCDF: {"schema": {"type": "string", "format": "binary"}}, JSON: {}},
+        "description": "Forecast",
+    },
+    422: {"description": "Not what the model needs; `detail` names variable, grid, units or shape"},
+}
+
+Steps = Annotated[int | None, Query(ge=1, le=1_000_000, description="Leads; by default those trained for.")]
+
+
+@router.post(
+    "/v1/forecasts",
+    response_class=Response,
+    responses=_ANSWERS,
+    openapi_extra=_BODY,
+    dependencies=[Depends(require_key)],
+)
+async def create_forecast(request: Request, worker: ChosenModel, steps: Steps = None) -> Response:
+    """Forecast from the newest window of the fields in the body.
+
+    The answer has the names, order, conventions and units of the fields that came in.
+    """
+    state = request.app.state
+    settings: Settings = state.settings
+    parsers: Parsers = state.parsers
+    kind = upload_kind(request.headers.get("content-type"), request.headers.get("content-encoding"))
+    media_type = answer_type(request.headers.get("accept"), NETCDF if kind == "netcdf" else JSON)
+    check_steps(steps, settings)
+    if state.uploads.locked():
+        raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
+    async with state.uploads:
+        body = await read_body(request, settings.body_seconds)
+        fields = await while_connected(request, parsers.parse(kind, body))
+        del body
+        _check_price(fields, worker, steps, settings)
+        asked = {"kind": "forecast", "steps": steps, "media_type": media_type}
+        answer = await while_connected(request, worker.ask(asked, fields))
+    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker))
+
+
+def check_steps(steps: int | None, settings: Settings) -> None:
+    """Refuse more leads than are configured.
+
+    Raises:
+        Unprocessable: With the numbers.
+    """
+    if steps is not None and steps > settings.max_steps:
+        raise Unprocessable(
+            f"{steps} steps are asked for; at most {settings.max_steps} are given.",
+            kind="steps",
+            steps=steps,
+            limit=settings.max_steps,
+        )
+
+
+def model_headers(worker: Worker) -> dict[str, str]:
+    """Which model answered, for clients that do not look inside."""
+    return {
+        "Stconv-Model": worker.name,
+        "Stconv-Model-Version": worker.version,
+        "Stconv-Bundle-Sha256": str(worker.schema.get("bundle_sha256", "")),
+    }
+
+
+def _check_price(fields: bytes, worker: Worker, steps: int | None, settings: Settings) -> None:
+    leads = steps or worker.schema["leads"]
+    grid = worker.schema["grid"]
+    cells = math.prod(grid[dim]["size"] for dim in grid["dims"])
+    values = leads * len(worker.schema["targets"]) * cells
+    if values > settings.max_output_values:
+        raise TooLarge(
+            f"The forecast would have {values} values; at most {settings.max_output_values} are given. "
+            "Ask for fewer steps.",
+            values=values,
+            limit=settings.max_output_values,
+        )
+    if not wire.sizes(fields):
+        raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")

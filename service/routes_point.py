@@ -1,0 +1,59 @@
+"""GET /v1/forecast: one place, from the server's own data, in the shape that users of Open-Meteo know."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from service.keys import require_key
+from service.models import ChosenModel
+from service.problems import Problem
+from service.routes_forecasts import Steps, check_steps, model_headers
+from service.waiting import while_connected
+
+router = APIRouter(tags=["forecasts"], dependencies=[Depends(require_key)])
+
+
+class NoData(Problem):
+    """The server was started without a data source."""
+
+    status = 404
+
+
+@router.get("/v1/forecast", response_class=Response, responses={200: {"content": {"application/json": {}}}})
+async def forecast_point(
+    request: Request,
+    worker: ChosenModel,
+    latitude: Annotated[float, Query(ge=-90, le=90, description="Degrees north.")],
+    longitude: Annotated[float, Query(ge=-180, le=360, description="Degrees east, -180..180 or 0..360.")],
+    variables: Annotated[
+        str | None, Query(max_length=1000, description="Comma-separated; all by default.")
+    ] = None,
+    steps: Steps = None,
+) -> Response:
+    """Forecast the cell that holds a point, from the newest window of the configured data.
+
+    `latitude` and `longitude` in the answer are those of the cell.
+    """
+    settings = request.app.state.settings
+    if not settings.data:
+        raise NoData(
+            "This server has no data of its own: start it with `--data FILE`, or POST yours to /v1/forecasts."
+        )
+    check_steps(steps, settings)
+    names = [name.strip() for name in variables.split(",") if name.strip()] if variables else None
+    began = time.perf_counter()
+    asked = {
+        "kind": "point",
+        "latitude": latitude,
+        "longitude": longitude,
+        "variables": names,
+        "steps": steps,
+    }
+    answer = await while_connected(request, worker.ask(asked))
+    headers = model_headers(worker) | {
+        "Server-Timing": f"forecast;dur={1000 * (time.perf_counter() - began):.1f}"
+    }
+    return Response(answer.body, media_type=answer.media_type, headers=headers)

@@ -1,0 +1,134 @@
+"""Running the application: the port, the signals, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.settings import Settings
+from stconv.errors import ServiceError
+
+log = logging.getLogger(__name__)
+KEEP_ALIVE_SECONDS = 5
+POLL_SECONDS = 0.05
+
+
+def serve(settings: Settings, on_ready: Callable[[FastAPI, str], None]) -> int:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Args:
+        settings: What to serve, and where.
+        on_ready: Called with the application and its URL when every model is loaded and the port is open.
+
+    Returns:
+        Exit status 0 after an orderly end.
+
+    Raises:
+        ServiceError: The port is taken, or a model can not be loaded.
+    """
+    listener = _bind(settings.host, settings.port)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    with listener:
+        asyncio.run(_serve(create_app(settings), listener, lambda app: on_ready(app, url)))
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but SIGTERM first makes the server not ready, and it ends with status 0."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, on_ready: Callable[[FastAPI], None]) -> None:
+        super().__init__(config)
+        self._application = app
+        self._on_ready = on_ready
+        self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready(self._application)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # uvicorn's own would raise the signal again at the end, and the status would not be 0
+
+    def drain(self) -> None:
+        """The first signal drains; the second ends at once."""
+        if self._draining is not None:
+            self.force_exit = self.should_exit = True
+            return
+        log.info("draining")
+        self._application.state.draining = True
+        self._draining = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        settings: Settings = self._application.state.settings
+        await asyncio.sleep(settings.drain_notice_seconds)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + settings.drain_seconds
+        while self.server_state.tasks and loop.time() < end:
+            await asyncio.sleep(POLL_SECONDS)
+        self.should_exit = True
+
+
+async def _serve(app: FastAPI, listener: socket.socket, on_ready: Callable[[FastAPI], None]) -> None:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",  # run below, so that a model that can not be loaded is an error with its own words
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=1,  # after our own drain
+    )
+    server = _Server(config, app, on_ready)
+    loop = asyncio.get_running_loop()
+    starting = asyncio.current_task()
+    assert starting is not None
+    interrupted = False
+
+    def stop() -> None:
+        nonlocal interrupted
+        if server.started:
+            server.drain()
+        elif not interrupted:
+            interrupted = True
+            starting.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        async with app.router.lifespan_context(app):
+            await server.serve(sockets=[listener])
+    except asyncio.CancelledError:
+        if not interrupted:
+            raise
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ServiceError(
+                f"Port {port} of {host} is in use. Stop what listens there, or take another: "
+                f"`--port {port + 1}` (`--port 0` takes a free one)."
+            ) from error
+        raise ServiceError(f"Can not listen on {host} port {port}: {error.strerror}.") from error
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,56 @@
+"""Waiting for an answer only as long as the client does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from fastapi import Request
+
+from service.problems import TooSlow
+
+T = TypeVar("T")
+
+
+class ClientLeft(Exception):  # noqa: N818 - not an error: nobody is there to be answered
+    """The client closed the connection before its answer."""
+
+
+async def read_body(request: Request, limit_seconds: float) -> bytes:
+    """Read a whole body, within a time.
+
+    Raises:
+        TooSlow: Not all of it arrived.
+        TooLarge: More than the gate lets through.
+    """
+    try:
+        async with asyncio.timeout(limit_seconds):
+            return await request.body()
+    except TimeoutError:
+        raise TooSlow(
+            f"The body did not arrive within {limit_seconds:g} s.", headers={"Connection": "close"}
+        ) from None
+
+
+async def while_connected(request: Request, work: Awaitable[T]) -> T:
+    """Do the work, but cancel it when the client leaves. The body must have been read.
+
+    Raises:
+        ClientLeft: It left.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientLeft
+    finally:
+        leaving.cancel()
+        working.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

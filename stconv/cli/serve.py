@@ -1,0 +1,117 @@
+"""`stconv serve`: answer forecasts over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stconv.errors import ConfigError, FileError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument(
+        "--model", required=True, metavar="REF", help="a bundle folder, runs:/ID, or models:/NAME@champion"
+    )
+    parser.add_argument(
+        "--name", help="what clients call the model; by default the name in REF or in the bundle"
+    )
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1; others need API keys)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: 8000; 0 takes a free one)")
+    parser.add_argument(
+        "--data", nargs="+", type=Path, metavar="FILE", help="files that GET /v1/forecast starts from"
+    )
+    parser.add_argument("--threads", type=int, help="threads of the model (default: as PyTorch chooses)")
+    parser.add_argument(
+        "--allow-anonymous", action="store_true", default=None, help="serve beyond loopback without API keys"
+    )
+    parser.epilog = (
+        "Limits and keys are set by environment variables STCONV_SERVE_*; for example\n"
+        "STCONV_SERVE_API_KEYS holds the sha256 of each accepted key: printf %s KEY | sha256sum"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the model, open the port, print how to ask, and serve until SIGTERM.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        StconvError: The settings contradict each other, the model can not be loaded, or the port is in use.
+    """
+    from service.server import serve
+    from service.settings import Settings
+
+    for path in args.data or []:
+        if not path.exists():
+            raise FileError(f"There is no '{path}' to start forecasts from. Check --data.")
+    given = {name: getattr(args, name) for name in ("host", "port", "data", "threads", "allow_anonymous")}
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = _settings(Settings, given)  # before the model is looked for: a wrong option is said at once
+    bundle = _local_bundle(args.model)
+    name = args.name or _name(args.model, bundle)
+    settings = settings.model_copy(update={"models": {name: bundle}})
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    print(f"Loading {name} from {bundle} ...", flush=True)
+    return serve(settings, _introduce)
+
+
+def _settings(kind: Any, given: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        said = "; ".join(
+            ": ".join([*map(str, e["loc"]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
+        )
+        raise ConfigError(said) from error
+
+
+def _local_bundle(reference: str) -> Path:
+    folder = Path(reference)
+    if folder.is_dir():
+        return folder
+    from stconv.tracking import resolve_bundle
+
+    return resolve_bundle(reference)
+
+
+def _name(reference: str, bundle: Path) -> str:
+    """From models:/NAME@alias or models:/NAME/3, else what the bundle calls itself; loading checks it all."""
+    if reference.startswith("models:/"):
+        return reference.removeprefix("models:/").partition("@")[0].partition("/")[0]
+    try:
+        return str(json.loads((bundle / "spec.json").read_text())["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return bundle.name
+
+
+def _introduce(app: FastAPI, url: str) -> None:
+    workers = app.state.workers
+    settings = app.state.settings
+    for name, worker in workers.items():
+        variables = ", ".join(f"{v['name']} ({v['units']})" for v in worker.schema["variables"])
+        step, frames = worker.schema["step"]["label"], worker.schema["frames"]["count"]
+        print(f"Serving {name}, version {worker.version}: {variables}; {frames} frames of {step} in.")
+    key = " -H 'Authorization: Bearer KEY'" if settings.api_keys else ""
+    name = next(iter(workers))
+    print(f"\n  {url}\n\nAsk it:")
+    print(f"  curl{key} {url}/v1/models/{name}")
+    print(
+        f"  curl{key} -H 'Content-Type: application/x-netcdf' --data-binary @INPUT.nc "
+        f"-o forecast.nc {url}/v1/forecasts"
+    )
+    if settings.data:
+        print(f"  curl{key} '{url}/v1/forecast?latitude=LAT&longitude=LON'")
+    print(f"  {url}/docs lists everything. Ctrl-C stops.", flush=True)
