@@ -1,0 +1,39 @@
+"""``stconv data``: the shipped recipes for public data sets."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of the command."""
+    parser.description = (
+        "Public data sets that stconv knows: where they come from, their licences, how to read them. "
+        "STCONV_DATA_MIRROR=FOLDER takes the files from a folder instead of the network; "
+        "STCONV_CACHE=FOLDER is where downloads go (default ~/.cache/stconv)."
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="name and title of every recipe")
+    fetch = actions.add_parser("fetch", help="download a data set, check its hashes, print what to open")
+    fetch.add_argument("name", help="recipe, see `stconv data list`")
+    fetch.add_argument("--quiet", action="store_true", help="no progress bar")
+    path = actions.add_parser("path", help="print where a fetched data set lies")
+    path.add_argument("name", help="recipe, see `stconv data list`")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit status."""
+    from stconv.datasets.fetch import fetch, find_fetched
+    from stconv.datasets.recipe import list_recipes, load_recipe
+
+    if args.action == "list":
+        names = list_recipes()
+        width = max(map(len, names), default=0)
+        for name in names:
+            recipe = load_recipe(name)
+            print(f"{name:{width}}  {recipe.title} ({recipe.license})")
+        return 0
+    paths = fetch(args.name, progress=not args.quiet) if args.action == "fetch" else find_fetched(args.name)
+    for path in paths:
+        print(path)
+    return 0
