@@ -163,9 +163,11 @@ def _fit_weights(module: torch.nn.Module, tensors: dict[str, Tensor], what: str,
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
+        reasons = str(error).splitlines()[1:]  # the first line only names the class
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         raise BundleError(
-            f"The weights in '{folder}' do not fit the {what} that {SPEC} describes: {error}. Export the "
-            "bundle again."
+            f"The weights in '{folder}' do not fit the {what} that {SPEC} describes: "
+            f"{reasons[0].strip() if reasons else error}{more} Export the bundle again."
         ) from error
 
 

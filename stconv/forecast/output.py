@@ -125,7 +125,8 @@ def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
             }
             clean.to_netcdf(fresh, engine="netcdf4", encoding=encoding)
         else:
-            clean.to_zarr(fresh, consolidated=False)
+            # Version 2 is what every reader of Zarr knows, metadata in one file included.
+            clean.to_zarr(fresh, zarr_format=2, consolidated=True)
             if path.exists():
                 os.replace(path, scratch / "old")
         os.replace(fresh, path)
