@@ -1,4 +1,4 @@
-"""Where the shipped experiments and recipes are: in an installed wheel, or beside the package in a checkout."""
+"""Where the shipped experiments and recipes are: in an installed wheel, or in the checkout."""
 
 from __future__ import annotations
 

@@ -42,7 +42,10 @@ def find_fields(
             fields.append(name)
     if variables is None:
         if not fields:
-            listed = "; ".join(f"'{name}' {reason}" for name, reason in reasons.items())
+            by_reason: dict[str, list[str]] = {}
+            for name, reason in reasons.items():
+                by_reason.setdefault(reason, []).append(f"'{name}'")
+            listed = "; ".join(f"{', '.join(names)} {reason}" for reason, names in by_reason.items())
             raise VariableError(
                 f"{source}: no variable is a field of time and grid: {listed or 'there is none'}."
             )

@@ -1,0 +1,96 @@
+"""The options that say how to read a source, shared by the commands that open one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from stconv.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stconv.datasets.grid_spec import GridSpec
+
+
+def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one option per field of `GridSpec`."""
+    group = parser.add_argument_group("reading", "only for files that do not explain themselves")
+    group.add_argument("--time", metavar="NAME", help="variable that holds the times")
+    group.add_argument("--lat", metavar="NAME", help="latitude coordinate")
+    group.add_argument("--lon", metavar="NAME", help="longitude coordinate")
+    group.add_argument("--y", metavar="NAME", help="row dimension of a projected or pixel grid")
+    group.add_argument("--x", metavar="NAME", help="column dimension of a projected or pixel grid")
+    group.add_argument(
+        "--select",
+        metavar="DIM=VALUE",
+        action="append",
+        default=[],
+        help="one value of a further dimension; repeat",
+    )
+    group.add_argument(
+        "--valid-range",
+        metavar="VAR=LOW,HIGH",
+        action="append",
+        default=[],
+        help="what lies outside is missing",
+    )
+    group.add_argument("--units", metavar="VAR=UNITS", action="append", default=[], help="convert a variable")
+    group.add_argument("--time-units", metavar="TEXT", help="for example 'days since 1900-01-01'")
+    group.add_argument(
+        "--calendar", metavar="NAME", help="calendar of times that state none, for example noleap"
+    )
+    group.add_argument("--engine", metavar="NAME", help="xarray engine")
+    group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")
+
+
+def grid_spec(args: argparse.Namespace) -> GridSpec:
+    """Make the specification from parsed options.
+
+    Raises:
+        ConfigError: An option is not NAME=VALUE.
+    """
+    from stconv.datasets.grid_spec import GridSpec
+
+    return GridSpec(
+        time=args.time,
+        lat=args.lat,
+        lon=args.lon,
+        y=args.y,
+        x=args.x,
+        select={name: _number(value) for name, value in _pairs(args.select, "--select")},
+        valid_range={name: _range(name, value) for name, value in _pairs(args.valid_range, "--valid-range")},
+        units=dict(_pairs(args.units, "--units")),
+        engine=args.engine,
+        group=args.group,
+        time_units=args.time_units,
+        calendar=args.calendar,
+    )
+
+
+def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
+    pairs = []
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not (name and sign and value):
+            raise ConfigError(f"{option} expects NAME=VALUE, found '{text}'.")
+        pairs.append((name, value))
+    return pairs
+
+
+def _number(text: str) -> Any:
+    """A number where the text is one without leading zeros (``0001`` is a version), else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text) if text == "0" or not text.startswith("0") or text.startswith("0.") else text
+        except ValueError:
+            continue
+    return text
+
+
+def _range(name: str, text: str) -> list[float | None]:
+    try:
+        low, high = (float(part) if part.strip() else None for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"--valid-range {name} expects LOW,HIGH (either may be empty), found '{text}'."
+        ) from error
+    return [low, high]

@@ -1,0 +1,108 @@
+"""What to do about what `inspect` found, in sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stconv.datasets.inspect import Description, VariableSummary
+
+FEW_WINDOWS = 200
+"""Below this many training windows a network rarely beats persistence."""
+MEMORY_BYTES = 8 * 2**30
+SENTINELS = (-999.0, -9999.0, -99.0, -99.9, -32767.0, -32768.0, 9999.0, 99999.0)
+LARGEST_SENSIBLE = 1e15
+
+
+def advise(found: Description) -> list[str]:
+    """Advice on a source, the most pressing first; empty if it can be used as it is."""
+    advice = _about_time(found)
+    for variable in found.variables:
+        advice += _about_variable(variable)
+    selectable = [name for name, reason in found.left_out.items() if "select" in reason]
+    if selectable:
+        advice.append(
+            f"Left out for further dimensions: {', '.join(selectable)}. Choose a value with `--select "
+            "DIM=VALUE`."
+        )
+    if found.memory_bytes > MEMORY_BYTES:
+        advice.append(
+            f"The series takes {found.memory_bytes / 2**30:.0f} GiB in memory. Name the variables you need, "
+            "or cut or "
+            "coarsen the grid first."
+        )
+    return advice
+
+
+def _about_time(found: Description) -> list[str]:
+    if found.n_steps == 1:
+        return ["One step is no series: give all the files, or a pattern, to train on."]
+    advice = []
+    if found.n_windows == 0:
+        advice.append(
+            f"No window of {found.t_in} + {found.leads} steps fits. Ask for fewer with --t-in and --leads, "
+            "or give a "
+            "longer series."
+        )
+    elif found.n_training_windows < FEW_WINDOWS:
+        advice.append(
+            f"{found.n_training_windows} training windows are few: expect persistence and climatology to be "
+            "hard to "
+            "beat. Prefer a small network, or give a longer series."
+        )
+    if found.gaps:
+        advice.append(
+            f"{len(found.gaps)} gap(s): windows never cross one, so some steps are lost. Fill in missing "
+            "files if "
+            "you have them."
+        )
+    if found.repeated_steps:
+        advice.append(
+            f"{found.repeated_steps} steps are in several files with equal values; they are kept once."
+        )
+    return advice
+
+
+def _about_variable(variable: VariableSummary) -> list[str]:
+    name = variable.name
+    if variable.minimum is None or variable.maximum is None or variable.standard_deviation is None:
+        return [f"'{name}' holds no valid value at all. Check its fill value, or leave it out."]
+    advice = []
+    low, high = variable.minimum, variable.maximum
+    extreme = max(abs(low), abs(high))
+    if low in SENTINELS or high in SENTINELS or extreme > LARGEST_SENSIBLE:
+        value = low if low in SENTINELS or abs(low) > LARGEST_SENSIBLE else high
+        advice.append(
+            f"'{name}' holds {value:g}, which looks like an undeclared sentinel for missing. Make it missing "
+            "with "
+            f"`--valid-range {name}=LOW,HIGH`."
+        )
+    elif variable.lone_negative is not None and abs(variable.lone_negative) > 1e-6 * max(high, 1e-30):
+        advice.append(
+            f"'{name}' has one negative value only, {variable.lone_negative:g} in "
+            f"{100 * variable.lone_negative_share:.2g} % of the values: an undeclared sentinel? Make it "
+            "missing with "
+            f"`--valid-range {name}=0,`."
+        )
+    if variable.standard_deviation == 0:
+        advice.append(f"'{name}' is constant ({low:g}); there is nothing to learn from it.")
+    if variable.zero_share > 0.5 and low >= 0:
+        advice.append(
+            f"{100 * variable.zero_share:.0f} % of '{name}' is zero: consider `transforms: "
+            f"{{{name}: log1p}}`, and do "
+            "not judge by RMSE alone."
+        )
+    if not variable.units:
+        advice.append(f"'{name}' states no units; scores will have none.")
+    never, missing = variable.never_valid_share, variable.missing_share
+    if never > 0:
+        advice.append(
+            f"{100 * never:.0f} % of the cells of '{name}' never hold a value: masked in loss and scores."
+        )
+    if missing - never > 0.001:
+        advice.append(
+            f"'{name}' misses {100 * (missing - never):.2g} % of its values in cells that are valid at other "
+            "times: "
+            "imputed in the inputs, masked in loss and scores."
+        )
+    return advice

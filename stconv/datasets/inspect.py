@@ -1,0 +1,283 @@
+"""What a source holds and what can be made of it: axes, step, gaps, units, ranges, windows, advice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.advice import advise
+from stconv.datasets.axes import find_horizontal
+from stconv.datasets.fields import find_fields
+from stconv.datasets.grid import open_series
+from stconv.datasets.grid_spec import GridSpec
+from stconv.datasets.origin import Origin, decode_coordinate
+from stconv.datasets.reading import find_files, open_file
+from stconv.datasets.selection import select
+from stconv.datasets.time_axis import TimeStep, breaks, text, time_step
+from stconv.datasets.time_coordinate import find_time
+from stconv.datasets.windows import WindowSpec, reference_indices
+from stconv.dims import LAT, TIME, Y
+
+BLOCK_BYTES = 64 * 2**20
+TRAIN_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class VariableSummary:
+    """One variable over the whole period; numbers are of the valid values, in `units`."""
+
+    name: str
+    long_name: str
+    units: str
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    standard_deviation: float | None
+    missing_share: float
+    never_valid_share: float
+    zero_share: float
+    lone_negative: float | None
+    lone_negative_share: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A hole in the time axis: the times on both sides and the number of steps missing, None if unknown."""
+
+    after: str
+    before: str
+    missing_steps: int | None
+
+
+@dataclass(frozen=True)
+class AxisSummary:
+    """One horizontal axis as it is in the file."""
+
+    name: str
+    size: int
+    first: float | None
+    last: float | None
+    spacing: float | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything `stconv inspect` says."""
+
+    files: list[str]
+    disk_bytes: int
+    grid: str
+    axes: list[AxisSummary]
+    calendar: str
+    first: str
+    last: str
+    n_steps: int
+    step: str | None
+    gaps: list[Gap]
+    repeated_steps: int
+    variables: list[VariableSummary]
+    left_out: dict[str, str]
+    memory_bytes: int
+    t_in: int
+    leads: int
+    n_windows: int
+    n_training_windows: int
+    advice: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def describe(
+    paths: str | Path | Sequence[str | Path],
+    spec: GridSpec | None = None,
+    variables: Sequence[str] | None = None,
+    t_in: int = 5,
+    leads: int = 5,
+) -> tuple[Description, xr.Dataset]:
+    """Open a source and describe it.
+
+    Args:
+        paths: As for `open_series`.
+        spec: As for `open_series`.
+        variables: Names to describe; None for every field.
+        t_in: Input steps of the windows to count.
+        leads: Target steps of the windows to count.
+
+    Returns:
+        The description, and the canonical dataset.
+
+    Raises:
+        DataError: The source can not be used as it is; the message says why and what would help.
+    """
+    spec = spec or GridSpec()
+    files = find_files(paths)
+    ds, origin = open_series(files, spec, variables)
+    times = ds[TIME].values
+    step = time_step(times) if times.size > 1 else None
+    holes = breaks(times, step) if step else ()
+    window = WindowSpec.consecutive(t_in, leads)
+    left_out, n_in_files = _look_into(files, spec, variables)
+    description = Description(
+        files=[str(file) for file in files],
+        disk_bytes=sum(_disk_bytes(file) for file in files),
+        grid="latitude and longitude"
+        if LAT in ds.dims
+        else "rows and columns (projected, rotated or pixel grid)",
+        axes=_axes(ds, origin),
+        calendar=origin.calendar,
+        first=text(times[0]),
+        last=text(times[-1]),
+        n_steps=int(times.size),
+        step=step.label if step else None,
+        gaps=[_gap(times, i, step) for i in holes] if step else [],
+        repeated_steps=max(n_in_files - int(times.size), 0) if len(ds.data_vars) and variables is None else 0,
+        variables=[_summarize(ds[name]) for name in ds.data_vars],
+        left_out=left_out,
+        memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
+        t_in=t_in,
+        leads=leads,
+        n_windows=len(reference_indices(range(times.size), window, holes)),
+        n_training_windows=len(
+            reference_indices(range(max(int(TRAIN_SHARE * times.size) - window.span, 0)), window, holes)
+        ),
+    )
+    description.advice.extend(advise(description))
+    return description, ds
+
+
+def plot(ds: xr.Dataset, file: Path) -> Path:
+    """Draw the last field and the mean over the grid through time, one row per variable (four at most)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [str(name) for name in ds.data_vars][:4]
+    figure, panels = plt.subplots(
+        len(names), 2, figsize=(11, 3.2 * len(names)), squeeze=False, layout="constrained"
+    )
+    row = LAT if LAT in ds.dims else Y
+    every = max(ds.sizes[TIME] // 2000, 1)
+    for name, (left, right) in zip(names, panels, strict=True):
+        last = ds[name].isel({TIME: -1})
+        y, x = ds[row].values, ds[last.dims[1]].values
+        image = left.pcolormesh(x, y, last.values, shading="nearest")
+        label = f"{name} [{ds[name].attrs['units']}]"
+        figure.colorbar(image, ax=left, label=label)
+        left.set_title(text(ds[TIME].values[-1]), fontsize=10)
+        left.set(xlabel=str(last.dims[1]), ylabel=row)
+        series = ds[name].isel({TIME: slice(None, None, every)})
+        right.plot(np.arange(0, ds.sizes[TIME], every), series.mean(series.dims[1:]).values, linewidth=0.8)
+        right.set(xlabel=f"step, from {text(ds[TIME].values[0])}", ylabel=f"mean {label}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
+    return file
+
+
+def _look_into(
+    files: list[Path], spec: GridSpec, variables: Sequence[str] | None
+) -> tuple[dict[str, str], int]:
+    """Why variables of the first file are no fields; the steps of all files that hold its first field."""
+    reasons: dict[str, str] = {}
+    holding: list[tuple[set[str], int]] = []
+    for i, file in enumerate(files):
+        with open_file(file, spec) as opened:
+            ds, time = find_time(select(opened, spec.select, str(file)), spec, str(file))
+            wanted = variables or [str(name) for name in ds.data_vars]
+            horizontal = find_horizontal(ds, spec, wanted, str(file), time.dim)
+            names, others = find_fields(ds, time, horizontal, None, str(file))
+            holding.append((set(names), 1 if time.dim is None else ds.sizes[time.dim]))
+            if i == 0:
+                reasons = {name: why for name, why in others.items() if "select" in why or "static" in why}
+    first = next(iter(sorted(holding[0][0])))
+    return reasons, sum(n for names, n in holding if first in names)
+
+
+def _axes(ds: xr.Dataset, origin: Origin) -> list[AxisSummary]:
+    """The horizontal axes as the file has them."""
+    result = []
+    for dim in origin.sizes:
+        name = origin.names.get(dim, origin.dims[dim])
+        values = decode_coordinate(origin, name)
+        if values is None or values.dtype.kind not in "iuf":
+            result.append(AxisSummary(name, origin.sizes[dim], None, None, None))
+            continue
+        steps = np.abs(np.diff(values.astype(float)))
+        even = steps.size > 0 and bool(np.allclose(steps, steps[0], rtol=0.02))
+        spacing = float(np.round(steps.mean(), 6)) if even else None
+        result.append(AxisSummary(name, int(values.size), float(values[0]), float(values[-1]), spacing))
+    return result
+
+
+def _gap(times: np.ndarray, i: int, step: TimeStep) -> Gap:
+    missing = None
+    if step.kind == "fixed":
+        difference = times[i] - times[i - 1]
+        is_numpy = isinstance(difference, np.timedelta64)
+        seconds = difference / np.timedelta64(1, "s") if is_numpy else difference.total_seconds()
+        missing = round(seconds / step.seconds) - 1
+    return Gap(text(times[i - 1]), text(times[i]), missing)
+
+
+def _summarize(variable: xr.DataArray) -> VariableSummary:
+    """Statistics of one variable, block by block along the time."""
+    frame_bytes = 4 * max(variable.size // variable.sizes[TIME], 1)
+    block = max(BLOCK_BYTES // frame_bytes, 1)
+    n_valid = n_zero = n_lone = 0
+    total = total_squares = 0.0
+    low, high = np.inf, -np.inf
+    lone: set[float] = set()
+    ever_valid = np.zeros(variable.shape[1:], dtype=bool)
+    shift: float | None = None
+    for start in range(0, variable.sizes[TIME], block):
+        values = variable.isel({TIME: slice(start, start + block)}).values
+        finite = np.isfinite(values)
+        ever_valid |= finite.any(axis=0)
+        valid = values[finite]
+        if not valid.size:
+            continue
+        shift = float(valid[0]) if shift is None else shift
+        departure = valid.astype(np.float64) - shift
+        n_valid += valid.size
+        total += float(departure.sum())
+        total_squares += float((departure**2).sum())
+        low, high = min(low, float(valid.min())), max(high, float(valid.max()))
+        n_zero += int((valid == 0).sum())
+        negative = valid[valid < 0]
+        n_lone += negative.size
+        if len(lone) < 2 and negative.size:
+            lone |= {float(negative.min()), float(negative.max())}
+    mean = total / n_valid if n_valid else 0.0
+    deviation = float(np.sqrt(max(total_squares / n_valid - mean**2, 0.0))) if n_valid else 0.0
+    return VariableSummary(
+        name=str(variable.name),
+        long_name=str(variable.attrs.get("long_name", variable.attrs.get("standard_name", ""))),
+        units=str(variable.attrs["units"]),
+        minimum=low if n_valid else None,
+        maximum=high if n_valid else None,
+        mean=mean + (shift or 0.0) if n_valid else None,
+        standard_deviation=deviation if n_valid else None,
+        missing_share=1 - n_valid / variable.size,
+        never_valid_share=float(1 - ever_valid.mean()),
+        zero_share=n_zero / n_valid if n_valid else 0.0,
+        lone_negative=lone.pop() if len(lone) == 1 else None,
+        lone_negative_share=n_lone / n_valid if n_valid else 0.0,
+        memory_bytes=4 * variable.size,
+    )
+
+
+def _disk_bytes(path: Path) -> int:
+    return (
+        sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+        if path.is_dir()
+        else path.stat().st_size
+    )
