@@ -114,13 +114,12 @@ def _time(document: dict[str, Any]) -> RawVariable:
             instants.append(cftime.datetime(*(int(part or 0) for part in found.groups()), calendar=calendar))
         except (ValueError, TypeError) as error:
             raise Unprocessable(
-                f"time[{index}] is {text!r}, which the calendar {str(calendar)[:60]!r} does not have: {error}",
+                f"time[{index}] is {text!r}, not in the calendar {str(calendar)[:60]!r}: {error}",
                 kind="time-axis",
             ) from error
     seconds = np.asarray(cftime.date2num(instants, TIME_UNITS, calendar) if instants else [], dtype="int64")
-    return RawVariable(
-        ("time",), seconds, {"units": TIME_UNITS, "calendar": calendar, "standard_name": "time"}
-    )
+    attrs = {"units": TIME_UNITS, "calendar": calendar, "standard_name": "time"}
+    return RawVariable(("time",), seconds, attrs)
 
 
 def _field(name: str, field: Any, dims: tuple[str, ...], shape: tuple[int, ...]) -> RawVariable:

@@ -114,7 +114,7 @@ def _check_links(file: h5py.File) -> None:
         unknown = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())} - ALLOWED_FILTERS
         if unknown:
             raise Unprocessable(
-                f"{names([name])} is compressed with HDF5 filter {sorted(unknown)}; expected deflate or none. "
+                f"{names([name])} is compressed with HDF5 filter {sorted(unknown)}; expected deflate. "
                 "Rewrite it: `nccopy -d 4 IN.nc OUT.nc`.",
                 kind="unknown-filter",
             )

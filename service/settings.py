@@ -91,7 +91,8 @@ class Settings(BaseSettings):
         if self.host not in LOOPBACK and not self.api_keys and not self.allow_anonymous:
             raise ValueError(
                 f"host {self.host} is beyond loopback and no API key is configured. Set "
-                "STCONV_SERVE_API_KEYS to sha256 hashes (`printf %s KEY | sha256sum`), or say --allow-anonymous if that is meant."
+                "STCONV_SERVE_API_KEYS to sha256 hashes (`printf %s KEY | sha256sum`), "
+                "or say --allow-anonymous if that is meant."
             )
         return self
 

@@ -1,0 +1,28 @@
+# The service, and every stconv command. Build from the top folder: docker build -f docker/service.Dockerfile .
+FROM python:3.11.14-slim-bookworm AS build
+# The CPU wheels of PyTorch; for a GPU: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/stconv
+WORKDIR /src
+COPY requirements.lock ./
+RUN /opt/stconv/bin/pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.lock)"
+COPY pyproject.toml README.md LICENSE ./
+COPY stconv stconv
+COPY service service
+COPY configs configs
+COPY data/recipes data/recipes
+RUN /opt/stconv/bin/pip install -c requirements.lock .
+
+FROM python:3.11.14-slim-bookworm
+RUN useradd --system --uid 10001 --create-home --home-dir /home/stconv stconv \
+    && install -d -o stconv -g stconv /var/cache/stconv /work
+COPY --from=build /opt/stconv /opt/stconv
+ENV PATH=/opt/stconv/bin:$PATH PYTHONUNBUFFERED=1 STCONV_CACHE=/var/cache/stconv MPLCONFIGDIR=/tmp
+USER 10001
+WORKDIR /work
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+ENTRYPOINT ["stconv"]
+CMD ["serve", "--help"]

@@ -1,0 +1,253 @@
+"""docker-compose.yml and the Dockerfiles: of the form of the specification, and true to this checkout.
+
+Docker is not needed. The schema below is the part of the Compose Specification that the file uses; a key that
+is not in it is a typing error, or wants a line here as https://github.com/compose-spec/compose-spec has it.
+"""
+
+import fnmatch
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPOSE = ROOT / "docker-compose.yml"
+DOCKERFILES = sorted(ROOT.glob("docker/*.Dockerfile"))
+
+TEXTS = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
+DURATION = {"type": "string", "pattern": r"^(\d+h)?(\d+m)?(\d+s)?$"}
+SERVICE = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "build": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["context"],
+            "properties": {
+                "context": {"type": "string"},
+                "dockerfile": {"type": "string"},
+                "args": {"type": "object"},
+            },
+        },
+        "cap_drop": TEXTS,
+        "command": TEXTS,
+        "depends_on": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["condition"],
+                "properties": {
+                    "condition": {
+                        "enum": ["service_started", "service_healthy", "service_completed_successfully"]
+                    }
+                },
+            },
+        },
+        "environment": {
+            "type": "object",
+            "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+        },
+        "healthcheck": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["test"],
+            "properties": {
+                "test": {"type": "array", "items": {"type": "string"}, "minItems": 2},
+                "interval": DURATION,
+                "timeout": DURATION,
+                "start_period": DURATION,
+                "retries": {"type": "number"},
+            },
+        },
+        "image": {"type": "string"},
+        "mem_limit": {"type": ["number", "string"]},
+        "networks": TEXTS,
+        "pids_limit": {"type": ["number", "string"]},
+        "ports": TEXTS,
+        "read_only": {"type": "boolean"},
+        "restart": {"type": "string", "pattern": r"^(no|always|unless-stopped|on-failure(:\d+)?)$"},
+        "security_opt": TEXTS,
+        "shm_size": {"type": ["number", "string"]},
+        "stop_grace_period": DURATION,
+        "tmpfs": TEXTS,
+        "user": {"type": "string"},
+        "volumes": TEXTS,
+    },
+}
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["services"],
+    "properties": {
+        "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
+        "services": {"type": "object", "additionalProperties": SERVICE},
+        "networks": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {"internal": {"type": "boolean"}},
+            },
+        },
+        "volumes": {"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load(COMPOSE.read_text())
+
+
+def instructions(dockerfile):
+    text = re.sub(r"\\\n", " ", dockerfile.read_text())
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(line.split(None, 1)[0].upper(), line.split(None, 1)[1]) for line in lines]
+
+
+def test_has_the_form_of_the_specification(compose):
+    jsonschema.validate(compose, SCHEMA)
+
+
+def test_a_misspelled_key_would_be_noticed(compose):
+    broken = {**compose, "services": {"service": {"heathcheck": {}}}}
+    with pytest.raises(jsonschema.ValidationError, match="heathcheck"):
+        jsonschema.validate(broken, SCHEMA)
+
+
+def test_every_name_that_is_used_is_declared(compose):
+    for name, service in compose["services"].items():
+        assert set(service["networks"]) <= set(compose["networks"]), name
+        assert set(service.get("depends_on", {})) <= set(compose["services"]), name
+        named = {volume.split(":")[0] for volume in service["volumes"]}
+        assert named <= set(compose["volumes"]), name
+
+
+def test_every_service_is_confined_and_watched(compose):
+    for name, service in compose["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}, name
+        assert service["restart"] == "unless-stopped", name
+
+
+def test_only_the_service_is_reached_from_outside(compose):
+    published = {
+        name: service["ports"] for name, service in compose["services"].items() if "ports" in service
+    }
+    assert published == {"service": ["127.0.0.1:${STCONV_PORT:-8000}:8000"]}
+    assert compose["networks"]["tracking"] == {"internal": True}
+    for name in ("postgres", "mlflow"):
+        assert compose["services"][name]["networks"] == ["tracking"]
+
+
+def test_no_password_and_no_key_is_written_down(compose):
+    secret = re.compile(r"PASSWORD|SECRET|KEY|TOKEN")
+    for name, service in compose["services"].items():
+        for variable, value in service.get("environment", {}).items():
+            if secret.search(variable):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", str(value)), f"{name}: {variable}"
+            for credentials in re.findall(r"://[^:/]+:(.*)@", str(value)):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", credentials), f"{name}: {variable}"
+    assert not re.search(r"\$\{\w*(PASSWORD|SECRET|KEY|TOKEN)\w*:?-", COMPOSE.read_text()), "a default secret"
+
+
+def test_images_are_pinned(compose):
+    images = [service["image"] for service in compose["services"].values() if "image" in service]
+    stages = [
+        argument.split()[0] for file in DOCKERFILES for name, argument in instructions(file) if name == "FROM"
+    ]
+    for image in [*images, *stages]:
+        assert re.search(r":\d+\.\d+(\.\d+)?[-\w.]*$", image), f"{image}: give a version to the patch"
+
+
+def test_builds_name_dockerfiles_that_exist(compose):
+    named = {
+        ROOT / s["build"]["context"] / s["build"]["dockerfile"]
+        for s in compose["services"].values()
+        if "build" in s
+    }
+    assert {path.resolve() for path in named} == set(DOCKERFILES)
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_what_a_dockerfile_copies_is_here_and_not_ignored(dockerfile):
+    rules = [
+        line for line in (ROOT / ".dockerignore").read_text().split() if line and not line.startswith("#")
+    ]
+    for name, argument in instructions(dockerfile):
+        if name != "COPY" or argument.startswith("--from"):
+            continue
+        for source in argument.split()[:-1]:
+            assert (ROOT / source).exists(), f"{dockerfile.name} copies {source}"
+            assert not ignored(source, rules), f"{source} is in .dockerignore"
+
+
+def ignored(path, rules):
+    """Docker's rule: the last one that matches the path or a folder above it decides."""
+    verdict = False
+    for rule in rules:
+        pattern = rule.lstrip("!").removeprefix("**/")
+        above = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
+        if any(fnmatch.fnmatch(candidate, pattern) for candidate in above):
+            verdict = not rule.startswith("!")
+    return verdict
+
+
+def test_git_and_data_stay_out_of_the_build_context():
+    rules = (ROOT / ".dockerignore").read_text().split("\n")
+    rules = [rule for rule in rules if rule and not rule.startswith("#")]
+    assert all(ignored(path, rules) for path in (".git", ".venv", "mlflow.db", ".env", "data/cache"))
+    assert not ignored("data/recipes", rules)
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_no_image_runs_as_root(dockerfile):
+    last = dockerfile.read_text().rsplit("\nFROM ", 1)[-1]
+    users = re.findall(r"^USER (\S+)$", last, re.MULTILINE)
+    assert users, dockerfile.name
+    assert users[-1] not in {"root", "0"}
+    assert re.search(r"^HEALTHCHECK ", last, re.MULTILINE), dockerfile.name
+
+
+def test_ports_agree(compose):
+    for service in compose["services"].values():
+        if "build" not in service:
+            continue
+        parts = instructions(ROOT / service["build"]["dockerfile"])
+        exposed = next(argument for name, argument in parts if name == "EXPOSE")
+        assert f"--port={exposed}" in service["command"]
+        assert any(f"127.0.0.1:{exposed}/" in word for word in service["healthcheck"]["test"])
+
+
+def test_the_command_is_one_that_stconv_has(compose):
+    import argparse
+
+    from stconv.cli.main import COMMANDS
+    from stconv.cli.serve import add_arguments
+
+    words = [re.sub(r"\$\{.*\}", "x", word) for word in compose["services"]["service"]["command"]]
+    assert words[0] in COMMANDS
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert parser.parse_args(words[1:]).host == "0.0.0.0"
+
+
+def test_the_service_gets_more_time_to_stop_than_it_takes_to_drain(compose):
+    from service.settings import Settings
+
+    seconds = int(compose["services"]["service"]["stop_grace_period"].removesuffix("s"))
+    settings = Settings()
+    assert seconds > settings.drain_seconds + settings.drain_notice_seconds
+
+
+def test_settings_in_the_environment_are_settings(compose):
+    from service.settings import Settings
+
+    names = [key for key in compose["services"]["service"]["environment"] if key.startswith("STCONV_SERVE_")]
+    assert {name.removeprefix("STCONV_SERVE_").lower() for name in names} <= set(Settings.model_fields)
