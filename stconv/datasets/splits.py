@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ class SplitSpec:
     val_end: str | None = None
     purge: int | None = None
 
-    def apply(self, times: Sequence[Any], span: int) -> Periods:
+    def apply(self, times: Iterable[Any], span: int) -> Periods:
         """Split these times, for windows of `span` steps.
 
         Raises:
@@ -41,7 +41,7 @@ class SplitSpec:
         """
         purge = span if self.purge is None else self.purge
         if self.train_end is None and self.val_end is None:
-            return split_by_fraction(len(times), self.fractions, purge)
+            return split_by_fraction(len(list(times)), self.fractions, purge)
         if self.train_end is None or self.val_end is None:
             raise SplitError(
                 f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; "
@@ -62,8 +62,8 @@ class Periods:
         for name, period in self.items():
             if len(period) == 0:
                 raise SplitError(
-                    f"the {name} period is empty: steps {period.start} to {period.stop} (end not included) after "
-                    "the purge gap is taken off. Give it a larger share, more data, or a smaller purge."
+                    f"the {name} period is empty: steps {period.start} to {period.stop} (end not included) "
+                    "after the purge gap is taken off. Give it a larger share, more data, or a smaller purge."
                 )
         if not (self.train.stop <= self.val.start and self.val.stop <= self.test.start):
             raise SplitError(f"periods overlap or are out of order: {self.to_json()}.")
@@ -98,7 +98,7 @@ def split_by_fraction(n_steps: int, fractions: Sequence[float] = (0.6, 0.2, 0.2)
     )
 
 
-def split_by_date(times: Sequence[Any], train_end: str, val_end: str, purge: int = 0) -> Periods:
+def split_by_date(times: Iterable[Any], train_end: str, val_end: str, purge: int = 0) -> Periods:
     """Split by the last date of training and of validation, both included.
 
     A date may be cut short: "2014-03" is the whole of March. Times are compared as ISO 8601 text, so any

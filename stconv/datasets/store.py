@@ -112,7 +112,7 @@ def load_series(
         times=times,
         variables=variables,
         n_targets=len(targets or inputs),
-        units={name: str(ds[name].attrs.get("units", "1")) for name in variables},
+        units={name: str(ds[name].attrs.get("units", "")) for name in variables},
         lat=_axis(ds, dims[1]),
         lon=_axis(ds, dims[2]),
         geographic=dims[1] == LAT,
@@ -139,7 +139,7 @@ def channel_order(inputs: Sequence[str], targets: Sequence[str] | None = None) -
 
 
 def hash_content(series: Series) -> str:
-    """sha256 over values (NaN canonical by construction), times, coordinates, names and units."""
+    """sha256 over values, times, coordinates, names and units."""
     digest = hashlib.sha256()
     parts: Iterable[Any] = (
         repr(

@@ -1,0 +1,272 @@
+"""From files to batches: the one place that joins door, store, windows, splits and preparation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, RandomSampler, Sampler
+
+from stconv.datasets import time_axis
+from stconv.datasets.dataset import WindowDataset
+from stconv.datasets.grid import GridSpec, open_series
+from stconv.datasets.preparation import (
+    Impute,
+    Preparation,
+    StaticField,
+    check_target_inputs,
+    count_channels,
+)
+from stconv.datasets.scaling import Scaling
+from stconv.datasets.splits import Periods, SplitSpec, iso
+from stconv.datasets.store import Series, channel_order, load_series
+from stconv.datasets.windows import WindowSpec, forecast_index, reference_indices
+from stconv.errors import ConfigError, WindowError
+
+
+class EpochShuffle(RandomSampler):
+    """Order that depends on seed and epoch alone, so that a resumed training goes on as it would have.
+
+    Args:
+        n: Number of windows.
+        seed: Seed of epoch 0.
+    """
+
+    def __init__(self, n: int, seed: int) -> None:
+        super().__init__(range(n), generator=torch.Generator())
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.generator.manual_seed(self.seed + epoch)
+
+
+class GridDataModule(pl.LightningDataModule):
+    """Windows of a gridded series, split in time, with the preparation fitted on the training period.
+
+    `c_in`, `c_out`, `t_in` and `leads` are known from the arguments alone; everything else after `setup`.
+
+    Args:
+        inputs: Variables the network sees.
+        targets: Variables to forecast; default: the inputs. If targets are no inputs, their history serves
+            for truth and persistence only and is kept from the network; all of them are inputs, or none.
+        paths: File, files or pattern to read.
+        recipe: Name of a recipe to fetch and read, instead of paths.
+        grid: How to read the files; a recipe has its own.
+        t_in: Number of consecutive input steps.
+        leads: Number of steps to forecast.
+        input_offsets: Input steps relative to the newest one, instead of t_in, as in [-24, -2, -1, 0].
+        split: Training, validation and test periods.
+        scaling: zscore, minmax, none, or anomaly (departures from a harmonic climatology).
+        per_cell: Scale each cell by its own statistics.
+        transforms: log1p or sqrt by variable, before scaling.
+        impute: What stands in for a missing input: mean or climatology; none refuses missing values.
+        mask_channel: Show the network which inputs were there.
+        static_fields: Static inputs among latitude, longitude, position, valid.
+        time_features: Show the network sine and cosine of day and year.
+        batch_size: Windows per batch.
+        stride: Train on every stride-th window; validation and test use all.
+        num_workers: Worker processes; 0 loads in the main process, which is fastest for a series in memory.
+        seed: Seed of the order of training windows.
+        name: What to call the data; default: the recipe or the first file.
+    """
+
+    series: Series
+    periods: Periods
+    preparation: Preparation
+    references: dict[str, list[int]]
+
+    def __init__(
+        self,
+        inputs: list[str],
+        targets: list[str] | None = None,
+        paths: str | list[str] | None = None,
+        recipe: str | None = None,
+        grid: GridSpec = GridSpec(),  # noqa: B008 - frozen
+        t_in: int = 5,
+        leads: int = 5,
+        input_offsets: list[int] | None = None,
+        split: SplitSpec = SplitSpec(),  # noqa: B008 - frozen
+        scaling: Scaling = "zscore",
+        per_cell: bool = False,
+        transforms: dict[str, str] | None = None,
+        impute: Impute = "mean",
+        mask_channel: bool = False,
+        static_fields: list[StaticField] | None = None,
+        time_features: bool = False,
+        batch_size: int = 15,
+        stride: int = 1,
+        num_workers: int = 0,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        if (paths is None) == (recipe is None):
+            found = "both" if paths is not None else "neither"
+            raise ConfigError(f"data needs either paths or recipe; found {found}.")
+        if batch_size < 1 or num_workers < 0:
+            raise ConfigError(
+                f"batch_size is {batch_size} and num_workers {num_workers}; "
+                "expected at least 1 and at least 0."
+            )
+        self.variables = channel_order(inputs, targets)
+        self.inputs, self.targets = list(inputs), list(inputs if targets is None else targets)
+        check_target_inputs(self.inputs, self.targets)
+        self.paths = [paths] if isinstance(paths, str) else paths
+        self.recipe, self.grid = recipe, grid
+        self.spec = (
+            WindowSpec.consecutive(t_in, leads)
+            if input_offsets is None
+            else WindowSpec(tuple(input_offsets), leads)
+        )
+        self.t_in, self.leads = self.spec.t_in, leads
+        self.split = split
+        self.options: dict[str, Any] = {
+            "scaling": scaling,
+            "per_cell": per_cell,
+            "transforms": dict(transforms or {}),
+            "impute": impute,
+            "mask_channel": mask_channel,
+            "static_fields": list(static_fields or []),
+            "time_features": time_features,
+        }
+        self.c_in = count_channels(len(inputs), mask_channel, self.options["static_fields"], time_features)
+        self.c_out = len(self.targets)
+        self.batch_size, self.stride, self.num_workers, self.seed = batch_size, stride, num_workers, seed
+        self.name = name or recipe or Path((self.paths or ["data"])[0]).stem
+        self._is_set_up = False
+
+    def prepare_data(self) -> None:
+        """Fetch the files of a recipe, once per machine."""
+        if self.recipe is not None:
+            from stconv.datasets.fetch import fetch
+
+            fetch(self.recipe)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the series, split it and fit the preparation; later calls do nothing.
+
+        Raises:
+            DataError: The source can not be read, or what is asked for is not in it.
+            SplitError: A period is empty.
+            WindowError: A period holds no window.
+        """
+        if self._is_set_up:
+            return
+        paths: Any = self.paths
+        if self.recipe is not None:
+            from stconv.datasets.fetch import fetch
+            from stconv.datasets.recipe import load_recipe
+
+            paths = fetch(self.recipe)
+            if self.grid == GridSpec():
+                self.grid = load_recipe(self.recipe).grid
+        elif len(paths) == 1:
+            paths = paths[0]
+        ds, origin = open_series(paths, self.grid, self.variables)
+        with ds:
+            self.series = load_series(ds, origin, self.inputs, self.targets)
+        self.periods = self.split.apply(self.series.times, self.spec.span)
+        self.references = {
+            name: reference_indices(
+                period, self.spec, self.series.breaks, self.stride if name == "train" else 1
+            )
+            for name, period in self.periods.items()
+        }
+        for name, period in self.periods.items():
+            if not self.references[name]:
+                raise WindowError(
+                    f"the {name} period has {len(period)} steps "
+                    f"({self._date(period[0])} to {self._date(period[-1])}) and holds no window: one spans "
+                    f"{self.spec.span} steps without a gap. Use fewer input steps or leads, more data, or "
+                    "another split."
+                )
+        self.preparation = Preparation.fit(
+            self.series, self.periods.train, inputs=self.inputs, **self.options
+        )
+        self._is_set_up = True
+
+    @property
+    def purge(self) -> int:
+        """Steps left out between periods."""
+        return self.spec.span if self.split.purge is None else self.split.purge
+
+    def describe(self) -> dict[str, Any]:
+        """What the data are, as JSON values: for a run, a report and a bundle. After `setup`."""
+        series = self.series
+        dims = ("lat", "lon") if series.geographic else ("y", "x")
+        return {
+            "name": self.name,
+            "hash": series.content_hash,
+            "files": [Path(path).name for path in self.paths or []],
+            "recipe": self.recipe,
+            "inputs": self.inputs,
+            "targets": self.targets,
+            "units": series.units,
+            "missing_share": {
+                name: round(float(share), 6)
+                for name, share in zip(series.variables, self.preparation.missing_share, strict=True)
+            },
+            "grid": {
+                dim: {"size": len(axis), "first": float(axis[0]), "last": float(axis[-1])}
+                for dim, axis in zip(dims, (series.lat, series.lon), strict=True)
+            },
+            "step": series.step.label,
+            "calendar": series.calendar,
+            "n_steps": len(series),
+            "breaks": [self._date(i) for i in series.breaks],
+            "input_offsets": list(self.spec.input_offsets),
+            "leads": self.leads,
+            "purge": self.purge,
+            "periods": {
+                name: {
+                    "start": self._date(period[0]),
+                    "end": self._date(period[-1]),
+                    "n_steps": len(period),
+                    "n_windows": len(self.references[name]),
+                }
+                for name, period in self.periods.items()
+            },
+            "preparation": self.options,
+        }
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Training windows, shuffled by seed and epoch."""
+        return self._loader("train", EpochShuffle(len(self.references["train"]), self.seed))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Validation windows, in order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Test windows, in order."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The newest window of the series alone, whose targets are still to come."""
+        series = self.series
+        i = forecast_index(len(series), self.spec, series.breaks)
+        coming = np.array([time_axis.advance(series.times[i], series.step, k + 1) for k in range(self.leads)])
+        cycles = np.concatenate([series.cycles[: i + 1], time_axis.cycles(coming)])
+        newest = WindowDataset(series, self.spec, [i])
+        newest.cycles, newest.n_targets = torch.from_numpy(cycles.astype(np.float32)), 0
+        return DataLoader(newest)
+
+    def _loader(self, name: str, sampler: Sampler[int] | None = None) -> DataLoader[Any]:
+        return DataLoader(
+            WindowDataset(self.series, self.spec, self.references[name]),
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            # HDF5 handles and the threads of Zarr do not survive a fork.
+            multiprocessing_context="spawn" if self.num_workers else None,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _date(self, i: int) -> str:
+        return iso(self.series.times[i])

@@ -1,0 +1,374 @@
+"""From a batch in physical units to what a network sees, and back.
+
+One `torch.nn.Module` for training, test, forecast and service; what it learned from the training period are
+buffers, so that they travel with a checkpoint and in a bundle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stconv.datasets.climatology import HarmonicClimatology
+from stconv.datasets.scaling import (
+    Scaling,
+    Transform,
+    check_missing,
+    check_transforms,
+    fit_channel,
+    inverse_transform,
+    transform,
+)
+from stconv.errors import ConfigError, ShapeError
+
+if TYPE_CHECKING:
+    from stconv.datasets.store import Series
+
+Batch = Mapping[str, Tensor]
+Impute = Literal["mean", "climatology", "none"]
+StaticField = Literal["latitude", "longitude", "position", "valid"]
+
+N_TIME_FEATURES = 4
+STATIC_CHANNELS: dict[str, int] = {"latitude": 1, "longitude": 2, "position": 2, "valid": 1}
+"""sin(lat); cos(lon) and sin(lon); row and column from -1 to 1; 1 where the first target was ever valid."""
+
+
+def count_channels(
+    n_inputs: int, mask_channel: bool = False, static_fields: Sequence[str] = (), time_features: bool = False
+) -> int:
+    """Channels a network sees: inputs, a mask per input, static fields, sines and cosines of day and year.
+
+    Raises:
+        ConfigError: A static field is unknown.
+    """
+    unknown = [name for name in static_fields if name not in STATIC_CHANNELS]
+    if unknown:
+        raise ConfigError(
+            f"static field '{unknown[0]}' is unknown; choose among {', '.join(STATIC_CHANNELS)}."
+        )
+    static = sum(STATIC_CHANNELS[name] for name in static_fields)
+    return n_inputs * (2 if mask_channel else 1) + static + (N_TIME_FEATURES if time_features else 0)
+
+
+class Preparation(nn.Module):
+    """Normalization, imputation, mask, static fields and time features, with their inverses.
+
+    Use `fit` or `from_spec`. Shapes and units of a batch: see `dataset.window`, with a leading batch
+    dimension.
+
+    Channels of the network's input: the targets' history, the other inputs, a mask per input (1 where there
+    was a value), static fields, sin and cos of day and year at the input times. Targets that are no inputs
+    are kept from the network; `targets_are_inputs` says which.
+
+    Attributes:
+        c_in: Channels the network sees.
+        c_out: Channels it forecasts.
+        cell_weight: cos(latitude) where the grid is geographic, else 1; float32, (lat, lon).
+        never_valid: Cells without a valid value in training, bool, (channel, lat, lon).
+        missing_share: Share of values missing in training, float32, (channel,).
+    """
+
+    center: Tensor
+    scale: Tensor
+    fill: Tensor
+    never_valid: Tensor
+    missing_share: Tensor
+    cell_weight: Tensor
+    static: Tensor
+
+    def __init__(self, spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.variables: tuple[str, ...] = tuple(spec["variables"])
+        self.input_variables: tuple[str, ...] = tuple(spec["inputs"])
+        self.c_out = int(spec["n_targets"])
+        self.scaling: Scaling = spec["scaling"]
+        self.transforms: dict[str, Transform] = dict(spec["transforms"])
+        self.impute: Impute = spec["impute"]
+        self.mask_channel = bool(spec["mask_channel"])
+        self.static_fields: tuple[str, ...] = tuple(spec["static_fields"])
+        self.time_features = bool(spec["time_features"])
+        self.per_cell = bool(spec["per_cell"])
+        n_inputs = len(self.input_variables)
+        self.c_in = count_channels(n_inputs, self.mask_channel, self.static_fields, self.time_features)
+        self._visible = [
+            self.variables.index(name) for name in self.variables if name in self.input_variables
+        ]
+        for name in ("center", "scale", "fill", "never_valid", "missing_share", "cell_weight", "static"):
+            self.register_buffer(name, tensors[name].clone())
+        self.harmonics = HarmonicClimatology(spec["climatology_terms"], tensors["harmonics.coefficients"])
+
+    @classmethod
+    def fit(
+        cls,
+        series: Series,
+        period: range,
+        *,
+        scaling: Scaling = "zscore",
+        per_cell: bool = False,
+        inputs: Sequence[str] | None = None,
+        transforms: Mapping[str, str] | None = None,
+        impute: Impute = "mean",
+        mask_channel: bool = False,
+        static_fields: Sequence[str] = (),
+        time_features: bool = False,
+    ) -> Preparation:
+        """Fit all statistics on a period of a series, and on nothing else of it.
+
+        Args:
+            series: The series.
+            period: Training period.
+            scaling: "zscore", "minmax", "none", or "anomaly": departures from the climatology, divided by
+                their standard deviation.
+            per_cell: Center and scale per cell instead of per channel.
+            inputs: Variables the network sees; default: all. Either all targets or none.
+            transforms: "log1p" or "sqrt" by variable, before scaling.
+            impute: What stands in for a missing input: the training "mean" or the "climatology"; "none"
+                refuses missing values.
+            mask_channel: Show the network, per input, which values were there.
+            static_fields: Names of static fields, see `STATIC_CHANNELS`.
+            time_features: Show the network sin and cos of day and year.
+
+        Returns:
+            The fitted preparation.
+
+        Raises:
+            ConfigError: A setting is unknown, contradicts another or the grid.
+            MissingValuesError: A variable has no valid value, or missing ones that are not allowed.
+            DataError: Negative values under a transform that allows none.
+        """
+        inputs, transforms = list(inputs or series.variables), dict(transforms or {})
+        _choose("scaling", scaling, get_args(Scaling))
+        _choose("impute", impute, get_args(Impute))
+        check_target_inputs(inputs, series.variables[: series.n_targets])
+        training = series.values[period.start : period.stop]
+        check_missing(training, series.variables, impute)
+        check_transforms(transforms, series.variables, scaling, training)
+        cycles = series.cycles[period.start : period.stop]
+        harmonics = HarmonicClimatology.fit(training, cycles)
+        valid = np.isfinite(training)
+        fitted = []
+        for channel, variable in enumerate(series.variables):
+            values = torch.from_numpy(training[:, channel].astype(np.float64))
+            if scaling == "anomaly":
+                coefficients = harmonics.coefficients[:, channel].double()
+                values -= torch.einsum("tk,khw->thw", harmonics.basis(torch.from_numpy(cycles)), coefficients)
+            values = transform(values, transforms.get(variable, "identity"))  # type: ignore[arg-type]
+            fitted.append(fit_channel(values.numpy(), scaling, per_cell))
+        shape = training.shape[2:] if per_cell and scaling != "none" else (1, 1)
+        tensors = {
+            "center": _stack([np.broadcast_to(channel.center, shape) for channel in fitted]),
+            "scale": _stack([np.broadcast_to(channel.scale, shape) for channel in fitted]),
+            "fill": _stack([np.array(channel.fill) for channel in fitted]),
+            "never_valid": torch.from_numpy(~valid.any(axis=0)),
+            "missing_share": torch.from_numpy(1 - valid.mean(axis=(0, 2, 3))).float(),
+            "cell_weight": _cell_weight(series),
+            "static": _static(series, static_fields, valid[:, 0].any(axis=0)),
+            "harmonics.coefficients": harmonics.coefficients,
+        }
+        spec = {
+            "variables": list(series.variables),
+            "inputs": inputs,
+            "n_targets": series.n_targets,
+            "scaling": scaling,
+            "per_cell": per_cell,
+            "transforms": transforms,
+            "impute": impute,
+            "mask_channel": mask_channel,
+            "static_fields": list(static_fields),
+            "time_features": time_features,
+            "climatology_terms": [list(term) for term in harmonics.terms],
+        }
+        return cls(spec, tensors)
+
+    def to_spec(self) -> dict[str, Any]:
+        """Settings as JSON values; with the tensors of `state_dict` they rebuild the preparation."""
+        return {
+            "variables": list(self.variables),
+            "inputs": list(self.input_variables),
+            "n_targets": self.c_out,
+            "scaling": self.scaling,
+            "per_cell": self.per_cell,
+            "transforms": dict(self.transforms),
+            "impute": self.impute,
+            "mask_channel": self.mask_channel,
+            "static_fields": list(self.static_fields),
+            "time_features": self.time_features,
+            "climatology_terms": [list(term) for term in self.harmonics.terms],
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Preparation:
+        """Rebuild a preparation from `to_spec` and the tensors of its `state_dict`.
+
+        Raises:
+            ConfigError: A setting or a tensor is missing.
+        """
+        try:
+            return cls(spec, tensors)
+        except KeyError as error:
+            raise ConfigError(f"the preparation lacks {error}; export the model again.") from error
+
+    @property
+    def targets_are_inputs(self) -> bool:
+        """Whether channels 0 to c_out - 1 of the network's input are the targets' own history."""
+        return self._visible[: self.c_out] == list(range(self.c_out))
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """What the network sees: normalized and finite.
+
+        Args:
+            batch: With "inputs" and "input_cycles".
+
+        Returns:
+            float32, (batch, c_in, t_in, lat, lon).
+
+        Raises:
+            ShapeError: The batch has other channels or another grid than the preparation was fitted on.
+        """
+        x, cycles = batch["inputs"], batch["input_cycles"]
+        n_lat, n_lon = self.cell_weight.shape
+        if x.ndim != 5 or (x.shape[1], *x.shape[3:]) != (len(self.variables), n_lat, n_lon):
+            raise ShapeError(
+                f"inputs of a batch have shape {tuple(x.shape)}; expected (batch, {len(self.variables)}, "
+                f"time, {n_lat}, {n_lon}): the variables {', '.join(self.variables)} "
+                "on the grid of the training data."
+            )
+        z = self.normalize(x, cycles)
+        valid = torch.isfinite(z)
+        if self.impute == "climatology":
+            z = torch.where(valid, z, self.normalize(self.harmonics(cycles), cycles))
+        z = torch.where(torch.isfinite(z), z, self.fill.view(-1, 1, 1, 1))
+        parts = [z[:, self._visible]]
+        if self.mask_channel:
+            parts.append(valid[:, self._visible].to(z.dtype))
+        n_batch, t_in = cycles.shape[:2]
+        if len(self.static):
+            parts.append(self.static[None, :, None].expand(n_batch, -1, t_in, -1, -1))
+        if self.time_features:
+            angles = 2 * math.pi * cycles
+            features = torch.cat([angles.sin(), angles.cos()], dim=-1).transpose(1, 2)
+            parts.append(features[..., None, None].expand(-1, -1, -1, n_lat, n_lon))
+        return torch.cat(parts, dim=1)
+
+    def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Normalized targets and the weight of each value in the loss.
+
+        Args:
+            batch: With "targets" and "target_cycles".
+
+        Returns:
+            Targets, 0 where missing, and weights, 0 where missing, else proportional to the area of the cell
+            with mean 1 over the valid values; both float32, (batch, c_out, leads, lat, lon).
+        """
+        z = self.normalize(batch["targets"], batch["target_cycles"])
+        valid = torch.isfinite(z)
+        weight = valid * self.cell_weight
+        weight = weight * (valid.sum() / weight.sum().clamp(min=1e-12))
+        return torch.where(valid, z, 0.0), weight
+
+    def normalize(self, x: Tensor, cycles: Tensor) -> Tensor:
+        """Transform and scale the first channels of the series; missing stays NaN.
+
+        Args:
+            x: float32, (batch, channel, time, lat, lon), physical units.
+            cycles: Fractions of day and year, (batch, time, 2).
+        """
+        channels = slice(0, x.shape[1])
+        if self.scaling == "anomaly":
+            x = x - self.harmonics(cycles)[:, channels]
+        else:
+            x = self._per_channel(x, transform)
+        return (x - self.center[channels, None]) / self.scale[channels, None]
+
+    def physical(self, y: Tensor, batch: Batch) -> Tensor:
+        """Undo the normalization of a forecast.
+
+        Args:
+            y: float32, (batch, c_out, leads, lat, lon), normalized.
+            batch: With "target_cycles".
+
+        Returns:
+            The same shape in physical units, NaN in cells that never had a value in training.
+        """
+        channels = slice(0, y.shape[1])
+        x = y * self.scale[channels, None] + self.center[channels, None]
+        if self.scaling == "anomaly":
+            x = x + self.harmonics(batch["target_cycles"])[:, channels]
+        else:
+            x = self._per_channel(x, inverse_transform)
+        return x.masked_fill(self.never_valid[channels, None], math.nan)
+
+    def climatology(self, batch: Batch) -> Tensor:
+        """Climatology of the targets at the target times: (batch, c_out, leads, lat, lon), physical units."""
+        climatology: Tensor = self.harmonics(batch["target_cycles"])
+        return climatology[:, : self.c_out]
+
+    def persistence(self, batch: Batch) -> Tensor:
+        """The targets' newest input frame at every lead: (batch, c_out, leads, lat, lon), physical units."""
+        leads = batch["target_cycles"].shape[1]
+        return batch["inputs"][:, : self.c_out, -1:].expand(-1, -1, leads, -1, -1)
+
+    def _per_channel(self, x: Tensor, function: Any) -> Tensor:
+        if not any(name != "identity" for name in self.transforms.values()):
+            return x
+        channels = zip(self.variables, x.unbind(1), strict=False)
+        return torch.stack(
+            [function(channel, self.transforms.get(name, "identity")) for name, channel in channels], dim=1
+        )
+
+
+def check_target_inputs(inputs: Sequence[str], targets: Sequence[str]) -> None:
+    """Hold to the convention that the network sees the history of all targets, or of none.
+
+    Raises:
+        ConfigError: Some targets are inputs and some are not.
+    """
+    shown = [name for name in targets if name in inputs]
+    if shown and len(shown) < len(targets):
+        hidden = ", ".join(name for name in targets if name not in inputs)
+        raise ConfigError(
+            f"targets {', '.join(shown)} are inputs but {hidden} are not; networks expect the history of "
+            "all targets or of none. Name all of them as inputs, or train two models."
+        )
+
+
+def _choose(setting: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{setting} '{value}' is unknown; choose among {', '.join(known)}.")
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).float()
+
+
+def _cell_weight(series: Series) -> Tensor:
+    n_lat, n_lon = series.values.shape[2:]
+    weight = np.cos(np.deg2rad(series.lat)).clip(0) if series.geographic else np.ones(n_lat)
+    return torch.from_numpy(np.repeat(weight[:, None], n_lon, axis=1)).float()
+
+
+def _static(series: Series, names: Sequence[str], ever_valid: np.ndarray) -> Tensor:
+    n_lat, n_lon = ever_valid.shape
+    rows, columns = np.meshgrid(np.linspace(-1, 1, n_lat), np.linspace(-1, 1, n_lon), indexing="ij")
+    fields: list[np.ndarray] = []
+    for name in names:
+        if name in ("latitude", "longitude") and not series.geographic:
+            raise ConfigError(
+                f"static field '{name}' needs a geographic grid; this one has y and x. Use 'position'."
+            )
+        lat, lon = np.meshgrid(np.deg2rad(series.lat), np.deg2rad(series.lon), indexing="ij")
+        known = {
+            "latitude": [np.sin(lat)],
+            "longitude": [np.cos(lon), np.sin(lon)],
+            "position": [rows, columns],
+            "valid": [ever_valid.astype(float)],
+        }
+        if name not in known:
+            raise ConfigError(f"static field '{name}' is unknown; choose among {', '.join(known)}.")
+        fields += known[name]
+    return _stack(fields) if fields else torch.zeros(0, n_lat, n_lon)
