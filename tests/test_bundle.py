@@ -95,7 +95,7 @@ def test_round_trip(bundle, folder):
 def test_spec_says_what_the_model_expects(bundle):
     spec = bundle.spec
     assert spec["variables"] == [
-        {"name": "t2m", "units": "K", "long_name": "temperature at 2 m", "target": True}
+        {"name": "t2m", "units": "K", "long_name": "temperature at 2 m", "input": True, "target": True}
     ]
     assert spec["grid"] == {
         "dims": ["lat", "lon"],

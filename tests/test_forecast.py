@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from stconv.datasets.preparation import Preparation
 
 from stconv.bundle import Bundle, make_bundle
 from stconv.datasets.dataset import WindowDataset
 from stconv.datasets.grid import GridSpec, canonicalize
+from stconv.datasets.preparation import Preparation
 from stconv.datasets.splits import Periods
 from stconv.datasets.store import load_series
 from stconv.datasets.windows import WindowSpec
@@ -64,8 +64,8 @@ def make(
 ) -> Bundle:
     torch.manual_seed(0)
     spec = spec or WindowSpec.consecutive(T_IN, LEADS)
-    series = load_series(*canonicalize(ds, variables=list(inputs)), list(inputs), list(targets))
-    preparation = Preparation.fit(series, range(TRAIN), scaling=scaling)
+    series = load_series(*canonicalize(ds, variables=list({*inputs, *targets})), list(inputs), list(targets))
+    preparation = Preparation.fit(series, range(TRAIN), scaling=scaling, inputs=inputs)
     if network is Conv3D:
         options = {"n_layers": 1, "n_filters": 2, "kernel": 3, **options}
     net = network(preparation.c_in, len(targets), spec.t_in, spec.leads, **options)
@@ -429,6 +429,18 @@ def test_rollout_needs_every_input_as_target():
         forecaster.forecast(ds, steps=3)
 
 
+def test_target_that_is_no_input_need_not_be_there():
+    ds = source()
+    ds["wind"] = (ds.t2m / 10).assign_attrs(units="m s-1", long_name="wind speed")
+    forecaster = Forecaster(make(ds, inputs=("t2m",), targets=("wind",)))
+    found = forecaster.forecast(ds.drop_vars("wind"))
+    assert list(found.data_vars) == ["wind"]
+    assert found.wind.dims == ("lead", "latitude", "longitude")
+    assert found.wind.attrs == {"units": "m s-1", "long_name": "wind speed"}
+    np.testing.assert_array_equal(found.wind, forecaster.forecast(ds).wind)
+    assert [variable["name"] for variable in forecaster.input_schema()["variables"]] == ["t2m"]
+
+
 def test_two_targets_keep_their_own_values():
     ds = source()
     ds["wind"] = (ds.t2m / 10).assign_attrs(units="m s-1")
@@ -453,7 +465,7 @@ def test_schema_is_json_and_complete(forecaster):
         {
             "required": ["variables", "grid", "step", "frames", "calendar", "leads"],
             "properties": {
-                "variables": {"items": {"required": ["name", "units", "target", "training_range"]}},
+                "variables": {"items": {"required": ["name", "units", "long_name", "training_range"]}},
                 "frames": {"const": {"count": 3, "offsets": [-2, -1, 0], "span": 3}},
             },
         },
@@ -462,6 +474,7 @@ def test_schema_is_json_and_complete(forecaster):
     assert schema["grid"]["lat"]["text"] == "8 points from 36 to 50, spacing 2"
     assert schema["grid"]["lon"]["first"] == -10.0
     assert schema["rollout"] is True
+    assert schema["targets"] == [{"name": "t2m", "units": "K"}]
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])

@@ -45,7 +45,7 @@ class Bundle:
         network: Normalized inputs to normalized forecasts.
         preparation: Physical units to normalized and back.
         spec: What spec.json holds, JSON types only; `make_bundle` says which keys.
-        always_valid: Cells that had a value in every frame of the training period, bool, (input, lat, lon);
+        always_valid: Cells with a value in every frame of the training period, bool, (variable, lat, lon);
             None if that is not known, and then no missing value is refused.
     """
 

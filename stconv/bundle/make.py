@@ -33,8 +33,8 @@ def make_bundle(
 
     The keys of the spec:
         network, preparation: how to build both from registered names; their tensors are in the weights.
-        variables: name, units, long_name, and whether it is a target; in the order of the channels, targets
-            first.
+        variables: name, units, long_name, whether the network sees it and whether it is a target; in the
+            order of the channels, targets first.
         grid: dims, geographic, and the coordinates along each dim, canonical (ascending; longitude from
             -180).
         source: how the training files were read, the default for reading others.
@@ -63,12 +63,13 @@ def make_bundle(
         "name": name or network["name"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "network": network,
-        "preparation": datamodule.preparation.to_spec(),
+        "preparation": task.preparation.to_spec(),
         "variables": [
             {
                 "name": variable,
                 "units": series.units.get(variable, ""),
                 "long_name": _long_name(series, variable),
+                "input": variable in task.preparation.input_variables,
                 "target": channel < series.n_targets,
             }
             for channel, variable in enumerate(series.variables)
@@ -91,8 +92,7 @@ def make_bundle(
         "code": code_version(),
         "scores": _finite(scores or {}),
     }
-    preparation = task.preparation
-    return Bundle(task.network, preparation, spec, always_valid=valid.all(axis=0))
+    return Bundle(task.network, task.preparation, spec, always_valid=valid.all(axis=0))
 
 
 def code_version() -> dict[str, str | None]:

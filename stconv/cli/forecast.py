@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import xarray as xr
 
+    from stconv.datasets.grid import Origin
+    from stconv.datasets.time_axis import TimeStep
+
 EPILOG = """examples:
   stconv forecast --model models:/air@champion --input era5_*.nc --output forecast.nc
   stconv forecast --model runs/air/bundle --input air.zarr --output forecast.zarr --steps 20
@@ -72,7 +75,39 @@ def run(args: argparse.Namespace) -> int:
             print(f"stconv: warning: {warning.message}", file=sys.stderr)
     path = write_forecast(forecast, args.output)
     print(summary(forecast, path))
+    if args.plot:
+        for picture in draw(forecast, origin, forecaster.step, Path(args.plot)):
+            print(f"picture         {picture}")
     return 0
+
+
+def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> list[Path]:
+    """Draw each variable at every lead; with several variables their names become part of the file name."""
+    from stconv.verification.plots import forecast_plot
+
+    geographic = "lat" in origin.sizes
+    rows, columns = (origin.dims[dim] for dim in (("lat", "lon") if geographic else ("y", "x")))
+    valid_times = forecast[origin.names.get("time", "time")].values
+    names = [str(name) for name in forecast.data_vars if "lead" in forecast[name].dims]
+    pictures = []
+    for name in names:
+        single = [dim for dim in forecast[name].dims if dim not in ("lead", rows, columns)]
+        field = forecast[name].squeeze(single, drop=True).transpose("lead", rows, columns)
+        pictures.append(
+            forecast_plot(
+                None,
+                field.values,
+                path if len(names) == 1 else path.with_stem(f"{path.stem}_{name}"),
+                lead_labels=[step.times(n).label for n in range(1, field.sizes["lead"] + 1)],
+                valid_times=[str(time)[:16].replace("T", " ") for time in valid_times],
+                lat=field[rows].values,
+                lon=field[columns].values,
+                geographic=geographic,
+                title=f"{name} by {forecast.attrs['model_name']}",
+                units=str(field.attrs.get("units", "")),
+            )
+        )
+    return pictures
 
 
 def summary(forecast: xr.Dataset, path: Path) -> str:

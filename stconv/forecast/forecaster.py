@@ -32,11 +32,12 @@ class CheckedInput:
     """A Dataset that a model accepts, and the window to start from.
 
     Attributes:
-        ds: Canonical, the model's variables only, in the user's units.
+        ds: Canonical, the model's inputs only, in the user's units.
         origin: How to restore names, order and conventions.
         frames: Which times there are.
         reference_time: Time of the newest input.
-        values: The window, float32, (input, t_in, lat, lon), in the model's units, NaN is missing.
+        values: The window, float32, (variable, t_in, lat, lon), in the model's units, NaN is missing;
+            targets that are no inputs are all NaN.
         conversions: From the user's units to the model's, by variable.
         remarks: What is unusual about the values, with numbers.
     """
@@ -76,7 +77,8 @@ class Forecaster:
         self.preparation = bundle.preparation.to(self.device).eval()
         spec = bundle.spec
         self.variables: list[dict[str, Any]] = spec["variables"]
-        self.names: list[str] = [variable["name"] for variable in self.variables]
+        self.inputs: list[dict[str, Any]] = [variable for variable in self.variables if variable["input"]]
+        self.names: list[str] = [variable["name"] for variable in self.inputs]
         self.targets: list[dict[str, Any]] = [variable for variable in self.variables if variable["target"]]
         self.offsets: tuple[int, ...] = tuple(spec["input_offsets"])
         self.leads: int = spec["leads"]
@@ -100,7 +102,7 @@ class Forecaster:
         """Forecast from the newest complete window, or from the one of `reference_time`.
 
         Args:
-            ds: The model's variables, at least, on its grid, in the user's own names, order and conventions.
+            ds: The model's inputs, at least, on its grid, in the user's own names, order and conventions.
             steps: Number of leads; those the model was trained for by default, more are rolled out.
             **options: Those of `check`.
 
@@ -175,22 +177,26 @@ class Forecaster:
             MissingValuesError: Too many values are missing in cells that always had one in training.
         """
         spec = self.bundle.spec
-        checks.check_variables(ds, self.variables)
+        checks.check_variables(ds, self.inputs)
         if origin is None:
             ds, origin = canonicalize(
                 ds, grid or _present_names(self.source, ds), self.names, source="the input"
             )
         canonical = ds[self.names]
         checks.check_grid(canonical, spec["grid"])
-        conversions = checks.unit_conversions(canonical, self.variables, convert_units)
+        conversions = checks.unit_conversions(canonical, self.inputs, convert_units)
         checks.check_time_axis(canonical, spec["calendar"], self.step)
         frames = Frames(canonical[TIME].values, self.step)
         reference = find_reference(frames, self.offsets, reference_time)
         values = self._read(canonical, frames, frames.window(reference, self.offsets), conversions)
         missing = spec.get("missing", {})
         share = missing.get("allowed_share", 0.0) if allowed_missing_share is None else allowed_missing_share
-        checks.check_missing(values, self.bundle.always_valid, self.names, share)
-        remarks = checks.range_remarks(values, self.variables, spec.get("ranges", {}))
+        seen = [variable["input"] for variable in self.variables]
+        always_valid = self.bundle.always_valid
+        checks.check_missing(
+            values[seen], None if always_valid is None else always_valid[seen], self.names, share
+        )
+        remarks = checks.range_remarks(values[seen], self.inputs, spec.get("ranges", {}))
         if remarks:
             warnings.warn("; ".join(remarks), checks.TrainingRangeWarning, stacklevel=3)
         return CheckedInput(canonical, origin, frames, reference, values, conversions, remarks)
@@ -248,15 +254,20 @@ class Forecaster:
     def _read(
         self, ds: xr.Dataset, frames: Frames, times: list[Any], conversions: dict[str, Conversion]
     ) -> np.ndarray:
+        """Frames in the model's units, (variable, time, lat, lon); NaN for targets that are no inputs."""
         chosen = ds.isel({TIME: frames.positions(times)})
-        values = [
-            conversions[name].forward(np.asarray(chosen[name].values, dtype=np.float32))
-            for name in self.names
-        ]
-        return np.stack(values)
+        shape = chosen[self.names[0]].shape
+        return np.stack(
+            [
+                conversions[name].forward(np.asarray(chosen[name].values, dtype=np.float32))
+                if name in conversions
+                else np.full(shape, np.nan, dtype=np.float32)
+                for name in (variable["name"] for variable in self.variables)
+            ]
+        )
 
     def _require_feedback(self) -> None:
-        only_inputs = [variable["name"] for variable in self.variables if not variable["target"]]
+        only_inputs = [variable["name"] for variable in self.inputs if not variable["target"]]
         if only_inputs:
             raise VariableError(
                 f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: "
@@ -270,13 +281,22 @@ class Forecaster:
         for i, block in enumerate(self._roll(checked, endless=True)):
             yield self._describe(block, checked, first_lead=1 + i * self.leads)
 
+    @staticmethod
+    def _attributes(target: dict[str, Any], ds: xr.Dataset) -> dict[str, Any]:
+        if target["name"] in ds:
+            return {str(key): value for key, value in ds[target["name"]].attrs.items()}
+        return {"units": target["units"], "long_name": target["long_name"]}
+
     def _describe(self, fields: np.ndarray, checked: CheckedInput, first_lead: int) -> xr.Dataset:
         reference = checked.reference_time
         names = [variable["name"] for variable in self.targets]
         leads = range(first_lead, first_lead + fields.shape[1])
         canonical = forecast_dataset(
-            {name: checked.conversions[name].backward(fields[i]) for i, name in enumerate(names)},
-            {name: checked.ds[name].attrs for name in names},
+            {
+                name: checked.conversions.get(name, Conversion()).backward(fields[i])
+                for i, name in enumerate(names)
+            },
+            {target["name"]: self._attributes(target, checked.ds) for target in self.targets},
             checked.ds,
             self.bundle.spec["grid"]["dims"],
             reference,

@@ -12,7 +12,7 @@ from stconv.forecast.checks import axis_text
 
 
 def input_schema(bundle: Bundle) -> dict[str, Any]:
-    """Describe variables, units, grid, step, frames and calendar.
+    """Describe the input variables, units, grid, step, frames and calendar.
 
     Args:
         bundle: Of the model.
@@ -25,14 +25,21 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
     step = TimeStep.from_json(spec["step"])
     offsets = spec["input_offsets"]
     ranges = spec.get("ranges", {})
-    variables = [
-        {**variable, "training_range": ranges.get(variable["name"])} for variable in spec["variables"]
-    ]
+    inputs = [variable for variable in spec["variables"] if variable["input"]]
+    targets = [variable for variable in spec["variables"] if variable["target"]]
     return {
         "model": bundle.name,
         "bundle_sha256": bundle.hash,
-        "variables": variables,
-        "targets": [variable["name"] for variable in variables if variable["target"]],
+        "variables": [
+            {
+                "name": variable["name"],
+                "units": variable["units"],
+                "long_name": variable["long_name"],
+                "training_range": ranges.get(variable["name"]),
+            }
+            for variable in inputs
+        ],
+        "targets": [{"name": variable["name"], "units": variable["units"]} for variable in targets],
         "grid": {
             "geographic": spec["grid"]["geographic"],
             "dims": spec["grid"]["dims"],
@@ -43,7 +50,7 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
         "calendar": spec["calendar"],
         "allowed_missing_share": spec.get("missing", {}).get("allowed_share", 0.0),
         "leads": spec["leads"],
-        "rollout": all(variable["target"] for variable in variables),
+        "rollout": all(variable["target"] for variable in inputs),
     }
 
 
