@@ -131,11 +131,6 @@ def decode_coordinate(origin: Origin, name: str) -> np.ndarray | None:
     return _decode_array(origin.static[name]["values"]) if name in origin.static else None
 
 
-def decode_coordinate(origin: Origin, name: str) -> np.ndarray | None:
-    """Values of a coordinate without time as the file has them, None if there is none of this name."""
-    return _decode_array(origin.static[name]["values"]) if name in origin.static else None
-
-
 def _restore_variable(key: str, variable: xr.Variable, origin: Origin) -> xr.Variable:
     """Dimensions, attributes and units of one variable as its file had them."""
     dims = [origin.dims.get(str(dim), str(dim)) for dim in variable.dims]
