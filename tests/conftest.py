@@ -1,7 +1,9 @@
 """What several test files share: where real data is, and a small made file."""
 
+import importlib.util
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,4 +15,28 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("STCONV_SHARED_DATA", beside))
     if not folder.is_dir():
         pytest.skip(f"real data not at hand: no folder {folder} (set STCONV_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracle() -> ModuleType:
+    """Convolutions and their gradients in plain NumPy: tests/oracle.py."""
+    spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def service_server() -> ModuleType:
+    """A real server in a process of its own, and what to ask it: tests/service_server.py."""
+    return _load("service_server")
+
+
+@pytest.fixture(scope="session")
+def service_bundle(service_server: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small bundle."""
+    folder: Path = service_server.save_bundle(tmp_path_factory.mktemp("bundle") / "air")
     return folder

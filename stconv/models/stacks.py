@@ -10,7 +10,7 @@ from stconv.models.registry import Network, register
 from stconv.nn.conv import Convolution, ConvolutionMaker, Factored
 from stconv.nn.ending import Alignment, ending
 from stconv.nn.padding import GridPadding
-from stconv.nn.settings import check_count
+from stconv.nn.settings import check_count, check_odd
 from stconv.nn.stack import stack
 
 
@@ -48,7 +48,9 @@ class ConvolutionStack(Network):
         space_padding: GridPadding = "zero",
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
-        channels = [n_filters] * check_count("n_layers", n_layers, type(self).__name__)
+        where = type(self).__name__
+        check_odd("kernel", kernel, where)
+        channels = [check_count("n_filters", n_filters, where)] * check_count("n_layers", n_layers, where)
         self.features = stack(self.convolution, c_in, channels, kernel, space_padding=space_padding)
         self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
 

@@ -22,10 +22,10 @@ Variant = Literal["R", "C", "symmetric", "spatial"]
 class STConvS2S(Network):
     """A temporal block, a spatial block, and a head.
 
-    With `alignment` "paper" it is the published network to the letter: lead l is step l, a generator lengthens
-    the features if there are more leads than input frames, and of variant C lead 1 sees only the oldest frames.
-    By default a head with a set of filters per lead lets every lead see every frame, and there is no
-    generator.
+    With `alignment` "paper" it is the published network to the letter: lead l is step l, a generator
+    lengthens the features if there are more leads than input frames, and of variant C lead 1 sees only the
+    oldest frames. By default a head with a set of filters per lead lets every lead see every frame, and there
+    is no generator.
 
     Args:
         c_in: Number of input channels.

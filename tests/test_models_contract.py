@@ -1,0 +1,138 @@
+"""What every registered network promises; a new one is held to it by being registered."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stconv.errors import ConfigError, ShapeError
+from stconv.models import REGISTRY, Climatology, Increment, Network, Persistence, build, describe, frames_seen
+
+SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3}
+"""Settings that keep a test short, for the networks that have them."""
+
+
+def make(name, c_in=3, c_out=2, t_in=4, leads=3, **options):
+    """Build a registered network small, by name."""
+    if name == "Increment":
+        return Increment(make("Conv2Plus1D", c_in, c_out, t_in, leads, **options))
+    small = SMALL if name not in ("Persistence", "Climatology") else {}
+    return REGISTRY[name](c_in, c_out, t_in, leads, **small, **options)
+
+
+NAMES = [*REGISTRY]
+LEARNED = [name for name in NAMES if any(True for _ in make(name).parameters())]
+ALIGNED = [(name, alignment) for name in LEARNED for alignment in ("lead", "paper")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_any_frames_leads_grid_and_channels(name, data):
+    size = st.integers(1, 7)
+    c_out, t_in, leads, lat, lon = (data.draw(size) for _ in range(5))
+    c_in = c_out + data.draw(st.integers(0, 2))
+    alignment = {"alignment": data.draw(st.sampled_from(["lead", "paper"]))} if name in LEARNED else {}
+    network = make(name, c_in, c_out, t_in, leads, **alignment).eval()
+    y = network(torch.randn(2, c_in, t_in, lat, lon))
+    assert y.shape == (2, c_out, leads, lat, lon)
+    assert y.dtype == torch.float32
+    assert torch.isfinite(y).all()
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_fewer_inputs_than_targets(name):
+    if name != "Increment":
+        assert make(name, c_in=1, c_out=3)(torch.randn(2, 1, 4, 5, 6)).shape == (2, 3, 3, 5, 6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_specification_and_weights_give_the_same_network(name):
+    network = make(name).eval()
+    spec = describe(network)
+    copy = build(json.loads(json.dumps(spec))).eval()
+    assert describe(copy) == spec
+    assert spec["name"] == name
+    copy.load_state_dict(network.state_dict())
+    x = torch.randn(2, 3, 4, 5, 6)
+    assert torch.equal(copy(x), network(x))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("t_in", "leads"), [(1, 1), (1, 4), (3, 1), (5, 2), (5, 5), (2, 9)])
+def test_every_lead_sees_the_newest_frame(name, t_in, leads):
+    if name == "Climatology":
+        assert not frames_seen(make(name, t_in=t_in, leads=leads)).any()
+    else:
+        assert frames_seen(make(name, t_in=t_in, leads=leads))[:, -1].all()
+
+
+def test_persistence_sees_nothing_but_the_newest_frame():
+    assert frames_seen(make("Persistence")).tolist() == [[False, False, False, True]] * 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forecast_is_the_same_twice_and_leaves_the_input_alone(name):
+    network, x = make(name).eval(), torch.randn(2, 3, 4, 5, 6)
+    before = x.clone()
+    assert torch.equal(network(x), network(x))
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_windows_of_a_batch_do_not_mix(name):
+    network, x = make(name).eval(), torch.randn(3, 3, 4, 5, 6)
+    torch.testing.assert_close(network(x)[1:2], network(x[1:2]))
+
+
+@pytest.mark.parametrize(("name", "alignment"), ALIGNED)
+def test_every_weight_learns(name, alignment):
+    network = make(name, leads=6, alignment=alignment)
+    network(torch.randn(2, 3, 4, 5, 6)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(2, 4, 4, 5, 6), "has 4 along 'channel', expected 3"),
+        (torch.zeros(2, 3, 5, 5, 6), "has 5 along 'time', expected 4"),
+        (torch.zeros(3, 4, 5, 6), "has 4 dimensions"),
+        (torch.zeros(2, 3, 4, 5, 6, dtype=torch.float64), "is torch.float64; expected torch.float32"),
+    ],
+)
+def test_another_input_is_refused(name, x, message):
+    with pytest.raises(ShapeError, match=f"input of {name} {message}"):
+        make(name)(x)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "Increment"])
+@pytest.mark.parametrize("size", ["c_in", "c_out", "t_in", "leads"])
+def test_sizes_are_positive_integers(name, size):
+    for value in (0, -1, 1.5, True, "3"):
+        with pytest.raises(
+            ConfigError, match=f"{size} of {name} is {value!r}; expected an integer of at least 1"
+        ):
+            make(name, **{size: value})
+
+
+def test_only_climatology_needs_anomalies():
+    assert [name for name in NAMES if REGISTRY[name].anomalies_only] == ["Climatology"]
+
+
+def test_values_of_the_baselines():
+    x = torch.arange(24.0).view(1, 2, 3, 2, 2)
+    persistence = Persistence(2, 1, 3, 2)(x)
+    assert persistence.tolist() == [[[[[8, 9], [10, 11]], [[8, 9], [10, 11]]]]]
+    assert not Climatology(2, 1, 3, 2)(x).any()
+
+
+def test_increment_starts_from_persistence():
+    x = torch.randn(2, 3, 4, 5, 6)
+    inner = make("Conv3D").eval()
+    torch.testing.assert_close(Increment(inner)(x), Persistence(3, 2, 4, 3)(x) + inner(x))
+    torch.testing.assert_close(Increment(Climatology(3, 2, 4, 3))(x), Persistence(3, 2, 4, 3)(x))
+    assert isinstance(Increment(inner), Network)
