@@ -134,8 +134,8 @@ def check_missing(values: np.ndarray, variables: tuple[str, ...], impute: str) -
         if impute == "none" and missing.any():
             step, row, column = (int(i) for i in np.argwhere(missing)[0])
             raise MissingValuesError(
-                f"variable '{variable}' has {missing.mean():.2%} missing values in the training period, the first "
-                f"at step {step}, row {row}, column {column}; impute 'none' expects none. "
+                f"variable '{variable}' has {missing.mean():.2%} missing values in the training period, the "
+                f"first at step {step}, row {row}, column {column}; impute 'none' expects none. "
                 "Set impute to mean or climatology."
             )
 

@@ -1,0 +1,123 @@
+"""Periods: no frame in two splits, dates in any calendar, refusals."""
+
+import cftime
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from stconv.datasets.splits import Periods, SplitSpec, iso, split_by_date, split_by_fraction
+from stconv.datasets.windows import WindowSpec, reference_indices
+from stconv.errors import SplitError
+
+DAYS = np.datetime64("2013-12-30T00") + np.arange(60) * np.timedelta64(12, "h")
+
+
+def test_fractions_by_hand():
+    periods = split_by_fraction(100, (0.6, 0.2, 0.2), purge=10)
+    assert periods == Periods(range(0, 50), range(60, 70), range(80, 100))
+    assert periods.to_json() == {"train": [0, 50], "val": [60, 70], "test": [80, 100]}
+
+
+def test_purge_leaves_the_test_period_as_it_is():
+    periods = {split_by_fraction(200, purge=purge).test for purge in (0, 5, 20)}
+    assert periods == {range(160, 200)}
+
+
+@given(
+    st.integers(30, 300),
+    st.integers(5, 80),
+    st.integers(5, 15),
+    st.integers(0, 12),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.sets(st.integers(1, 299), max_size=3),
+)
+def test_no_frame_belongs_to_two_splits(n_steps, train, val, purge, t_in, leads, breaks):
+    fractions = (train / 100, val / 100, 1 - train / 100 - val / 100)
+    spec = WindowSpec.consecutive(t_in, leads)
+    try:
+        periods = split_by_fraction(n_steps, fractions, purge)
+    except SplitError:
+        assume(False)
+    frames = {}
+    for name, period in periods.items():
+        references = reference_indices(period, spec, tuple(breaks))
+        frames[name] = {i + k for i in references for k in range(1 - t_in, leads + 1)}
+    assert not frames["train"] & frames["val"]
+    assert not frames["val"] & frames["test"]
+    assert not frames["train"] & frames["test"]
+    if frames["train"] and frames["val"]:
+        assert min(frames["val"]) - max(frames["train"]) > purge
+    if frames["val"] and frames["test"]:
+        assert min(frames["test"]) - max(frames["val"]) > purge
+
+
+def test_a_cut_date_is_a_whole_year_or_day():
+    periods = split_by_date(DAYS, "2013", "2014-01-20", purge=0)
+    assert periods == Periods(range(0, 4), range(4, 44), range(44, 60))
+    assert str(DAYS[periods.test.start]) == "2014-01-21T00"
+
+
+def test_dates_in_a_calendar_of_360_days():
+    times = [
+        cftime.datetime(2000, month, day, calendar="360_day") for month in (1, 2, 3) for day in range(1, 31)
+    ]
+    periods = split_by_date(times, "2000-01-30", "2000-02-30", purge=5)
+    assert periods == Periods(range(0, 25), range(30, 55), range(60, 90))
+
+
+def test_spec_purges_a_window_unless_told():
+    assert SplitSpec().apply(range(100), span=7).train == range(0, 53)
+    assert SplitSpec(purge=0).apply(range(100), span=7).train == range(0, 60)
+    by_date = SplitSpec(train_end="2013", val_end="2014-01-20", purge=1).apply(DAYS, span=7)
+    assert by_date == Periods(range(0, 3), range(4, 43), range(44, 60))
+
+
+def test_iso_of_any_time():
+    assert iso(np.datetime64("2014-03-01T06", "ns")) == "2014-03-01T06:00:00"
+    assert iso(cftime.datetime(2014, 2, 30, 6, calendar="360_day")) == "2014-02-30T06:00:00"
+
+
+@pytest.mark.parametrize(
+    ("fractions", "message"),
+    [
+        ((0.5, 0.5), "must be three positive shares"),
+        ((0.6, 0.2, 0.3), "must be three positive shares"),
+        ((0.8, 0.2, 0.0), "must be three positive shares"),
+    ],
+)
+def test_wrong_fractions_are_refused(fractions, message):
+    with pytest.raises(SplitError, match=message):
+        split_by_fraction(100, fractions)
+
+
+def test_empty_period_is_refused_by_name():
+    with pytest.raises(SplitError, match=r"the val period is empty: steps 30 to 30 .* smaller purge"):
+        split_by_fraction(50, (0.6, 0.2, 0.2), purge=10)
+    with pytest.raises(SplitError, match="purge is -1"):
+        split_by_fraction(50, purge=-1)
+
+
+def test_overlapping_periods_are_refused():
+    with pytest.raises(SplitError, match="overlap"):
+        Periods(range(0, 10), range(9, 20), range(20, 30))
+
+
+@pytest.mark.parametrize(
+    ("train_end", "val_end", "message"),
+    [
+        ("2013", "2012", "must be after train_end"),
+        ("01/02/2013", "2014", "train_end '01/02/2013' is no date"),
+        ("2010", "2014-01-20", "train_end 2010 is before the first step of the series, which has 2013-12-30"),
+        ("2013", "2016", "val_end 2016 is not before the last step"),
+    ],
+)
+def test_wrong_dates_are_refused(train_end, val_end, message):
+    with pytest.raises(SplitError, match=message):
+        split_by_date(DAYS, train_end, val_end)
+
+
+def test_one_date_alone_is_refused():
+    with pytest.raises(SplitError, match="give both dates, or neither"):
+        SplitSpec(train_end="2013").apply(DAYS, span=5)
