@@ -153,6 +153,8 @@ def test_a_missing_frame_of_persistence_leaves_its_cells_out_for_all():
         truth[..., 1:, :], {k: f[..., 1:, :] for k, f in forecasts.items()}, weight=CELL_WEIGHT[1:]
     )
     np.testing.assert_allclose(sums.rmse("model"), inner.rmse("model"))
+    assert sums.left_out_share() == pytest.approx(1 / LAT)
+    assert (inner.left_out_share() == 0).all()
 
 
 def test_cells_that_can_never_be_forecast_are_not_scored():

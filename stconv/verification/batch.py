@@ -21,7 +21,8 @@ WEIGHTINGS = ("area", "cells")
 """``area``: a cell counts with its weight (cosine of latitude); ``cells``: each counts once, as in papers."""
 
 PER_CONTENDER = ("squared_error", "absolute_error", "error", "anomaly_product", "anomaly_square")
-COMMON = ("weight", "truth_square")
+COMMON = ("weight", "left_out", "truth_square")
+"""``left_out``: known truth that was not scored, because a reference or a forecast is missing."""
 
 
 def sum_cells(
@@ -60,7 +61,10 @@ def sum_cells(
         weight = _tensor(cell_weight).to(truth)
 
     zero = truth.new_zeros(())
-    sums = {"weight": _pool(scored.to(truth.dtype), weight)}
+    sums = {
+        "weight": _pool(scored.to(truth.dtype), weight),
+        "left_out": _pool((torch.isfinite(truth) & ~scored).to(truth.dtype), weight),
+    }
     unknown = np.full_like(sums["weight"], np.nan)
     anomaly = None
     if CLIMATOLOGY in fields:

@@ -125,7 +125,11 @@ class Verification:
             "block_windows": self.block,
             "verdict": self.verdict(),
             "variables": {
-                name: {"units": sums.units[name], **{w: self._variable_json(i, w) for w in WEIGHTINGS}}
+                name: {
+                    "units": sums.units[name],
+                    "left_out_share": _plain(sums.left_out_share()[i]),
+                    **{w: self._variable_json(i, w) for w in WEIGHTINGS},
+                }
                 for i, name in enumerate(sums.variables)
             },
         }

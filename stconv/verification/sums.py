@@ -102,11 +102,9 @@ class ScoreSums:
 
     def select(self, windows: np.ndarray) -> ScoreSums:
         """Some windows only (a season, a month): a mask or positions, in order of reference time."""
-        chosen = ScoreSums(self.variables, self.n_leads, self.units)
-        chosen.contenders = self.contenders
         sums = {key: value[windows] for key, value in self.sums.items()}
-        chosen._parts.append((self.reference_index[windows], sums))
-        return chosen
+        index = self.reference_index[windows]
+        return ScoreSums.from_sums(self.variables, self.units, self.contenders, index, sums)
 
     @property
     def reference_index(self) -> np.ndarray:
@@ -195,6 +193,11 @@ class ScoreSums:
         """Skill of the error over all leads together, (variable,)."""
         return 1 - ratio(self.pooled_rmse(contender, weighting), self.pooled_rmse(reference, weighting))
 
+    def left_out_share(self, weighting: str = "cells") -> np.ndarray:
+        """Share of the known truth that was not scored, (variable,), in [0, 1]."""
+        left_out, weight = (self.of(key, None, weighting).sum((0, 2)) for key in ("left_out", "weight"))
+        return ratio(left_out, left_out + weight)
+
     def to_dataset(self) -> xr.Dataset:
         """All sums as a Dataset, which `from_dataset` reads back."""
         dims = ("window", "variable", "lead", "weighting")
@@ -214,11 +217,26 @@ class ScoreSums:
     @classmethod
     def from_dataset(cls, ds: xr.Dataset) -> ScoreSums:
         """Read back what `to_dataset` made."""
-        variables, units = ([str(name) for name in ds[key].values] for key in ("variable", "units"))
-        result = cls(variables, ds.sizes["lead"], units)
-        result.contenders = tuple(str(name) for name in ds["contender"].values)
+        variables, units, contenders = (
+            [str(name) for name in ds[key].values] for key in ("variable", "units", "contender")
+        )
         sums = {key: ds[key].values.astype(np.float64) for key in (*COMMON, *PER_CONTENDER)}
-        result._parts.append((ds["reference_index"].values.astype(np.int64), sums))
+        index = ds["reference_index"].values.astype(np.int64)
+        return cls.from_sums(variables, units, contenders, index, sums)
+
+    @classmethod
+    def from_sums(
+        cls,
+        variables: Sequence[str],
+        units: Mapping[str, str] | Sequence[str],
+        contenders: Sequence[str],
+        reference_index: np.ndarray,
+        sums: Sums,
+    ) -> ScoreSums:
+        """Take over sums that were made elsewhere, in the form of `sums`."""
+        result = cls(variables, sums["weight"].shape[2], units)
+        result.contenders = tuple(contenders)
+        result._parts.append((reference_index, sums))
         return result
 
     def _mean(

@@ -105,6 +105,11 @@ def _pooled(verification: Verification, variable: int) -> str:
     if plain != weighted:
         others = "".join(f", {name} {plain[name]}" for name in sums.references)
         text += f"; every cell counted alike: {plain[sums.model]}{others}"
+    left_out = sums.left_out_share()[variable]
+    if left_out > 0:
+        text += (
+            f"\n{left_out:.2%} of the known values are not scored: a reference or a forecast has none there."
+        )
     return text
 
 
