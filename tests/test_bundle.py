@@ -135,6 +135,15 @@ def test_saving_again_replaces(bundle, folder):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+def test_scores_can_be_added_later(folder):
+    again = Bundle.load(folder)
+    before = again.hash
+    again.spec["scores"] = {"rmse": [1.0]}
+    again.save(folder)
+    assert Bundle.load(folder).spec["scores"] == {"rmse": [1.0]}
+    assert Bundle.load(folder).hash == again.hash != before
+
+
 def test_a_failed_write_leaves_the_old_bundle(bundle, folder, monkeypatch):
     def full_disk(self, content):
         raise OSError("no space left")

@@ -112,6 +112,42 @@ def test_equals_the_windows_of_training(bundle, forecaster):
     np.testing.assert_allclose(found[:, ::-1][:, :, columns], expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
+def test_equals_the_task_it_was_exported_from(tmp_path, scaling):
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.losses import MaskedMSE
+    from stconv.task import ForecastTask
+
+    ds = source()
+    ds.to_netcdf(tmp_path / "source.nc")
+    data = GridDataModule(
+        ["t2m"], paths=str(tmp_path / "source.nc"), t_in=3, leads=2, scaling=scaling, time_features=True
+    )
+    data.setup()
+    task = ForecastTask(Conv3D(data.c_in, 1, 3, 2, n_layers=1, n_filters=2, kernel=3), MaskedMSE())
+    task.preparation = data.preparation
+    task.eval()
+    (batch,) = data.predict_dataloader()
+    with torch.no_grad():
+        expected = task.forecast(batch)[0, 0].numpy()
+    folder = make_bundle(task, data).save(tmp_path / "bundle")
+    found = Forecaster.from_path(folder).forecast(ds).t2m.values
+    columns = np.argsort((LON + 180) % 360 - 180)
+    np.testing.assert_allclose(found[:, ::-1][:, :, columns], expected, atol=1e-6, rtol=0)
+
+
+def test_real_reanalysis_comes_back_as_it_is(shared_data):
+    ds = xr.open_zarr(
+        shared_data / "benchmark" / "ncep_air_temperature.zarr", consolidated=False, chunks=None
+    )
+    ds = ds.isel(time=slice(-N, None))
+    found = Forecaster(make(ds, ("air",), ("air",), network=Persistence)).forecast(ds)
+    np.testing.assert_array_equal(found.lat, ds.lat)
+    np.testing.assert_array_equal(found.lon, ds.lon)
+    np.testing.assert_allclose(found.air[-1], ds.air[-1], atol=2e-3)
+    assert found.air.attrs["units"] == "degK"
+
+
 def test_persistence_gives_back_the_newest_frame_in_place():
     ds = source()
     found = Forecaster(make(ds, network=Persistence)).forecast(ds)

@@ -73,6 +73,7 @@ class Bundle:
         """
         folder = Path(path)
         manifest.write_folder(folder, self._files())
+        self._hash = None  # of the folder it was loaded from; the spec may have changed since
         return folder
 
     @classmethod

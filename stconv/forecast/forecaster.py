@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,39 +14,14 @@ from torch import Tensor
 
 import stconv
 from stconv.bundle import Bundle
-from stconv.datasets.grid import GridSpec, Origin, canonicalize, restore
-from stconv.datasets.time_axis import TimeStep, advance, cycles, text
-from stconv.dims import TIME
+from stconv.datasets.grid import GridSpec, Origin, restore
+from stconv.datasets.time_axis import advance, cycles, text
 from stconv.errors import ConfigError, VariableError, WindowError
-from stconv.forecast import checks
+from stconv.forecast.inputs import CheckedInput, Expected
 from stconv.forecast.output import CONVENTIONS, forecast_dataset
 from stconv.forecast.schema import input_schema
 from stconv.forecast.units import Conversion
-from stconv.forecast.window import Frames, find_reference, require_frames
-
-
-@dataclass(frozen=True)
-class CheckedInput:
-    """A Dataset that a model accepts, and the window to start from.
-
-    Attributes:
-        ds: Canonical, the model's inputs only, in the user's units.
-        origin: How to restore names, order and conventions.
-        frames: Which times there are.
-        reference_time: Time of the newest input.
-        values: The window, float32, (variable, t_in, lat, lon), in the model's units, NaN is missing;
-            targets that are no inputs are all NaN.
-        conversions: From the user's units to the model's, by variable.
-        remarks: What is unusual about the values, with numbers.
-    """
-
-    ds: xr.Dataset
-    origin: Origin
-    frames: Frames
-    reference_time: Any
-    values: np.ndarray
-    conversions: dict[str, Conversion]
-    remarks: list[str]
+from stconv.forecast.window import require_frames
 
 
 class Forecaster:
@@ -75,15 +48,10 @@ class Forecaster:
         self.version = version or self.bundle_hash[:12]
         self.network = bundle.network.to(self.device).eval()
         self.preparation = bundle.preparation.to(self.device).eval()
-        spec = bundle.spec
-        self.variables: list[dict[str, Any]] = spec["variables"]
-        self.inputs: list[dict[str, Any]] = [variable for variable in self.variables if variable["input"]]
-        self.names: list[str] = [variable["name"] for variable in self.inputs]
-        self.targets: list[dict[str, Any]] = [variable for variable in self.variables if variable["target"]]
-        self.offsets: tuple[int, ...] = tuple(spec["input_offsets"])
-        self.leads: int = spec["leads"]
-        self.step = TimeStep.from_json(spec["step"])
-        self.source = GridSpec(**spec.get("source", {}))
+        self.expected = Expected(bundle)
+        self.variables, self.targets = self.expected.variables, self.expected.targets
+        self.names, self.offsets = self.expected.names, self.expected.offsets
+        self.leads, self.step, self.source = self.expected.leads, self.expected.step, self.expected.source
 
     @classmethod
     def from_path(cls, path: str | Path, device: str = "cpu", version: str | None = None) -> Forecaster:
@@ -176,30 +144,7 @@ class Forecaster:
             WindowError: There are too few frames.
             MissingValuesError: Too many values are missing in cells that always had one in training.
         """
-        spec = self.bundle.spec
-        checks.check_variables(ds, self.inputs)
-        if origin is None:
-            ds, origin = canonicalize(
-                ds, grid or _present_names(self.source, ds), self.names, source="the input"
-            )
-        canonical = ds[self.names]
-        checks.check_grid(canonical, spec["grid"])
-        conversions = checks.unit_conversions(canonical, self.inputs, convert_units)
-        checks.check_time_axis(canonical, spec["calendar"], self.step)
-        frames = Frames(canonical[TIME].values, self.step)
-        reference = find_reference(frames, self.offsets, reference_time)
-        values = self._read(canonical, frames, frames.window(reference, self.offsets), conversions)
-        missing = spec.get("missing", {})
-        share = missing.get("allowed_share", 0.0) if allowed_missing_share is None else allowed_missing_share
-        seen = [variable["input"] for variable in self.variables]
-        always_valid = self.bundle.always_valid
-        checks.check_missing(
-            values[seen], None if always_valid is None else always_valid[seen], self.names, share
-        )
-        remarks = checks.range_remarks(values[seen], self.inputs, spec.get("ranges", {}))
-        if remarks:
-            warnings.warn("; ".join(remarks), checks.TrainingRangeWarning, stacklevel=3)
-        return CheckedInput(canonical, origin, frames, reference, values, conversions, remarks)
+        return self.expected.check(ds, reference_time, convert_units, allowed_missing_share, grid, origin)
 
     @torch.inference_mode()
     def predict(self, batch: dict[str, Tensor]) -> Tensor:
@@ -228,7 +173,7 @@ class Forecaster:
             if observed:
                 require_frames(checked.frames, checked.reference_time, observed)
                 times = checked.frames.window(checked.reference_time, observed)
-                read = self._read(checked.ds, checked.frames, times, checked.conversions)
+                read = checked.read(times)
                 history.update(zip(observed, read.transpose(1, 0, 2, 3), strict=True))
             block = self._forecast_block(
                 checked.reference_time, newest, np.stack([history[k] for k in wanted], axis=1)
@@ -251,23 +196,8 @@ class Forecaster:
         }
         return self.predict(batch)[0].numpy()
 
-    def _read(
-        self, ds: xr.Dataset, frames: Frames, times: list[Any], conversions: dict[str, Conversion]
-    ) -> np.ndarray:
-        """Frames in the model's units, (variable, time, lat, lon); NaN for targets that are no inputs."""
-        chosen = ds.isel({TIME: frames.positions(times)})
-        shape = chosen[self.names[0]].shape
-        return np.stack(
-            [
-                conversions[name].forward(np.asarray(chosen[name].values, dtype=np.float32))
-                if name in conversions
-                else np.full(shape, np.nan, dtype=np.float32)
-                for name in (variable["name"] for variable in self.variables)
-            ]
-        )
-
     def _require_feedback(self) -> None:
-        only_inputs = [variable["name"] for variable in self.inputs if not variable["target"]]
+        only_inputs = [variable["name"] for variable in self.expected.inputs if not variable["target"]]
         if only_inputs:
             raise VariableError(
                 f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: "
@@ -321,14 +251,3 @@ class Forecaster:
         if checked.remarks:
             restored.attrs["input_outside_training_range"] = "; ".join(checked.remarks)
         return restored
-
-
-def _present_names(source: GridSpec, ds: xr.Dataset) -> GridSpec:
-    """How the training data were read, as far as this Dataset has the names that it mentions."""
-    names = {*map(str, ds.variables), *map(str, ds.dims)}
-    axes = {axis: getattr(source, axis) for axis in ("time", "lat", "lon", "y", "x")}
-    return replace(
-        source,
-        **{axis: name if name in names else None for axis, name in axes.items()},
-        select={key: value for key, value in source.select.items() if key in names},
-    )

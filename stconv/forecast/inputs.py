@@ -1,0 +1,141 @@
+"""What a bundle expects of an input, and an input that has been held to it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.bundle import Bundle
+from stconv.datasets.grid import GridSpec, Origin, canonicalize
+from stconv.datasets.time_axis import TimeStep
+from stconv.dims import TIME
+from stconv.forecast import checks
+from stconv.forecast.units import Conversion
+from stconv.forecast.window import Frames, find_reference
+
+
+@dataclass(frozen=True)
+class CheckedInput:
+    """A Dataset that a model accepts, and the window to start from.
+
+    Attributes:
+        ds: Canonical, the model's inputs only, in the user's units.
+        origin: How to restore names, order and conventions.
+        frames: Which times there are.
+        reference_time: Time of the newest input.
+        values: The window as `read` returns it.
+        conversions: From the user's units to the model's, by variable.
+        channels: The model's variables; a target that is no input has no conversion, and is all NaN.
+        remarks: What is unusual about the values, with numbers.
+    """
+
+    ds: xr.Dataset
+    origin: Origin
+    frames: Frames
+    reference_time: Any
+    values: np.ndarray
+    conversions: dict[str, Conversion]
+    channels: list[str]
+    remarks: list[str]
+
+    def read(self, times: list[Any]) -> np.ndarray:
+        """Frames of times that are there, float32, (variable, time, lat, lon), in the model's units."""
+        return _read(self.ds, self.frames, times, self.conversions, self.channels)
+
+
+class Expected:
+    """The part of a bundle that speaks of its inputs.
+
+    Attributes:
+        variables: All variables of the model in the order of its channels, targets first.
+        inputs: Those that an input must have.
+        names: Of the inputs.
+        targets: Those that are forecast.
+        offsets: Of the input frames from the reference time, in steps.
+        leads: Number of leads of one forecast.
+        step: Between two frames.
+        source: How the training data were read.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        spec = bundle.spec
+        self.spec = spec
+        self.variables: list[dict[str, Any]] = spec["variables"]
+        self.inputs = [variable for variable in self.variables if variable["input"]]
+        self.names: list[str] = [variable["name"] for variable in self.inputs]
+        self.targets = [variable for variable in self.variables if variable["target"]]
+        self.offsets: tuple[int, ...] = tuple(spec["input_offsets"])
+        self.leads: int = spec["leads"]
+        self.step = TimeStep.from_json(spec["step"])
+        self.source = GridSpec(**spec.get("source", {}))
+        seen = [variable["input"] for variable in self.variables]
+        self.always_valid = None if bundle.always_valid is None else bundle.always_valid[seen]
+        self._seen = seen
+
+    def check(
+        self,
+        ds: xr.Dataset,
+        reference_time: Any = None,
+        convert_units: bool = False,
+        allowed_missing_share: float | None = None,
+        grid: GridSpec | None = None,
+        origin: Origin | None = None,
+    ) -> CheckedInput:
+        """See `Forecaster.check`."""
+        checks.check_variables(ds, self.inputs)
+        if origin is None:
+            ds, origin = canonicalize(
+                ds, grid or _present_names(self.source, ds), self.names, source="the input"
+            )
+        canonical = ds[self.names]
+        checks.check_grid(canonical, self.spec["grid"])
+        conversions = checks.unit_conversions(canonical, self.inputs, convert_units)
+        checks.check_time_axis(canonical, self.spec["calendar"], self.step)
+        frames = Frames(canonical[TIME].values, self.step)
+        reference = find_reference(frames, self.offsets, reference_time)
+        channels = [variable["name"] for variable in self.variables]
+        values = _read(canonical, frames, frames.window(reference, self.offsets), conversions, channels)
+        share = self.spec.get("missing", {}).get("allowed_share", 0.0)
+        share = share if allowed_missing_share is None else allowed_missing_share
+        checks.check_missing(values[self._seen], self.always_valid, self.names, share)
+        remarks = checks.range_remarks(values[self._seen], self.inputs, self.spec.get("ranges", {}))
+        if remarks:
+            warnings.warn("; ".join(remarks), checks.TrainingRangeWarning, stacklevel=4)
+        return CheckedInput(canonical, origin, frames, reference, values, conversions, channels, remarks)
+
+
+def _read(
+    ds: xr.Dataset, frames: Frames, times: list[Any], conversions: dict[str, Conversion], channels: list[str]
+) -> np.ndarray:
+    chosen = ds.isel({TIME: frames.positions(times)})
+    first = next(iter(chosen.data_vars.values()))
+    return np.stack(
+        [
+            conversions[name].forward(np.asarray(chosen[name].values, dtype=np.float32))
+            if name in conversions
+            else np.full(first.shape, np.nan, dtype=np.float32)
+            for name in channels
+        ]
+    )
+
+
+def _present_names(source: GridSpec, ds: xr.Dataset) -> GridSpec:
+    """How the training data were read, as far as this Dataset has the names that it mentions."""
+    names = {*map(str, ds.variables), *map(str, ds.dims)}
+
+    def present(name: str | None) -> str | None:
+        return name if name in names else None
+
+    return replace(
+        source,
+        time=present(source.time),
+        lat=present(source.lat),
+        lon=present(source.lon),
+        y=present(source.y),
+        x=present(source.x),
+        select={key: value for key, value in source.select.items() if key in names},
+    )
