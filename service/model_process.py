@@ -71,8 +71,11 @@ class _Model:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Run once on zeros, so that the first client does not wait for what is made on first use."""
+        """Run and write once, so that the first client does not wait for what is made on first use."""
         import torch
+        import xarray as xr
+
+        from service.answers import WRITERS
 
         schema, frames = self.forecaster.input_schema(), len(self.forecaster.offsets)
         sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
@@ -84,6 +87,8 @@ class _Model:
                 "reference_index": torch.zeros(1, dtype=torch.int64),
             }
         )
+        for write in WRITERS.values():
+            write(xr.Dataset({"v": ("x", [0.0])}))
 
     def forecast(self, body: bytes, steps: int | None) -> xr.Dataset:
         """Forecast from uploaded fields."""

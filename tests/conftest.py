@@ -8,6 +8,16 @@ from types import ModuleType
 import pytest
 
 
+def _load(name: str) -> ModuleType:
+    """A file of this folder that is no test; test files can not import each other."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data sets; a test that needs it is skipped where it is absent."""
@@ -21,12 +31,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def oracle() -> ModuleType:
     """Convolutions and their gradients in plain NumPy: tests/oracle.py."""
-    spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return _load("oracle")
 
 
 @pytest.fixture(scope="session")
