@@ -1,0 +1,279 @@
+"""Preparation: its statistics against NumPy, its inverse, what it shows and what it hides."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from stconv.datasets.dataset import WindowDataset
+from stconv.datasets.preparation import Preparation, count_channels
+from stconv.datasets.store import Series
+from stconv.datasets.time_axis import TimeStep
+from stconv.datasets.windows import WindowSpec
+from stconv.errors import ConfigError, DataError, MissingValuesError, ShapeError
+
+TRAIN = range(0, 200)
+SPEC = WindowSpec.consecutive(t_in=3, leads=2)
+NEVER = (1, 2)
+"""Cell of the first channel that never has a value."""
+
+
+def make_series(missing=True, geographic=True, variables=("t", "q"), n_targets=1, positive=False):
+    generator = np.random.default_rng(0)
+    n_time, shape = 300, (4, 5)
+    times = np.datetime64("2020-01-01", "ns") + np.arange(n_time) * np.timedelta64(6, "h")
+    day = np.cos(2 * np.pi * (np.arange(n_time) % 4) / 4)[:, None, None, None]
+    values = generator.gamma(2.0, 1.5, (n_time, len(variables), *shape))
+    if not positive:
+        values += 280 + 5 * day
+        values[:, 1:] *= 1e-3
+    if missing:
+        values[generator.random(values.shape) < 0.1] = np.nan
+        values[:, 0, *NEVER] = np.nan
+    return Series(
+        values=values.astype(np.float32),
+        times=times,
+        variables=variables,
+        n_targets=n_targets,
+        units=dict.fromkeys(variables, "K"),
+        lat=np.array([0.0, 30.0, 60.0, 90.0]),
+        lon=np.arange(5.0),
+        geographic=geographic,
+        step=TimeStep("fixed", seconds=21600),
+    )
+
+
+def make_batch(series, references=(10, 150, 250)):
+    samples = [*map(WindowDataset(series, SPEC, references).__getitem__, range(len(references)))]
+    return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+
+
+def test_zscore_is_that_of_numpy_over_training_alone():
+    series = make_series()
+    preparation = Preparation.fit(series, TRAIN)
+    training = series.values[:200].astype(np.float64)
+    mean, std = np.nanmean(training, axis=(0, 2, 3)), np.nanstd(training, axis=(0, 2, 3))
+    batch = make_batch(series)
+    expected = np.nan_to_num((batch["inputs"].numpy() - mean[:, None, None, None]) / std[:, None, None, None])
+    np.testing.assert_allclose(preparation.inputs(batch).numpy(), expected, atol=2e-5)
+
+    later = make_series()
+    later.values[200:] *= 7
+    changed = Preparation.fit(later, TRAIN).state_dict()
+    for name, tensor in preparation.state_dict().items():
+        torch.testing.assert_close(changed[name], tensor, rtol=0, atol=0, equal_nan=True, msg=name)
+
+
+@pytest.mark.parametrize("per_cell", [False, True])
+@pytest.mark.parametrize(
+    ("scaling", "transforms"),
+    [
+        ("zscore", {}),
+        ("minmax", {}),
+        ("none", {}),
+        ("anomaly", {}),
+        ("zscore", {"t": "log1p"}),
+        ("minmax", {"t": "sqrt", "q": "log1p"}),
+    ],
+)
+def test_physical_undoes_the_normalization(scaling, per_cell, transforms):
+    series = make_series(n_targets=2, positive=bool(transforms))
+    preparation = Preparation.fit(series, TRAIN, scaling=scaling, per_cell=per_cell, transforms=transforms)
+    batch = make_batch(series)
+    normalized, weight = preparation.targets(batch)
+    assert torch.isfinite(normalized).all()
+    back = preparation.physical(normalized, batch)
+    valid = torch.isfinite(batch["targets"])
+    torch.testing.assert_close(back[valid], batch["targets"][valid], rtol=1e-5, atol=1e-5)
+    assert torch.equal(weight > 0, valid & (preparation.cell_weight > 0))
+    assert back[:, 0, :, *NEVER].isnan().all()
+    assert int(back[:, :, 0].isnan().sum()) == 3, "only the never valid cell is missing in a forecast"
+
+
+def test_training_period_is_standard_after_scaling():
+    series = make_series(missing=False)
+    for scaling, per_cell in (("zscore", False), ("anomaly", False), ("zscore", True), ("anomaly", True)):
+        preparation = Preparation.fit(series, TRAIN, scaling=scaling, per_cell=per_cell)
+        batch = make_batch(series, range(2, 198, 3))
+        z = preparation.inputs(batch).numpy()
+        np.testing.assert_allclose(z.mean((0, 2, 3, 4)), 0, atol=0.05)
+        np.testing.assert_allclose(z.std((0, 2, 3, 4)), 1, atol=0.05)
+    unit = Preparation.fit(series, TRAIN, scaling="minmax")
+    z = unit.inputs(make_batch(series, range(2, 198)))
+    assert z.min() >= -1e-5
+    assert z.max() <= 1 + 1e-5
+
+
+def test_anomaly_takes_the_cycle_out():
+    series = make_series(missing=False)
+    hourly = [
+        Preparation.fit(series, TRAIN, scaling=s).inputs(make_batch(series, range(2, 198, 4)))
+        for s in ("zscore", "anomaly")
+    ]
+    spread = [float(z[:, 0].mean((0, 2, 3)).std()) for z in hourly]
+    assert spread[0] > 0.5
+    assert spread[1] < 0.1
+
+
+def test_climatology_and_persistence_by_hand():
+    series = make_series(missing=False)
+    preparation = Preparation.fit(series, TRAIN)
+    batch = make_batch(series)
+    references = batch["reference_index"].tolist()
+    assert torch.equal(
+        preparation.persistence(batch)[:, 0, 1], torch.from_numpy(series.values[references, 0])
+    )
+    climatology = preparation.climatology(batch)
+    assert climatology.shape == (3, 1, 2, 4, 5)
+    hour = [(i + 2) % 4 for i in references]
+    means = np.stack([series.values[h:200:4, 0].mean(axis=0, dtype=np.float64) for h in hour])
+    np.testing.assert_allclose(climatology[:, 0, 1].numpy(), means, atol=1e-3)
+
+
+def test_weights_follow_area_and_validity():
+    series = make_series()
+    batch = make_batch(series)
+    preparation = Preparation.fit(series, TRAIN)
+    np.testing.assert_allclose(preparation.cell_weight[:, 0].numpy(), [1, 0.75**0.5, 0.5, 0], atol=1e-6)
+    _, weight = preparation.targets(batch)
+    valid = torch.isfinite(batch["targets"])
+    assert float(weight[valid].mean()) == pytest.approx(1, rel=1e-5)
+    assert not weight[~valid].any()
+    assert float(weight[0, 0, 0, 0, 0] / weight[0, 0, 0, 2, 0]) == pytest.approx(2, rel=1e-5)
+    flat = Preparation.fit(make_series(geographic=False), TRAIN)
+    assert torch.equal(flat.cell_weight, torch.ones(4, 5))
+
+
+@pytest.mark.parametrize("impute", ["mean", "climatology"])
+def test_missing_inputs_are_imputed(impute):
+    series = make_series()
+    batch = make_batch(series)
+    gap = torch.isnan(batch["inputs"])
+    for scaling in ("zscore", "minmax", "none", "anomaly"):
+        preparation = Preparation.fit(series, TRAIN, scaling=scaling, impute=impute)
+        x = preparation.inputs(batch)
+        assert torch.isfinite(x).all()
+        if impute == "climatology":
+            filled = dict(
+                batch, inputs=torch.where(gap, preparation.harmonics(batch["input_cycles"]), batch["inputs"])
+            )
+            torch.testing.assert_close(x, preparation.inputs(filled), rtol=1e-4, atol=1e-4)
+        elif scaling != "anomaly":
+            means = torch.from_numpy(
+                np.nanmean(series.values[:200].astype(np.float64), axis=(0, 2, 3))
+            ).float()
+            filled = dict(batch, inputs=torch.where(gap, means.view(-1, 1, 1, 1), batch["inputs"]))
+            torch.testing.assert_close(x, preparation.inputs(filled), rtol=1e-4, atol=1e-4)
+
+
+def test_extra_channels_in_their_order():
+    series = make_series()
+    preparation = Preparation.fit(
+        series,
+        TRAIN,
+        mask_channel=True,
+        static_fields=["latitude", "longitude", "position", "valid"],
+        time_features=True,
+    )
+    batch = make_batch(series)
+    x = preparation.inputs(batch)
+    assert preparation.c_in == x.shape[1] == 2 + 2 + 6 + 4
+    assert torch.equal(x[:, 2:4], torch.isfinite(batch["inputs"]).float())
+    lat, lon = np.deg2rad(series.lat), np.deg2rad(series.lon)
+    np.testing.assert_allclose(x[0, 4, 0, :, 3].numpy(), np.sin(lat), atol=1e-6)
+    np.testing.assert_allclose(x[2, 5, 1, 1].numpy(), np.cos(lon), atol=1e-6)
+    np.testing.assert_allclose(x[2, 6, 1, 1].numpy(), np.sin(lon), atol=1e-6)
+    np.testing.assert_allclose(x[0, 7, 0, :, 0].numpy(), [-1, -1 / 3, 1 / 3, 1], atol=1e-6)
+    valid = np.ones((4, 5))
+    valid[NEVER] = 0
+    np.testing.assert_array_equal(x[1, 9, 2].numpy(), valid)
+    day, year = (2 * np.pi * batch["input_cycles"][..., k].numpy() for k in (0, 1))
+    for channel, expected in enumerate([np.sin(day), np.sin(year), np.cos(day), np.cos(year)], start=10):
+        np.testing.assert_allclose(x[:, channel, :, 3, 4].numpy(), expected, atol=1e-6)
+
+
+def test_targets_that_are_no_inputs_are_hidden():
+    series = make_series()
+    preparation = Preparation.fit(series, TRAIN, inputs=["q"])
+    batch = make_batch(series)
+    x = preparation.inputs(batch)
+    assert (preparation.c_in, preparation.c_out, preparation.targets_are_inputs) == (1, 1, False)
+    batch["inputs"][:, 0] = 1e6
+    assert torch.equal(preparation.inputs(batch), x)
+    assert Preparation.fit(series, TRAIN).targets_are_inputs
+
+
+def test_nothing_after_the_reference_time_is_in_the_inputs():
+    series, changed = make_series(), make_series()
+    changed.values[251:] = 1e6
+    preparation = Preparation.fit(series, TRAIN, mask_channel=True, time_features=True, scaling="anomaly")
+    a, b = make_batch(series, (250,)), make_batch(changed, (250,))
+    assert not torch.equal(a["targets"], b["targets"])
+    assert torch.equal(preparation.inputs(a), preparation.inputs(b))
+    torch.testing.assert_close(preparation.persistence(a), preparation.persistence(b), equal_nan=True)
+    changed.values[250] = 1e6
+    assert not torch.equal(preparation.inputs(a), preparation.inputs(make_batch(changed, (250,))))
+
+
+@pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
+def test_spec_and_state_rebuild_it(scaling):
+    series = make_series()
+    preparation = Preparation.fit(
+        series,
+        TRAIN,
+        scaling=scaling,
+        per_cell=True,
+        mask_channel=True,
+        static_fields=["valid"],
+        impute="climatology",
+    )
+    spec = json.loads(json.dumps(preparation.to_spec(), allow_nan=False))
+    twin = Preparation.from_spec(spec, preparation.state_dict())
+    batch = make_batch(series)
+    assert torch.equal(twin.inputs(batch), preparation.inputs(batch))
+    y = torch.zeros(3, 1, 2, 4, 5)
+    torch.testing.assert_close(
+        twin.physical(y, batch), preparation.physical(y, batch), rtol=0, atol=0, equal_nan=True
+    )
+    with pytest.raises(ConfigError, match="lacks 'center'"):
+        Preparation.from_spec(spec, {})
+
+
+def test_constant_channel_stays_finite():
+    series = make_series(missing=False)
+    series.values[:, 1] = 3.0
+    for scaling in ("zscore", "minmax", "anomaly"):
+        for per_cell in (False, True):
+            preparation = Preparation.fit(series, TRAIN, scaling=scaling, per_cell=per_cell)
+            assert preparation.inputs(make_batch(series))[:, 1].abs().max() <= 1e-3
+
+
+def test_refusals():
+    series = make_series()
+    with pytest.raises(MissingValuesError, match=r"'t' has \d+\.\d+% missing .* impute 'none' expects none"):
+        Preparation.fit(series, TRAIN, impute="none")
+    with pytest.raises(ConfigError, match="scaling 'robust' is unknown; choose among zscore, minmax"):
+        Preparation.fit(series, TRAIN, scaling="robust")
+    with pytest.raises(ConfigError, match="static field 'soil' is unknown"):
+        count_channels(1, static_fields=["soil"])
+    with pytest.raises(ConfigError, match="needs a geographic grid"):
+        Preparation.fit(make_series(geographic=False), TRAIN, static_fields=["latitude"])
+    with pytest.raises(ConfigError, match="scaling anomaly takes departures"):
+        Preparation.fit(series, TRAIN, scaling="anomaly", transforms={"t": "log1p"})
+    with pytest.raises(ConfigError, match="names variable 'rain'; the variables are: t, q"):
+        Preparation.fit(series, TRAIN, transforms={"rain": "log1p"})
+    with pytest.raises(ConfigError, match="transform 'exp' of 't' is unknown"):
+        Preparation.fit(series, TRAIN, transforms={"t": "exp"})
+    with pytest.raises(ConfigError, match="targets t are inputs but q are not"):
+        Preparation.fit(make_series(variables=("t", "q", "u"), n_targets=2), TRAIN, inputs=["t", "u"])
+    batch = make_batch(series)
+    batch["inputs"] = batch["inputs"][..., :3]
+    with pytest.raises(ShapeError, match=r"expected \(batch, 2, time, 4, 5\)"):
+        Preparation.fit(series, TRAIN).inputs(batch)
+    series.values[3, 0, 0, 0] = -1
+    with pytest.raises(DataError, match="expects values of 0 or more; the training period has -1"):
+        Preparation.fit(series, TRAIN, transforms={"t": "sqrt"})
+    series.values[:200, 1] = np.nan
+    with pytest.raises(MissingValuesError, match="'q' has no valid value in the training period"):
+        Preparation.fit(series, TRAIN)
