@@ -1,0 +1,173 @@
+"""An experiment: configuration in; trainer, task and data out; one of Lightning's commands run on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+import stconv.losses
+import stconv.models  # noqa: F401 - so that a configuration may name networks and losses shortly
+from stconv.datasets.datamodule import GridDataModule
+from stconv.errors import ConfigError, FileError, TrackingError
+from stconv.task import ForecastTask
+from stconv.tracking.callbacks import BEST_CHECKPOINT, ExportBundle, SaveConfigToRun, run_logger
+from stconv.tracking.logger import RunLogger
+from stconv.tracking.store import RunInfo, download, list_runs
+
+SIZES = ("c_in", "c_out", "t_in", "leads")
+"""What a network takes from the data."""
+
+
+class ExperimentCLI(LightningCLI):
+    """Lightning's command line with one command at a time, our logger, and sizes linked from data to network.
+
+    Args:
+        command: fit, validate, test or predict.
+        argv: What follows it on the command line.
+    """
+
+    def __init__(self, command: str, argv: list[str]) -> None:
+        self._command = command
+        kwargs: dict[str, Any] = {"exit_on_error": False}
+        super().__init__(
+            ForecastTask,
+            GridDataModule,
+            save_config_callback=SaveConfigToRun,
+            save_config_kwargs={"save_to_log_dir": False},
+            trainer_defaults={"callbacks": [ExportBundle()]},
+            seed_everything_default=0,
+            parser_kwargs={**kwargs, "prog": "stconv", command: dict(kwargs)},
+            args=[command, *argv],
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The one command that was asked for: parsers of the others would cost a second each."""
+        return {self._command: LightningCLI.subcommands()[self._command]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Let the network take its sizes from the data, also inside a wrapper such as Increment."""
+        for size in SIZES:
+            for path in ("model.network.init_args", "model.network.init_args.network.init_args"):
+                parser.link_arguments(f"data.{size}", f"{path}.{size}", apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        """Give an experiment without a logger ours, named after its configuration."""
+        config = self.config[self._command]
+        if config.trainer.logger in (None, True):
+            files = [str(path) for path in config.get("config") or []]
+            stem = Path(files[-1]).stem if files else "experiment"
+            config.trainer.logger = Namespace(
+                class_path="stconv.tracking.RunLogger",
+                init_args=Namespace(
+                    experiment_name=stem, run_name=stem, run_id=None, tags=None, save_dir="runs"
+                ),
+            )
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train; with a checkpoint, go on where it ended, in the same MLflow run."""
+        logger = run_logger(self.trainer)
+        checkpoint = kwargs.get("ckpt_path")
+        if checkpoint in {"best", "last"}:
+            checkpoint = kwargs["ckpt_path"] = self._checkpoint_of_latest(checkpoint)
+        if checkpoint is not None and logger is not None:
+            run_id = _run_of(checkpoint)
+            if run_id is not None:
+                logger.attach(run_id, keep_status=False)
+        self.trainer.fit(**kwargs)
+        if logger is not None:
+            print(f"Run {logger.run_id} is recorded in {logger.log_dir}.")
+
+    def validate(self, **kwargs: Any) -> None:
+        """Score the best checkpoint on the validation period."""
+        self.trainer.validate(**self._trained(kwargs))
+
+    def test(self, **kwargs: Any) -> None:
+        """Score the best checkpoint on the test period, and print the scores."""
+        kwargs["verbose"] = False
+        self.trainer.test(**self._trained(kwargs))
+        if self.model.verification is not None and self.trainer.is_global_zero:
+            from rich.console import Console
+
+            console = Console()
+            console.print(self.model.verification.table(width=min(console.width, 110)))
+            logger = run_logger(self.trainer)
+            if logger is not None:
+                print(f"Scores and pictures: {Path(logger.log_dir, 'verification')}")
+
+    def predict(self, **kwargs: Any) -> None:
+        """Forecast from the newest window, and write it to the folder of the run."""
+        from stconv.bundle import make_bundle
+        from stconv.datasets.fetch import fetch
+        from stconv.datasets.grid import open_series
+        from stconv.forecast import Forecaster, write_forecast
+
+        kwargs["return_predictions"] = False
+        self.trainer.predict(**self._trained(kwargs))
+        data, logger = self.datamodule, run_logger(self.trainer)
+        folder = Path(logger.log_dir if logger else self.trainer.default_root_dir)
+        paths = fetch(data.recipe) if data.recipe else data.paths
+        ds, origin = open_series(paths[0] if len(paths) == 1 else paths, data.grid, data.variables)
+        forecast = Forecaster(make_bundle(self.model, data)).forecast(ds, origin=origin)
+        print(f"Forecast from the newest window: {write_forecast(forecast, folder / 'forecast.nc')}")
+
+    def _trained(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Find the checkpoint, and put what follows on the run it belongs to."""
+        checkpoint = kwargs.get("ckpt_path")
+        logger = run_logger(self.trainer)
+        if checkpoint is None and not self.model.has_parameters:
+            return kwargs
+        if checkpoint in {None, "best", "last"}:
+            checkpoint = self._checkpoint_of_latest(checkpoint or "best")
+        run_id = _run_of(checkpoint)
+        if run_id is not None and logger is not None:
+            logger.attach(run_id, keep_status=True)
+        return {**kwargs, "ckpt_path": str(checkpoint)}
+
+    def _checkpoint_of_latest(self, which: str) -> str:
+        """A checkpoint of the latest finished run that this configuration trained."""
+        logger = run_logger(self.trainer)
+        if logger is None:
+            raise ConfigError(
+                "This configuration has no RunLogger, so its latest run can not be found. Name a checkpoint: "
+                "--ckpt_path FILE."
+            )
+        run = _latest_trained(logger)
+        inside = BEST_CHECKPOINT.replace("best", which)
+        local = Path(run.tags.get("stconv.folder", ""), inside)
+        path = local if local.is_file() else download(run.run_id, inside)
+        print(f"Using the {which} checkpoint of run {run}.")
+        return str(path)
+
+
+def _latest_trained(logger: RunLogger) -> RunInfo:
+    """The latest finished training with the experiment and run name of a configuration."""
+    what = f"experiment '{logger.name}'" + (f", run name '{logger.run_name}'" if logger.run_name else "")
+    advice = "Run `stconv fit` with this configuration first, or name a checkpoint: --ckpt_path FILE."
+    try:
+        runs = list_runs(logger.name, logger.run_name)
+    except TrackingError as error:
+        raise TrackingError(f"Nothing was trained yet ({what}). {advice}\n{error}") from error
+    trained = [run for run in runs if "stconv.trained" in run.tags and run.status == "FINISHED"]
+    if not trained:
+        unfinished = ", ".join(f"{run.run_id[:8]} {run.status}" for run in runs)
+        found = f"; found only {unfinished}" if unfinished else ""
+        raise TrackingError(f"No finished training of {what}{found}. {advice}")
+    return trained[0]
+
+
+def _run_of(checkpoint: str | Path) -> str | None:
+    """The MLflow run that a checkpoint belongs to."""
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise FileError(f"No checkpoint '{path}'. Those of a run are in runs/EXPERIMENT/RUN/checkpoints.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises its own types for every way a file can be broken
+        raise FileError(f"'{path}' is not a checkpoint of stconv: {error}") from error
+    return content.get("stconv", {}).get("run_id") if isinstance(content, dict) else None

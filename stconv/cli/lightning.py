@@ -1,0 +1,207 @@
+"""`stconv fit`, `validate`, `test`, `predict`: Lightning's command line on our task and data."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stconv.errors import ConfigError, StconvError
+
+if TYPE_CHECKING:
+    from stconv.cli.experiment import ExperimentCLI
+
+HELP = {
+    "fit": """\
+usage: stconv fit --config FILE [--KEY VALUE ...]
+
+Train a network as a configuration says. The run is recorded in MLflow and in runs/EXPERIMENT/RUN: its
+configuration, losses, the best and the last checkpoint, and the model as a bundle.
+
+options:
+  -c, --config FILE            the experiment; `stconv configs list` names those that come with stconv
+  --ckpt_path FILE             resume from this checkpoint (.../last.ckpt), in the same MLflow run
+  --KEY VALUE                  change one key of the configuration, such as
+      --trainer.max_epochs 5       --data.batch_size 32       --seed_everything 1
+      --trainer.accelerator cpu    --data.paths 'my/*.nc'     --trainer.logger.init_args.run_name trial
+  --print_config               print the complete configuration and stop
+  --help-all                   list every key there is
+
+examples:
+  stconv fit --config configs/ncep_air_temperature_stconvs2s_r.yaml
+  stconv fit --config my.yaml --ckpt_path runs/my/RUN/checkpoints/last.ckpt --trainer.max_epochs 100
+""",
+    "test": """\
+usage: stconv test --config FILE [--ckpt_path FILE] [--KEY VALUE ...]
+
+Score a trained network on the test period, lead by lead, beside persistence and climatology on the same
+windows.
+The scores, pictures and the bundle with its scores are put on the run that trained it.
+
+options:
+  -c, --config FILE            the experiment, as it was given to `stconv fit`
+  --ckpt_path FILE             test this checkpoint (default: the best one of the latest finished run that
+                               this configuration trained; a baseline without parameters needs none)
+  --KEY VALUE                  change one key of the configuration
+  --help-all                   list every key there is
+
+example:
+  stconv test --config configs/ncep_air_temperature_stconvs2s_r.yaml
+""",
+    "validate": """\
+usage: stconv validate --config FILE [--ckpt_path FILE] [--KEY VALUE ...]
+
+Score a trained network on the validation period. Selection looks here, never at the test period.
+
+options:
+  -c, --config FILE            the experiment, as it was given to `stconv fit`
+  --ckpt_path FILE             this checkpoint (default: the best one of the latest finished run that this
+                               configuration trained)
+  --KEY VALUE                  change one key of the configuration
+  --help-all                   list every key there is
+""",
+    "predict": """\
+usage: stconv predict --config FILE [--ckpt_path FILE] [--KEY VALUE ...]
+
+Forecast from the newest window of the configured data, whose truth is still to come, and write it to the
+folder of
+the run as forecast.nc. To forecast from other files use `stconv forecast`.
+
+options:
+  -c, --config FILE            the experiment, as it was given to `stconv fit`
+  --ckpt_path FILE             this checkpoint (default: the best one of the latest finished run that this
+                               configuration trained)
+  --KEY VALUE                  change one key of the configuration
+  --help-all                   list every key there is
+""",
+}
+
+
+def run_argv(command: str, argv: list[str]) -> int:
+    """Run a Lightning command.
+
+    Args:
+        command: fit, validate, test or predict.
+        argv: What follows it on the command line.
+
+    Raises:
+        ConfigError: A key or value of the configuration is not understood.
+        StconvError: Whatever else a user can mend.
+    """
+    if "-h" in argv or "--help" in argv:
+        print(HELP[command], end="")
+        return 0
+    if not argv:
+        print(HELP[command], end="")
+        return 2
+    run_experiment(command, ["--help" if word == "--help-all" else word for word in argv])
+    return 0
+
+
+def run_experiment(command: str, argv: list[str]) -> ExperimentCLI:
+    """Run a Lightning command, and hand back what it made: trainer, task and data."""
+    _check_files(argv)
+    _be_quiet()
+    from stconv.cli.experiment import ExperimentCLI
+
+    try:
+        return ExperimentCLI(command, argv)
+    except argparse.ArgumentError as error:
+        raise ConfigError(_explain(command, argv, str(error))) from error
+    except StconvError:
+        raise
+    except Exception as error:
+        cause = _cause_of_ours(error)
+        if cause is None:
+            raise
+        raise cause from error
+
+
+def _cause_of_ours(error: BaseException) -> StconvError | None:
+    """Our own error where a library has wrapped it into one of its own."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, StconvError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _check_files(argv: list[str]) -> None:
+    for flag, value in _options(argv):
+        if flag in {"-c", "--config"} and not Path(value).is_file():
+            raise ConfigError(
+                f"No configuration '{value}'. `stconv configs list` names those that come with stconv, "
+                "`stconv configs copy DIR` copies them."
+            )
+
+
+def _options(argv: list[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for i, word in enumerate(argv):
+        if word.startswith("-"):
+            flag, has_value, value = word.partition("=")
+            pairs.append((flag, value if has_value else argv[i + 1] if i + 1 < len(argv) else ""))
+    return pairs
+
+
+def _explain(command: str, argv: list[str], message: str) -> str:
+    """Say a complaint of the parser so that the key, the file and a likely spelling are seen first."""
+    configs = [value for flag, value in _options(argv) if flag in {"-c", "--config"}]
+    where = f" in {', '.join(configs)}" if configs else ""
+    message = message.strip()
+    unknown = re.search(r"[Kk]ey ['\"]([\w.]+)['\"] is not expected", message) or re.search(
+        r"unrecognized arguments: --([\w.]+)", message
+    )
+    if unknown:
+        key = unknown.group(1)
+        hint = _closest(key, message)
+        return f"Unknown key '{key}'{where}.{hint} `stconv {command} --help-all` lists every key."
+    return f"The configuration{where} is not understood: {message}"
+
+
+def _closest(key: str, message: str) -> str:
+    known = re.findall(r"--([\w.]+)", message.split("valid options", 1)[-1]) or _known_keys()
+    close = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(
+        key.rpartition(".")[2], [name.rpartition(".")[2] for name in known], n=1
+    )
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def _known_keys() -> list[str]:
+    import inspect
+
+    from pytorch_lightning import Trainer
+
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.task import ForecastTask
+
+    return [
+        f"{group}.{name}"
+        for group, cls in (("trainer", Trainer), ("model", ForecastTask), ("data", GridDataModule))
+        for name in inspect.signature(cls).parameters
+    ]
+
+
+def _be_quiet() -> None:
+    """Silence advice of libraries that a user of stconv can do nothing about."""
+    import logging
+
+    for pattern in (
+        r".*LightningCLI's args parameter.*",
+        r".*does not have many workers.*",
+        r".*tensorboardX.*",
+        r".*number of training batches.*smaller than the logging interval.*",
+        r".*isinstance\(treespec, LeafSpec\).*",
+        r".*Checkpoint directory .* exists and is not empty.*",
+    ):
+        warnings.filterwarnings("ignore", pattern)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_not_advertising)
+
+
+def _not_advertising(record: Any) -> bool:
+    text = str(record.getMessage())
+    return not ("litlogger" in text or "TPU available" in text or "litmodels" in text)

@@ -1,0 +1,256 @@
+"""`stconv quickstart`: the whole chain on made data, each link as a user would run it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stconv.errors import ServiceError, StconvError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stconv.verification import Verification
+
+NAME = "quickstart"
+DATA, UNSEEN, CONFIG = "quickstart.nc", "unseen.nc", "quickstart.yaml"
+REQUEST, FORECAST, PICTURE = "request.nc", "forecast.nc", "forecast.png"
+N_REQUEST = 5
+"""Frames of the field that is asked about; as many as `t_in` of the configuration."""
+START_TIMEOUT_SECONDS = 120
+NETCDF = "application/x-netcdf"
+
+EPILOG = """Makes a temperature field, inspects it, trains a (2+1)D network, tests it beside persistence and
+climatology, registers and promotes it, starts the service, asks it over HTTP for a forecast of a field it
+has not seen, and draws the answer. Takes a few minutes; may be run again.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `stconv quickstart`."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(NAME),
+        metavar="DIR",
+        help="where everything is kept (default: ./%(default)s)",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="train this instead of the packaged quickstart.yaml"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run link after link; the first that fails ends it."""
+    began = time.monotonic()
+    from stconv.resources import configs_dir
+
+    config = (args.config or configs_dir() / CONFIG).resolve()
+    args.directory.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(config, args.directory / CONFIG)
+    with contextlib.chdir(args.directory):
+        _make_data()
+        _command("inspect", DATA)
+        _command("fit", "--config", CONFIG)
+        _command("test", "--config", CONFIG)
+        result = _tested()
+        print(f"\n{result.verdict()}")
+        _command("register", "--name", NAME)
+        won = _promoted()
+        if not won:
+            return 1
+        picture = _ask_service()
+    losses = lost_at_first_lead(result)
+    for sentence in losses:
+        print(f"stconv: error: {sentence}", file=sys.stderr)
+    _say_what_next(args.directory, picture, time.monotonic() - began)
+    return 1 if losses else 0
+
+
+def _heading(text: str) -> None:
+    print(f"\n=== {text}", flush=True)
+
+
+def _make_data() -> None:
+    from stconv.datasets.synthetic import generate
+
+    _heading(f"make {DATA}: 2,000 steps of a field that moves, spreads, and has days and years")
+    generate(DATA, unseen=UNSEEN)
+
+
+def _command(*argv: str) -> None:
+    """Run a command of stconv in this process, which has its libraries loaded already."""
+    from stconv.cli.main import main
+
+    _heading(f"stconv {' '.join(argv)}")
+    status = main(argv)
+    if status:
+        raise StconvError(f"`stconv {argv[0]}` ended with status {status}, see above; quickstart stops here.")
+
+
+def _promoted() -> bool:
+    """Promote the candidate. On a second run the champion of the first may be as good: that is no failure."""
+    from stconv.errors import SkillGateError
+    from stconv.tracking import promote
+
+    _heading(f"stconv promote {NAME}")
+    try:
+        print(promote(NAME))
+    except SkillGateError as refused:
+        from stconv.tracking.registry import find_version
+
+        print(refused)
+        try:
+            champion = find_version(f"models:/{NAME}@champion")
+        except StconvError:
+            return False
+        print(f"The champion of an earlier run, version {champion.version}, stays.")
+    return True
+
+
+def _tested() -> Verification:
+    from stconv.tracking import download, find_run
+    from stconv.verification import Verification
+
+    return Verification.from_netcdf(download(find_run(None, NAME).run_id, "verification/scores.nc"))
+
+
+def lost_at_first_lead(result: Verification) -> list[str]:
+    """Say, a sentence each, which baselines the model does not beat at lead 1."""
+    sums = result.sums
+    sentences = []
+    for baseline in sums.references:
+        for variable, ours, theirs in zip(
+            sums.variables, sums.rmse(sums.model)[:, 0], sums.rmse(baseline)[:, 0], strict=True
+        ):
+            if not ours < theirs:
+                sentences.append(
+                    f"The model loses to {baseline} at lead 1: RMSE of {variable} {ours:.4g} against "
+                    f"{theirs:.4g}."
+                )
+    return sentences
+
+
+def _ask_service() -> Path:
+    """Start the service, send it frames it has not seen, and draw truth, forecast and error."""
+    import httpx
+    import xarray as xr
+
+    with xr.open_dataset(UNSEEN) as ds:
+        later = ds.load()
+    later.isel(time=slice(0, N_REQUEST)).to_netcdf(REQUEST)
+    reference = f"models:/{NAME}@champion"
+    _heading(f"stconv serve --model {reference}, and a field it has not seen")
+    with serving(reference) as url:
+        print(f"The service answers at {url}")
+        address = f"{url}/v1/forecasts?model={NAME}"
+        answer = httpx.post(
+            address,
+            content=Path(REQUEST).read_bytes(),
+            headers={"Content-Type": NETCDF, "Accept": NETCDF},
+            timeout=120,
+        )
+        print(f"POST {address}: {answer.status_code}, {len(answer.content):,} bytes")
+        if answer.status_code != 200:
+            raise ServiceError(
+                f"The service refused the forecast with status {answer.status_code}: {answer.text[:500]}"
+            )
+        Path(FORECAST).write_bytes(answer.content)
+    with xr.open_dataset(FORECAST, decode_timedelta=True) as ds:
+        forecast = ds.load()
+    return draw(later, forecast)
+
+
+@contextlib.contextmanager
+def serving(reference: str) -> Iterator[str]:
+    """Run `stconv serve` on a free port; the value is its address.
+
+    Raises:
+        ServiceError: It ended, or was not ready in time.
+    """
+    log = Path("serve.log")
+    command = [sys.executable, "-m", "stconv", "serve", "--model", reference, "--name", NAME, "--port", "0"]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        )
+    try:
+        yield _wait_until_ready(process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
+    import httpx
+
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServiceError(
+                f"The service ended with status {process.returncode}:\n{log.read_text()[-2000:]}"
+            )
+        found = re.search(r"^\s*(http://\S+)$", log.read_text(), re.MULTILINE)
+        if found:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{found.group(1)}/readyz", timeout=5).status_code == 200:
+                    return found.group(1)
+        time.sleep(0.2)
+    raise ServiceError(
+        f"The service was not ready after {START_TIMEOUT_SECONDS} s:\n{log.read_text()[-2000:]}"
+    )
+
+
+def draw(truth: xr.Dataset, forecast: xr.Dataset) -> Path:
+    """Draw truth, forecast and error per lead of the field that was asked about."""
+    import numpy as np
+
+    from stconv.datasets.synthetic import VARIABLE
+    from stconv.verification.plots import forecast_plot
+
+    leads = forecast.sizes["lead"]
+    coming = truth.isel(time=slice(N_REQUEST, N_REQUEST + leads))
+    field = forecast[VARIABLE].squeeze()
+    hours = [
+        int((t - truth["time"].values[N_REQUEST - 1]) / np.timedelta64(1, "h")) for t in coming["time"].values
+    ]
+    path = forecast_plot(
+        coming[VARIABLE].values,
+        field.transpose("lead", "lat", "lon").values,
+        PICTURE,
+        lead_labels=[f"{h} h" for h in hours],
+        valid_times=[str(t)[:16] for t in coming["time"].values],
+        lat=truth["lat"].values,
+        lon=truth["lon"].values,
+        title="2 m temperature: a field the model has not seen, forecast over HTTP",
+        units="K",
+    )
+    return path.resolve()
+
+
+def _say_what_next(directory: Path, picture: Path, seconds: float) -> None:
+    print(f"""
+=== done in {seconds:.0f} s
+Picture of truth, forecast and error per lead: {picture}
+
+Go on (in {directory}):
+  stconv inspect YOUR_FILE.nc --write-config my.yaml       your own data: look at it, and get a configuration
+  stconv fit --config my.yaml && stconv test --config my.yaml
+  stconv evaluate                                          a report of the newest run
+  mlflow ui --backend-store-uri sqlite:///mlflow.db        all runs, in a browser
+  stconv serve --model models:/{NAME}@champion           the service, to stay
+  stconv forecast --model models:/{NAME}@champion --input {UNSEEN} --output my_forecast.nc""")

@@ -1,0 +1,40 @@
+"""`stconv register`: make a tested run a version of a registered model."""
+
+from __future__ import annotations
+
+import argparse
+
+EPILOG = """examples:
+  stconv register --name air                         the newest tested run
+  stconv register conv2plus1d --name air             the newest run of that name, or a run id
+
+The version becomes the candidate, models:/air@candidate. `stconv promote air` makes it the champion.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `stconv register`."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="run id or name (default: the newest tested run)"
+    )
+    parser.add_argument("--name", required=True, help="name of the registered model; made if it is not there")
+    parser.add_argument("--experiment", metavar="NAME", help="look for the run in this experiment only")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Register, and say under which names the version can be asked for."""
+    from stconv.errors import TrackingError
+    from stconv.tracking import find_run, list_runs, register
+
+    if args.run is None:
+        tested = [info for info in list_runs(args.experiment) if info.tested]
+        if not tested:
+            raise TrackingError("No run was tested here yet. Run `stconv test --config FILE` first.")
+        found = tested[0]
+    else:
+        found = find_run(args.run, args.experiment)
+    version = register(found.run_id, args.name)
+    print(f"Run {found} is models:/{args.name}/{version}, and models:/{args.name}@candidate.")
+    print(f"Make it the champion: stconv promote {args.name}")
+    return 0

@@ -1,0 +1,250 @@
+"""What Lightning trains: one shared step around an injected network and an injected loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from torch import Tensor, nn
+
+from stconv.datasets.preparation import Preparation
+from stconv.errors import ConfigError, ShapeError
+from stconv.models import Network, describe
+from stconv.verification import ScoreSums, Verification, lead_labels
+
+if TYPE_CHECKING:
+    from stconv.datasets.datamodule import GridDataModule
+
+BASELINES = ("persistence", "climatology")
+Batch = dict[str, Tensor]
+
+
+class ForecastTask(pl.LightningModule):
+    """Train, validate and test a network on the windows of a data module.
+
+    The preparation (normalization, masks, extra channels) is taken from the data module and becomes part of
+    the
+    task and so of its checkpoints: a checkpoint is tested with the statistics it was trained with.
+
+    Args:
+        network: Maps normalized inputs (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
+        loss: Called as loss(prediction, target, weight), see `stconv.losses`.
+        optimizer: Makes the optimizer from the parameters.
+        lr_scheduler: Makes the schedule of the learning rate from the optimizer; None keeps it constant.
+        lr_interval: When the schedule advances: after each "epoch" or each optimizer "step".
+    """
+
+    preparation: Preparation
+
+    def __init__(
+        self,
+        network: Network,
+        loss: nn.Module,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_interval: Literal["epoch", "step"] = "epoch",
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self._make_optimizer = optimizer
+        self._make_lr_scheduler = lr_scheduler
+        self._lr_interval = lr_interval
+        self.verification: Verification | None = None
+        """Result of the latest test."""
+        self._sums: ScoreSums | None = None
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether there is anything to train; False for the baselines."""
+        return any(True for _ in self.network.parameters())
+
+    @property
+    def data(self) -> GridDataModule:
+        """The data module of the trainer."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    def setup(self, stage: str) -> None:
+        """Take over the preparation of the data module, and check that network and data fit each other."""
+        if "preparation" not in self._modules:
+            self.preparation = self.data.preparation
+        check_fit(self.network, self.data)
+        if stage == "fit" and not self.has_parameters:
+            raise ConfigError(
+                f"{describe(self.network)['name']} has no parameters, there is nothing to fit. "
+                "Run `stconv test` with the same configuration."
+            )
+
+    def forecast(self, batch: Batch) -> Tensor:
+        """Forecast in physical units, float32, (batch, c_out, leads, lat, lon); NaN in never valid cells."""
+        return self.preparation.physical(self.network(self.preparation.inputs(batch)), batch)
+
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of a batch, and the normalized forecast it was computed from."""
+        prediction = self.network(self.preparation.inputs(batch))
+        target, weight = self.preparation.targets(batch)
+        return self.loss(prediction, target, weight), prediction
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a training batch."""
+        loss, _ = self._step(batch)
+        self.log(
+            "train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch["inputs"])
+        )
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to sum errors."""
+        self._sums = self._empty_sums()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and errors of a validation batch."""
+        self._score(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log RMSE per lead and skill against the baselines."""
+        sums = self._gathered_sums()
+        metrics = score_metrics(sums, "val")
+        self.log("val_rmse", metrics.pop("val_rmse"), prog_bar=True, rank_zero_only=True)
+        self.log_dict(metrics, rank_zero_only=True)
+
+    def on_test_epoch_start(self) -> None:
+        """Begin to sum errors."""
+        self._sums = self._empty_sums()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Errors of a test batch, beside those of the baselines on the same windows."""
+        self._score(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores and keep them in `verification`."""
+        sums = self._gathered_sums()
+        self.log_dict(score_metrics(sums, "test", detailed=True), rank_zero_only=True)
+        data = self.data
+        times = data.series.times
+        scored = sums.reference_index
+        self.verification = Verification(
+            sums,
+            model=display_name(self.network),
+            data=str(data.name),
+            period=(
+                _date(times[int(scored[0]) + 1]),
+                _date(times[int(scored[-1]) + self.network.leads]),
+            ),
+            lead_labels=lead_labels(data.series.step, self.network.leads),
+            span=data.spec.span,
+        )
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Forecast in physical units and the reference index of each window."""
+        return {"reference_index": batch["reference_index"], "forecast": self.forecast(batch)}
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimizer and, if one is asked for, the schedule of its learning rate."""
+        optimizer = self._make_optimizer(self.network.parameters())
+        if self._make_lr_scheduler is None:
+            return optimizer
+        scheduler = self._make_lr_scheduler(optimizer)
+        config: dict[str, Any] = {"scheduler": scheduler, "interval": self._lr_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            config["monitor"] = scheduler.monitor
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def _score(self, batch: Batch, stage: str) -> None:
+        loss, prediction = self._step(batch)
+        self.log(
+            f"{stage}_loss", loss, prog_bar=stage == "val", batch_size=len(batch["inputs"]), sync_dist=True
+        )
+        assert self._sums is not None
+        self._sums.add(
+            batch["targets"],
+            {
+                "model": self.preparation.physical(prediction, batch),
+                "persistence": self.preparation.persistence(batch),
+                "climatology": self.preparation.climatology(batch),
+            },
+            self.preparation.cell_weight,
+            batch["reference_index"],
+        )
+
+    def _empty_sums(self) -> ScoreSums:
+        series = self.data.series
+        return ScoreSums(series.variables[: series.n_targets], self.network.leads, series.units)
+
+    def _gathered_sums(self) -> ScoreSums:
+        assert self._sums is not None
+        if self.trainer.world_size == 1:
+            return self._sums
+        parts: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(parts, self._sums)
+        return parts[0].merge(*parts[1:])
+
+
+def check_fit(network: Network, data: GridDataModule) -> None:
+    """Hold the sizes of a network to those of the data.
+
+    Raises:
+        ShapeError: Channels, frames or leads differ.
+        ConfigError: The network needs anomalies and the data are none.
+    """
+    for size in ("c_in", "c_out", "t_in", "leads"):
+        ours, theirs = getattr(network, size), getattr(data, size)
+        if ours != theirs:
+            raise ShapeError(
+                f"The network has {size} {ours}, the data have {theirs}. Set both alike; on the command "
+                "line the "
+                "network takes it from the data by itself."
+            )
+    if network.anomalies_only and data.preparation.scaling != "anomaly":
+        raise ConfigError(
+            f"{describe(network)['name']} forecasts an anomaly of zero and needs data that are anomalies. "
+            "Set `data.scaling` to `anomaly`."
+        )
+
+
+def display_name(network: Network) -> str:
+    """What a person calls the network: its class, with the variant where it has one, such as STConvS2S-R."""
+    spec = describe(network)
+    while "network" in spec["arguments"]:
+        spec = spec["arguments"]["network"]
+    variant = spec["arguments"].get("variant")
+    return f"{spec['name']}-{variant}" if variant else str(spec["name"])
+
+
+def score_metrics(sums: ScoreSums, stage: str, detailed: bool = False) -> dict[str, float]:
+    """Name scores for a log: `val_rmse_lead_1`, `val_skill_persistence`, ...
+
+    With several target variables their names come before the lead (`val_rmse_t2m_lead_1`); `val_rmse` is
+    the root
+    mean square over variables as they are, and only for a single variable a quantity with a unit.
+
+    Args:
+        sums: Pooled sums.
+        stage: What the names begin with.
+        detailed: Also MAE, bias, the skill per lead, and the RMSE of the baselines.
+
+    Returns:
+        Finite scores by name.
+    """
+    several = len(sums.variables) > 1
+    metrics = {f"{stage}_rmse": float(np.sqrt(np.mean(sums.pooled_rmse("model") ** 2)))}
+    fields: dict[str, np.ndarray] = {"rmse": sums.rmse("model")}
+    for baseline in BASELINES:
+        metrics[f"{stage}_skill_{baseline}"] = float(np.mean(sums.pooled_skill("model", baseline)))
+        if detailed:
+            fields[f"skill_{baseline}"] = sums.skill("model", baseline)
+            fields[f"{baseline}_rmse"] = sums.rmse(baseline)
+    if detailed:
+        fields |= {"mae": sums.mae("model"), "bias": sums.bias("model")}
+    for field, values in fields.items():
+        for variable, row in zip(sums.variables, values, strict=True):
+            name = f"{stage}_{field}_{variable}" if several else f"{stage}_{field}"
+            metrics |= {f"{name}_lead_{lead}": float(value) for lead, value in enumerate(row, 1)}
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+
+
+def _date(time: Any) -> str:
+    return str(time)[:10]

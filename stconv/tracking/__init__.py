@@ -1,0 +1,43 @@
+"""Experiments, runs and registered models in MLflow: the only part that knows MLflow.
+
+The logger and the callbacks need Lightning and are imported when first asked for; looking up a run or a model
+does not wait for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stconv.tracking.registry import Promotion, promote, register, resolve_bundle
+from stconv.tracking.store import RunInfo, download, find_run, list_runs, tracking_uri
+
+if TYPE_CHECKING:
+    from stconv.tracking.callbacks import ExportBundle, SaveConfigToRun
+    from stconv.tracking.logger import RunLogger
+
+__all__ = [
+    "ExportBundle",
+    "Promotion",
+    "RunInfo",
+    "RunLogger",
+    "SaveConfigToRun",
+    "download",
+    "find_run",
+    "list_runs",
+    "promote",
+    "register",
+    "resolve_bundle",
+    "tracking_uri",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RunLogger":
+        from stconv.tracking import logger
+
+        return logger.RunLogger
+    if name in {"ExportBundle", "SaveConfigToRun"}:
+        from stconv.tracking import callbacks
+
+        return getattr(callbacks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,184 @@
+"""What is written on a run besides its metrics: configuration, data, bundle, scores, pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import yaml
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import SaveConfigCallback
+
+from stconv.bundle import make_bundle
+from stconv.task import ForecastTask
+from stconv.tracking.logger import RunLogger
+
+if TYPE_CHECKING:
+    from stconv.datasets.datamodule import GridDataModule
+
+BUNDLE, VERIFICATION = "bundle", "verification"
+SCORES_NC, SCORES_JSON = "scores.nc", "scores.json"
+BEST_CHECKPOINT = "checkpoints/best.ckpt"
+
+
+def run_logger(trainer: Trainer) -> RunLogger | None:
+    """The trainer's RunLogger, if it has one."""
+    return next((logger for logger in trainer.loggers if isinstance(logger, RunLogger)), None)
+
+
+class SaveConfigToRun(SaveConfigCallback):
+    """Put the configuration, defaults filled in, on the run: `stconv fit --config` takes it as it is.
+
+    A resumed training and a later test write theirs beside the first, as `config_fit_2.yaml`,
+    `config_test.yaml`.
+    """
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file, and on a new run the parameters."""
+        logger = run_logger(trainer)
+        if logger is None:
+            return
+        text = self.parser.dump(self.config, skip_none=False)
+        folder = Path(logger.log_dir)
+        name, n = "config.yaml", 1
+        while logger.continues and (n == 1 or (folder / name).exists()):
+            n += 1
+            name = f"config_{stage}.yaml" if n == 2 and stage != "fit" else f"config_{stage}_{n}.yaml"
+        logger.log_text(name, text)
+        if not logger.continues:
+            logger.log_hyperparams(yaml.safe_load(text))
+
+
+class ExportBundle(Callback):
+    """Export the best weights after training, and put scores and pictures on the run after a test."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what is trained, and on what."""
+        self._describe(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what is tested, and on what."""
+        self._describe(trainer, pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Write into each checkpoint to which run it belongs."""
+        logger = run_logger(trainer)
+        if logger is not None:
+            checkpoint["stconv"] = {"run_id": logger.run_id, "experiment": logger.name}
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the best weights, and export them."""
+        logger = run_logger(trainer)
+        if logger is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        best = best_checkpoint(trainer)
+        if best is not None:
+            weights = torch.load(best, map_location=pl_module.device, weights_only=True)["state_dict"]
+            pl_module.load_state_dict(weights)
+            logger.log_artifact(best)
+        self._export(trainer, pl_module, logger, scores=None)
+        logger.set_tag("stconv.trained", "true")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the scores: as files, as pictures, and into the bundle."""
+        logger = run_logger(trainer)
+        assert isinstance(pl_module, ForecastTask)
+        result = pl_module.verification
+        if logger is None or result is None or not trainer.is_global_zero:
+            return
+        folder = Path(logger.log_dir, VERIFICATION)
+        folder.mkdir(parents=True, exist_ok=True)
+        scores = result.to_json()
+        result.to_netcdf(folder / SCORES_NC)
+        (folder / SCORES_JSON).write_text(json.dumps(scores, indent=2))
+        from stconv.verification.plots import skill_plot
+
+        skill_plot(result, folder / "skill.png")
+        draw_test_forecast(pl_module, trainer.datamodule, folder)  # type: ignore[attr-defined]
+        logger.log_artifact(folder)
+        self._export(trainer, pl_module, logger, scores)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write on the run why it ended."""
+        logger = run_logger(trainer)
+        if logger is not None and trainer.is_global_zero and logger.started:
+            logger.interrupted = isinstance(exception, KeyboardInterrupt)
+            logger.set_tag("stconv.error", f"{type(exception).__name__}: {exception}"[:1000])
+
+    def _describe(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        logger = run_logger(trainer)
+        if logger is None or not trainer.is_global_zero:
+            return
+        data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        description = data.describe()
+        if not logger.continues:
+            logger.log_hyperparams(
+                {
+                    "data.name": description["name"],
+                    "data.hash": description["hash"],
+                    "model.n_parameters": sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
+                }
+            )
+        logger.log_text("data.json", json.dumps(description, indent=2))
+
+    def _export(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        logger: RunLogger,
+        scores: dict[str, Any] | None,
+    ) -> None:
+        assert isinstance(pl_module, ForecastTask)
+        folder = Path(logger.log_dir, BUNDLE)
+        data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        make_bundle(pl_module, data, scores=scores, name=logger.run_name).save(folder)
+        logger.log_artifact(folder)
+
+
+def best_checkpoint(trainer: Trainer) -> Path | None:
+    """The checkpoint with the best validation, if one was written."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+            return Path(callback.best_model_path)
+    return None
+
+
+def draw_test_forecast(task: ForecastTask, data: GridDataModule, folder: Path) -> list[Path]:
+    """Draw truth, forecast and error per lead for the middle test window; a picture for each variable."""
+    from stconv.datasets.dataset import WindowDataset
+    from stconv.datasets.splits import iso
+    from stconv.verification import lead_labels
+    from stconv.verification.plots import forecast_plot
+
+    series = data.series
+    references = data.references["test"]
+    i = references[len(references) // 2]
+    window = WindowDataset(series, data.spec, [i])[0]
+    batch = {name: value[None].to(task.device) for name, value in window.items()}
+    with torch.inference_mode():
+        forecast = task.forecast(batch)[0].cpu().numpy()
+    truth = batch["targets"][0].cpu().numpy()
+    paths = []
+    for channel, variable in enumerate(series.variables[: series.n_targets]):
+        units = series.units.get(variable, "")
+        paths.append(
+            forecast_plot(
+                truth[channel],
+                forecast[channel],
+                folder / f"forecast_{variable}.png",
+                lead_labels=lead_labels(series.step, data.leads),
+                valid_times=[iso(series.times[i + lead]) for lead in range(1, data.leads + 1)],
+                lat=np.asarray(series.lat),
+                lon=np.asarray(series.lon),
+                geographic=series.geographic,
+                title=f"{variable} from {iso(series.times[i])}",
+                units=units,
+            )
+        )
+    return paths

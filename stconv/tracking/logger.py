@@ -1,0 +1,266 @@
+"""A Lightning logger for MLflow that has a folder of its own and outlives its server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from stconv.bundle import code_version
+from stconv.tracking.outbox import Outbox
+from stconv.tracking.store import connect, explained, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+MAX_PARAM_LENGTH = 500
+"""Longer values go whole into `long_parameters.json`: MLflow would cut them without a word at 6,000."""
+PARAMS_PER_REQUEST = 100
+"""MLflow's limit."""
+
+
+class RunLogger(Logger):
+    """Record a run in MLflow, and completely in a folder: `save_dir/experiment_name/RUN_ID`.
+
+    Nothing is opened before training starts, and the address is read then: MLFLOW_TRACKING_URI, else
+    `sqlite:///mlflow.db`. A server that does not answer at the start is an error, as nothing is lost yet;
+    one that
+    is lost later is a warning, and what it missed is sent when it is back, or stays in the folder.
+
+    Args:
+        experiment_name: Experiment the run belongs to; made if it is not there.
+        run_name: Name of the run; runs of one configuration share it.
+        run_id: Continue this run instead of starting one.
+        tags: Tags to put on the run.
+        save_dir: Where the folders of runs are.
+    """
+
+    def __init__(
+        self,
+        experiment_name: str,
+        run_name: str | None = None,
+        run_id: str | None = None,
+        tags: dict[str, str] | None = None,
+        save_dir: str = "runs",
+    ) -> None:
+        super().__init__()
+        self.run_name = run_name
+        self.interrupted = False
+        """Set when a person stopped the run: it ends as KILLED, not FAILED."""
+        self._experiment_name = experiment_name
+        self._run_id = run_id
+        self._continues = run_id is not None
+        self._keeps_status = False
+        self._tags = dict(tags or {})
+        self._save_dir = save_dir
+        self._client: MlflowClient | None = None
+        self._outbox = Outbox("")
+
+    def attach(self, run_id: str, keep_status: bool) -> None:
+        """Continue a run, before anything was logged.
+
+        Args:
+            run_id: The run.
+            keep_status: Leave its status as it is (a test of a finished training).
+        """
+        self._run_id, self._continues, self._keeps_status = run_id, True, keep_status
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self._experiment_name
+
+    @property
+    def version(self) -> str | None:
+        """The run id."""
+        return self.run_id
+
+    @property
+    def run_id(self) -> str | None:
+        """The run id; asking for it starts the run."""
+        self.start()
+        return self._run_id
+
+    @property
+    def continues(self) -> bool:
+        """Whether the run was there before."""
+        return self._continues
+
+    @property
+    def started(self) -> bool:
+        """Whether the run is open."""
+        return self._client is not None
+
+    @property
+    def save_dir(self) -> str:
+        """Where the folders of runs are."""
+        return self._save_dir
+
+    @property
+    def log_dir(self) -> str:
+        """Folder of this run."""
+        return str(Path(self._save_dir, self.name, self.version or "version_0"))
+
+    @property
+    def root_dir(self) -> str:
+        """Folder of the experiment."""
+        return str(Path(self._save_dir, self.name))
+
+    @property
+    def experiment(self) -> RunLogger:
+        """The logger itself; Lightning asks for it when the run shall start."""
+        self.start()
+        return self
+
+    @rank_zero_only
+    def start(self) -> None:
+        """Start or continue the run, once.
+
+        Raises:
+            TrackingError: The store does not answer, or there is no such run.
+        """
+        if self._client is not None:
+            return
+        client = connect()
+        self._outbox = Outbox(tracking_uri())
+        with explained("continue the run" if self._continues else "start a run"):
+            if self._run_id is not None:
+                client.get_run(self._run_id)
+                if not self._keeps_status:
+                    client.update_run(self._run_id, status="RUNNING")
+            else:
+                experiment = client.get_experiment_by_name(self._experiment_name)
+                experiment_id = (
+                    experiment.experiment_id
+                    if experiment
+                    else client.create_experiment(self._experiment_name)
+                )
+                run = client.create_run(experiment_id, run_name=self.run_name, tags=self._first_tags())
+                self._run_id = run.info.run_id
+        self._client = client
+        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        self.set_tag("stconv.folder", str(Path(self.log_dir).resolve()))
+
+    def _first_tags(self) -> dict[str, str]:
+        code = code_version()
+        tags = {"stconv.version": str(code["stconv"]), "stconv.command": " ".join(sys.argv)[:500]}
+        if code["commit"]:
+            tags["mlflow.source.git.commit"] = str(code["commit"])
+        return tags | self._tags
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log metrics; infinite ones stay in the folder only, because MLflow would return them as 1.8e308."""
+        from mlflow.entities import Metric
+
+        client, run_id = self._opened()
+        now = int(time.time() * 1000)
+        values = {name: float(value) for name, value in metrics.items()}
+        line = {"step": step or 0, "time_ms": now, **values}
+        with Path(self.log_dir, "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        batch = [
+            Metric(name, value, now, step or 0) for name, value in values.items() if not math.isinf(value)
+        ]
+        self._outbox.put(f"metrics of step {step or 0}", lambda: client.log_batch(run_id, metrics=batch))
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Log parameters; nested ones by dotted names, lists as JSON, None left out."""
+        from mlflow.entities import Param
+
+        client, run_id = self._opened()
+        flat = flatten(vars(params) if hasattr(params, "__dict__") else params)
+        long = {name: value for name, value in flat.items() if len(value) > MAX_PARAM_LENGTH}
+        if long:
+            self.log_text("long_parameters.json", json.dumps(long, indent=2))
+        rows = [
+            Param(name, "see long_parameters.json" if name in long else value) for name, value in flat.items()
+        ]
+        for i in range(0, len(rows), PARAMS_PER_REQUEST):
+            send = partial(client.log_batch, run_id, params=rows[i : i + PARAMS_PER_REQUEST])
+            self._outbox.put("parameters", send)
+
+    @rank_zero_only
+    def set_tag(self, name: str, value: str) -> None:
+        """Put a tag on the run."""
+        client, run_id = self._opened()
+        self._outbox.put(f"tag {name}", lambda: client.set_tag(run_id, name, value))
+
+    @rank_zero_only
+    def log_text(self, name: str, text: str) -> None:
+        """Keep a text as a file of the run, in its folder and in MLflow."""
+        path = Path(self.log_dir, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self.log_artifact(path)
+
+    @rank_zero_only
+    def log_artifact(self, path: str | Path) -> None:
+        """Send a file or folder that lies in `log_dir`; it keeps its place."""
+        client, run_id = self._opened()
+        path = Path(path)
+        inside = path.resolve().relative_to(Path(self.log_dir).resolve())
+
+        def send() -> None:
+            if path.is_dir():
+                client.log_artifacts(run_id, str(path), str(inside))
+            else:
+                parent = None if inside.parent == Path() else str(inside.parent)
+                client.log_artifact(run_id, str(path), parent)
+
+        self._outbox.put(f"artifact {inside}", send)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """End the run, and say what its server never got."""
+        if self._client is None:
+            return
+        client, run_id = self._opened()
+        ended = {"success": "FINISHED", "failed": "KILLED" if self.interrupted else "FAILED"}.get(
+            status, status.upper()
+        )
+        if not self._keeps_status:
+            self._outbox.put(f"status {ended}", lambda: client.set_terminated(run_id, ended))
+        if not self._outbox.flush():
+            missing = [record.what for record in self._outbox.waiting]
+            path = Path(self.log_dir, "not_sent.json")
+            path.write_text(json.dumps(missing, indent=2))
+            log.warning(
+                "%d records never reached %s; they are listed in %s, and all of them are kept in %s.",
+                len(missing),
+                self._outbox.address,
+                path.name,
+                self.log_dir,
+            )
+
+    def _opened(self) -> tuple[MlflowClient, str]:
+        self.start()
+        assert self._client is not None
+        assert self._run_id is not None
+        return self._client, self._run_id
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Name nested values by dots, as the command line does; lists become JSON, None is left out."""
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            flat[name] = json.dumps(value, default=str)
+        elif value is not None:
+            flat[name] = str(value)
+    return flat

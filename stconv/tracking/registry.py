@@ -1,0 +1,254 @@
+"""Registered models: a version for a tested run, an alias for the candidate, a gate before the champion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stconv.bundle import Bundle
+from stconv.errors import SkillGateError, TrackingError
+from stconv.tracking.store import connect, download, explained, find_run
+from stconv.verification import Verification
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+BASELINES = ("persistence", "climatology")
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What a promotion did.
+
+    Attributes:
+        name: Registered model.
+        version: The new champion.
+        previous: The champion before, if there was one.
+        evidence: What the gate looked at, a sentence each.
+        objections: Why the gate would have refused; empty unless forced.
+    """
+
+    name: str
+    version: int
+    previous: int | None
+    evidence: tuple[str, ...]
+    objections: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        before = f" (was version {self.previous})" if self.previous else ""
+        lines = [f"models:/{self.name}@{CHAMPION} is version {self.version}{before}."]
+        lines += [f"  {sentence}" for sentence in self.evidence]
+        lines += [f"  forced although: {sentence}" for sentence in self.objections]
+        return "\n".join(lines)
+
+
+def register(run_id: str, name: str) -> int:
+    """Make a tested run the newest version of a registered model, and the candidate.
+
+    The bundle and its scores are copied, so that what the run does later does not change the version.
+
+    Args:
+        run_id: Run id or name.
+        name: Name of the registered model; made if it is not there.
+
+    Returns:
+        Number of the version.
+
+    Raises:
+        TrackingError: The run is unknown, untested, or has no bundle.
+    """
+    from mlflow.exceptions import MlflowException
+
+    run = find_run(run_id)
+    if not run.tested:
+        raise TrackingError(
+            f"Run {run} has no scores on the test period, so nobody could say whether it is any good. "
+            "Run `stconv test` with its configuration first."
+        )
+    folder = download(run.run_id, "bundle")
+    scores = download(run.run_id, "verification/scores.nc")
+    bundle_hash = Bundle.load(folder).hash
+    client = connect()
+    with explained(f"register {name}"):
+        inside = f"registered/{bundle_hash[:12]}"
+        client.log_artifacts(run.run_id, str(folder), f"{inside}/bundle")
+        client.log_artifact(run.run_id, str(scores), inside)
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{client.get_run(run.run_id).info.artifact_uri}/{inside}/bundle"
+        tags = {"run_name": run.name, "experiment": run.experiment, "bundle_hash": bundle_hash}
+        version = client.create_model_version(name, source, run.run_id, tags=tags)
+        client.set_registered_model_alias(name, CANDIDATE, version.version)
+    return int(version.version)
+
+
+def promote(name: str, force: bool = False) -> Promotion:
+    """Make the candidate the champion, if it has the skill.
+
+    It has to beat persistence and climatology over all leads together on its test windows, for every
+    variable, and
+    the present champion on the windows both were tested on.
+
+    Args:
+        name: Registered model.
+        force: Promote all the same; the objections are recorded as a tag of the version.
+
+    Raises:
+        SkillGateError: It does not beat what it has to beat.
+        TrackingError: There is no such model, or it has no candidate.
+    """
+    client = connect(reading=True)
+    candidate = _by_alias(client, name, CANDIDATE)
+    if candidate is None:
+        raise TrackingError(
+            f"'{name}' has no candidate. Run `stconv register --name {name}` with a tested run."
+        )
+    champion = _by_alias(client, name, CHAMPION)
+    evidence, objections = judge(candidate, champion)
+    if objections and not force:
+        raise SkillGateError(
+            f"Version {candidate.version} of '{name}' was not promoted:\n"
+            + "\n".join(f"  {sentence}" for sentence in objections)
+            + "\nTrain a better one, or use --force, which is recorded."
+        )
+    with explained(f"promote {name}"):
+        if objections:
+            client.set_model_version_tag(name, candidate.version, "forced", "\n".join(objections))
+        client.set_registered_model_alias(name, CHAMPION, candidate.version)
+        client.delete_registered_model_alias(name, CANDIDATE)
+    previous = int(champion.version) if champion else None
+    return Promotion(name, int(candidate.version), previous, tuple(evidence), tuple(objections))
+
+
+def judge(candidate: ModelVersion, champion: ModelVersion | None) -> tuple[list[str], list[str]]:
+    """Say what speaks for and against a candidate, a sentence each."""
+    evidence: list[str] = []
+    objections: list[str] = []
+    result = _verification(candidate)
+    sums = result.sums
+    ours = sums.pooled_rmse("model")
+    for baseline in BASELINES:
+        theirs = sums.pooled_rmse(baseline)
+        for i, variable in enumerate(sums.variables):
+            sentence = (
+                f"RMSE of {variable} {ours[i]:.4g} {sums.units[variable]} against {theirs[i]:.4g} of "
+                f"{baseline}, "
+                f"{sums.n_windows} windows"
+            )
+            (evidence if ours[i] < theirs[i] else objections).append(sentence)
+    if champion is not None and champion.version != candidate.version:
+        _judge_champion(candidate, champion, result, evidence, objections)
+    return evidence, objections
+
+
+def _judge_champion(
+    candidate: ModelVersion,
+    champion: ModelVersion,
+    result: Verification,
+    evidence: list[str],
+    objections: list[str],
+) -> None:
+    other = _verification(champion)
+    mine, theirs = (Bundle.load(download(str(version.source))).spec for version in (candidate, champion))
+    label = f"the champion, version {champion.version}"
+    if mine["data"]["hash"] != theirs["data"]["hash"] or result.sums.variables != other.sums.variables:
+        objections.append(
+            f"it can not be compared with {label}, which was tested on other data "
+            f"({theirs['data']['name']}, not "
+            f"{mine['data']['name']}); test a model with the champion's configuration on these data"
+        )
+        return
+    shared = np.intersect1d(result.sums.reference_index, other.sums.reference_index)
+    n_leads = min(result.sums.n_leads, other.sums.n_leads)
+    if not len(shared):
+        objections.append(f"it has no test window in common with {label}")
+        return
+    scores = []
+    for version in (result, other):
+        sums = version.sums.select(np.isin(version.sums.reference_index, shared))
+        squared, weight = (sums.of(key, who)[..., :n_leads].sum((0, 2)) for key, who in _RMSE_PARTS)
+        scores.append(np.sqrt(squared / weight))
+    for i, variable in enumerate(result.sums.variables):
+        sentence = (
+            f"RMSE of {variable} {scores[0][i]:.4g} {result.sums.units[variable]} against "
+            f"{scores[1][i]:.4g} of "
+            f"{label}, {len(shared)} windows both were tested on"
+        )
+        (evidence if scores[0][i] < scores[1][i] else objections).append(sentence)
+
+
+_RMSE_PARTS = (("squared_error", "model"), ("weight", None))
+
+
+def resolve_bundle(reference: str) -> Path:
+    """Bring a bundle to this machine.
+
+    Args:
+        reference: A folder, `runs:/ID`, `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or `models:/NAME` for
+        its champion.
+
+    Returns:
+        A local folder, to be opened with `Bundle.load`.
+
+    Raises:
+        TrackingError: There is no such run, model, version or alias, or it can not be fetched.
+    """
+    if reference.startswith("runs:/"):
+        inside = reference.removeprefix("runs:/").partition("/")[2]
+        return download(reference, "" if inside else "bundle")
+    if reference.startswith("models:/"):
+        return download(str(find_version(reference).source))
+    return Path(reference)
+
+
+def find_version(reference: str) -> ModelVersion:
+    """Find the version that a `models:/` reference means.
+
+    Raises:
+        TrackingError: There is none; the message lists those there are.
+    """
+    name, at, alias = reference.removeprefix("models:/").partition("@")
+    number = ""
+    if not at:
+        name, _, number = name.partition("/")
+    client = connect(reading=True)
+    if number:
+        with explained(f"find {reference}"):
+            return client.get_model_version(name, number)
+    version = _by_alias(client, name, alias or CHAMPION)
+    if version is None:
+        aliases = ", ".join(client.get_registered_model(name).aliases) or "none"
+        raise TrackingError(
+            f"Model '{name}' has no alias '{alias or CHAMPION}'; it has: {aliases}. "
+            "Run `stconv promote`, or name a version: models:/NAME/1."
+        )
+    return version
+
+
+def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    from mlflow.exceptions import MlflowException
+
+    with explained(f"find model {name}"):
+        try:
+            model = client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            names = ", ".join(sorted(m.name for m in client.search_registered_models())) or "none"
+            raise TrackingError(
+                f"No registered model '{name}'. There are: {names}. Run `stconv register --name {name}`."
+            ) from error
+        number = model.aliases.get(alias)
+        return None if number is None else client.get_model_version(name, str(number))
+
+
+def _verification(version: ModelVersion) -> Verification:
+    return Verification.from_netcdf(download(str(version.source).removesuffix("/bundle"), "scores.nc"))
