@@ -180,6 +180,18 @@ def test_description_follows_cf(bundle, forecaster):
     assert "air from 2020-01-15T18:00" in attributes["history"]
 
 
+def test_reference_time_of_the_input_itself_is_not_that_of_the_forecast(forecaster):
+    ds = source().assign_coords(
+        forecast_reference_time=((), START, {"standard_name": "forecast_reference_time"}),
+        step=((), 0, {"standard_name": "forecast_period"}),
+        height=((), 2.0, {"units": "m"}),
+    )
+    found = forecaster.forecast(ds)
+    assert found.forecast_reference_time.values == ds.valid_time.values[-1]
+    assert "step" not in found.coords
+    assert found.height == 2.0
+
+
 def test_is_deterministic(forecaster):
     first, second = forecaster.forecast(source()), forecaster.forecast(source())
     np.testing.assert_array_equal(first.t2m, second.t2m)

@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> list[Path]:
     """Draw each variable at every lead; with several variables their names become part of the file name."""
+    from stconv.verification import lead_labels
     from stconv.verification.plots import forecast_plot
 
     geographic = "lat" in origin.sizes
@@ -98,7 +99,7 @@ def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> li
                 None,
                 field.values,
                 path if len(names) == 1 else path.with_stem(f"{path.stem}_{name}"),
-                lead_labels=[step.times(n).label for n in range(1, field.sizes["lead"] + 1)],
+                lead_labels=lead_labels(step, field.sizes["lead"]),
                 valid_times=[str(time)[:16].replace("T", " ") for time in valid_times],
                 lat=field[rows].values,
                 lon=field[columns].values,

@@ -18,7 +18,7 @@ from stconv.datasets.grid import GridSpec, Origin, restore
 from stconv.datasets.time_axis import advance, cycles, text
 from stconv.errors import ConfigError, VariableError, WindowError
 from stconv.forecast.inputs import CheckedInput, Expected
-from stconv.forecast.output import CONVENTIONS, forecast_dataset
+from stconv.forecast.output import CONVENTIONS, forecast_dataset, without_older_forecast
 from stconv.forecast.schema import input_schema
 from stconv.forecast.units import Conversion
 from stconv.forecast.window import require_frames
@@ -234,7 +234,7 @@ class Forecaster:
             self.step,
             first_lead,
         )
-        restored = restore(canonical, checked.origin)
+        restored = without_older_forecast(restore(canonical, checked.origin), canonical)
         before = str(restored.attrs.get("history", ""))
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         line = f"{made} stconv {stconv.__version__}: {self.bundle.name} from {text(reference)}"

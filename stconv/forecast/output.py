@@ -69,6 +69,15 @@ def forecast_dataset(
     return xr.Dataset(variables, coordinates)
 
 
+def without_older_forecast(restored: xr.Dataset, canonical: xr.Dataset) -> xr.Dataset:
+    """Put this reference time and lead in the place of those that an input brought along."""
+    names = ("forecast_period", "forecast_reference_time")
+    older = [name for name, c in restored.coords.items() if c.attrs.get("standard_name") in names]
+    return restored.drop_vars(older).assign_coords(
+        {name: canonical.coords[name].variable for name in (LEAD, REFERENCE_TIME)}
+    )
+
+
 def lead_periods(step: TimeStep, leads: Sequence[int]) -> tuple[np.ndarray, str]:
     """How long after the reference time each lead is, int64, in the largest units that divide the step."""
     numbers = np.asarray(list(leads), dtype=np.int64)
