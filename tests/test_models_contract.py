@@ -14,6 +14,11 @@ SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3}
 """Settings that keep a test short, for the networks that have them."""
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
 def make(name, c_in=3, c_out=2, t_in=4, leads=3, **options):
     """Build a registered network small, by name."""
     if name == "Increment":

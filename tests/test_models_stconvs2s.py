@@ -11,6 +11,11 @@ from stconv.nn.reversal import Reversed, reversal_layer
 CFSR, CHIRPS = {"n_layers": 3, "n_filters": 32, "kernel": 5}, {"n_layers": 2, "n_filters": 8, "kernel": 5}
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
 def count(network):
     return sum(p.numel() for p in network.parameters())
 

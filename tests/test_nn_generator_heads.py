@@ -10,6 +10,11 @@ from stconv.nn.generator import Doubling, Generator
 from stconv.nn.heads import LeadHead, PaperHead
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
 def numbers(module):
     return [p.detach().numpy() for p in module.parameters()]
 
