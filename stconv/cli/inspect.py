@@ -90,7 +90,7 @@ def _print(found: Description) -> None:
         ends = "no coordinate" if axis.first is None else f"{axis.first:g} to {axis.last:g}"
         spacing = f", every {axis.spacing:g}" if axis.spacing else ""
         print(f"         {axis.name}: {axis.size} x, {ends}{spacing}")
-    rows = [("variable", "units", "lowest", "mean", "highest", "std", "missing", "is")]
+    rows: list[tuple[str, ...]] = [("variable", "units", "lowest", "mean", "highest", "std", "missing", "is")]
     for v in found.variables:
         numbers = [_number(x) for x in (v.minimum, v.mean, v.maximum, v.standard_deviation)]
         missing = f"{100 * v.missing_share:.3g} %" if v.missing_share else "none"

@@ -97,7 +97,7 @@ def _about_variable(variable: VariableSummary) -> list[str]:
     never, missing = variable.never_valid_share, variable.missing_share
     if never > 0:
         advice.append(
-            f"{100 * never:.0f} % of the cells of '{name}' never hold a value: masked in loss and scores."
+            f"{100 * never:.2g} % of the cells of '{name}' never hold a value: masked in loss and scores."
         )
     if missing - never > 0.001:
         advice.append(

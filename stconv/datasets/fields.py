@@ -31,9 +31,12 @@ def find_fields(
         VariableError: A wanted variable is missing or no field, or there is none at all.
     """
     axes = {time.name, horizontal.y_name, horizontal.x_name, *horizontal.auxiliary}
+    bounds = {ds[name].attrs.get("bounds", ds[name].encoding.get("bounds")) for name in ds.variables}
     reasons: dict[str, str] = {}
     fields: list[str] = []
     for name in map(str, ds.data_vars):
+        if name in bounds:
+            continue
         reason = "" if name not in axes else "is an axis"
         reason = reason or _why_no_field(ds, name, time, horizontal)
         if reason:
@@ -44,8 +47,8 @@ def find_fields(
         if not fields:
             by_reason: dict[str, list[str]] = {}
             for name, reason in reasons.items():
-                by_reason.setdefault(reason, []).append(f"'{name}'")
-            listed = "; ".join(f"{', '.join(names)} {reason}" for reason, names in by_reason.items())
+                by_reason.setdefault(reason, []).append(name)
+            listed = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
             raise VariableError(
                 f"{source}: no variable is a field of time and grid: {listed or 'there is none'}."
             )

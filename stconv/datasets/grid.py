@@ -52,6 +52,15 @@ def open_series(
         FileError: A file is missing, damaged, or not data.
         GridError, TimeAxisError, VariableError, UnitsError: The content can not be used as it is.
     """
+    return join_parts(open_parts(paths, spec, variables), variables)
+
+
+def open_parts(
+    paths: str | Path | Sequence[str | Path],
+    spec: GridSpec | None = None,
+    variables: Sequence[str] | None = None,
+) -> list[Part]:
+    """Open every file by itself; `join_parts` makes one series of them. Both are `open_series`."""
     spec = spec or GridSpec()
     files = find_files(paths)
     opened = [(str(file), open_file(file, spec)) for file in files]
@@ -61,8 +70,12 @@ def open_series(
         here = None if variables is None else [name for name in variables if name in ds.data_vars]
         wanted = variables if here == [] else here
         ds = ds if lazy else load(_only(ds, wanted), source)
-        canonical, origin = _canonicalize(ds, spec, wanted, source, lazy)
-        parts.append(Part(source, canonical, origin))
+        parts.append(_canonicalize(ds, spec, wanted, source, lazy))
+    return parts
+
+
+def join_parts(parts: Sequence[Part], variables: Sequence[str] | None = None) -> tuple[xr.Dataset, Origin]:
+    """Join what `open_parts` opened and check the time axis of the whole."""
     ds, origin = join(parts) if len(parts) > 1 else (parts[0].ds, parts[0].origin)
     missing = [name for name in variables or () if name not in ds]
     if missing:
@@ -100,19 +113,16 @@ def canonicalize(
     Raises:
         GridError, TimeAxisError, VariableError, UnitsError: The dataset can not be used as it is.
     """
-    canonical, origin = _canonicalize(ds, spec or GridSpec(), variables, source, lazy=False)
-    if canonical.sizes[TIME] > 1:
-        time_step(canonical[TIME].values, source)
-    return canonical, origin
+    return join_parts([_canonicalize(ds, spec or GridSpec(), variables, source, lazy=False)])
 
 
 def _canonicalize(
     ds: xr.Dataset, spec: GridSpec, variables: Sequence[str] | None, source: str, lazy: bool
-) -> tuple[xr.Dataset, Origin]:
+) -> Part:
     ds = select(ds, spec.select, source)
     ds, time = find_time(ds, spec, source)
     horizontal = find_horizontal(ds, spec, variables or [str(n) for n in ds.data_vars], source, time.dim)
-    names, _ = find_fields(ds, time, horizontal, variables, source)
+    names, left_out = find_fields(ds, time, horizontal, variables, source)
     times = np.atleast_1d(ds[time.name].values)
     check_increasing(times, source)
 
@@ -163,7 +173,7 @@ def _canonicalize(
         fields={name: _field_origin(ds[name], fields[name]) for name in names},
         attrs=encode_attrs(ds.attrs),
     )
-    return xr.Dataset(fields, coords, ds.attrs), origin
+    return Part(source, xr.Dataset(fields, coords, ds.attrs), origin, left_out)
 
 
 def _horizontal_coordinates(
@@ -245,8 +255,7 @@ def _only(ds: xr.Dataset, variables: Sequence[str] | None) -> xr.Dataset:
     """Leave out the large variables that nobody wants, before reading."""
     if variables is None:
         return ds
-    small = [n for n in ds.data_vars if ds[n].ndim <= 2 or n in variables]
-    return ds[small]
+    return ds.drop_vars([n for n in ds.data_vars if ds[n].ndim > 2 and n not in variables])
 
 
 def _bytes(ds: xr.Dataset, variables: Sequence[str] | None) -> int:

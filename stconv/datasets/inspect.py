@@ -11,15 +11,11 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.advice import advise
-from stconv.datasets.axes import find_horizontal
-from stconv.datasets.fields import find_fields
-from stconv.datasets.grid import open_series
+from stconv.datasets.grid import join_parts, open_parts
 from stconv.datasets.grid_spec import GridSpec
 from stconv.datasets.origin import Origin, decode_coordinate
-from stconv.datasets.reading import find_files, open_file
-from stconv.datasets.selection import select
+from stconv.datasets.reading import find_files
 from stconv.datasets.time_axis import TimeStep, breaks, text, time_step
-from stconv.datasets.time_coordinate import find_time
 from stconv.datasets.windows import WindowSpec, reference_indices
 from stconv.dims import LAT, TIME, Y
 
@@ -119,12 +115,14 @@ def describe(
     """
     spec = spec or GridSpec()
     files = find_files(paths)
-    ds, origin = open_series(files, spec, variables)
+    parts = open_parts(files, spec, variables)
+    ds, origin = join_parts(parts, variables)
     times = ds[TIME].values
     step = time_step(times) if times.size > 1 else None
     holes = breaks(times, step) if step else ()
     window = WindowSpec.consecutive(t_in, leads)
-    left_out, n_in_files = _look_into(files, spec, variables)
+    first_field = next(iter(ds.data_vars))
+    n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
     description = Description(
         files=[str(file) for file in files],
         disk_bytes=sum(_disk_bytes(file) for file in files),
@@ -138,9 +136,9 @@ def describe(
         n_steps=int(times.size),
         step=step.label if step else None,
         gaps=[_gap(times, i, step) for i in holes] if step else [],
-        repeated_steps=max(n_in_files - int(times.size), 0) if len(ds.data_vars) and variables is None else 0,
+        repeated_steps=n_in_files - int(times.size),
         variables=[_summarize(ds[name]) for name in ds.data_vars],
-        left_out=left_out,
+        left_out={n: why for n, why in parts[0].left_out.items() if "select" in why or "static" in why},
         memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
         t_in=t_in,
         leads=leads,
@@ -181,25 +179,6 @@ def plot(ds: xr.Dataset, file: Path) -> Path:
     figure.savefig(file, dpi=110)
     plt.close(figure)
     return file
-
-
-def _look_into(
-    files: list[Path], spec: GridSpec, variables: Sequence[str] | None
-) -> tuple[dict[str, str], int]:
-    """Why variables of the first file are no fields; the steps of all files that hold its first field."""
-    reasons: dict[str, str] = {}
-    holding: list[tuple[set[str], int]] = []
-    for i, file in enumerate(files):
-        with open_file(file, spec) as opened:
-            ds, time = find_time(select(opened, spec.select, str(file)), spec, str(file))
-            wanted = variables or [str(name) for name in ds.data_vars]
-            horizontal = find_horizontal(ds, spec, wanted, str(file), time.dim)
-            names, others = find_fields(ds, time, horizontal, None, str(file))
-            holding.append((set(names), 1 if time.dim is None else ds.sizes[time.dim]))
-            if i == 0:
-                reasons = {name: why for name, why in others.items() if "select" in why or "static" in why}
-    first = next(iter(sorted(holding[0][0])))
-    return reasons, sum(n for names, n in holding if first in names)
 
 
 def _axes(ds: xr.Dataset, origin: Origin) -> list[AxisSummary]:

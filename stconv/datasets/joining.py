@@ -19,11 +19,12 @@ _SAME_DEGREES = 1e-3
 
 @dataclass(frozen=True)
 class Part:
-    """One canonical dataset of several, and the file it came from."""
+    """One canonical dataset of several, its file, and why some of its variables are no fields."""
 
     source: str
     ds: xr.Dataset
     origin: Origin
+    left_out: dict[str, str]
 
 
 def join(parts: Sequence[Part]) -> tuple[xr.Dataset, Origin]:

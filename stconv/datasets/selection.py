@@ -26,7 +26,7 @@ def select(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
         GridError: No such name or value; lists the choices.
     """
     for name, value in choices.items():
-        if name in ds.dims and name not in ds.variables:
+        if name in ds.dims and not has_values(ds, name):
             size = ds.sizes[name]
             if not isinstance(value, int) or not -size <= value < size:
                 raise GridError(
@@ -47,9 +47,14 @@ def select(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
     return ds
 
 
+def has_values(ds: xr.Dataset, dim: str) -> bool:
+    """Whether a dimension has a coordinate to select from; one of NaN is none."""
+    return dim in ds.variables and not bool(ds[dim].isnull().any())
+
+
 def choices_of(ds: xr.Dataset, dim: str) -> str:
     """The values along a dimension as text."""
-    if dim not in ds.variables:
+    if not has_values(ds, dim):
         return f"index 0 to {ds.sizes[dim] - 1}"
     values = ds[dim].values
     shown = ", ".join(str(value) for value in values[:10])

@@ -1,0 +1,151 @@
+"""Steps, breaks, advancing and cycles of times in any calendar."""
+
+from itertools import pairwise
+
+import cftime
+import numpy as np
+import pytest
+
+from stconv.datasets.time_axis import (
+    TimeStep,
+    advance,
+    breaks,
+    calendar_of,
+    check_increasing,
+    cycles,
+    time_step,
+)
+from stconv.errors import TimeAxisError
+
+
+def hours(*values):
+    return np.datetime64("2013-01-01T00", "ns") + np.array(values, dtype="timedelta64[h]")
+
+
+def noleap(*days):
+    return cftime.num2date(days, "days since 2000-01-01", calendar="noleap")
+
+
+@pytest.mark.parametrize(
+    ("times", "label"),
+    [
+        (hours(0, 6, 12, 18), "6h"),
+        (hours(0, 24, 48), "1d"),
+        (hours(0, 7 * 24, 14 * 24), "7d"),
+        (
+            np.datetime64("2020-01-01", "ns") + np.arange(6) * np.timedelta64(10, "m"),
+            "10min",
+        ),
+        (np.arange("2010-01", "2012-01", dtype="M8[M]").astype("M8[ns]"), "1month"),
+        (np.arange("2010-01", "2012-01", np.timedelta64(3, "M"), dtype="M8[M]").astype("M8[ns]"), "3month"),
+        (np.arange("2010", "2020", dtype="M8[Y]").astype("M8[ns]"), "1year"),
+        (np.array(["2001-07-01", "2001-08-01"], dtype="M8[ns]"), "1month"),
+        (noleap(0, 1, 2), "1d"),
+        (noleap(0, 365, 730), "1year"),
+        (cftime.num2date([0, 30, 60], "days since 2000-01-16", calendar="360_day"), "1month"),
+    ],
+)
+def test_the_step_is_named_as_people_name_it(times, label):
+    step = time_step(times)
+    assert step.label == label
+    assert TimeStep.from_json(step.to_json()) == step
+    assert breaks(times, step) == ()
+    for earlier, later in pairwise(times):
+        assert advance(earlier, step, 1) == later
+        assert advance(later, step, -1) == earlier
+
+
+def test_stamps_in_the_middle_or_at_the_end_of_months_are_monthly():
+    middle = np.array(["2007-01-16T12", "2007-02-15T00", "2007-03-16T12", "2007-04-16T00"], dtype="M8[ns]")
+    step = time_step(middle)
+    assert (step.label, step.anchor) == ("1month", "middle")
+    assert [advance(middle[0], step, n) for n in range(4)] == list(middle)
+    end = np.array(["2007-01-31", "2007-02-28", "2007-03-31", "2007-04-30"], dtype="M8[ns]")
+    step = time_step(end)
+    assert step.anchor == "end"
+    assert [advance(end[1], step, n) for n in range(-1, 3)] == list(end)
+
+
+def test_rounded_float_times_keep_their_step():
+    times = hours(0, 1, 2, 3) + np.array([0, 137, -80, 40], dtype="timedelta64[us]")
+    assert time_step(times).label == "1h"
+    assert breaks(times, TimeStep("fixed", seconds=3600)) == ()
+
+
+def test_gaps_are_breaks_and_do_not_change_the_step():
+    times = hours(0, 6, 12, 30, 36, 42, 48)
+    step = time_step(times)
+    assert step.seconds == 21600
+    assert breaks(times, step) == (3,)
+    months = np.delete(np.arange("2010-01", "2012-01", dtype="M8[M]"), [5, 6]).astype("M8[ns]")
+    assert breaks(months, time_step(months)) == (5,)
+
+
+def test_a_day_missing_only_in_the_file_is_a_gap_in_the_standard_calendar():
+    days = np.arange("2012-02-26", "2012-03-04", dtype="M8[D]")
+    without_leap_day = days[days != np.datetime64("2012-02-29")].astype("M8[ns]")
+    assert breaks(without_leap_day, time_step(without_leap_day)) == (3,)
+
+
+def test_advance_keeps_day_and_clock_and_stays_in_short_months():
+    assert advance(np.datetime64("2001-01-31T06:00"), TimeStep("month"), 1) == np.datetime64(
+        "2001-02-28T06:00"
+    )
+    assert advance(cftime.DatetimeNoLeap(2000, 12, 31), TimeStep("month", n=2), 1) == cftime.DatetimeNoLeap(
+        2001, 2, 28
+    )
+    assert advance(cftime.Datetime360Day(2000, 2, 30, 12), TimeStep("fixed", seconds=86400), 1) == (
+        cftime.Datetime360Day(2000, 3, 1, 12)
+    )
+    assert advance(np.datetime64("2012-02-29"), TimeStep("year"), 1) == np.datetime64("2013-02-28")
+
+
+def test_leads_have_labels():
+    assert [time_step(hours(0, 6, 12)).times(k).label for k in (1, 2, 4, 5)] == ["6h", "12h", "1d", "30h"]
+    assert TimeStep("month").times(3).label == "3month"
+
+
+def test_cycles_by_hand():
+    found = cycles(np.array(["2013-01-01T06:00", "2012-07-01T12:00", "2013-12-31T23:00"], dtype="M8[ns]"))
+    expected = [[0.25, 0.25 / 365], [0.5, 182.5 / 366], [23 / 24, (364 + 23 / 24) / 365]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    day30 = cycles([cftime.Datetime360Day(2000, 12, 30, 18), cftime.DatetimeNoLeap(2000, 3, 1)])
+    np.testing.assert_allclose(day30, [[0.75, 359.75 / 360], [0.0, 59 / 365]], rtol=0, atol=1e-12)
+    leap = cycles([cftime.datetime(2000, 3, 1, calendar="standard")])
+    np.testing.assert_allclose(leap, [[0.0, 60 / 366]], rtol=0, atol=1e-12)
+
+
+def test_calendars_have_names():
+    assert calendar_of(hours(0)) == "standard"
+    assert calendar_of(noleap(0, 1)) == "noleap"
+
+
+def test_irregular_steps_are_refused_with_the_steps_seen():
+    with pytest.raises(
+        TimeAxisError, match=r"a\.nc: one time step is expected.*found 6h \(2x.*9h \(1x, first after"
+    ):
+        time_step(hours(0, 6, 12, 21, 28, 38), "a.nc")
+
+
+def test_half_steps_are_no_gaps():
+    with pytest.raises(TimeAxisError, match="one time step is expected"):
+        time_step(hours(0, 6, 12, 18, 27, 33))
+
+
+def test_duplicates_are_named_with_positions():
+    with pytest.raises(
+        TimeAxisError, match="1 of 3 occur more than once, first 2013-01-01T06:00 at positions 1, 3"
+    ):
+        check_increasing(hours(0, 6, 12, 6))
+
+
+def test_falling_times_are_named_with_positions():
+    with pytest.raises(TimeAxisError, match="2013-01-01T12:00 at position 1 is followed by 2013-01-01T06:00"):
+        check_increasing(hours(0, 12, 6, 18))
+    with pytest.raises(TimeAxisError, match="2000-01-06T00:00 at position 1 is followed by"):
+        check_increasing(noleap(0, 5, 3))
+
+
+def test_one_time_has_no_step():
+    with pytest.raises(TimeAxisError, match=r"has 1 time\(s\); at least 2"):
+        time_step(hours(0))
