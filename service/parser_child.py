@@ -10,9 +10,6 @@ from multiprocessing.connection import Connection
 
 from service.problems import Problem, TooLarge, Unprocessable
 
-SPARE_DESCRIPTORS = 0
-"""How many files or sockets a parser may open: none. It reads from memory."""
-
 
 def read_one_upload(
     connection: Connection, max_decoded_bytes: int, memory_bytes: int, cpu_seconds: float
@@ -34,7 +31,7 @@ def read_one_upload(
         body = connection.recv_bytes()
     except EOFError:
         return
-    _limit(memory_bytes, cpu_seconds)
+    limit_resources(memory_bytes, cpu_seconds)
     try:
         answer = PARSERS[kind](body, max_decoded_bytes)
     except Problem as problem:
@@ -60,10 +57,10 @@ def _refuse(connection: Connection, problem: Problem) -> None:
     connection.send_bytes(json.dumps(facts).encode())
 
 
-def _limit(memory_bytes: int, cpu_seconds: float) -> None:
+def limit_resources(memory_bytes: int, cpu_seconds: float) -> None:
+    """Take from this process what reading bytes does not need: memory, time, files, sockets, core dumps."""
     with open("/proc/self/statm", "rb") as statm:
         address_space = int(statm.read().split()[0]) * os.sysconf("SC_PAGESIZE")
-    descriptors = max(int(name) for name in os.listdir("/proc/self/fd")) + 1 + SPARE_DESCRIPTORS
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime + cpu_seconds) + 1
     for what, limit in {
@@ -71,7 +68,7 @@ def _limit(memory_bytes: int, cpu_seconds: float) -> None:
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: descriptors,
+        resource.RLIMIT_NOFILE: 0,  # what is open stays open
     }.items():
         hard = resource.getrlimit(what)[1]
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)

@@ -9,7 +9,7 @@ import multiprocessing
 from collections import deque
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from typing import Literal
+from typing import Final, Literal
 
 from service import problems
 from service.parser_child import read_one_upload
@@ -22,6 +22,8 @@ REFUSALS: dict[str, type[Problem]] = {
     for kind in (problems.Malformed, problems.TooLarge, problems.UnsupportedMedia, problems.Unprocessable)
 }
 START_SECONDS = 60
+START_METHOD: Final = "forkserver"
+"""Forks from a process with one thread, which has read a small file of each kind already."""
 
 
 class Parsers:
@@ -29,7 +31,7 @@ class Parsers:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._context = multiprocessing.get_context("forkserver")
+        self._context = multiprocessing.get_context(START_METHOD)
         self._context.set_forkserver_preload(["service.rehearsal"])
         self._slots = asyncio.Semaphore(settings.parsers)
         self._spares: deque[tuple[ForkServerProcess, Connection]] = deque()

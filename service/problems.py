@@ -7,7 +7,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -16,6 +16,8 @@ from stconv import errors
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+CLIENT_LEFT = 499
+"""Never seen by a client; marks these requests in the metrics, as proxies do."""
 
 
 class Problem(Exception):  # noqa: N818 - the word of RFC 9457
@@ -87,6 +89,10 @@ class Unavailable(Problem):
         super().__init__(detail, {"Retry-After": str(retry_after_seconds)}, **extra)
 
 
+class ClientLeft(Exception):  # noqa: N818 - not an error: nobody is there to be answered
+    """The client closed the connection before its answer."""
+
+
 class DeadlineExceeded(Problem):
     """Not computed in time."""
 
@@ -120,6 +126,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.StconvError, _on_library_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientLeft, _on_client_left)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -184,6 +191,10 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
         headers=error.headers,
         media_type=MEDIA_TYPE,
     )
+
+
+def _on_client_left(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)
 
 
 def _on_unexpected(request: Request, error: Exception) -> JSONResponse:

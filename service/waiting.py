@@ -8,13 +8,9 @@ from typing import TypeVar
 
 from fastapi import Request
 
-from service.problems import TooSlow
+from service.problems import ClientLeft, TooSlow
 
 T = TypeVar("T")
-
-
-class ClientLeft(Exception):  # noqa: N818 - not an error: nobody is there to be answered
-    """The client closed the connection before its answer."""
 
 
 async def read_body(request: Request, limit_seconds: float) -> bytes:

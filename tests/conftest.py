@@ -2,8 +2,10 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -45,3 +47,24 @@ def service_bundle(service_server: ModuleType, tmp_path_factory: pytest.TempPath
     """Folder of a small bundle."""
     folder: Path = service_server.save_bundle(tmp_path_factory.mktemp("bundle") / "air")
     return folder
+
+
+@pytest.fixture(scope="session")
+def service_data(service_server: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that the server forecasts points from."""
+    path: Path = tmp_path_factory.mktemp("data") / "analysis.nc"
+    path.write_bytes(service_server.as_netcdf(service_server.fields()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def service(service_server: ModuleType, service_bundle: Path, service_data: Path) -> Iterator[Any]:
+    """A running server with small limits, shared by tests that leave it as it is."""
+    server = service_server.Server(
+        *("--model", str(service_bundle), "--data", str(service_data)),
+        max_body_bytes=str(service_server.BODY_LIMIT),
+        max_decoded_bytes=str(service_server.DECODED_LIMIT),
+        body_seconds="3",
+    )
+    yield server
+    server.kill()

@@ -19,6 +19,7 @@ import xarray as xr
 N, TRAIN, T_IN, LEADS = 40, 30, 3, 2
 LAT, LON = np.linspace(50.0, 36.0, 8), np.linspace(350.0, 368.0, 10) % 360  # falling; crosses Greenwich
 START, STEP = np.datetime64("2020-01-01", "ns"), np.timedelta64(6, "h")
+BODY_LIMIT, DECODED_LIMIT = 300_000, 1_000_000
 NETCDF, JSON, PROBLEM = "application/x-netcdf", "application/json", "application/problem+json"
 
 

@@ -16,22 +16,8 @@ def made(service_server):
 
 
 @pytest.fixture(scope="module")
-def data_file(made, tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "analysis.nc"
-    path.write_bytes(made.as_netcdf(made.fields()))
-    return path
-
-
-@pytest.fixture(scope="module")
-def server(made, service_bundle, data_file):
-    running = made.Server("--model", str(service_bundle), "--data", str(data_file))
-    yield running
-    running.kill()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with server.client() as client:
+def client(service):
+    with service.client() as client:
         yield client
 
 
@@ -131,9 +117,9 @@ def test_order_and_longitude_convention_do_not_matter(client, made):
     )
 
 
-def test_requests_at_once_get_their_own_answers(server, made, library):
+def test_requests_at_once_get_their_own_answers(service, made, library):
     expected = [library.forecast(made.fields(seed=seed))["t2m"] for seed in range(8)]
-    with server.client() as client, ThreadPoolExecutor(8) as pool:
+    with service.client() as client, ThreadPoolExecutor(8) as pool:
         bodies = [made.as_netcdf(made.fields(seed=seed)) for seed in range(8)]
         answers = list(pool.map(lambda body: post(client, body, made.NETCDF), bodies))
     for answer, forecast in zip(answers, expected, strict=True):
@@ -170,16 +156,14 @@ def test_point_in_a_cell_without_values_is_null(client):
     assert found["hourly"]["t2m"] == [None, None]
 
 
-def test_point_follows_the_data(server, made, data_file, library):
-    with server.client() as client:
-        before = client.get("/v1/forecast", params={"latitude": 44, "longitude": 4}).json()
-        longer = made.fields(made.N + 1)
-        old = data_file.read_bytes()
-        try:
-            data_file.write_bytes(made.as_netcdf(longer))
-            after = client.get("/v1/forecast", params={"latitude": 44, "longitude": 4}).json()
-        finally:
-            data_file.write_bytes(old)
+def test_point_follows_the_data(client, made, service_data):
+    before = client.get("/v1/forecast", params={"latitude": 44, "longitude": 4}).json()
+    old = service_data.read_bytes()
+    try:
+        service_data.write_bytes(made.as_netcdf(made.fields(made.N + 1)))
+        after = client.get("/v1/forecast", params={"latitude": 44, "longitude": 4}).json()
+    finally:
+        service_data.write_bytes(old)
     assert before["reference_time"] == "2020-01-10T18:00"
     assert after["reference_time"] == "2020-01-11T00:00"
 
@@ -223,8 +207,8 @@ def test_answers_carry_security_headers(client):
     assert "server" not in headers
 
 
-def test_the_printed_commands_work(server):
-    commands = [line.strip() for line in server.output.splitlines() if line.startswith("  curl")]
+def test_the_printed_commands_work(service):
+    commands = [line.strip() for line in service.output.splitlines() if line.startswith("  curl")]
     assert len(commands) == 3
     url = commands[0].split()[-1]
     assert httpx.get(url).json()["name"] == "air"

@@ -1,0 +1,240 @@
+"""Workers that die or hang, overload, signals, keys: a real server and real processes."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+
+@pytest.fixture(scope="module")
+def made(service_server):
+    return service_server
+
+
+@pytest.fixture(scope="module")
+def body(made):
+    return made.as_netcdf(made.fields())
+
+
+@pytest.fixture(scope="module")
+def server(made, service_bundle):
+    running = made.Server(
+        "--model",
+        str(service_bundle),
+        queue_size="2",
+        deadline_seconds="2",
+        hang_seconds="6",
+        drain_seconds="5",
+    )
+    yield running
+    running.kill()
+
+
+def post(client, body):
+    return client.post("/v1/forecasts", content=body, headers={"Content-Type": "application/x-netcdf"})
+
+
+def post_and_forget(client, body):
+    with contextlib.suppress(httpx.TransportError):
+        post(client, body)
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx.TransportError):
+            if condition():
+                return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+def counted(client, name):
+    line = next(line for line in client.get("/metrics").text.splitlines() if line.startswith(name))
+    return float(line.split()[-1])
+
+
+@contextlib.contextmanager
+def stopped(server):
+    """The model's process stands still, as if it computed without end."""
+    pid = server.model_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_worker_killed_while_it_waits_is_replaced(server, body):
+    with server.client() as client:
+        assert post(client, body).status_code == 200
+        old = server.model_pid()
+        os.kill(old, signal.SIGKILL)
+        answer = post(client, body)
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert client.get("/livez").status_code == 200
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert post(client, body).status_code == 200
+        assert server.model_pid() != old
+        assert counted(client, "stconv_worker_restarts_total") == 1
+
+
+def test_worker_killed_at_work_fails_its_request_only(server, body):
+    with server.client() as client, ThreadPoolExecutor(2) as pool:
+        with stopped(server):
+            running = pool.submit(post, client, body)
+            time.sleep(0.7)
+            os.kill(server.model_pid(), signal.SIGKILL)
+            answer = running.result()
+        assert answer.status_code == 503
+        assert "lost" in answer.json()["detail"]
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert post(client, body).status_code == 200
+
+
+def test_overload_deadline_and_hang(server, body):
+    """One computes without end, two wait, the fourth is refused at once; then 504; then a new worker."""
+    with server.client() as client, ThreadPoolExecutor(8) as pool:
+        restarts = counted(client, "stconv_worker_restarts_total")
+        with stopped(server):
+            waiting = []
+            for _ in range(3):
+                waiting.append(pool.submit(post, client, body))
+                time.sleep(0.25)
+            began = time.monotonic()
+            refused = post(client, body)
+            assert time.monotonic() - began < 1.5
+            assert refused.status_code == 503
+            assert refused.json()["limit"] == 2
+            assert refused.headers["retry-after"] == "1"
+            for late in waiting:
+                answer = late.result()
+                assert answer.status_code == 504
+                assert answer.json()["limit_seconds"] == 2
+            until(lambda: client.get("/readyz").status_code == 503, 15)
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert counted(client, "stconv_worker_restarts_total") == restarts + 1
+        assert post(client, body).status_code == 200
+
+
+def test_requests_of_clients_that_left_are_dropped(server, body):
+    with server.client() as client:
+        computed = counted(client, 'stconv_forecast_seconds_count{model="air"}')
+        with stopped(server):
+            for _ in range(3):
+                with pytest.raises(httpx.ReadTimeout):
+                    httpx.post(
+                        f"{server.url}/v1/forecasts",
+                        content=body,
+                        headers={"Content-Type": "application/x-netcdf"},
+                        timeout=httpx.Timeout(30, read=0.6),
+                    )
+        until(lambda: counted(client, "stconv_queue_length") == 0)
+        assert post(client, body).status_code == 200
+        assert counted(client, 'stconv_forecast_seconds_count{model="air"}') <= computed + 2
+        assert counted(client, 'stconv_dropped_total{model="air",reason="client left"}') >= 2
+
+
+def test_sigterm_drains_and_ends_with_0(server, body):
+    """Last of those that share the server."""
+    with server.client() as client, ThreadPoolExecutor(2) as pool:
+        with stopped(server):
+            running = pool.submit(post, client, body)
+            time.sleep(0.4)
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: client.get("/readyz").status_code == 503, 2)
+            refused = post(client, body)
+            assert refused.status_code == 503
+            assert "draining" in refused.json()["detail"]
+        assert running.result().status_code == 200, "what was under way is finished"
+    assert server.wait() == 0
+    assert server.model_pid() is None
+    assert "Traceback" not in server.output
+
+
+@pytest.fixture(scope="module")
+def keyed(made, service_bundle):
+    hashed = hashlib.sha256(b"open sesame").hexdigest()
+    running = made.Server(
+        "--model", str(service_bundle), "--host", "0.0.0.0", api_keys=f"{'0' * 64},{hashed}"
+    )
+    running.url = running.url.replace("0.0.0.0", "127.0.0.1")
+    yield running
+    running.kill()
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/models/air", "/v1/forecast?latitude=1&longitude=1", "/metrics"]
+)
+def test_a_key_is_needed(keyed, path):
+    with keyed.client() as client:
+        for headers in (
+            {},
+            {"Authorization": "Bearer closed"},
+            {"X-API-Key": "0" * 64},
+            {"Authorization": "Basic x"},
+        ):
+            answer = client.get(path, headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.headers["content-type"] == "application/problem+json"
+        for headers in ({"Authorization": "Bearer open sesame"}, {"X-API-Key": "open sesame"}):
+            assert client.get(path, headers=headers).status_code != 401
+
+
+def test_a_key_is_needed_to_forecast(keyed, body):
+    with keyed.client() as client:
+        assert post(client, body).status_code == 401
+        client.headers["X-API-Key"] = "open sesame"
+        assert post(client, body).status_code == 200
+        assert client.get("/readyz", headers={"X-API-Key": ""}).status_code == 200
+
+
+def test_point_without_data(keyed):
+    with keyed.client(headers={"X-API-Key": "open sesame"}) as client:
+        answer = client.get("/v1/forecast?latitude=1&longitude=1")
+    assert answer.status_code == 404
+    assert "--data" in answer.json()["detail"]
+
+
+def test_second_sigterm_ends_at_once(keyed, body):
+    with keyed.client(headers={"X-API-Key": "open sesame"}) as client, stopped(keyed):
+        threading.Thread(
+            target=lambda: contextlib.suppress(httpx.TransportError) or post(client, body)
+        ).start()
+        time.sleep(0.4)
+        began = time.monotonic()
+        keyed.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        keyed.process.send_signal(signal.SIGTERM)
+        keyed.wait()
+        assert time.monotonic() - began < 10
+
+
+def test_tampered_bundle(made, service_bundle, tmp_path):
+    folder = shutil.copytree(service_bundle, tmp_path / "air")
+    weights = bytearray((folder / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "weights.safetensors").write_bytes(weights)
+    server = made.Server("--model", str(folder), ready=False)
+    assert server.wait(90) == 1
+    assert "weights.safetensors" in server.output
+    assert "Traceback" not in server.output
+
+
+def test_sigterm_while_loading(made, service_bundle):
+    server = made.Server("--model", str(service_bundle), ready=False)
+    until(lambda: "Loading" in server.output)
+    time.sleep(1)
+    assert server.terminate() == 0
+    assert server.model_pid() is None

@@ -1,0 +1,245 @@
+"""NetCDF files that were made to do harm, read by the limited process."""
+
+import asyncio
+import io
+import os
+import signal
+
+import h5netcdf
+import h5py
+import numpy as np
+import pytest
+
+from service.netcdf_upload import parse_netcdf
+from service.parsers import Parsers
+from service.problems import Problem, TooLarge, Unprocessable
+from service.settings import Settings
+from service.wire import RawVariable, decode, encode, sizes
+
+LIMIT = 1_000_000
+
+
+def hdf5(fill):
+    target = io.BytesIO()
+    with h5py.File(target, "w") as file:
+        file["x"] = np.arange(3.0)
+        fill(file)
+    return target.getvalue()
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret.h5"
+    with h5py.File(path, "w") as file:
+        file["v"] = np.full(3, 42.0)
+    (tmp_path / "secret.bin").write_bytes(np.full(3, 42.0).tobytes())
+    return path
+
+
+def virtual(file, path):
+    layout = h5py.VirtualLayout(shape=(3,), dtype="f8")
+    layout[:] = h5py.VirtualSource(path, "v", shape=(3,))
+    file.create_virtual_dataset("v", layout)
+
+
+def external_storage(file, path):
+    file.create_dataset("v", (3,), "f8", external=[(str(path.with_suffix(".bin")), 0, 24)])
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda file, path: file.__setitem__("v", h5py.ExternalLink(str(path), "v")),
+        lambda file, path: file.__setitem__("v", h5py.SoftLink("/x")),
+        virtual,
+        external_storage,
+    ],
+    ids=["external link", "soft link", "virtual", "external storage"],
+)
+def test_what_lies_outside_the_file_is_refused(fill, secret):
+    body = hdf5(lambda file: fill(file, secret))
+    with pytest.raises(Unprocessable, match="'v'") as raised:
+        parse_netcdf(body, LIMIT)
+    assert raised.value.extra["kind"] == "outside-link"
+
+
+def test_groups_are_not_entered():
+    target = io.BytesIO()
+    with h5netcdf.File(target, "w") as file:
+        file.dimensions = {"x": 2}
+        file.create_variable("v", ("x",), "f4")
+    with h5py.File(target, "a") as file:
+        file.create_group("inside")["loop"] = h5py.SoftLink("/")
+    variables, _ = decode(parse_netcdf(target.getvalue(), LIMIT))
+    assert list(variables) == ["v"]
+
+
+def test_declared_terabytes_are_refused_by_the_numbers():
+    body = hdf5(lambda file: file.create_dataset("v", (10**6, 10**6), "f8", chunks=(100, 100)))
+    assert len(body) < 10_000
+    with pytest.raises(TooLarge) as raised:
+        parse_netcdf(body, LIMIT)
+    assert raised.value.extra == {"declared_bytes": 8 * 10**12 + 24, "limit_bytes": LIMIT}
+
+
+def test_compressed_zeros_count_as_what_they_become():
+    values = np.zeros((1000, 1000))
+    body = hdf5(lambda file: file.create_dataset("v", data=values, chunks=(1000, 1000), compression="gzip"))
+    assert len(body) < 20_000
+    with pytest.raises(TooLarge):
+        parse_netcdf(body, LIMIT)
+
+
+def test_classic_file_that_declares_terabytes():
+    dimension = (10**9).to_bytes(4, "big")
+    name = b"\x00\x00\x00\x01v\x00\x00\x00"
+    header = b"CDF\x01" + bytes(4) + b"\x00\x00\x00\x0a\x00\x00\x00\x01" + name + dimension + bytes(8)
+    variable = b"\x00\x00\x00\x0b\x00\x00\x00\x01" + name + b"\x00\x00\x00\x01" + bytes(4) + bytes(8)
+    body = header + variable + b"\x00\x00\x00\x06" + b"\x7f\xff\xff\xf8" + b"\x00\x00\x00\x60"
+    with pytest.raises(Problem) as raised:
+        parse_netcdf(body, LIMIT)
+    assert raised.value.status in (413, 422)
+
+
+def test_unknown_filter_is_refused():
+    body = hdf5(lambda file: file.create_dataset("v", data=np.zeros(100), compression="lzf"))
+    with pytest.raises(Unprocessable, match="filter") as raised:
+        parse_netcdf(body, LIMIT)
+    assert "nccopy" in raised.value.detail
+
+
+def test_too_many_variables():
+    def fill(file):
+        for number in range(300):
+            file[f"v{number}"] = 0.0
+
+    with pytest.raises(Unprocessable, match="301 variables"):
+        parse_netcdf(hdf5(fill), LIMIT)
+
+
+def test_text_numbers_and_fill_values_survive():
+    target = io.BytesIO()
+    with h5netcdf.File(target, "w") as file:
+        file.dimensions = {"x": 2}
+        file.attrs["title"] = "ünïcode"
+        packed = file.create_variable("v", ("x",), "i2", fillvalue=np.int16(-9))
+        packed[...] = np.array([1, -9], "i2")
+        packed.attrs["scale_factor"] = np.float32(0.1)
+        file.create_variable("name", ("x",), h5py.string_dtype())[...] = np.array(["a", "é"], object)
+    variables, attrs = decode(parse_netcdf(target.getvalue(), LIMIT))
+    assert attrs["title"] == "ünïcode"
+    assert variables["v"].values.dtype == np.int16
+    assert variables["v"].attrs["scale_factor"].dtype == np.float32
+    assert variables["v"].attrs["_FillValue"] == -9
+    assert variables["name"].values.tolist() == ["a", "é"]
+
+
+def test_wire_round_trip():
+    given = {
+        "a": RawVariable(
+            ("x", "y"), np.arange(6, dtype=">i2").reshape(2, 3).T.T, {"units": "K", "n": [1, 2]}
+        ),
+        "scalar": RawVariable((), np.array(2.5), {}),
+    }
+    found, attrs = decode(encode(given, {"title": "t"}))
+    np.testing.assert_array_equal(found["a"].values, given["a"].values)
+    assert found["a"].values.dtype == ">i2"
+    assert found["a"].attrs["units"] == "K"
+    assert found["scalar"].values == 2.5
+    assert attrs == {"title": "t"}
+    assert sizes(encode(given, {})) == {"x": 2, "y": 3}
+
+
+def test_wire_holds_sizes_to_the_bytes_that_are_there():
+    whole = encode({"a": RawVariable(("x",), np.arange(4.0), {})}, {})
+    with pytest.raises(ValueError, match="buffer"):
+        decode(whole[:-1])
+
+
+# The process
+
+
+def in_a_parser(work, **settings):
+    async def run():
+        parsers = Parsers(Settings(**({"parsers": 1} | settings)))
+        await parsers.start()
+        try:
+            return await work(parsers)
+        finally:
+            await parsers.stop()
+
+    return asyncio.run(run())
+
+
+def hostile(connection, *_):
+    """In place of the parser: report what the process is still able to do."""
+    import socket
+
+    from service.parser_child import limit_resources
+
+    connection.send_bytes(b"waiting")
+    connection.recv_bytes(), connection.recv_bytes()
+    limit_resources(200 * 2**20, 2)
+    done = []
+    for name, attempt in {
+        "open": lambda: os.open("/etc/hostname", os.O_RDONLY),
+        "socket": socket.socket,
+        "pipe": os.pipe,
+        "memory": lambda: np.ones(10**9),
+    }.items():
+        try:
+            attempt()
+        except (OSError, MemoryError):
+            continue
+        done.append(name)
+    connection.send_bytes(b"ok")
+    connection.send_bytes(",".join(done).encode())
+
+
+def endless(connection, *_):
+    from service.parser_child import limit_resources
+
+    connection.send_bytes(b"waiting")
+    connection.recv_bytes(), connection.recv_bytes()
+    limit_resources(2**30, 1)
+    while True:
+        pass
+
+
+def crashing(connection, *_):
+    connection.send_bytes(b"waiting")
+    connection.recv_bytes()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("act", [hostile, endless, crashing])
+def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
+    import multiprocessing
+
+    from service import parsers
+
+    monkeypatch.setattr(parsers, "read_one_upload", act)
+    monkeypatch.setattr(parsers, "START_METHOD", "fork")
+    assert multiprocessing.active_children() == []
+
+    async def work(pool):
+        return await pool.parse("json", b"{}")
+
+    if act is hostile:
+        assert in_a_parser(work) == b""
+    else:
+        with pytest.raises(Unprocessable, match="was stopped"):
+            in_a_parser(work, parse_seconds=1 if act is crashing else 30)
+
+
+def test_each_upload_has_a_process_of_its_own():
+    async def work(parsers):
+        pids = []
+        for _ in range(3):
+            pids.append(parsers._spares[0][0].pid)
+            with pytest.raises(Unprocessable):
+                await parsers.parse("json", b"{}")
+            await asyncio.gather(*parsers._refills)
+        return pids
+
+    assert len(set(in_a_parser(work))) == 3
