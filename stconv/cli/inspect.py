@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         notes.append(f"Picture: {plot(ds, args.plot)}")
     if args.write_config is not None:
-        from stconv.datasets.experiment import write_experiment
+        from stconv.cli.starter import write_starter
 
-        written = write_experiment(args.write_config, description, args.paths, spec)
+        written = write_starter(args.write_config, description, args.paths, spec)
         notes.append(f"Experiment: {written}. Go on with: stconv fit --config {written}")
     if notes and not args.json:
         print("\n" + "\n".join(notes))

@@ -1,0 +1,199 @@
+"""`stconv inspect`: statistics, gaps, windows, advice, picture, a first experiment; without torch."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+
+from stconv.cli import inspect as command
+from stconv.datasets.inspect import describe
+from stconv.errors import ConfigError
+
+
+def series(n=600, **values):
+    rng = np.random.default_rng(0)
+    times = np.datetime64("2001-01-01", "ns") + np.arange(n) * np.timedelta64(1, "h")
+    data = {"t": rng.normal(280, 5, (n, 3, 4)).astype("float32")} | values
+    return xr.Dataset(
+        {name: (("time", "lat", "lon"), field, {"units": "K"}) for name, field in data.items()},
+        {"time": times, "lat": [10.0, 20.0, 30.0], "lon": [0.0, 1.0, 2.0, 3.0]},
+    )
+
+
+def call(*argv):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(word) for word in argv]))
+
+
+def test_statistics_by_hand(tmp_path):
+    values = np.arange(72, dtype="float32").reshape(6, 3, 4) + 1000
+    values[:, 0, 0] = np.nan
+    values[2, 1, 1] = np.nan
+    values[3, 2, 2] = 0
+    series(6, t=values).to_netcdf(tmp_path / "a.nc")
+    found, _ = describe(tmp_path / "a.nc", t_in=2, leads=1)
+    (t,) = found.variables
+    assert t.missing_share == pytest.approx(7 / 72)
+    assert t.never_valid_share == pytest.approx(1 / 12)
+    assert t.zero_share == pytest.approx(1 / 65)
+    assert (t.minimum, t.maximum) == (0, 1071)
+    assert t.mean == pytest.approx(np.nanmean(values.astype(float)))
+    assert t.standard_deviation == pytest.approx(np.nanstd(values.astype(float)))
+    assert found.n_windows == 4
+    assert found.memory_bytes == 72 * 4
+    assert found.disk_bytes == (tmp_path / "a.nc").stat().st_size
+
+
+def test_statistics_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
+    series().to_netcdf(tmp_path / "a.nc")
+    whole, _ = describe(tmp_path / "a.nc")
+    monkeypatch.setattr("stconv.datasets.inspect.BLOCK_BYTES", 500)
+    blocks, _ = describe(tmp_path / "a.nc")
+    assert blocks.variables[0].mean == pytest.approx(whole.variables[0].mean, rel=1e-12)
+    assert blocks.variables[0].standard_deviation == pytest.approx(
+        whole.variables[0].standard_deviation, rel=1e-9
+    )
+
+
+def test_gaps_cost_windows_and_are_named(tmp_path):
+    ds = series(100)
+    ds.isel(time=[*range(40), *range(43, 100)]).to_netcdf(tmp_path / "a.nc")
+    found, _ = describe(tmp_path / "a.nc", t_in=5, leads=5)
+    (gap,) = found.gaps
+    assert (gap.after, gap.before, gap.missing_steps) == ("2001-01-02T15:00", "2001-01-02T19:00", 3)
+    assert found.n_windows == (40 - 9) + (57 - 9)
+    assert found.n_training_windows == 40 - 9  # 58 steps less the purge of 10 end before a second stretch
+    assert any("1 gap(s): windows never cross one" in sentence for sentence in found.advice)
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        (lambda v: np.where(v > 290, -9999, v), "'t' holds -9999, which looks like an undeclared sentinel"),
+        (lambda v: np.where(v > 290, 1e20, v), "'t' holds 1e+20, which looks like an undeclared sentinel"),
+        (lambda v: np.where(v > 290, -0.1, v), "'t' has one negative value only, -0.1"),
+        (lambda v: np.where(v > 290, np.nan, v), "in cells that are valid at other times"),
+        (lambda v: np.where(v < 285, 0, v), "is zero: consider `transforms: {t: log1p}`"),
+        (lambda v: 0 * v + 5, "'t' is constant (5)"),
+        (lambda v: 0 * v + np.nan, "'t' holds no valid value at all"),
+    ],
+)
+def test_advice_on_values(tmp_path, change, advice):
+    ds = series()
+    ds["t"] = ds.t.copy(data=change(ds.t.values).astype("float32"))
+    ds.to_netcdf(tmp_path / "a.nc", encoding={"t": {"_FillValue": None}})
+    found, _ = describe(tmp_path / "a.nc")
+    assert any(advice in sentence for sentence in found.advice), found.advice
+
+
+def test_a_sound_file_needs_no_advice(tmp_path):
+    series().to_netcdf(tmp_path / "a.nc")
+    assert describe(tmp_path / "a.nc")[0].advice == []
+
+
+def test_advice_on_length_and_units(tmp_path):
+    ds = series(60)
+    del ds.t.attrs["units"]
+    ds.to_netcdf(tmp_path / "a.nc")
+    found, _ = describe(tmp_path / "a.nc")
+    assert any("training windows are few" in sentence for sentence in found.advice)
+    assert any("'t' states no units" in sentence for sentence in found.advice)
+    found, _ = describe(tmp_path / "a.nc", t_in=50, leads=50)
+    assert found.n_windows == 0
+    assert any("No window of 50 + 50 steps fits" in sentence for sentence in found.advice)
+    ds.isel(time=[0]).to_netcdf(tmp_path / "one.nc")
+    assert any("One step is no series" in sentence for sentence in describe(tmp_path / "one.nc")[0].advice)
+
+
+def test_text_and_json_say_the_same(tmp_path, capsys):
+    series().to_netcdf(tmp_path / "a.nc")
+    assert call(tmp_path / "a.nc", "--t-in", 3, "--leads", 2, "--plot", tmp_path / "p" / "a.png") == 0
+    text = capsys.readouterr().out
+    assert "600 x, 2001-01-01T00:00 to 2001-01-25T23:00, step 1h, no gaps, calendar standard" in text
+    assert "lat: 3 x, 10 to 30, every 10" in text
+    assert "windows of 3 steps in, 2 out: 596" in text
+    assert (tmp_path / "p" / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert call(tmp_path / "a.nc", "--t-in", 3, "--leads", 2, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n_windows"], found["step"], found["axes"][0]["spacing"]) == (596, "1h", 10.0)
+
+
+def test_reading_options_reach_the_door(tmp_path, capsys):
+    ds = series()
+    level = xr.Variable("level", [500, 850], {"units": "hPa"})
+    ds = xr.concat([ds, ds + 1], level).transpose("time", "level", ...).rename(time="when", lat="u", lon="v")
+    ds = ds.assign_coords(when=("when", np.arange(600.0)))
+    ds.t.attrs["units"] = "K"
+    ds.to_netcdf(tmp_path / "a.nc")
+    options = ["--time", "when", "--lat", "u", "--lon", "v", "--select", "level=850", "--units", "t=degC"]
+    options += [
+        "--valid-range",
+        "t=,290",
+        "--time-units",
+        "hours since 1999-01-01",
+        "--calendar",
+        "noleap",
+        "--json",
+    ]
+    assert call(tmp_path / "a.nc", *options) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["calendar"] == "noleap"
+    assert found["first"] == "1999-01-01T00:00"
+    (t,) = found["variables"]
+    assert t["units"] == "degC"
+    assert t["maximum"] <= 290 - 273.15
+    assert t["missing_share"] > 0
+    for option, message in (
+        (["--select", "level"], "--select expects NAME=VALUE"),
+        (["--valid-range", "t=1"], "LOW,HIGH"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            call(tmp_path / "a.nc", *option)
+
+
+def test_the_first_experiment_is_complete_and_keeps_how_to_read(tmp_path, capsys):
+    series().to_netcdf(tmp_path / "a.nc")
+    file = tmp_path / "new" / "mine.yaml"
+    assert (
+        call(tmp_path / "a.nc", "--write-config", file, "--valid-range", "t=200,", "--t-in", 4, "--leads", 3)
+        == 0
+    )
+    assert f"stconv fit --config {file}" in capsys.readouterr().out
+    written = yaml.safe_load(file.read_text())
+    assert written["data"]["paths"] == [str(tmp_path / "a.nc")]
+    assert written["data"]["inputs"] == ["t"]
+    assert written["data"]["grid"] == {"valid_range": {"t": [200.0, None]}}
+    assert (written["data"]["t_in"], written["data"]["leads"]) == (4, 3)
+    with pytest.raises(ConfigError, match="exists already and is not overwritten"):
+        call(tmp_path / "a.nc", "--write-config", file)
+    with pytest.raises(ConfigError, match=r"leave no training window of 400 \+ 3 steps"):
+        call(tmp_path / "a.nc", "--write-config", tmp_path / "b.yaml", "--t-in", 400, "--leads", 3)
+
+
+def test_the_real_command_line_accepts_the_first_experiment(tmp_path):
+    series().to_netcdf(tmp_path / "a.nc")
+    file = tmp_path / "mine.yaml"
+    call(tmp_path / "a.nc", "--write-config", file, "--valid-range", "t=200,")
+    parse = [sys.executable, "-m", "stconv", "fit", "--config", str(file), "--print_config"]
+    done = subprocess.run(parse, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["data"]["grid"]["valid_range"] == {"t": [200.0, None]}
+
+
+def test_torch_is_not_loaded(tmp_path):
+    series().to_netcdf(tmp_path / "a.nc")
+    code = (
+        "import sys, argparse; from stconv.cli import inspect as c; p = argparse.ArgumentParser(); "
+        "c.add_arguments(p); c.run(p.parse_args([sys.argv[1]])); "
+        "sys.exit(bool({'torch', 'mlflow', 'pytorch_lightning', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.nc")], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
