@@ -113,6 +113,16 @@ def im2col_gradients(x, w, dy, stride=None, dilation=None, padding=None):
     return _crop(dx, padding), dw, rows.sum(axis=0)
 
 
+def pooled(x, kernel, stride, reduce):
+    """One value per window, by a NumPy function of (array, axis)."""
+    sizes = [out_size(s, k, step) for s, k, step in zip(x.shape[2:], kernel, stride, strict=True)]
+    y = np.zeros((*x.shape[:2], *sizes))
+    for position in product(*map(range, sizes)):
+        window = tuple(slice(s * p, s * p + k) for s, p, k in zip(stride, position, kernel, strict=True))
+        y[(..., *position)] = reduce(x[(slice(None), slice(None), *window)], axis=tuple(range(2, x.ndim)))
+    return y
+
+
 def transposed(x, w, stride, padding):
     """Transposed convolution, weights (c_in, c_out, *kernel): each value spreads w[c, o] over the output."""
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)

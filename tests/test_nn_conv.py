@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from stconv.errors import ConfigError
 from stconv.nn.conv import Convolution, Factored, middle_width
 from stconv.nn.reversal import reversal_layer
+from stconv.nn.separable import AxisSeparable, DepthwiseSeparable
 from stconv.nn.stack import stack, widening
 
-MAKERS = [Convolution, Factored, reversal_layer]
+MAKERS = [Convolution, Factored, reversal_layer, DepthwiseSeparable, AxisSeparable]
 RAW = {"norm": "none", "activation": "none"}
 
 
@@ -168,7 +169,7 @@ def test_sizes_follow_the_formula(oracle, size, kernel, stride, dilation):
     )
 
 
-@pytest.mark.parametrize("maker", [Convolution, Factored])
+@pytest.mark.parametrize("maker", [Convolution, Factored, DepthwiseSeparable, AxisSeparable])
 def test_causal_steps_do_not_see_the_future(maker):
     block = stack(maker, 1, [2, 2], 3, time_padding="causal").eval()
     x = torch.randn(1, 1, 6, 5, 5, requires_grad=True)
@@ -243,6 +244,7 @@ REFUSED = [
         {"norm": "batchnorm"},
         r"norm of Convolution is 'batchnorm'; expected one of: batch, group, layer, none",
     ),
+    ({"groups": 2}, r"groups of Convolution is 2; expected a divisor of both c_in \(1\) and c_out \(1\)"),
     ({"activation": "tanh"}, r"activation of Convolution is 'tanh'; expected one of: leaky_relu"),
 ]
 

@@ -6,7 +6,7 @@ import torch
 
 from stconv.errors import ConfigError, ShapeError
 from stconv.nn.ending import ending
-from stconv.nn.generator import Doubling, Generator
+from stconv.nn.generator import Generator
 from stconv.nn.heads import LeadHead, PaperHead
 
 
@@ -17,16 +17,6 @@ def seed():
 
 def numbers(module):
     return [p.detach().numpy() for p in module.parameters()]
-
-
-def test_doubling_makes_two_steps_of_one(oracle):
-    block = Doubling(2, 3)
-    block.norm, block.activation = torch.nn.Identity(), torch.nn.Identity()
-    x = torch.randn(2, 2, 3, 2, 2)
-    (w,) = numbers(block)
-    expected = oracle.transposed(x.numpy(), w, (2, 1, 1), ((1, 1), (0, 0), (0, 0)))
-    assert expected.shape[2] == 6
-    np.testing.assert_allclose(block(x).detach().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from stconv.errors import ConfigError
 from stconv.nn.norm import Activation, Norm, make_activation, make_norm
 from stconv.nn.padding import SpacePadding, TimePadding, plan_padding
 from stconv.nn.settings import check_count, check_triple
@@ -55,6 +56,7 @@ class Convolution(nn.Module):
         bias: Add a learned constant per output channel; superfluous before batch normalization.
         norm: batch, group, layer or none.
         activation: leaky_relu, relu, gelu, silu or none.
+        groups: Divide the channels into so many groups that do not see each other; c_in of them is depthwise.
 
     Raises:
         ConfigError: A setting is out of its range, or contradicts another.
@@ -73,15 +75,21 @@ class Convolution(nn.Module):
         bias: bool = False,
         norm: Norm = "batch",
         activation: Activation = "leaky_relu",
+        groups: int = 1,
     ) -> None:
         super().__init__()
         where = type(self).__name__
         check_count("c_in", c_in, where)
         check_count("c_out", c_out, where)
+        if c_in % check_count("groups", groups, where) or c_out % groups:
+            raise ConfigError(
+                f"groups of {where} is {groups}; expected a divisor of both c_in ({c_in}) "
+                f"and c_out ({c_out})."
+            )
         size = check_triple("kernel", kernel, where)
         step, reach = check_triple("stride", stride, where), check_triple("dilation", dilation, where)
         self.pad, own = plan_padding(size, reach, time_padding, space_padding, where)
-        self.conv = nn.Conv3d(c_in, c_out, size, step, own, reach, bias=bias)
+        self.conv = nn.Conv3d(c_in, c_out, size, step, own, reach, groups, bias=bias)
         self.norm = make_norm(norm, c_out, where)
         self.activation = make_activation(activation, where)
 

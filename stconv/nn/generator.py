@@ -9,35 +9,18 @@ from torch import Tensor, nn
 
 from stconv.errors import ConfigError
 from stconv.nn.conv import Convolution
-from stconv.nn.norm import make_activation, make_norm
 from stconv.nn.padding import GridPadding
 from stconv.nn.settings import check_count
 from stconv.nn.stack import stack, widening
-
-
-class Doubling(nn.Sequential):
-    """A transposed convolution in time that makes two steps of one, then batch normalization and LeakyReLU.
-
-    Kernel (4, 1, 1), stride 2, padding 1: t steps give 2t.
-
-    Args:
-        c_in: Number of input channels.
-        c_out: Number of output channels.
-    """
-
-    def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__()
-        self.conv = nn.ConvTranspose3d(c_in, c_out, (4, 1, 1), (2, 1, 1), (1, 0, 0), bias=False)
-        self.norm = make_norm("batch", c_out, type(self).__name__)
-        self.activation = make_activation("leaky_relu", type(self).__name__)
+from stconv.nn.transposed import Transposed
 
 
 class Generator(nn.Module):
     """Lengthen t_in steps to more, by transposed convolutions in time, and refine them in space.
 
-    n = ceil((steps - t_in) / (2 t_in)) doublings; their result follows the input along time; of the t_in (1
-    + 2^n) steps the central ones are kept; then steps // t_in convolutions (1, k, k) with channels d, 2d, d,
-    d, ... (a single one gives d).
+    n = ceil((steps - t_in) / (2 t_in)) doublings, transposed convolutions (4, 1, 1) with stride 2; their
+    result follows the input along time; of the t_in (1 + 2^n) steps the central ones are kept; then steps //
+    t_in convolutions (1, k, k) with channels d, 2d, d, d, ... (a single one gives d).
 
     Args:
         channels: Number of channels d, in and out.
@@ -66,7 +49,7 @@ class Generator(nn.Module):
         n_doublings, n_refinements = ceil((steps - t_in) / (2 * t_in)), steps // t_in
         widths = [2 * channels] + [channels] * (n_refinements - 1) if n_refinements > 1 else [channels]
         doubled = widening(check_count("channels", channels, where), n_doublings)
-        self.doublings = nn.Sequential(*map(Doubling, [channels, *doubled], doubled))
+        self.doublings = stack(Transposed, channels, doubled, (4, 1, 1), stride=(2, 1, 1))
         self.start, self.steps = (t_in * (1 + 2**n_doublings) - steps) // 2, steps
         self.refinements = stack(
             Convolution, channels, widths, (1, kernel, kernel), space_padding=space_padding

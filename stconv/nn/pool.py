@@ -1,0 +1,48 @@
+"""Pooling: one value for each window of steps and cells."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stconv.nn.conv import Sizes
+from stconv.nn.settings import check_choice, check_triple
+
+Pooling = Literal["max", "min", "average", "sum"]
+
+
+class Pool(nn.Module):
+    """The largest, smallest, average or summed value of each window, channel by channel.
+
+    An axis of W gives floor((W - kernel) / stride) + 1. Windows overlap where the stride is less than the
+    kernel.
+
+    Args:
+        kind: max, min, average or sum.
+        kernel: Size along (time, lat, lon), or one size for all.
+        stride: Step along each axis; the kernel by default, so that windows lie side by side.
+
+    Raises:
+        ConfigError: A setting is out of its range.
+    """
+
+    def __init__(self, kind: Pooling, kernel: Sizes, stride: Sizes | None = None) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.kind = check_choice("kind", kind, get_args(Pooling), where)
+        self.kernel = check_triple("kernel", kernel, where)
+        self.stride = check_triple("stride", self.kernel if stride is None else stride, where)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, time, lat, lon) to fewer steps and cells."""
+        if self.kind == "max":
+            return F.max_pool3d(x, self.kernel, self.stride)
+        if self.kind == "min":
+            return -F.max_pool3d(-x, self.kernel, self.stride)
+        return F.avg_pool3d(x, self.kernel, self.stride, divisor_override=1 if self.kind == "sum" else None)
+
+    def extra_repr(self) -> str:
+        """Say the settings when the module is printed."""
+        return f"{self.kind}, kernel={self.kernel}, stride={self.stride}"

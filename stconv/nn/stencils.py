@@ -1,0 +1,69 @@
+"""Handcrafted filters to start a first layer from: differences that a meteorologist would take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.nn.settings import check_choice
+
+Stencil = Literal[
+    "identity", "gradient_lat", "gradient_lon", "laplacian", "sobel_lat", "sobel_lon", "tendency"
+]
+
+_CENTER = ((0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0))
+_GRADIENT = ((0.0, -0.5, 0.0), (0.0, 0.0, 0.0), (0.0, 0.5, 0.0))
+_LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+_SOBEL = ((-1.0, -2.0, -1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
+
+
+def stencil(name: Stencil) -> Tensor:
+    """Return a stencil, float32, (time, lat, lon): (1, 3, 3), or (2, 1, 1) for the tendency.
+
+    Indices run as the data do: lat and lon ascend, and the last step is the newest. Differences are per grid
+    cell and per step; `sobel` is 8 times a smoothed gradient.
+
+    Raises:
+        ConfigError: The name is unknown.
+    """
+    check_choice("stencil", name, get_args(Stencil), "the first layer")
+    if name == "tendency":
+        return torch.tensor([-1.0, 1.0]).view(2, 1, 1)
+    planes = {"identity": _CENTER, "gradient": _GRADIENT, "laplacian": _LAPLACIAN, "sobel": _SOBEL}
+    plane = torch.tensor(planes[name.partition("_")[0]])
+    return (plane.T if name.endswith("_lon") else plane)[None].contiguous()
+
+
+@torch.no_grad()
+def start_from_stencils(conv: nn.Conv3d, names: Sequence[Stencil], scale: float = 1.0) -> None:
+    """Let the first filters of a convolution be stencils, each on one input channel; the others stay random.
+
+    Filter i takes stencil i modulo their number, and input channel i divided by it, as long as there are
+    channels. In a larger kernel a stencil stands in the center of space and at the newest taps.
+
+    Args:
+        conv: The convolution; its weights are changed in place.
+        names: Stencils to use.
+        scale: Factor on the stencils.
+
+    Raises:
+        ConfigError: A name is unknown, or the kernel is smaller than a stencil.
+    """
+    c_out, c_in, *kernel = conv.weight.shape
+    for i in range(min(c_out, len(names) * c_in)):
+        name, channel = names[i % len(names)], i // len(names)
+        values = stencil(name)
+        _, n_lat, n_lon = values.shape
+        t, lat, lon = (k - n for k, n in zip(kernel, values.shape, strict=True))
+        if min(t, lat, lon) < 0 or lat % 2 or lon % 2:
+            raise ConfigError(
+                f"the stencil '{name}' is {tuple(values.shape)} and has no place in a kernel "
+                f"{tuple(kernel)}; expected one at least as large, and odd along lat and lon."
+            )
+        row, column = lat // 2, lon // 2
+        conv.weight[i] = 0.0
+        conv.weight[i, channel, t:, row : row + n_lat, column : column + n_lon] = scale * values
