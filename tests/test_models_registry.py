@@ -145,3 +145,16 @@ def test_persistence_needs_the_history_of_every_target(make):
         ConfigError, match=r"has 1 input channels for 2 targets.*Add the targets to the inputs"
     ):
         make()
+
+
+def test_a_registered_subclass_records_its_own_arguments():
+    class Wide(Conv3D):
+        def __init__(self, c_in, c_out, t_in, leads, *, factor=2):
+            super().__init__(c_in, c_out, t_in, leads, n_filters=2 * factor)
+
+    try:
+        register(Wide)
+        sizes = {"c_in": 1, "c_out": 1, "t_in": 2, "leads": 3}
+        assert describe(Wide(**sizes)) == {"name": "Wide", "arguments": {**sizes, "factor": 2}}
+    finally:
+        del REGISTRY["Wide"]

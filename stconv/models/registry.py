@@ -95,8 +95,7 @@ def register(cls: NetworkClass) -> NetworkClass:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         init(self, *args, **kwargs)
-        if type(self) is cls:
-            self.arguments = _recorded(name, dict(list(bound.arguments.items())[1:]))
+        self.arguments = _recorded(name, dict(list(bound.arguments.items())[1:]))
 
     cls.__init__ = recording_init  # type: ignore[method-assign]
     REGISTRY[name] = cls
