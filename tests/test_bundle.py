@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from stconv.datasets.preparation import Preparation
 
 from stconv.bundle import Bundle, code_version, make_bundle
 from stconv.datasets.grid import GridSpec, canonicalize
+from stconv.datasets.preparation import Preparation
 from stconv.datasets.splits import Periods
 from stconv.datasets.store import load_series
 from stconv.datasets.windows import WindowSpec
@@ -28,6 +28,7 @@ def bundle() -> Bundle:
     values = rng.normal(280, 5, (N, 4, 6)).astype("float32")
     values[:, 0, 0] = np.nan
     values[3, 1, 1] = np.nan
+    values[N - 1, 2, 2] = 400.0  # after the training period
     ds = xr.Dataset(
         {"t2m": (("time", "lat", "lon"), values, {"units": "K", "long_name": "temperature at 2 m"})},
         {
