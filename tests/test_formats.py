@@ -26,7 +26,7 @@ UNDERSTOOD = [
     (B + "era5_t2m_uk_2019_03.grib", {}, LATLON, (744, 33, 49), "1h", "standard", "2019-03-01T00:00",
      "t2m", 0),
     (B + "bom_rain_2020_10_31/66_20201031_0[01]*", {"valid_range": {"precipitation": [0, None]}}, INDEX,
-     (12, 512, 512), "10min", "standard", "2020-10-31T00:00", "precipitation", 0),
+     (12, 512, 512), "10min", "standard", "2020-10-31T00:00", "precipitation", 8 / (12 * 512 * 512)),
     (F + "A1B_north_america.nc", {}, LATLON, (240, 37, 49), "1year", "360_day", "1860-06-01T00:00",
      "air_temperature", 0),
     (F + "ERA_Interim_2017?.nc", {}, LATLON, (3, 241, 480), "1month", "standard", "2017-02-01T12:00",

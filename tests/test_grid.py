@@ -325,6 +325,21 @@ def test_bad_times_are_refused_and_gaps_are_not():
         canonicalize(no_time)
 
 
+def test_the_time_that_is_valid_counts():
+    ds = made().assign_coords(valid_time=("time", made().time.values, {"standard_name": "time"}))
+    ds.time.attrs["standard_name"] = "forecast_reference_time"
+    canonical, restored = round_trip(ds)
+    xr.testing.assert_identical(restored, ds)
+    later = canonical.drop_vars("valid_time").assign_coords(time=canonical.time + np.timedelta64(1, "D"))
+    assert "time" in restore(later, canonicalize(ds)[1]).indexes, (
+        "equal times: the dimension keeps its coordinate"
+    )
+    ds = ds.assign_coords(valid_time=ds.valid_time + np.timedelta64(6, "h"))
+    canonical, restored = round_trip(ds)
+    assert canonical.time.values[0] == np.datetime64("2001-01-01T06:00")
+    xr.testing.assert_identical(restored, ds)
+
+
 def test_one_step_with_a_scalar_time():
     ds = made(1).squeeze("time")
     canonical, restored = round_trip(ds)

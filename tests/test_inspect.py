@@ -68,7 +68,7 @@ def test_gaps_cost_windows_and_are_named(tmp_path):
     (gap,) = found.gaps
     assert (gap.after, gap.before, gap.missing_steps) == ("2001-01-02T15:00", "2001-01-02T19:00", 3)
     assert found.n_windows == (40 - 9) + (57 - 9)
-    assert found.n_training_windows == 40 - 9  # 58 steps less the purge of 10 end before a second stretch
+    assert found.n_training_windows == 40 - 9  # the training period ends 8 steps after the gap
     assert any("1 gap(s): windows never cross one" in sentence for sentence in found.advice)
 
 

@@ -149,3 +149,8 @@ def test_falling_times_are_named_with_positions():
 def test_one_time_has_no_step():
     with pytest.raises(TimeAxisError, match=r"has 1 time\(s\); at least 2"):
         time_step(hours(0))
+
+
+def test_a_step_that_few_differences_have_is_no_step():
+    with pytest.raises(TimeAxisError, match=r"found 1h \(1x.*2h \(1x.*3h \(1x.*4h \(1x"):
+        time_step(hours(0, 1, 3, 6, 10))

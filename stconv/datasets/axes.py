@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cf_xarray  # noqa: F401  (registers the .cf accessor)
-import numpy as np
 import xarray as xr
 
 from stconv.datasets.grid_spec import GridSpec
@@ -178,8 +177,3 @@ def _rows_first(ds: xr.Dataset, dims: list[str]) -> tuple[str, str]:
 def _listed(names: Iterable[Any]) -> str:
     shown = [str(name) for name in names]
     return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "") or "none"
-
-
-def span(values: np.ndarray) -> str:
-    """First and last of an axis as text."""
-    return f"{values[0]} to {values[-1]}" if values.size else "empty"
