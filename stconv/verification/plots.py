@@ -115,6 +115,7 @@ def forecast_plot(
         rows = {"truth": truth, "forecast": forecast, "error": forecast - truth}
     rows, extent, aspect = _oriented(rows, lat, lon, geographic)
 
+    times = _short_times(valid_times)
     n_leads = len(forecast)
     shown = np.unique(np.linspace(0, n_leads - 1, min(n_leads, MAX_COLUMNS)).round().astype(int))
     box = aspect * (extent[3] - extent[2]) / (extent[1] - extent[0])
@@ -142,7 +143,7 @@ def forecast_plot(
             ax.tick_params(labelsize=7, length=2, color="0.6")
             ax.locator_params(nbins=4)
             if row == 0:
-                when = f"\n{valid_times[lead]}" if len(valid_times) else ""
+                when = f"\n{times[lead]}" if times else ""
                 ax.set_title(f"+{lead_labels[lead]}{when}", fontsize=9)
             if name == "error":
                 rmse = _rms(fields)[lead]
@@ -284,6 +285,17 @@ def _field_limits(fields: list[np.ndarray]) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(values.min()), float(values.max() + 1e-12))
 
 
+def _short_times(times: Sequence[str]) -> list[str]:
+    """ISO times as a person writes them: without T, and without seconds and hours that are all zero."""
+    short = [str(time).replace("T", " ") for time in times]
+    for zeros in (":00", " 00:00"):
+        if all(len(time) > len("2000-01-01") and time.endswith(zeros) for time in short):
+            if zeros == ":00" and any(time.count(":") < 2 for time in short):
+                continue
+            short = [time.removesuffix(zeros) for time in short]
+    return short
+
+
 def _rms(fields: np.ndarray) -> np.ndarray:
     n = np.isfinite(fields).sum((1, 2))
     return ratio(np.sqrt(np.nansum(fields**2, (1, 2))), np.sqrt(n))
@@ -299,9 +311,7 @@ def _symmetric(error: np.ndarray) -> tuple[float, float]:
 def _color_map(name: str) -> Any:
     import matplotlib as mpl
 
-    colors = mpl.colormaps[name].copy()
-    colors.set_bad(MISSING_COLOR)
-    return colors
+    return mpl.colormaps[name].with_extremes(bad=MISSING_COLOR)
 
 
 def _cycle(values: Sequence[Any]) -> list[Any]:

@@ -95,22 +95,20 @@ def _pooled(verification: Verification, variable: int) -> str:
     sums = verification.sums
     units = sums.units[sums.variables[variable]]
     places = decimals(sums.rmse(sums.model)[variable])
-    weighted, plain = (
-        {name: number(sums.pooled_rmse(name, w)[variable], places) for name in sums.contenders}
-        for w in ("area", "cells")
-    )
-    text = f"RMSE over all leads: {weighted[sums.model]} {units}".rstrip()
-    if sums.references:
-        text += f" ({', '.join(f'{name} {weighted[name]}' for name in sums.references)})"
-    if plain != weighted:
-        others = "".join(f", {name} {plain[name]}" for name in sums.references)
-        text += f"; every cell counted alike: {plain[sums.model]}{others}"
+    lines: dict[str, str] = {}
+    for weighting, words in (("area", "over all leads"), ("cells", "every cell alike")):
+        pooled = {
+            name: number(sums.pooled_rmse(name, weighting)[variable], places) for name in sums.contenders
+        }
+        others = ", ".join(f"{name} {pooled[name]}" for name in sums.references)
+        scores = f"{with_units(pooled[sums.model], units)}{f' ({others})' if others else ''}"
+        lines.setdefault(scores, f"RMSE {words}: {scores}")
     left_out = sums.left_out_share()[variable]
     if left_out > 0:
-        text += (
-            f"\n{left_out:.2%} of the known values are not scored: a reference or a forecast has none there."
+        lines[""] = (
+            f"{left_out:.2%} of the known values are not scored: a reference or the forecast is missing."
         )
-    return text
+    return "\n".join(lines.values())
 
 
 def with_units(name: str, units: str) -> str:

@@ -1,0 +1,298 @@
+"""`stconv compare`: tested runs side by side, best first, with what differs between them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stconv.tracking import RunInfo
+    from stconv.verification import Verification
+
+EPILOG = """examples:
+  stconv compare                                        all tested runs, those on the same data together
+  stconv compare --experiment air --plot compare.png
+  stconv compare --experiment air --json
+"""
+DATA_HASH, DATA_NAME = "data.hash", "data.name"
+IGNORED = ("config", "ckpt_path", "trainer.logger", DATA_HASH, DATA_NAME)
+"""Parameters that tell runs apart but do not make them better."""
+SCORES, PERSISTENCE = "verification/scores.nc", "persistence"
+MAX_PLOTTED = 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tested run and its scores."""
+
+    run: RunInfo
+    result: Verification
+
+    @property
+    def rmse(self) -> float:
+        """Over all leads and variables, in the units of the variables."""
+        sums = self.result.sums
+        return float(np.sqrt(np.mean(sums.pooled_rmse(sums.model) ** 2)))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `stconv compare`."""
+    parser.epilog = EPILOG
+    add = parser.add_argument
+    add("--experiment", metavar="NAME", help="runs of this experiment only (default: all)")
+    add("--json", action="store_true", help="print JSON, nothing else")
+    add("--plot", metavar="FILE", help="also draw error and skill against lead, as .png, .svg or .pdf")
+    add("--latest", action="store_true", help="of runs with the same name only the newest")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the tested runs, best first."""
+    from rich.console import Console
+
+    groups, unscored = find_entries(args.experiment, args.latest)
+    if args.json:
+        print(json.dumps([group_json(group) for group in groups], indent=2, allow_nan=False))
+    else:
+        console = Console()
+        for group in groups:
+            print_group(group, console)
+        if unscored:
+            names = ", ".join(f"{info.name} {info.run_id[:8]}" for info in unscored)
+            console.print(f"[dim]Not tested, or without scores on this machine: {names}[/dim]")
+    if args.plot:
+        path = draw(groups[0], Path(args.plot))
+        if not args.json:
+            more = f" (the {len(groups[0])} runs on the data of the newest)" if len(groups) > 1 else ""
+            print(f"Picture{more}: {path}")
+    return 0
+
+
+def find_entries(
+    experiment: str | None = None, latest: bool = False
+) -> tuple[list[list[Entry]], list[RunInfo]]:
+    """Collect tested runs, those on the same data together, best first; the group of the newest run first.
+
+    Args:
+        experiment: Of this experiment only.
+        latest: Of runs with the same name in an experiment only the newest.
+
+    Returns:
+        Groups of entries, and the runs without scores.
+
+    Raises:
+        TrackingError: No run was tested.
+    """
+    from stconv.errors import FileError, TrackingError
+    from stconv.tracking import download, list_runs
+    from stconv.verification import Verification
+
+    groups: dict[tuple[Any, ...], list[Entry]] = {}
+    unscored: list[RunInfo] = []
+    seen: set[tuple[str, str]] = set()
+    for info in list_runs(experiment):
+        if latest and (info.experiment, info.name) in seen:
+            continue
+        if not info.tested:
+            unscored.append(info)
+            continue
+        try:
+            result = Verification.from_netcdf(download(info.run_id, SCORES))
+        except (TrackingError, FileError):
+            unscored.append(info)
+            continue
+        seen.add((info.experiment, info.name))
+        key = (
+            info.params.get(DATA_HASH),
+            result.data,
+            result.sums.variables,
+            result.sums.n_leads,
+            result.period,
+        )
+        groups.setdefault(key, []).append(Entry(info, result))
+    if not groups:
+        where = f" of experiment '{experiment}'" if experiment else ""
+        raise TrackingError(
+            f"No run{where} was tested yet. Run `stconv test --config FILE` or `stconv evaluate`."
+        )
+    return [sorted(group, key=lambda entry: entry.rmse) for group in groups.values()], unscored
+
+
+def differing_parameters(runs: Sequence[RunInfo]) -> dict[str, list[str]]:
+    """Parameters that are not the same in all runs, with the value of each run; "-" where it has none."""
+    names = sorted({name for info in runs for name in info.params})
+    rows = {name: [info.params.get(name, "-") for info in runs] for name in names}
+    return {
+        name: values
+        for name, values in rows.items()
+        if len(set(values)) > 1 and not any(name == word or name.startswith(f"{word}.") for word in IGNORED)
+    }
+
+
+def against_best(group: Sequence[Entry]) -> list[str]:
+    """Say at which leads each run is worse than the best one, where that is decided; "" for the best."""
+    from stconv.errors import ConfigError
+    from stconv.verification import Verification
+    from stconv.verification.labels import lead_ranges
+    from stconv.verification.pairing import RIVAL, pair
+
+    best, sentences = group[0], [""]
+    for entry in group[1:]:
+        try:
+            paired = Verification(pair(best.result.sums, entry.result.sums), span=best.result.span)
+        except ConfigError as error:
+            sentences.append(str(error))
+            continue
+        decided = paired.beats(RIVAL).all(axis=0)
+        leads = [int(lead) + 1 for lead in np.flatnonzero(decided)]
+        if len(leads) == decided.size:
+            sentences.append("worse at every lead")
+        else:
+            sentences.append(f"worse at {lead_ranges(leads)}" if leads else "not distinguishable")
+    return sentences
+
+
+def print_group(group: Sequence[Entry], console: Console) -> None:
+    """Print a table of scores and one of the parameters that differ."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from stconv.verification.table import STYLES, decimals, number, percent, with_units
+
+    first = group[0].result
+    sums = first.sums
+    period = f", {first.period[0]} to {first.period[1]}" if first.period else ""
+    console.print(
+        f"[bold]{escape(first.data)}[/bold], {sums.n_windows} windows{period}; best pooled test RMSE first",
+        highlight=False,
+    )
+    reference = _reference(group)
+    units = sums.units[sums.variables[0]] if len(sums.variables) == 1 else ""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("#", justify="right")
+    table.add_column("run", overflow="fold")
+    table.add_column(with_units("RMSE", units), justify="right", no_wrap=True)
+    leads = _shown_leads(sums.n_leads, len(sums.variables))
+    for variable in sums.variables:
+        of = f"{variable} " if len(sums.variables) > 1 else ""
+        for lead in leads:
+            table.add_column(f"{of}{first.labels[lead]}", justify="right")
+    table.add_column("against #1", overflow="fold")
+    places = decimals(np.array([entry.rmse for entry in group]))
+    for rank, (entry, words) in enumerate(zip(group, against_best(group), strict=True), 1):
+        cells = []
+        for i in range(len(sums.variables)):
+            skill = entry.result.sums.skill(entry.result.sums.model, reference)[i]
+            outcome = entry.result.outcome(reference)[i]
+            cells += [f"[{STYLES[str(outcome[lead])]}]{percent(skill[lead])} %[/]" for lead in leads]
+        name = f"{escape(entry.run.name)} [dim]{entry.run.run_id[:8]}[/dim]"
+        table.add_row(str(rank), name, number(entry.rmse, places), *cells, words)
+    for name in sums.references:
+        rmse = float(np.sqrt(np.mean(sums.pooled_rmse(name) ** 2)))
+        table.add_row("", f"[dim]{name}[/dim]", f"[dim]{number(rmse, places)}[/dim]")
+    console.print(table)
+    console.print(
+        f"Leads: skill against {reference}; green beats it, red loses to it, yellow is undecided.\n"
+    )
+    _print_differences(group, console)
+
+
+def _print_differences(group: Sequence[Entry], console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    rows = differing_parameters([entry.run for entry in group])
+    if not rows:
+        if len(group) > 1:
+            console.print("All parameters are the same.\n", style="dim")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("what differs", overflow="fold")
+    for rank in range(1, len(group) + 1):
+        table.add_column(f"#{rank}", overflow="fold")
+    for name, values in rows.items():
+        table.add_row(escape(name), *[escape(_short(value)) for value in values])
+    console.print(table)
+    console.print()
+
+
+def _short(value: str) -> str:
+    """The last part of a class path; anything else as it is."""
+    is_class_path = "." in value and all(part.isidentifier() for part in value.split("."))
+    return value.rsplit(".", 1)[-1] if is_class_path else value
+
+
+def _shown_leads(n_leads: int, n_variables: int) -> list[int]:
+    """As many leads as fit in a line, evenly spread, the first and the last among them."""
+    n = min(n_leads, max(2, 8 // n_variables))
+    return sorted({round(i) for i in np.linspace(0, n_leads - 1, n)})
+
+
+def _reference(group: Sequence[Entry]) -> str:
+    """What skill is shown against."""
+    references = group[0].result.sums.references
+    return PERSISTENCE if PERSISTENCE in references else references[0]
+
+
+def group_json(group: Sequence[Entry]) -> dict[str, Any]:
+    """A group as plain values: what it was tested on, and its runs, best first."""
+    result = group[0].result
+    infos = [entry.run for entry in group]
+    differences = differing_parameters(infos)
+    return {
+        "data": result.data,
+        "data_hash": infos[0].params.get(DATA_HASH),
+        "period": list(result.period),
+        "ordered_by": "pooled test RMSE, area-weighted",
+        "runs": [
+            {
+                "run_id": entry.run.run_id,
+                "name": entry.run.name,
+                "experiment": entry.run.experiment,
+                "started": entry.run.started.isoformat(),
+                "rmse": entry.rmse,
+                "against_best": words,
+                "differing_parameters": {name: values[i] for name, values in differences.items()},
+                "scores": entry.result.to_json(),
+            }
+            for i, (entry, words) in enumerate(zip(group, against_best(group), strict=True))
+        ],
+    }
+
+
+def draw(group: Sequence[Entry], path: Path) -> Path:
+    """Draw the first variable of the best runs of a group."""
+    from stconv.verification.plots import compare_plot
+
+    shown = group[:MAX_PLOTTED]
+    sums = shown[0].result.sums
+    variable = sums.variables[0]
+    reference = _reference(group)
+    names = [entry.run.name for entry in shown]
+    labels = [
+        entry.run.name if names.count(entry.run.name) == 1 else f"{entry.run.name} {entry.run.run_id[:6]}"
+        for entry in shown
+    ]
+    return compare_plot(
+        {label: e.result.sums.rmse(e.result.sums.model)[0] for label, e in zip(labels, shown, strict=True)},
+        {
+            label: e.result.sums.skill(e.result.sums.model, reference)[0]
+            for label, e in zip(labels, shown, strict=True)
+        },
+        path,
+        lead_labels=shown[0].result.labels,
+        reference=reference,
+        reference_rmse={name: sums.rmse(name)[0] for name in sums.references},
+        intervals={
+            label: e.result.skill_interval(reference)[:, 0] for label, e in zip(labels, shown, strict=True)
+        },
+        title=f"{variable}, {shown[0].result.data}, {sums.n_windows} test windows",
+        units=sums.units[variable],
+    )
