@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from stconv.datasets.dataset import WindowDataset
-from stconv.datasets.preparation import Preparation, count_channels
+from stconv.datasets.features import count_channels
+from stconv.datasets.preparation import Preparation
 from stconv.datasets.store import Series
 from stconv.datasets.time_axis import TimeStep
 from stconv.datasets.windows import WindowSpec

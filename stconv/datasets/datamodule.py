@@ -12,14 +12,9 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler
 
 from stconv.datasets import time_axis
 from stconv.datasets.dataset import WindowDataset
+from stconv.datasets.features import StaticField, count_channels
 from stconv.datasets.grid import GridSpec, open_series
-from stconv.datasets.preparation import (
-    Impute,
-    Preparation,
-    StaticField,
-    check_target_inputs,
-    count_channels,
-)
+from stconv.datasets.preparation import Impute, Preparation, check_target_inputs
 from stconv.datasets.scaling import Scaling
 from stconv.datasets.splits import Periods, SplitSpec, iso
 from stconv.datasets.store import Series, channel_order, load_series

@@ -6,6 +6,7 @@ buffers, so that they travel with a checkpoint and in a bundle.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stconv.datasets.climatology import HarmonicClimatology
+from stconv.datasets.features import area_weight, count_channels, static_channels, time_channels
 from stconv.datasets.scaling import (
     Scaling,
     Transform,
@@ -31,28 +33,6 @@ if TYPE_CHECKING:
 
 Batch = Mapping[str, Tensor]
 Impute = Literal["mean", "climatology", "none"]
-StaticField = Literal["latitude", "longitude", "position", "valid"]
-
-N_TIME_FEATURES = 4
-STATIC_CHANNELS: dict[str, int] = {"latitude": 1, "longitude": 2, "position": 2, "valid": 1}
-"""sin(lat); cos(lon) and sin(lon); row and column from -1 to 1; 1 where the first target was ever valid."""
-
-
-def count_channels(
-    n_inputs: int, mask_channel: bool = False, static_fields: Sequence[str] = (), time_features: bool = False
-) -> int:
-    """Channels a network sees: inputs, a mask per input, static fields, sines and cosines of day and year.
-
-    Raises:
-        ConfigError: A static field is unknown.
-    """
-    unknown = [name for name in static_fields if name not in STATIC_CHANNELS]
-    if unknown:
-        raise ConfigError(
-            f"static field '{unknown[0]}' is unknown; choose among {', '.join(STATIC_CHANNELS)}."
-        )
-    static = sum(STATIC_CHANNELS[name] for name in static_fields)
-    return n_inputs * (2 if mask_channel else 1) + static + (N_TIME_FEATURES if time_features else 0)
 
 
 class Preparation(nn.Module):
@@ -83,6 +63,7 @@ class Preparation(nn.Module):
 
     def __init__(self, spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
+        self._spec = copy.deepcopy(dict(spec))
         self.variables: tuple[str, ...] = tuple(spec["variables"])
         self.input_variables: tuple[str, ...] = tuple(spec["inputs"])
         self.c_out = int(spec["n_targets"])
@@ -130,7 +111,7 @@ class Preparation(nn.Module):
             impute: What stands in for a missing input: the training "mean" or the "climatology"; "none"
                 refuses missing values.
             mask_channel: Show the network, per input, which values were there.
-            static_fields: Names of static fields, see `STATIC_CHANNELS`.
+            static_fields: Names of static fields, see `features.STATIC_CHANNELS`.
             time_features: Show the network sin and cos of day and year.
 
         Returns:
@@ -166,8 +147,8 @@ class Preparation(nn.Module):
             "fill": _stack([np.array(channel.fill) for channel in fitted]),
             "never_valid": torch.from_numpy(~valid.any(axis=0)),
             "missing_share": torch.from_numpy(1 - valid.mean(axis=(0, 2, 3))).float(),
-            "cell_weight": _cell_weight(series),
-            "static": _static(series, static_fields, valid[:, 0].any(axis=0)),
+            "cell_weight": area_weight(series),
+            "static": static_channels(series, static_fields, valid[:, 0].any(axis=0)),
             "harmonics.coefficients": harmonics.coefficients,
         }
         spec = {
@@ -187,19 +168,7 @@ class Preparation(nn.Module):
 
     def to_spec(self) -> dict[str, Any]:
         """Settings as JSON values; with the tensors of `state_dict` they rebuild the preparation."""
-        return {
-            "variables": list(self.variables),
-            "inputs": list(self.input_variables),
-            "n_targets": self.c_out,
-            "scaling": self.scaling,
-            "per_cell": self.per_cell,
-            "transforms": dict(self.transforms),
-            "impute": self.impute,
-            "mask_channel": self.mask_channel,
-            "static_fields": list(self.static_fields),
-            "time_features": self.time_features,
-            "climatology_terms": [list(term) for term in self.harmonics.terms],
-        }
+        return copy.deepcopy(self._spec)
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Preparation:
@@ -250,9 +219,8 @@ class Preparation(nn.Module):
         if len(self.static):
             parts.append(self.static[None, :, None].expand(n_batch, -1, t_in, -1, -1))
         if self.time_features:
-            angles = 2 * math.pi * cycles
-            features = torch.cat([angles.sin(), angles.cos()], dim=-1).transpose(1, 2)
-            parts.append(features[..., None, None].expand(-1, -1, -1, n_lat, n_lon))
+            features = time_channels(cycles)[..., None, None]
+            parts.append(features.expand(-1, -1, -1, n_lat, n_lon))
         return torch.cat(parts, dim=1)
 
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -344,31 +312,3 @@ def _choose(setting: str, value: str, known: Sequence[str]) -> None:
 
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(arrays)).float()
-
-
-def _cell_weight(series: Series) -> Tensor:
-    n_lat, n_lon = series.values.shape[2:]
-    weight = np.cos(np.deg2rad(series.lat)).clip(0) if series.geographic else np.ones(n_lat)
-    return torch.from_numpy(np.repeat(weight[:, None], n_lon, axis=1)).float()
-
-
-def _static(series: Series, names: Sequence[str], ever_valid: np.ndarray) -> Tensor:
-    n_lat, n_lon = ever_valid.shape
-    rows, columns = np.meshgrid(np.linspace(-1, 1, n_lat), np.linspace(-1, 1, n_lon), indexing="ij")
-    fields: list[np.ndarray] = []
-    for name in names:
-        if name in ("latitude", "longitude") and not series.geographic:
-            raise ConfigError(
-                f"static field '{name}' needs a geographic grid; this one has y and x. Use 'position'."
-            )
-        lat, lon = np.meshgrid(np.deg2rad(series.lat), np.deg2rad(series.lon), indexing="ij")
-        known = {
-            "latitude": [np.sin(lat)],
-            "longitude": [np.cos(lon), np.sin(lon)],
-            "position": [rows, columns],
-            "valid": [ever_valid.astype(float)],
-        }
-        if name not in known:
-            raise ConfigError(f"static field '{name}' is unknown; choose among {', '.join(known)}.")
-        fields += known[name]
-    return _stack(fields) if fields else torch.zeros(0, n_lat, n_lon)
