@@ -11,29 +11,35 @@ PROBLEM = "application/problem+json"
 schemathesis.openapi.media_type("application/x-netcdf", st.binary(max_size=2000))
 
 
+def explore(operation):
+    """Ask what the strategy makes up; the statuses that came back."""
+    statuses = set()
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(case=operation.as_strategy())
+    def ask(case):
+        answer = case.call()
+        statuses.add(answer.status_code)
+        assert answer.status_code < 500 or answer.status_code in EXPECTED_5XX, case.as_curl_command()
+        if answer.status_code >= 400:
+            assert answer.headers["content-type"] == [PROBLEM], case.as_curl_command()
+
+    ask()
+    return statuses
+
+
 def test_no_server_error_and_every_refusal_is_a_problem(service):
     document = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
     operations = [result.ok() for result in document.get_all_operations()]
     seen: dict[str, set[int]] = {}
     for operation in operations:
-        statuses = seen[operation.label] = set()
-
-        @hypothesis.settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(hypothesis.HealthCheck),
-        )
-        @hypothesis.given(case=operation.as_strategy())
-        def ask(case, statuses=statuses):
-            answer = case.call()
-            statuses.add(answer.status_code)
-            assert answer.status_code < 500 or answer.status_code in EXPECTED_5XX, case.as_curl_command()
-            if answer.status_code >= 400:
-                assert answer.headers["content-type"] == [PROBLEM], case.as_curl_command()
-
-        ask()
+        seen[operation.label] = explore(operation)
     assert {label.split()[1] for label in seen} == {
         "/livez",
         "/readyz",
