@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
@@ -18,9 +17,7 @@ def to_netcdf(forecast: xr.Dataset) -> bytes:
         str(name): {"zlib": True, "complevel": 1, "_FillValue": np.float32(np.nan)}
         for name in forecast.data_vars
     }
-    target = io.BytesIO()
-    forecast.drop_encoding().to_netcdf(target, engine="h5netcdf", encoding=encoding)
-    return target.getvalue()
+    return bytes(forecast.drop_encoding().to_netcdf(engine="netcdf4", encoding=encoding))
 
 
 def to_json(forecast: xr.Dataset) -> bytes:
