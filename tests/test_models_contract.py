@@ -1,5 +1,6 @@
 """What every registered network promises; a new one is held to it by being registered."""
 
+import inspect
 import json
 
 import pytest
@@ -10,37 +11,69 @@ from hypothesis import strategies as st
 from stconv.errors import ConfigError, ShapeError
 from stconv.models import REGISTRY, Climatology, Increment, Network, Persistence, build, describe, frames_seen
 
-SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3}
+SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3, "n_3d": 1}
 """Settings that keep a test short, for the networks that have them."""
+WRAPPERS = {"Increment": {}, "Damped": {}, "Bounded": {"lower": -9.0}}
+"""Networks around a network, and settings that they do not do without."""
 
 
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 def make(name, c_in=3, c_out=2, t_in=4, leads=3, **options):
-    """Build a registered network small, by name."""
-    if name == "Increment":
-        return Increment(make("Conv2Plus1D", c_in, c_out, t_in, leads, **options))
-    small = SMALL if name not in ("Persistence", "Climatology") else {}
-    return REGISTRY[name](c_in, c_out, t_in, leads, **small, **options)
+    """Build a registered network small, by name, with no weight at zero, as some start from."""
+    if name in WRAPPERS:
+        network = REGISTRY[name](make("Conv2Plus1D", c_in, c_out, t_in, leads, **options), **WRAPPERS[name])
+    else:
+        small = {key: value for key, value in SMALL.items() if takes(name, key)}
+        network = REGISTRY[name](c_in, c_out, t_in, leads, **small, **options)
+    for weight in network.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.1)
+    return network
+
+
+def takes(name, option):
+    return option in inspect.signature(REGISTRY["Conv2Plus1D" if name in WRAPPERS else name]).parameters
 
 
 NAMES = [*REGISTRY]
 LEARNED = [name for name in NAMES if any(True for _ in make(name).parameters())]
-ALIGNED = [(name, alignment) for name in LEARNED for alignment in ("lead", "paper")]
+FROM_HISTORY = [*WRAPPERS, "DampedPersistence", "Persistence"]
+"""Those that start from the targets' own newest frame."""
+ALTERNATIVES = {
+    "alignment": ("lead", "paper"),
+    "encoder": ("vgg", "resnet"),
+    "translator": ("gsta", "convmixer"),
+}
+VARIANTS = [(name, {}) for name in LEARNED] + [
+    (name, {option: choice})
+    for name in LEARNED
+    for option, choices in ALTERNATIVES.items()
+    for choice in choices
+    if takes(name, option)
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_any_frames_leads_grid_and_channels(name, data):
     size = st.integers(1, 7)
     c_out, t_in, leads, lat, lon = (data.draw(size) for _ in range(5))
     c_in = c_out + data.draw(st.integers(0, 2))
-    alignment = {"alignment": data.draw(st.sampled_from(["lead", "paper"]))} if name in LEARNED else {}
-    network = make(name, c_in, c_out, t_in, leads, **alignment).eval()
+    options = {
+        option: data.draw(st.sampled_from(choices))
+        for option, choices in ALTERNATIVES.items()
+        if takes(name, option)
+    }
+    network = make(name, c_in, c_out, t_in, leads, **options).eval()
     y = network(torch.randn(2, c_in, t_in, lat, lon))
     assert y.shape == (2, c_out, leads, lat, lon)
     assert y.dtype == torch.float32
@@ -49,7 +82,7 @@ def test_any_frames_leads_grid_and_channels(name, data):
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_fewer_inputs_than_targets(name):
-    if name != "Increment":
+    if name not in FROM_HISTORY:
         assert make(name, c_in=1, c_out=3)(torch.randn(2, 1, 4, 5, 6)).shape == (2, 3, 3, 5, 6)
 
 
@@ -92,9 +125,9 @@ def test_windows_of_a_batch_do_not_mix(name):
     torch.testing.assert_close(network(x)[1:2], network(x[1:2]))
 
 
-@pytest.mark.parametrize(("name", "alignment"), ALIGNED)
-def test_every_weight_learns(name, alignment):
-    network = make(name, leads=6, alignment=alignment)
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_every_weight_learns(name, options):
+    network = make(name, leads=6, **options)
     network(torch.randn(2, 3, 4, 5, 6)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
 
@@ -114,7 +147,7 @@ def test_another_input_is_refused(name, x, message):
         make(name)(x)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "Increment"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WRAPPERS])
 @pytest.mark.parametrize("size", ["c_in", "c_out", "t_in", "leads"])
 def test_sizes_are_positive_integers(name, size):
     for value in (0, -1, 1.5, True, "3"):

@@ -1,20 +1,37 @@
 """Whole networks, each one (batch, channel, time, lat, lon) in and out."""
 
 from stconv.models.baselines import Climatology, Increment, Persistence
+from stconv.models.linear import DampedPersistence, Linear3x3
 from stconv.models.probe import frames_seen
+from stconv.models.recurrent import ConvLSTM, PredRNN
 from stconv.models.registry import REGISTRY, Network, build, describe, register
-from stconv.models.stacks import Conv2Plus1D, Conv3D
+from stconv.models.residual import ResNet2D, ResNet2Plus1D
+from stconv.models.simvp import SimVP
+from stconv.models.stacks import Conv2Plus1D, Conv3D, MixedConv
 from stconv.models.stconvs2s import STConvS2S
+from stconv.models.unet import UNet2Plus1D
+from stconv.models.wrappers import Bounded, Damped
 
 __all__ = [
     "REGISTRY",
+    "Bounded",
     "Climatology",
     "Conv2Plus1D",
     "Conv3D",
+    "ConvLSTM",
+    "Damped",
+    "DampedPersistence",
     "Increment",
+    "Linear3x3",
+    "MixedConv",
     "Network",
     "Persistence",
+    "PredRNN",
+    "ResNet2D",
+    "ResNet2Plus1D",
     "STConvS2S",
+    "SimVP",
+    "UNet2Plus1D",
     "build",
     "describe",
     "frames_seen",

@@ -29,7 +29,7 @@ class Persistence(Network):
 
     def __init__(self, c_in: int, c_out: int, t_in: int, leads: int) -> None:
         super().__init__(c_in, c_out, t_in, leads)
-        _check_history(self)
+        check_history(self)
 
     def compute(self, x: Tensor) -> Tensor:
         """Repeat the newest frame of the targets."""
@@ -72,7 +72,7 @@ class Increment(Network):
 
     def __init__(self, network: Network) -> None:
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
-        _check_history(self)
+        check_history(self)
         self.network = network
 
     def compute(self, x: Tensor) -> Tensor:
@@ -81,7 +81,12 @@ class Increment(Network):
         return x[:, : self.c_out, -1:] + change
 
 
-def _check_history(network: Network) -> None:
+def check_history(network: Network) -> None:
+    """Hold a network that starts from the newest frame to having one for each target.
+
+    Raises:
+        ConfigError: There are fewer input than target channels.
+    """
     if network.c_in < network.c_out:
         raise ConfigError(
             f"{type(network).__name__} has {network.c_in} input channels for {network.c_out} targets; it "

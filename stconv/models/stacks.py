@@ -1,4 +1,4 @@
-"""Plain stacks of one kind of convolution: the paper's 3D and (2+1)D baselines."""
+"""Plain stacks of convolutions: the paper's 3D and (2+1)D baselines, and stacks of mixed kinds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from stconv.models.registry import Network, register
 from stconv.nn.conv import Convolution, ConvolutionMaker, Factored
 from stconv.nn.ending import Alignment, ending
+from stconv.nn.mixed import mixed
 from stconv.nn.padding import GridPadding
 from stconv.nn.settings import check_count, check_odd
 from stconv.nn.stack import stack
@@ -72,3 +73,58 @@ class Conv2Plus1D(ConvolutionStack):
     """A stack of (2+1)D convolutions: (1, k, k) in space, then (k, 1, 1) in time, at the cost of a 3D one."""
 
     convolution = Factored
+
+
+@register
+class MixedConv(Network):
+    """A stack in which some layers convolve in 3D and the others in space alone: MC3 and rMC3.
+
+    MC: the layers near the input see time. rMC (`time_last`): those near the head do.
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of target channels.
+        t_in: Number of input frames.
+        leads: Number of leads.
+        n_layers: Number of convolutions before the head.
+        n_3d: How many of them see time.
+        time_last: They are the last ones instead of the first.
+        n_filters: Number of filters of each.
+        kernel: Odd kernel size along time, lat and lon.
+        alignment: `lead`: every lead sees every frame. `paper`: lead l is step l.
+        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+
+    Raises:
+        ConfigError: A setting is out of its range.
+
+    Source:
+        Tran et al. (2018), arXiv 1711.11248, section 3.4.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        t_in: int,
+        leads: int,
+        *,
+        n_layers: int = 4,
+        n_3d: int = 2,
+        time_last: bool = False,
+        n_filters: int = 32,
+        kernel: int = 3,
+        alignment: Alignment = "lead",
+        space_padding: GridPadding = "zero",
+    ) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        where = type(self).__name__
+        check_odd("kernel", kernel, where)
+        channels = [check_count("n_filters", n_filters, where)] * check_count("n_layers", n_layers, where)
+        makers = mixed(n_layers, n_3d, time_last=time_last)
+        self.features = stack(makers, c_in, channels, kernel, space_padding=space_padding)
+        self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Run layers, generator (if any) and head."""
+        y: Tensor = self.head(self.generator(self.features(x)))
+        return y

@@ -21,16 +21,21 @@ def widening(n_filters: int, n_layers: int) -> list[int]:
 
 
 def stack(
-    maker: ConvolutionMaker, c_in: int, channels: Sequence[int], kernel: Sizes, **settings: Any
+    maker: ConvolutionMaker | Sequence[ConvolutionMaker],
+    c_in: int,
+    channels: Sequence[int],
+    kernel: Sizes,
+    **settings: Any,
 ) -> nn.Sequential:
     """Return blocks from c_in through each of `channels`, all with the same kernel and settings.
 
     Args:
-        maker: What makes one block.
+        maker: What makes one block, or one maker for each block.
         c_in: Channels of the input.
         channels: Channels after each block; none gives an empty stack, which changes nothing.
         kernel: Size along (time, lat, lon).
         **settings: Keywords of the `ConvolutionMaker`.
     """
-    layers = (maker(before, after, kernel, **settings) for before, after in pairwise([c_in, *channels]))
-    return nn.Sequential(*layers)
+    makers = [maker] * len(channels) if callable(maker) else maker
+    sizes = zip(makers, pairwise([c_in, *channels]), strict=True)
+    return nn.Sequential(*(make(before, after, kernel, **settings) for make, (before, after) in sizes))

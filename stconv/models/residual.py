@@ -1,0 +1,137 @@
+"""Residual networks: in (2+1)D, and in two dimensions with the frames as channels."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from stconv.models.registry import Network, register
+from stconv.nn.conv import Convolution, Factored
+from stconv.nn.frames import StackFrames
+from stconv.nn.heads import LeadHead
+from stconv.nn.norm import Norm
+from stconv.nn.padding import GridPadding
+from stconv.nn.residual import Residual, channel_dropout, residual_block, start_at_zero
+from stconv.nn.settings import check_count, check_odd
+
+
+@register
+class ResNet2Plus1D(Network):
+    """A (2+1)D convolution, residual blocks of two more each, and a head with filters for each lead.
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of target channels.
+        t_in: Number of input frames.
+        leads: Number of leads.
+        n_layers: Number of residual blocks.
+        n_filters: Number of filters of each convolution.
+        kernel: Odd kernel size along time, lat and lon.
+        norm: batch, group, layer or none; `group` looks at the whole grid at once.
+        dropout: Share of channels dropped inside each block, in training.
+        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+
+    Raises:
+        ConfigError: A setting is out of its range.
+
+    Source:
+        Tran et al. (2018), arXiv 1711.11248, R(2+1)D, without its strides.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        t_in: int,
+        leads: int,
+        *,
+        n_layers: int = 3,
+        n_filters: int = 32,
+        kernel: int = 3,
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        space_padding: GridPadding = "zero",
+    ) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        d, where = n_filters, type(self).__name__
+        check_odd("kernel", kernel, where)
+        self.stem = Factored(c_in, d, kernel, norm=norm, space_padding=space_padding)
+        self.blocks = nn.Sequential(
+            *(
+                residual_block(
+                    Factored, d, d, kernel, norm=norm, dropout=dropout, space_padding=space_padding
+                )
+                for _ in range(check_count("n_layers", n_layers, where))
+            )
+        )
+        self.head = LeadHead(d, c_out, t_in, leads, kernel, space_padding)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Run stem, blocks and head."""
+        y: Tensor = self.head(self.blocks(self.stem(x)))
+        return y
+
+
+@register
+class ResNet2D(Network):
+    """Residual blocks over all frames at once, as channels of one field; small, and hard to overfit.
+
+    Stem (1, k, k); for each dilation a block x + W2 * drop(gelu(norm(W1 * x))) with kernels (1, k, k); head
+    (1, k, k). The last convolution of each block and of the head start at zero, so that training starts
+    from a forecast of zero: inside `Increment` from persistence, inside `Damped` from damped persistence.
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of target channels.
+        t_in: Number of input frames.
+        leads: Number of leads.
+        dilations: Distance between taps in each block; there are as many blocks.
+        n_filters: Number of filters of each convolution.
+        kernel: Odd kernel size along lat and lon.
+        norm: batch, group, layer or none; `group` looks at the whole grid at once.
+        dropout: Share of channels dropped inside each block, in training.
+        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+
+    Raises:
+        ConfigError: A setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        t_in: int,
+        leads: int,
+        *,
+        dilations: tuple[int, ...] | list[int] = (1, 2, 4),
+        n_filters: int = 32,
+        kernel: int = 3,
+        norm: Norm = "group",
+        dropout: float = 0.0,
+        space_padding: GridPadding = "zero",
+    ) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        d, size = n_filters, (1, check_odd("kernel", kernel, type(self).__name__), kernel)
+
+        def block(dilation: int) -> Residual:
+            reach = (1, dilation, dilation)
+            first = Convolution(
+                d, d, size, dilation=reach, space_padding=space_padding, norm=norm, activation="gelu"
+            )
+            last = Convolution(
+                d, d, size, dilation=reach, space_padding=space_padding,
+                bias=True, norm="none", activation="none",
+            )  # fmt: skip
+            return Residual(nn.Sequential(first, channel_dropout(dropout), start_at_zero(last)))
+
+        self.frames = StackFrames()
+        self.stem = Convolution(
+            c_in * t_in, d, size, space_padding=space_padding, norm=norm, activation="gelu"
+        )
+        self.blocks = nn.Sequential(*(block(dilation) for dilation in dilations))
+        self.head = LeadHead(d, c_out, 1, leads, kernel, space_padding)
+        start_at_zero(self.head.convolution)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Stack the frames, run stem, blocks and head."""
+        y: Tensor = self.head(self.blocks(self.stem(self.frames(x))))
+        return y

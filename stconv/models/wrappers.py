@@ -1,0 +1,95 @@
+"""Networks around a network: where the forecast starts from, and where it may not go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from stconv.errors import ConfigError
+from stconv.models.baselines import check_history
+from stconv.models.registry import Network, register
+from stconv.nn.damping import Damping
+
+Bound = float | Sequence[float | None] | None
+"""One bound for all targets, one for each, or none."""
+
+
+@register
+class Damped(Network):
+    """Let a network forecast the difference from damped persistence.
+
+    y[l] = damping[l] x[:, :c_out, t_in - 1] + network(x)[l], with a learned damping
+
+    Args:
+        network: The network of the difference; it gives this one its channels, frames and leads.
+        grid: (lat, lon) cells of the data, for a damping of each cell; otherwise the same in all.
+
+    Raises:
+        ConfigError: The network has fewer input than output channels, or a setting is out of its range.
+    """
+
+    def __init__(self, network: Network, *, grid: Sequence[int] | None = None) -> None:
+        super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
+        check_history(self)
+        self.damping = Damping(network.c_out, network.leads, grid)
+        self.network = network
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Add the network's output to the damped newest frame of the targets."""
+        y: Tensor = self.damping(x) + self.network(x)
+        return y
+
+
+@register
+class Bounded(Network):
+    """Hold the forecast of a network to bounds: rain is never negative, a share never more than 1.
+
+    The bounds apply when the network forecasts, not while it trains: a forecast outside of them then still
+    has a gradient that leads it back, and the clamp can only bring a forecast closer to a truth that keeps
+    to the bounds.
+
+    A network knows nothing but normalized values, and so do these bounds. A physical bound can be stated
+    with scaling `none` (the same number), `minmax` over the whole grid (0 is the smallest value of the
+    training period, 1 the largest) or `zscore` over the whole grid (for b: (b - mean) / standard deviation,
+    as `Preparation` has them). It can not be stated for anomalies or for scaling by cell, where the same
+    physical bound is another number in every cell.
+
+    Args:
+        network: The network to hold; it gives this one its channels, frames and leads.
+        lower: Least normalized value: one for all targets, one (or null) for each, or null.
+        upper: Greatest normalized value, likewise.
+
+    Raises:
+        ConfigError: There is no bound, not one for each target, or the lower is not below the upper.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, network: Network, *, lower: Bound = None, upper: Bound = None) -> None:
+        super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
+        low = self._per_target("lower", lower, -torch.inf)
+        high = self._per_target("upper", upper, torch.inf)
+        if lower is None and upper is None:
+            raise ConfigError("Bounded has no bound; give `lower`, `upper` or both, or leave Bounded out.")
+        if not all(a < b for a, b in zip(low, high, strict=True)):
+            raise ConfigError(f"lower of Bounded is {lower} and upper {upper}; expected lower below upper.")
+        self.network = network
+        self.register_buffer("low", torch.tensor(low).view(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("high", torch.tensor(high).view(-1, 1, 1, 1), persistent=False)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Clamp the network's output, except in training."""
+        y: Tensor = self.network(x)
+        return y if self.training else torch.minimum(torch.maximum(y, self.low), self.high)
+
+    def _per_target(self, name: str, bound: Bound, missing: float) -> list[float]:
+        bounds = [bound] * self.c_out if bound is None or isinstance(bound, int | float) else list(bound)
+        if len(bounds) != self.c_out:
+            raise ConfigError(
+                f"{name} of Bounded has {len(bounds)} values for {self.c_out} targets; expected one for each "
+                "(null for none), or a single number."
+            )
+        return [missing if value is None else float(value) for value in bounds]

@@ -1,0 +1,35 @@
+"""Mixed convolutions: some layers of a stack see time, the others only space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from stconv.errors import ConfigError
+from stconv.nn.conv import Convolution, ConvolutionMaker, Sizes
+from stconv.nn.settings import check_count, check_triple
+
+
+def spatial(c_in: int, c_out: int, kernel: Sizes, **settings: Any) -> nn.Module:
+    """Return a `Convolution` (1, h, w), whatever the kernel's size along time: a `ConvolutionMaker`."""
+    _, h, w = check_triple("kernel", kernel, "spatial")
+    return Convolution(c_in, c_out, (1, h, w), **settings)
+
+
+def mixed(n_layers: int, n_3d: int, *, time_last: bool = False) -> list[ConvolutionMaker]:
+    """Return a maker for each layer: `n_3d` in three dimensions, the rest in space alone.
+
+    MC: the layers near the input see time. rMC (`time_last`): those near the output do.
+
+    Raises:
+        ConfigError: There are more layers in three dimensions than layers.
+
+    Source:
+        Tran et al. (2018), arXiv 1711.11248, section 3.4.
+    """
+    check_count("n_layers", n_layers, "mixed")
+    if check_count("n_3d", n_3d, "mixed", at_least=0) > n_layers:
+        raise ConfigError(f"n_3d of mixed is {n_3d} of {n_layers} layers; expected at most that many.")
+    makers: list[ConvolutionMaker] = [Convolution] * n_3d + [spatial] * (n_layers - n_3d)
+    return makers[::-1] if time_last else makers

@@ -1,0 +1,33 @@
+"""Coarser and finer grids of any size: padding to a multiple, and coming back."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stconv.nn.padding import GridPadding
+
+
+class PadToMultiple(nn.Module):
+    """Lengthen lat and lon at their ends to a multiple, so that halving goes without a remainder.
+
+    Args:
+        multiple: What the sizes become a multiple of.
+        space_padding: With periodic the first columns follow the last ones; otherwise, and along lat, the
+            last cell is repeated.
+    """
+
+    def __init__(self, multiple: int, space_padding: GridPadding = "zero") -> None:
+        super().__init__()
+        self.multiple, self.space_padding = multiple, space_padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the lengthened tensor, (batch, channel, time, lat', lon')."""
+        rows, columns = (-x.shape[-2] % self.multiple, -x.shape[-1] % self.multiple)
+        x = F.pad(x, (0, 0, 0, rows, 0, 0), mode="replicate")
+        wraps = self.space_padding == "periodic" and columns <= x.shape[-1]
+        return F.pad(x, (0, columns, 0, 0, 0, 0), mode="circular" if wraps else "replicate")
+
+    def extra_repr(self) -> str:
+        """Say the settings when the module is printed."""
+        return f"{self.multiple}, {self.space_padding}"

@@ -1,0 +1,94 @@
+"""Blocks that add to what they are given, so that a deep network starts as a shallow one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.nn.conv import Convolution, ConvolutionMaker, Sizes
+from stconv.nn.norm import Activation, Norm, make_activation
+
+
+class Residual(nn.Module):
+    """Add a body to its input, or to a projection of it: y = activation(shortcut(x) + body(x)).
+
+    Args:
+        body: The change.
+        shortcut: Brings the input to the body's channels and grid; nothing by default.
+        activation: Applied to the sum.
+    """
+
+    def __init__(
+        self, body: nn.Module, shortcut: nn.Module | None = None, activation: Activation = "none"
+    ) -> None:
+        super().__init__()
+        self.body, self.shortcut = body, shortcut or nn.Identity()
+        self.activation = make_activation(activation, type(self).__name__)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, c_in, time, lat, lon) to what body and shortcut agree on."""
+        y: Tensor = self.activation(self.shortcut(x) + self.body(x))
+        return y
+
+
+def residual_block(
+    maker: ConvolutionMaker,
+    c_in: int,
+    c_out: int,
+    kernel: Sizes,
+    *,
+    stride: Sizes = 1,
+    norm: Norm = "batch",
+    activation: Activation = "leaky_relu",
+    dropout: float = 0.0,
+    **settings: Any,
+) -> Residual:
+    """Return the basic block of ResNet: two convolutions, and a shortcut around them.
+
+    The second convolution has no activation of its own; the sum has. Where channels or grid change the
+    shortcut is a convolution (1, 1, 1) with the same stride and normalization.
+
+    Args:
+        maker: What makes a convolution.
+        c_in: Channels in.
+        c_out: Channels out.
+        kernel: Size along (time, lat, lon).
+        stride: Step of the first convolution.
+        norm: Normalization of every convolution.
+        activation: After the first convolution and after the sum.
+        dropout: Share of channels that are dropped between the two convolutions, in training.
+        **settings: Further keywords of the `ConvolutionMaker`.
+
+    Source:
+        He et al. (2016), arXiv 1512.03385, figure 2.
+    """
+    body = nn.Sequential(
+        maker(c_in, c_out, kernel, stride=stride, norm=norm, activation=activation, **settings),
+        channel_dropout(dropout),
+        maker(c_out, c_out, kernel, norm=norm, activation="none", **settings),
+    )
+    same = c_in == c_out and (stride == 1 or (not isinstance(stride, int) and set(stride) == {1}))
+    shortcut = None if same else Convolution(c_in, c_out, 1, stride=stride, norm=norm, activation="none")
+    return Residual(body, shortcut, activation)
+
+
+def channel_dropout(share: float) -> nn.Module:
+    """Return what drops whole channels in training; nothing if the share is 0.
+
+    Raises:
+        ConfigError: The share is not in [0, 1).
+    """
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise ConfigError(f"dropout is {share!r}; expected a share of channels, at least 0 and below 1.")
+    return nn.Dropout3d(share) if share else nn.Identity()
+
+
+@torch.no_grad()
+def start_at_zero(convolution: Convolution) -> Convolution:
+    """Let a block begin with an output of zero, so that what it adds to begins unchanged; returns it."""
+    for parameter in convolution.conv.parameters():
+        parameter.zero_()
+    return convolution

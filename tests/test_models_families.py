@@ -1,0 +1,170 @@
+"""What each family promises beyond the contract of every network."""
+
+import numpy as np
+import pytest
+import torch
+
+from stconv.errors import ConfigError, ShapeError
+from stconv.models import (
+    Bounded,
+    ConvLSTM,
+    Damped,
+    DampedPersistence,
+    Linear3x3,
+    MixedConv,
+    Persistence,
+    PredRNN,
+    ResNet2D,
+    ResNet2Plus1D,
+    SimVP,
+    UNet2Plus1D,
+    build,
+    describe,
+    frames_seen,
+)
+
+SIZES = (3, 2, 4, 3)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def windows(n=2, lat=5, lon=6):
+    return torch.randn(n, 3, 4, lat, lon)
+
+
+def test_stacked_frames_start_from_a_forecast_of_zero():
+    x, inner = windows(), ResNet2D(*SIZES, n_filters=4)
+    assert not inner(x).any()
+    torch.testing.assert_close(Damped(inner)(x), DampedPersistence(*SIZES)(x))
+    assert [block.body[0].conv.dilation for block in inner.blocks] == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
+
+
+def test_stacked_frames_learn_all_at_once_after_a_step():
+    network, x = ResNet2D(*SIZES, n_filters=4, dropout=0.1), windows()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (network(x) - 1).square().mean().backward()
+        optimizer.step()
+    assert all(weight.grad.abs().max() > 0 for weight in network.parameters())
+
+
+def test_linear_regression_finds_what_made_the_data():
+    x = torch.randn(40, 1, 2, 6, 6)
+    truth = 0.7 * x[:, :, -1:].roll(1, -1) - 0.2 * x[:, :, :1]
+    network = Linear3x3(1, 1, 2, 1)
+    patches = np.lib.stride_tricks.sliding_window_view(x.numpy()[:, 0], (3, 3), axis=(2, 3))
+    rows = np.moveaxis(patches, 1, 3).reshape(-1, 18)
+    weights, *_ = np.linalg.lstsq(rows, truth[:, 0, 0, 1:-1, 1:-1].numpy().ravel(), rcond=None)
+    with torch.no_grad():
+        network.regression.convolution.conv.weight.copy_(torch.from_numpy(weights).view(1, 1, 2, 3, 3))
+        network.regression.convolution.conv.bias.zero_()
+    torch.testing.assert_close(network(x)[..., 1:-1, 1:-1], truth[..., 1:-1, 1:-1], rtol=1e-3, atol=1e-4)
+
+
+def test_mixed_without_time_sees_one_frame_for_each_step():
+    seen = frames_seen(MixedConv(1, 1, 4, 4, n_3d=0, n_filters=2, alignment="paper", kernel=1))
+    assert seen.tolist() == torch.eye(4, dtype=torch.bool).tolist()
+    assert frames_seen(MixedConv(1, 1, 4, 4, n_3d=0, n_filters=2)).all()
+
+
+@pytest.mark.parametrize("network", [ConvLSTM, PredRNN])
+def test_recurrent_networks_forecast_the_same_however_far_they_go(network):
+    far = network(3, 2, 4, 5, n_filters=3)
+    near = network(3, 2, 4, 2, n_filters=3)
+    near.load_state_dict(far.state_dict())
+    x = windows()
+    torch.testing.assert_close(near(x), far(x)[:, :, :2])
+    one = network(3, 2, 4, 1, n_filters=3)
+    one.load_state_dict({k: v for k, v in far.state_dict().items() if not k.startswith("read_forecast")})
+    torch.testing.assert_close(one(x), far(x)[:, :, :1])
+
+
+def test_recurrent_counts_follow_from_their_gates():
+    def count(network):
+        return sum(p.numel() for p in network.parameters())
+
+    d, k = 4, 9
+    both_ends = (3 * d * k + d) + (2 * d * k + d) + (2 * d + 2)
+    lstm = 2 * (2 * d * 4 * d * k + 4 * d)
+    assert count(ConvLSTM(*SIZES, n_filters=d)) == both_ends + lstm
+    cell = (2 * d * 4 * d * k + 4 * d) + (2 * d * 3 * d * k + 3 * d) + (2 * d * d * k + d) + (2 * d * d + d)
+    assert count(PredRNN(*SIZES, n_filters=d)) == both_ends + 2 * cell
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ResNet2Plus1D(*SIZES, n_filters=4, space_padding="periodic"),
+        UNet2Plus1D(*SIZES, n_filters=4, space_padding="periodic"),
+        UNet2Plus1D(*SIZES, n_filters=4, space_padding="periodic", encoder="vgg"),
+        SimVP(*SIZES, n_filters=4, n_layers=1, space_padding="periodic"),
+        ConvLSTM(*SIZES, n_filters=4, space_padding="periodic"),
+        PredRNN(*SIZES, n_filters=4, space_padding="periodic"),
+    ],
+)
+def test_going_round_the_globe_goes_round_with_the_forecast(network):
+    x = windows(lat=6, lon=24)
+    network.eval()
+    torch.testing.assert_close(network(x.roll(8, -1)), network(x).roll(8, -1), rtol=1e-4, atol=1e-5)
+
+
+def test_encoders_differ_by_their_shortcuts():
+    def shortcuts(encoder):
+        return [name for name, _ in UNet2Plus1D(*SIZES, n_filters=4, encoder=encoder).named_modules()
+                if name.endswith("shortcut")]  # fmt: skip
+
+    assert shortcuts("vgg") == []
+    assert len(shortcuts("resnet")) == 3
+    with pytest.raises(
+        ConfigError, match="encoder of UNet2Plus1D is 'alexnet'; expected one of: vgg, resnet"
+    ):
+        UNet2Plus1D(*SIZES, encoder="alexnet")
+    with pytest.raises(ConfigError, match="translator of SimVP is 'vit'; expected one of: gsta, convmixer"):
+        SimVP(*SIZES, translator="vit")
+
+
+def test_bounds_hold_forecasts_and_leave_training_alone():
+    x = windows()
+    network = Bounded(Persistence(*SIZES), lower=[-0.5, None], upper=0.25)
+    free = Persistence(*SIZES)(x)
+    assert torch.equal(network.train()(x), free)
+    y = network.eval()(x)
+    assert torch.equal(y[:, 0], free[:, 0].clamp(-0.5, 0.25))
+    assert torch.equal(y[:, 1], free[:, 1].clamp(max=0.25))
+    assert torch.equal(build(describe(network)).eval()(x), y)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({}, "Bounded has no bound; give `lower`, `upper` or both"),
+        (
+            {"lower": 1.0, "upper": 1.0},
+            r"lower of Bounded is 1\.0 and upper 1\.0; expected lower below upper",
+        ),
+        ({"lower": [0.0]}, "lower of Bounded has 1 values for 2 targets; expected one for each"),
+    ],
+)
+def test_impossible_bounds_are_refused(bounds, message):
+    with pytest.raises(ConfigError, match=message):
+        Bounded(Persistence(*SIZES), **bounds)
+
+
+def test_damping_of_each_cell_belongs_to_its_grid():
+    network = Damped(ResNet2D(*SIZES, n_filters=4), grid=[5, 6])
+    assert network.damping.factor.shape == (2, 3, 5, 6)
+    assert describe(build(describe(network))) == describe(network)
+    with pytest.raises(ShapeError, match=r"built for a grid of \(5, 6\)"):
+        network(windows(lon=7))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: DampedPersistence(1, 2, 3, 4), lambda: Damped(ResNet2D(1, 2, 3, 4))]
+)
+def test_damped_persistence_needs_the_history_of_every_target(make):
+    with pytest.raises(ConfigError, match=r"has 1 input channels for 2 targets"):
+        make()
