@@ -10,6 +10,7 @@ from stconv.models import (
     ConvLSTM,
     Damped,
     DampedPersistence,
+    EncoderDecoder3D,
     Linear3x3,
     MixedConv,
     Persistence,
@@ -110,6 +111,11 @@ def test_going_round_the_globe_goes_round_with_the_forecast(network):
     x = windows(lat=6, lon=24)
     network.eval()
     torch.testing.assert_close(network(x.roll(8, -1)), network(x).roll(8, -1), rtol=1e-4, atol=1e-5)
+
+
+def test_published_parameter_count_of_the_encoder_decoder():
+    network = EncoderDecoder3D(1, 1, 5, 5, n_layers=3, n_filters=32, kernel=5, alignment="paper")
+    assert sum(p.numel() for p in network.parameters()) == 1_329_601
 
 
 def test_encoders_differ_by_their_shortcuts():

@@ -1,6 +1,7 @@
 """Whole networks, each one (batch, channel, time, lat, lon) in and out."""
 
 from stconv.models.baselines import Climatology, Increment, Persistence
+from stconv.models.encdec import EncoderDecoder3D
 from stconv.models.linear import DampedPersistence, Linear3x3
 from stconv.models.probe import frames_seen
 from stconv.models.recurrent import ConvLSTM, PredRNN
@@ -21,6 +22,7 @@ __all__ = [
     "ConvLSTM",
     "Damped",
     "DampedPersistence",
+    "EncoderDecoder3D",
     "Increment",
     "Linear3x3",
     "MixedConv",
