@@ -30,7 +30,7 @@ def server(made, service_bundle):
         str(service_bundle),
         queue_size="2",
         deadline_seconds="2",
-        hang_seconds="6",
+        hang_seconds="4",
         drain_seconds="5",
     )
     yield running

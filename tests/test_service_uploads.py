@@ -171,6 +171,22 @@ def in_a_parser(work, **settings):
     return asyncio.run(run())
 
 
+def test_memory_of_a_parse_is_limited():
+    target = io.BytesIO()
+    with h5netcdf.File(target, "w") as file:
+        file.dimensions = {"x": 10**7}
+        values = file.create_variable("v", ("x",), "f8", chunks=(10**5,), compression="gzip")
+        values[...] = np.zeros(10**7)
+    body = target.getvalue()
+
+    async def work(parsers):
+        return await parsers.parse("netcdf", body)
+
+    with pytest.raises(TooLarge, match="20000000 bytes of memory") as raised:
+        in_a_parser(work, parse_memory_bytes=20_000_000)
+    assert raised.value.extra == {"limit_bytes": 20_000_000}
+
+
 def hostile(connection, *_):
     """In place of the parser: report what the process is still able to do."""
     import socket
