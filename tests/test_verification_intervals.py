@@ -84,6 +84,7 @@ def test_resamples_draw_whole_blocks_and_keep_their_size():
     # Ten blocks of ten neighbors on a circle: the count changes at most twenty times around it.
     changes = (counts != np.roll(counts, 1, axis=1)).sum(1)
     assert changes.max() <= 20
+    assert (counts > 0).sum(1).min() > 30
     np.testing.assert_array_equal(counts, bootstrap_counts(100, 10, 50, seed=1))
     assert (counts != bootstrap_counts(100, 10, 50, seed=2)).any()
 

@@ -60,6 +60,12 @@ def test_a_worse_forecast_loses():
     assert verification.verdict() == "Loses to persistence and climatology at every lead."
 
 
+def test_interval_and_test_have_to_agree(monkeypatch):
+    monkeypatch.setattr("stconv.verification.result.p_values", lambda *_: np.full((1, 4), 0.06))
+    assert (made_verification().outcome("persistence") == "undecided").all()
+    assert (made_verification(damping=2.0).outcome("persistence") == "undecided").all()
+
+
 def test_shuffled_targets_give_no_skill():
     for seed in range(3):
         verification = made_verification(shuffled=True, seed=seed)

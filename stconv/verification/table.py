@@ -96,13 +96,14 @@ def _pooled(verification: Verification, variable: int) -> str:
     units = sums.units[sums.variables[variable]]
     places = decimals(sums.rmse(sums.model)[variable])
     lines: dict[str, str] = {}
-    for weighting, words in (("area", "over all leads"), ("cells", "every cell alike")):
+    for weighting, words in (("area", "over all leads, area-weighted"), ("cells", "over all leads")):
         pooled = {
             name: number(sums.pooled_rmse(name, weighting)[variable], places) for name in sums.contenders
         }
         others = ", ".join(f"{name} {pooled[name]}" for name in sums.references)
         scores = f"{with_units(pooled[sums.model], units)}{f' ({others})' if others else ''}"
-        lines.setdefault(scores, f"RMSE {words}: {scores}")
+        lines.pop(scores, None)  # nothing is weighted: say it once
+        lines[scores] = f"RMSE {words}: {scores}"
     left_out = sums.left_out_share()[variable]
     if left_out > 0:
         lines[""] = (
@@ -134,4 +135,7 @@ def number(value: float, places: int, sign: bool = False) -> str:
 
 def percent(fraction: float) -> str:
     """A signed fraction in percent, without the sign of percent."""
-    return f"{100 * fraction:+.0f}" if math.isfinite(fraction) else "-"
+    if not math.isfinite(fraction):
+        return "-"
+    rounded = round(100 * fraction)
+    return f"{rounded:+d}" if rounded else "0"
