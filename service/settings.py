@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     models: dict[str, Path] = Field(
         default_factory=dict, description="Bundle folder by the name clients use."
     )
+    versions: dict[str, str] = Field(
+        default_factory=dict, description="Version to state, by model; else a part of the bundle's hash."
+    )
     data: Annotated[list[Path], NoDecode] = Field(
         default_factory=list, description="Files that GET /v1/forecast starts from; comma-separated."
     )

@@ -21,6 +21,7 @@ from service.settings import Settings
 from stconv.errors import ServiceError
 
 log = logging.getLogger(__name__)
+END_SECONDS = 2
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 10.0
 
 
@@ -61,6 +62,7 @@ class Worker:
         self._settings = settings
         self._metrics = metrics
         self._ready = False
+        self._computing = False
         self._jobs: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -131,6 +133,7 @@ class Worker:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue
             pause = FIRST_PAUSE_SECONDS
+            self._computing = False
             try:
                 self._set_ready(True)
                 if not self._loaded.done():
@@ -141,9 +144,7 @@ class Worker:
                 self._metrics.restarts.labels(self.name).inc()
             finally:
                 self._set_ready(False)
-                process.kill()
-                await asyncio.get_running_loop().run_in_executor(None, process.join)
-                connection.close()
+                await asyncio.get_running_loop().run_in_executor(None, self._end, process, connection)
 
     async def _begin(self) -> tuple[SpawnProcess, Connection]:
         ours, theirs = multiprocessing.Pipe()
@@ -152,8 +153,8 @@ class Worker:
             args=(
                 theirs,
                 str(self._bundle),
-                None,
-                list(map(str, self._settings.data)),
+                self._settings.versions.get(self.name),
+                [str(path) for path in self._settings.data],
                 self._settings.threads,
             ),
             name=f"stconv-model-{self.name}",
@@ -173,6 +174,15 @@ class Worker:
         self.schema, self.version = header["schema"], header["version"]
         log.info("model %s: worker %s is ready", self.name, process.pid)
         return process, ours
+
+    def _end(self, process: SpawnProcess, connection: Connection) -> None:
+        """Let an idle process end by itself; a busy one, or one that does not, is killed."""
+        if not self._computing:
+            connection.close()
+            process.join(END_SECONDS)
+        process.kill()
+        process.join()
+        connection.close()
 
     async def _serve(self, process: SpawnProcess, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
@@ -201,6 +211,7 @@ class Worker:
             loop.remove_reader(process.sentinel)
 
     async def _run(self, job: _Job, connection: Connection) -> None:
+        self._computing = True
         try:
             with self._metrics.computing.labels(self.name).time():
                 header, body = await self._in_thread(
@@ -211,6 +222,7 @@ class Worker:
                 job, Unavailable(f"The worker of model {self.name} was lost.", retry_after_seconds=5)
             )
             raise
+        self._computing = False
         if job.answer.done():
             return
         if header["status"] == "ok":

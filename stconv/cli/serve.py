@@ -56,9 +56,11 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in ("host", "port", "data", "threads", "allow_anonymous")}
     given = {name: value for name, value in given.items() if value is not None}
     settings = _settings(Settings, given)  # before the model is looked for: a wrong option is said at once
-    bundle = _local_bundle(args.model)
+    bundle, version = _local_bundle(args.model)
     name = args.name or _name(args.model, bundle)
-    settings = settings.model_copy(update={"models": {name: bundle}})
+    settings = settings.model_copy(
+        update={"models": {name: bundle}, "versions": {name: version} if version else {}}
+    )
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -78,13 +80,19 @@ def _settings(kind: Any, given: dict[str, Any]) -> Any:
         raise ConfigError(said) from error
 
 
-def _local_bundle(reference: str) -> Path:
+def _local_bundle(reference: str) -> tuple[Path, str | None]:
+    """The folder, and for a registered model the version that an alias means now."""
     folder = Path(reference)
     if folder.is_dir():
-        return folder
+        return folder, None
     from stconv.tracking import resolve_bundle
 
-    return resolve_bundle(reference)
+    if not reference.startswith("models:/"):
+        return resolve_bundle(reference), None
+    from stconv.tracking.registry import find_version
+
+    found = find_version(reference)
+    return resolve_bundle(f"models:/{found.name}/{found.version}"), str(found.version)
 
 
 def _name(reference: str, bundle: Path) -> str:
