@@ -72,6 +72,8 @@ class ForecastTask(pl.LightningModule):
         if "preparation" not in self._modules:
             self.preparation = self.data.preparation
         check_fit(self.network, self.data)
+        if self.trainer.strategy.root_device.type == "cpu":  # 1.5 to 2 times faster there
+            self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         if stage == "fit" and not self.has_parameters:
             raise ConfigError(
                 f"{describe(self.network)['name']} has no parameters, there is nothing to fit. "
@@ -91,9 +93,9 @@ class ForecastTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a training batch."""
         loss, _ = self._step(batch)
-        self.log(
-            "train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch["inputs"])
-        )
+        n = len(batch["inputs"])
+        self.log("train_loss_step", loss, on_step=True, on_epoch=False, batch_size=n)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=n)
         return loss
 
     def on_validation_epoch_start(self) -> None:

@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import stconv.losses
 import stconv.models  # noqa: F401 - so that a configuration may name networks and losses shortly
+from stconv.cli.progress import progress_bar
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import ConfigError, FileError, TrackingError
 from stconv.task import ForecastTask
@@ -56,6 +59,9 @@ class ExperimentCLI(LightningCLI):
             for path in ("model.network.init_args", "model.network.init_args.network.init_args"):
                 parser.link_arguments(f"data.{size}", f"{path}.{size}", apply_on="instantiate")
 
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: the configuration is whole, our checkpoints hold no arguments."""
+
     def before_instantiate_classes(self) -> None:
         """Give an experiment without a logger ours, named after its configuration."""
         config = self.config[self._command]
@@ -68,6 +74,14 @@ class ExperimentCLI(LightningCLI):
                     experiment_name=stem, run_name=stem, run_id=None, tags=None, save_dir="runs"
                 ),
             )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add a progress bar, unless the configuration has one or wants none."""
+        config = self.config_init[self._command].trainer
+        has_one = any(isinstance(callback, ProgressBar) for callback in config.callbacks or [])
+        if config.enable_progress_bar is not False and not has_one:
+            self.trainer_defaults["callbacks"].append(progress_bar())
+        return super().instantiate_trainer(**kwargs)
 
     def fit(self, **kwargs: Any) -> None:
         """Train; with a checkpoint, go on where it ended, in the same MLflow run."""

@@ -153,18 +153,18 @@ def _explain(command: str, argv: list[str], message: str) -> str:
     configs = [value for flag, value in _options(argv) if flag in {"-c", "--config"}]
     where = f" in {', '.join(configs)}" if configs else ""
     message = message.strip()
-    unknown = re.search(r"[Kk]ey ['\"]([\w.]+)['\"] is not expected", message) or re.search(
-        r"unrecognized arguments: --([\w.]+)", message
+    unknown = re.search(
+        r"(?:does not accept option|[Kk]ey) '([\w.]+)'|unrecognized arguments: --([\w.]+)", message
     )
     if unknown:
-        key = unknown.group(1)
-        hint = _closest(key, message)
+        key = unknown.group(1) or unknown.group(2)
+        hint = _closest(key)
         return f"Unknown key '{key}'{where}.{hint} `stconv {command} --help-all` lists every key."
     return f"The configuration{where} is not understood: {message}"
 
 
-def _closest(key: str, message: str) -> str:
-    known = re.findall(r"--([\w.]+)", message.split("valid options", 1)[-1]) or _known_keys()
+def _closest(key: str) -> str:
+    known = _known_keys()
     close = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(
         key.rpartition(".")[2], [name.rpartition(".")[2] for name in known], n=1
     )
@@ -204,4 +204,7 @@ def _be_quiet() -> None:
 
 def _not_advertising(record: Any) -> bool:
     text = str(record.getMessage())
-    return not ("litlogger" in text or "TPU available" in text or "litmodels" in text)
+    return not any(
+        words in text
+        for words in ("litlogger", "litmodels", "TPU available", "Restoring states", "Loaded model weights")
+    )

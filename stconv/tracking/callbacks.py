@@ -42,12 +42,13 @@ class SaveConfigToRun(SaveConfigCallback):
         logger = run_logger(trainer)
         if logger is None:
             return
+        command = getattr(stage, "value", stage)  # an enumeration, whatever its annotation says
         text = self.parser.dump(self.config, skip_none=False)
         folder = Path(logger.log_dir)
         name, n = "config.yaml", 1
         while logger.continues and (n == 1 or (folder / name).exists()):
             n += 1
-            name = f"config_{stage}.yaml" if n == 2 and stage != "fit" else f"config_{stage}_{n}.yaml"
+            name = f"config_{command}.yaml" if n == 2 and command != "fit" else f"config_{command}_{n}.yaml"
         logger.log_text(name, text)
         if not logger.continues:
             logger.log_hyperparams(yaml.safe_load(text))

@@ -1,0 +1,88 @@
+"""Every shipped configuration runs through the real command line, on a few windows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from stconv.cli.main import main
+from stconv.datasets.synthetic import generate
+from stconv.tracking import find_run
+
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+SHORT = [
+    *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "2"),
+    *(
+        "--trainer.limit_test_batches",
+        "2",
+        "--trainer.enable_progress_bar",
+        "false",
+        "--trainer.accelerator",
+        "cpu",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("configs")
+    generate(made / "quickstart.nc", n_steps=300, n_lat=8, n_lon=8)
+    return made
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_runs_through_the_command_line(
+    path: Path,
+    folder: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    one_thread: None,
+) -> None:
+    content = yaml.safe_load(path.read_text())
+    if "recipe" in content["data"]:
+        monkeypatch.setenv("STCONV_DATA_MIRROR", str(request.getfixturevalue("shared_data") / "benchmark"))
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("STCONV_CACHE", str(folder / "cache"))
+    logger = content["trainer"]["logger"]["init_args"]
+    if "init_args" in content["model"]["network"]:
+        assert main(["fit", "--config", str(path), *SHORT]) == 0
+    assert main(["test", "--config", str(path), *SHORT]) == 0
+    run = find_run(logger["run_name"], logger["experiment_name"])
+    assert run.tested
+    assert run.status == "FINISHED"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_says_what_an_experiment_needs(path: Path) -> None:
+    content = yaml.safe_load(path.read_text())
+    assert path.read_text().startswith("# "), "a configuration begins with what it is"
+    assert content["seed_everything"] is not None
+    assert content["trainer"]["accelerator"] == "auto"
+    name = content["trainer"]["logger"]["init_args"]
+    assert (
+        path.stem == name["experiment_name"] or path.stem == f"{name['experiment_name']}_{name['run_name']}"
+    )
+    if "init_args" in content["model"]["network"]:
+        assert content["trainer"]["gradient_clip_val"] > 0
+        callbacks = {entry["class_path"].rpartition(".")[2] for entry in content["trainer"]["callbacks"]}
+        assert {"ModelCheckpoint", "EarlyStopping"} <= callbacks
+
+
+def test_experiments_on_the_same_data_are_tested_on_the_same_windows() -> None:
+    groups: dict[str, set[str]] = {}
+    for path in CONFIGS:
+        data = yaml.safe_load(path.read_text())["data"]
+        windows = {key: data.get(key) for key in ("inputs", "t_in", "leads", "split")}
+        groups.setdefault(data.get("recipe") or data["paths"], set()).add(str(windows))
+    assert all(len(windows) == 1 for windows in groups.values()), groups

@@ -1,0 +1,151 @@
+"""The Lightning task: one step, scores against NumPy, and what it refuses."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.synthetic import generate
+from stconv.errors import ConfigError, ShapeError
+from stconv.losses import MaskedMSE
+from stconv.models import Climatology, Conv3D, Increment, Network, Persistence
+from stconv.task import ForecastTask, display_name, score_metrics
+from stconv.verification import ScoreSums
+
+LEADS = 3
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(tmp_path_factory.mktemp("data") / "made.nc", n_steps=160, n_lat=6, n_lon=7)
+
+
+def data_module(path: Path, scaling: str = "anomaly") -> GridDataModule:
+    return GridDataModule(["t2m"], paths=str(path), t_in=4, leads=LEADS, scaling=scaling, batch_size=8)  # type: ignore[arg-type]
+
+
+def trainer(tmp_path: Path, epochs: int = 1) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+    )
+
+
+def small() -> Network:
+    return Increment(Conv3D(1, 1, 4, LEADS, n_layers=1, n_filters=4, kernel=3))
+
+
+def test_training_lowers_the_loss_and_logs_scores_per_lead(path: Path, tmp_path: Path) -> None:
+    pl.seed_everything(0)
+    task = ForecastTask(small(), MaskedMSE(), lambda p: torch.optim.AdamW(p, lr=1e-2))
+    data = data_module(path)
+    first, further = trainer(tmp_path), trainer(tmp_path, epochs=4)
+    first.fit(task, data)
+    further.fit(task, data)
+    after = further.callback_metrics
+    assert after["train_loss"] < 0.9 * first.callback_metrics["train_loss"]
+    assert {"val_rmse", *(f"val_rmse_lead_{lead}" for lead in (1, 2, 3))} <= set(after)
+    assert {"val_skill_persistence", "val_skill_climatology"} <= set(after)
+
+
+def test_scores_of_persistence_equal_numpy(path: Path, tmp_path: Path) -> None:
+    task = ForecastTask(Persistence(1, 1, 4, LEADS), MaskedMSE())
+    data = data_module(path, "zscore")
+    trainer(tmp_path).test(task, data, verbose=False)
+    assert task.verification is not None
+    sums = task.verification.sums
+
+    values = data.series.values[:, 0].astype(np.float64)
+    weight = np.cos(np.deg2rad(data.series.lat))[:, None] * np.ones(values.shape[2])
+    references = np.array(data.references["test"])
+    for lead in range(1, LEADS + 1):
+        error = values[references + lead] - values[references]
+        expected = np.sqrt((error**2 * weight).sum() / (weight.sum() * len(references)))
+        assert sums.rmse("model")[0, lead - 1] == pytest.approx(expected, rel=1e-4)
+    assert sums.rmse("model") == pytest.approx(sums.rmse("persistence"), rel=1e-4)
+    assert task.verification.period[0] == str(data.series.times[references[0] + 1])[:10]
+
+
+def test_climatology_as_a_network_equals_the_baseline(path: Path, tmp_path: Path) -> None:
+    task = ForecastTask(Climatology(1, 1, 4, LEADS), MaskedMSE())
+    trainer(tmp_path).test(task, data_module(path), verbose=False)
+    assert task.verification is not None
+    sums = task.verification.sums
+    # its normalized anomaly is exactly 0, the mean anomaly of training only nearly
+    assert sums.rmse("model") == pytest.approx(sums.rmse("climatology"), rel=1e-2)
+
+
+def test_preparation_travels_in_the_checkpoint(path: Path, tmp_path: Path) -> None:
+    task = ForecastTask(small(), MaskedMSE())
+    run = trainer(tmp_path)
+    run.fit(task, data_module(path))
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    stored = torch.load(tmp_path / "a.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(stored["preparation.scale"], task.preparation.scale)
+
+
+def test_network_of_another_size_is_refused(path: Path, tmp_path: Path) -> None:
+    task = ForecastTask(Persistence(1, 1, 4, LEADS + 2), MaskedMSE())
+    with pytest.raises(ShapeError, match="The network has leads 5, the data have 3"):
+        trainer(tmp_path).test(task, data_module(path), verbose=False)
+
+
+def test_climatology_without_anomalies_is_refused(path: Path, tmp_path: Path) -> None:
+    task = ForecastTask(Climatology(1, 1, 4, LEADS), MaskedMSE())
+    with pytest.raises(ConfigError, match=r"Set `data\.scaling` to `anomaly`"):
+        trainer(tmp_path).test(task, data_module(path, "zscore"), verbose=False)
+
+
+def test_fitting_a_baseline_is_refused(path: Path, tmp_path: Path) -> None:
+    task = ForecastTask(Persistence(1, 1, 4, LEADS), MaskedMSE())
+    with pytest.raises(ConfigError, match="no parameters, there is nothing to fit"):
+        trainer(tmp_path).fit(task, data_module(path))
+
+
+def test_schedule_on_plateau_watches_what_it_names(path: Path, tmp_path: Path) -> None:
+    from pytorch_lightning.cli import ReduceLROnPlateau
+
+    task = ForecastTask(
+        small(),
+        MaskedMSE(),
+        lr_scheduler=lambda o: ReduceLROnPlateau(o, monitor="val_loss"),
+        lr_interval="epoch",
+    )
+    made = task.configure_optimizers()
+    assert made["lr_scheduler"]["monitor"] == "val_loss"
+
+
+def test_names_of_metrics_carry_the_variable_only_where_there_are_several() -> None:
+    truth = torch.zeros(1, 2, 1, 2, 2)
+    forecasts = {"model": truth + 3, "persistence": truth + 6, "climatology": truth + 12}
+    sums = ScoreSums(["a", "b"], 1)
+    sums.add(truth, forecasts, None, [0])
+    metrics = score_metrics(sums, "test", detailed=True)
+    assert metrics["test_rmse_a_lead_1"] == pytest.approx(3)
+    assert metrics["test_skill_persistence"] == pytest.approx(0.5)
+    assert metrics["test_climatology_rmse_b_lead_1"] == pytest.approx(12)
+    assert metrics["test_bias_a_lead_1"] == pytest.approx(3)
+    one = ScoreSums(["a"], 1)
+    one.add(truth[:, :1], {name: field[:, :1] for name, field in forecasts.items()}, None, [0])
+    assert "test_rmse_lead_1" in score_metrics(one, "test")
+
+
+def test_display_name_looks_through_a_wrapper() -> None:
+    assert display_name(small()) == "Conv3D"
