@@ -13,15 +13,15 @@ from stconv.datasets.axes import Horizontal, find_horizontal
 from stconv.datasets.fields import find_fields
 from stconv.datasets.grid_spec import GridSpec
 from stconv.datasets.joining import Part, join
-from stconv.datasets.longitude import canonical_latitude, canonical_longitude
+from stconv.datasets.longitude import canonical_latitude, canonical_longitude, is_cyclic
 from stconv.datasets.origin import FieldOrigin, Origin, encode_attrs, encode_variable, restore
-from stconv.datasets.reading import find_files, load, open_file
+from stconv.datasets.reading import chunked, find_files, load, open_file
 from stconv.datasets.selection import select
 from stconv.datasets.time_axis import calendar_of, check_increasing, time_step
 from stconv.datasets.time_coordinate import TimeCoordinate, find_time
 from stconv.datasets.units import linear_conversion
 from stconv.dims import LAT, LON, TIME, X, Y
-from stconv.errors import VariableError
+from stconv.errors import GridError, VariableError
 
 __all__ = ["GridSpec", "Origin", "canonicalize", "open_series", "restore"]
 
@@ -64,6 +64,7 @@ def open_parts(
     spec = spec or GridSpec()
     files = find_files(paths)
     opened = [(str(file), open_file(file, spec)) for file in files]
+    _check_present(opened, variables)
     lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     parts = []
     for source, ds in opened:
@@ -77,11 +78,6 @@ def open_parts(
 def join_parts(parts: Sequence[Part], variables: Sequence[str] | None = None) -> tuple[xr.Dataset, Origin]:
     """Join what `open_parts` opened and check the time axis of the whole."""
     ds, origin = join(parts) if len(parts) > 1 else (parts[0].ds, parts[0].origin)
-    missing = [name for name in variables or () if name not in ds]
-    if missing:
-        raise VariableError(
-            f"No file holds {missing}; together they hold {list(ds.data_vars)}. Correct the names."
-        )
     if variables is not None:
         ds = ds[list(variables)]
     if ds.sizes[TIME] > 1:
@@ -131,6 +127,10 @@ def _canonicalize(
         if horizontal.geographic
         else {horizontal.y: Y, horizontal.x: X}
     )
+    cyclic = horizontal.geographic and is_cyclic(ds[horizontal.x_name].values)
+    if cyclic:
+        _check_cyclic(ds, names, time, horizontal, source, lazy)
+        whole, ds = ds, ds.isel({horizontal.x: slice(0, -1)})
     coords, order = _horizontal_coordinates(ds, horizontal, source)
     attrs = {k: v for k, v in ds[time.name].attrs.items() if k != "bounds" or v in ds}
     coords[TIME] = xr.Variable((TIME,), times, attrs, ds[time.name].encoding)
@@ -152,10 +152,7 @@ def _canonicalize(
         variable = ds[name].variable
         variable = _rename(variable.isel({d: 0 for d in variable.dims if d not in dims}), dims)
         if lazy:
-            step_bytes = 4 * max(variable.size // max(times.size, 1), 1)
-            variable = variable.chunk(
-                {TIME: max(CHUNK_BYTES // step_bytes, 1)} if TIME in variable.dims else {}
-            )
+            variable = chunked(variable, TIME, CHUNK_BYTES, source)
         variable = variable if TIME in variable.dims else variable.set_dims((TIME, *variable.dims))
         ordered = variable.transpose(TIME, *(dims[dim] for dim in (horizontal.y, horizontal.x))).isel(order)
         fields[name] = _values(ordered, name, spec, source)
@@ -169,9 +166,10 @@ def _canonicalize(
         scalar_time=time.dim is None,
         time_attrs=encode_attrs(attrs),
         time_encoding={k: v for k, v in ds[time.name].encoding.items() if k in ("units", "calendar")},
-        static=_static(ds, names, time),
+        static=_static(whole if cyclic else ds, names, time),
         fields={name: _field_origin(ds[name], fields[name]) for name in names},
         attrs=encode_attrs(ds.attrs),
+        cyclic=cyclic,
     )
     return Part(source, xr.Dataset(fields, coords, ds.attrs), origin, left_out)
 
@@ -193,6 +191,30 @@ def _horizontal_coordinates(
     east = {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
     coords = {LAT: xr.Variable((LAT,), lat, north), LON: xr.Variable((LON,), lon, east)}
     return coords, {LAT: lat_order, LON: lon_order}
+
+
+def _check_cyclic(
+    ds: xr.Dataset,
+    names: Sequence[str],
+    time: TimeCoordinate,
+    horizontal: Horizontal,
+    source: str,
+    lazy: bool,
+) -> None:
+    """Refuse a repeated meridian whose two columns differ (of large files three steps are compared)."""
+    for name in names:
+        variable = ds[name].variable
+        if lazy and time.dim in variable.dims:
+            n = variable.sizes[time.dim]
+            variable = variable.isel({time.dim: sorted({0, n // 2, n - 1})})
+        first, last = (variable.isel({horizontal.x: i}).values for i in (0, -1))
+        if not np.array_equal(first, last, equal_nan=True):
+            lon = ds[horizontal.x_name].values
+            raise GridError(
+                f"{source}: longitudes {lon[0]:g} and {lon[-1]:g} of '{horizontal.x_name}' are one meridian, "
+                f"but '{name}' differs between them. Leave one of the columns out, for example "
+                f"`ds.isel({horizontal.x}=slice(0, -1))`."
+            )
 
 
 def _auxiliary(ds: xr.Dataset, time: TimeCoordinate, horizontal: Horizontal) -> dict[str, xr.Variable]:
@@ -249,6 +271,18 @@ def _field_origin(found: xr.DataArray, canonical: xr.Variable) -> FieldOrigin:
         units=str(canonical.attrs["units"]),
         encoding={"_FillValue": float(fill)} if fill is not None and is_float else {},
     )
+
+
+def _check_present(opened: Sequence[tuple[str, xr.Dataset]], variables: Sequence[str] | None) -> None:
+    """Refuse a name that no file holds; lists all that there are."""
+    present = dict.fromkeys(str(name) for _, ds in opened for name in ds.data_vars)
+    absent = [name for name in variables or () if name not in present]
+    if absent:
+        source = opened[0][0] if len(opened) == 1 else f"the {len(opened)} files, '{opened[0][0]}' ..."
+        raise VariableError(
+            f"{source}: no variable '{absent[0]}'; there are: {', '.join(present) or 'none'}. Correct the "
+            "name, or give the file that holds it."
+        )
 
 
 def _only(ds: xr.Dataset, variables: Sequence[str] | None) -> xr.Dataset:

@@ -63,7 +63,7 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
         ``canonical = lon[permutation]`` up to whole turns.
 
     Raises:
-        GridError: Not finite, or one meridian twice (0 and 360, for example).
+        GridError: Not finite, or one meridian twice.
     """
     lon = np.asarray(lon, dtype=np.float64)
     _check_finite(lon, name, source)
@@ -86,6 +86,12 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
         ordered = np.roll(ordered, -(widest + 1))
         ordered[lon.size - widest - 1 :] += 360.0
     return ordered, order
+
+
+def is_cyclic(lon: np.ndarray) -> bool:
+    """Whether the last column repeats the meridian of the first, a whole turn on (0 and 360)."""
+    lon = np.asarray(lon, dtype=np.float64)
+    return lon.size > 2 and bool(abs(abs(lon[-1] - lon[0]) - 360.0) < _SAME_DEGREES)
 
 
 def _check_finite(values: np.ndarray, name: str, source: str) -> None:

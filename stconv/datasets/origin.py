@@ -44,7 +44,7 @@ class Origin:
         dims: Name in the file of each canonical dimension.
         names: Name in the file of each coordinate that was renamed.
         order: Permutation of ``lat`` and ``lon``: canonical = file[order].
-        sizes: Length of each horizontal dimension.
+        sizes: Length of each horizontal dimension, canonical.
         calendar: CF name of the calendar.
         scalar_time: The file held one step, its time a scalar.
         time_attrs: Attributes of the time.
@@ -52,6 +52,7 @@ class Origin:
         static: Coordinates and auxiliary variables without a time, under their names in the file (encoded).
         fields: The variables.
         attrs: Global attributes.
+        cyclic: The file repeats its first column at its end, a whole turn on; the canonical grid does not.
     """
 
     dims: dict[str, str]
@@ -65,6 +66,7 @@ class Origin:
     static: dict[str, dict[str, Any]] = field(default_factory=dict)
     fields: dict[str, FieldOrigin] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)
+    cyclic: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
@@ -106,7 +108,7 @@ def restore(ds: xr.Dataset, origin: Origin) -> xr.Dataset:
                 "was "
                 "opened, before selecting a part of it."
             )
-    ds = ds.isel({dim: np.argsort(order) for dim, order in origin.order.items() if dim in ds.dims})
+    ds = ds.isel({dim: _file_order(origin, dim) for dim in origin.order if dim in ds.dims})
     if origin.scalar_time and ds.sizes.get(TIME) == 1 and set(ds.dims) <= {TIME, *SPATIAL}:
         ds = ds.isel({TIME: 0})
     data: dict[str, xr.Variable] = {}
@@ -129,6 +131,12 @@ def restore(ds: xr.Dataset, origin: Origin) -> xr.Dataset:
 def decode_coordinate(origin: Origin, name: str) -> np.ndarray | None:
     """Values of a coordinate without time as the file has them, None if there is none of this name."""
     return _decode_array(origin.static[name]["values"]) if name in origin.static else None
+
+
+def _file_order(origin: Origin, dim: str) -> np.ndarray:
+    """Canonical indices along one dimension in the order of the file, a cyclic column once more."""
+    indices = np.argsort(origin.order[dim])
+    return np.append(indices, indices[0]) if origin.cyclic and dim == LON else indices
 
 
 def _restore_variable(key: str, variable: xr.Variable, origin: Origin) -> xr.Variable:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from stconv.datasets.grid_spec import GridSpec
@@ -109,12 +110,56 @@ def load(ds: xr.Dataset, source: str) -> xr.Dataset:
             warnings.simplefilter("ignore", xr.SerializationWarning)
             return ds.load()
     except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise FileError(
-            f"{source} opens but its values can not be read ({error}). It is damaged or truncated: fetch or "
-            "write it again."
-        ) from error
+        raise _unreadable(source, error) from error
     finally:
         ds.close()
+
+
+def chunked(variable: xr.Variable, along: str, chunk_bytes: int, source: str) -> xr.Variable:
+    """Turn a variable on disk into a dask array whose reading errors name the file.
+
+    Chunks are whole along every dimension but one, and there a multiple of the chunks of the file, so that no
+    compressed chunk is decoded twice.
+
+    Args:
+        variable: Variable that is read when indexed.
+        along: Dimension to cut, if the variable has it.
+        chunk_bytes: About the float32 size of a chunk.
+        source: File, for messages.
+    """
+    import dask.array
+
+    chunks = list(variable.shape)
+    if along in variable.dims:
+        axis = variable.dims.index(along)
+        n = max(chunk_bytes // (4 * max(variable.size // max(variable.shape[axis], 1), 1)), 1)
+        stored = variable.encoding.get("chunksizes") or variable.encoding.get("chunks")
+        if stored is not None and len(stored) == variable.ndim:
+            n = -(-n // stored[axis]) * stored[axis]
+        chunks[axis] = n
+    data = dask.array.from_array(_OnDisk(variable, source), chunks, name=False, asarray=False)
+    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding)
+
+
+class _OnDisk:
+    """What dask reads from: values of a variable, or a FileError."""
+
+    def __init__(self, variable: xr.Variable, source: str) -> None:
+        self.variable, self.source = variable, source
+        self.shape, self.ndim, self.dtype = variable.shape, variable.ndim, variable.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        try:
+            return np.asarray(self.variable[key].values)
+        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            raise _unreadable(self.source, error) from error
+
+
+def _unreadable(source: str, error: Exception) -> FileError:
+    return FileError(
+        f"{source} opens but its values can not be read ({error}). It is damaged or truncated, or was "
+        "changed meanwhile: fetch or write it again."
+    )
 
 
 def _open_decoded(path: Path, options: dict[str, Any]) -> xr.Dataset:
