@@ -73,7 +73,9 @@ class ForecastTask(pl.LightningModule):
             self.preparation = self.data.preparation
         check_fit(self.network, self.data)
         if self.trainer.strategy.root_device.type == "cpu":  # 1.5 to 2 times faster there
-            self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            for module in self.network.modules():
+                if isinstance(module, nn.Conv3d):  # a parameter of four dimensions can not follow
+                    module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         if stage == "fit" and not self.has_parameters:
             raise ConfigError(
                 f"{describe(self.network)['name']} has no parameters, there is nothing to fit. "
