@@ -111,6 +111,7 @@ def test_report_is_one_page_that_needs_nothing_else(tmp_path):
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []
     assert "<script" not in page
     assert "Net &lt;1&gt; on data &amp; more" in page
+    assert "<1>" not in page
     assert all(sentence in page for sentence in verification.verdict().splitlines())
     assert base64.b64encode(picture.read_bytes()).decode() in page
     opened = []
