@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 
@@ -185,6 +186,29 @@ class ForecastTask(pl.LightningModule):
         parts: list[Any] = [None] * self.trainer.world_size
         torch.distributed.all_gather_object(parts, self._sums)
         return parts[0].merge(*parts[1:])
+
+
+class WeightAveraging(EMAWeightAveraging):
+    """Validate, test and export the exponential moving average of the weights instead of the newest ones.
+
+    average <- decay * average + (1 - decay) * weights, after every optimizer step
+
+    Args:
+        decay: Share of the average that stays at each step, in [0, 1).
+
+    Source:
+        Tarvainen and Valpola (2017), arXiv 1703.01780, the teacher's weights.
+    """
+
+    def __init__(self, decay: float = 0.995) -> None:
+        if not 0 <= decay < 1:
+            raise ConfigError(f"decay of WeightAveraging is {decay}; expected at least 0 and below 1.")
+        super().__init__(decay=decay, use_buffers=False)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Copy the task once it has its preparation: Lightning sets callbacks up before the task."""
+        pl_module.setup(stage)
+        super().setup(trainer, pl_module, stage)
 
 
 def check_fit(network: Network, data: GridDataModule) -> None:

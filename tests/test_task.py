@@ -13,7 +13,7 @@ from stconv.datasets.synthetic import generate
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import MaskedMSE
 from stconv.models import Climatology, Conv3D, Increment, Network, Persistence
-from stconv.task import ForecastTask, display_name, score_metrics
+from stconv.task import ForecastTask, WeightAveraging, display_name, score_metrics
 from stconv.verification import ScoreSums
 
 LEADS = 3
@@ -149,3 +149,29 @@ def test_names_of_metrics_carry_the_variable_only_where_there_are_several() -> N
 
 def test_display_name_looks_through_a_wrapper() -> None:
     assert display_name(small()) == "Conv3D"
+
+
+def test_averaged_weights_are_the_moving_average_of_all_steps(path: Path, tmp_path: Path) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            seen.append(next(pl_module.network.parameters()).detach().clone())
+
+    task = ForecastTask(small(), MaskedMSE(), lambda p: torch.optim.SGD(p, lr=1e-2))
+    average = next(task.network.parameters()).detach().clone()
+    run = trainer(tmp_path)
+    run.callbacks += [Watch(), WeightAveraging(decay=0.5)]
+    run.fit(task, data_module(path))
+    for weights in seen:
+        average = 0.5 * average + 0.5 * weights
+    torch.testing.assert_close(next(task.network.parameters()).detach(), average, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(average, seen[-1], rtol=1e-4, atol=1e-6)
+    assert "preparation.center" in task.state_dict()
+
+
+def test_decay_beyond_its_range_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"decay of WeightAveraging is 1\.0; expected at least 0 and below 1"
+    ):
+        WeightAveraging(decay=1.0)
