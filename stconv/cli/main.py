@@ -43,6 +43,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "judge": {
         "evaluate": Command("stconv.cli.evaluate", "report a tested run: scores, skill per lead, verdict"),
+        "explain": Command("stconv.cli.explain", "look inside a network: layers, reach, cost, filters"),
         "compare": Command("stconv.cli.compare", "put tested runs side by side"),
     },
     "use": {

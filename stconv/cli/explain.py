@@ -1,0 +1,251 @@
+"""`stconv explain`: layers, receptive field and cost of a network, and pictures of what it looks at."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stconv.bundle import Bundle
+    from stconv.explain import Explanation, Reach
+    from stconv.models import Network
+
+EPILOG = """examples:
+  stconv explain configs/quickstart.yaml
+  stconv explain configs/quickstart.yaml --grid 721x1440 --json
+  stconv explain models:/air@champion --plot pictures --input analysis.nc
+"""
+DEFAULT_GRID = (32, 32)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `stconv explain`."""
+    parser.epilog = EPILOG
+    add = parser.add_argument
+    add(
+        "what",
+        metavar="CONFIG|MODEL",
+        help="a configuration (.yaml), or a bundle: folder, runs:/..., models:/...",
+    )
+    add(
+        "--grid",
+        type=_grid,
+        metavar="LATxLON",
+        help="cells to count for (default: the bundle's grid, or 32x32)",
+    )
+    add("--json", action="store_true", help="print JSON instead of a table")
+    add(
+        "--plot",
+        type=Path,
+        metavar="DIR",
+        help="draw the first layer's filters, and feature maps with --input",
+    )
+    add(
+        "--input",
+        nargs="+",
+        metavar="FILE",
+        help="data of a bundle, whose newest window is run for feature maps",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explain the network; returns the exit status."""
+    import json
+
+    from stconv.errors import ConfigError
+    from stconv.explain import explain
+
+    bundle = None
+    if args.what.endswith((".yaml", ".yml")):
+        network, channels = network_of_config(Path(args.what))
+    else:
+        bundle = _load(args.what)
+        network, channels = bundle.network, list(bundle.preparation.to_spec().get("inputs", []))
+    if args.input and (bundle is None or args.plot is None):
+        raise ConfigError(
+            "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR. "
+            "Give both, or leave --input out."
+        )
+    grid, spacing = _grid_of(bundle)
+    n_lat, n_lon = args.grid or grid
+    explanation = explain(network, n_lat, n_lon, spacing)
+    pictures = []
+    if args.plot is not None:
+        pictures = _draw(network, channels, args.plot, bundle, args.input)
+    if args.json:
+        print(json.dumps({**explanation.to_json(), "pictures": [str(path) for path in pictures]}, indent=2))
+    else:
+        _print(explanation)
+        for path in pictures:
+            print(f"Picture: {path}")
+    return 0
+
+
+def network_of_config(path: Path) -> tuple[Network, list[str]]:
+    """Build the network of an experiment, with the sizes that its data have; no data are opened.
+
+    Returns:
+        The network, untrained, and the names of its first input channels.
+
+    Raises:
+        ConfigError: There is no such file, or it is no experiment.
+    """
+    import jsonargparse
+    import yaml
+
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.errors import ConfigError
+    from stconv.models import build
+
+    if not path.is_file():
+        raise ConfigError(
+            f"No configuration '{path}'. `stconv configs list` names those that come with stconv."
+        )
+    try:
+        config = yaml.safe_load(path.read_text())
+        described = config["model"]["network"]
+        parser = jsonargparse.ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(GridDataModule, "data")
+        data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
+    except (yaml.YAMLError, KeyError, TypeError, argparse.ArgumentError) as error:
+        raise ConfigError(
+            f"'{path}' is not an experiment with `data` and `model.network`: {error}. Compare it with those "
+            "of `stconv configs list`."
+        ) from error
+    sizes = {name: getattr(data, name) for name in ("c_in", "c_out", "t_in", "leads")}
+    return build(_specification(described, sizes)), list(config["data"].get("inputs", []))
+
+
+def _specification(described: Any, sizes: dict[str, int]) -> dict[str, Any]:
+    """A network as jsonargparse describes it, as the registry does; the innermost one has the sizes."""
+    if isinstance(described, str):
+        described = {"class_path": described}
+    arguments = dict(described.get("init_args") or {})
+    if "network" in arguments:
+        arguments["network"] = _specification(arguments["network"], sizes)
+    else:
+        arguments = {**sizes, **arguments}
+    return {"name": str(described["class_path"]).rpartition(".")[2], "arguments": arguments}
+
+
+def _load(reference: str) -> Bundle:
+    from stconv.bundle import Bundle
+    from stconv.tracking.registry import resolve_bundle
+
+    return Bundle.load(resolve_bundle(reference))
+
+
+def _grid_of(bundle: Bundle | None) -> tuple[tuple[int, int], tuple[float, float] | None]:
+    if bundle is None:
+        return DEFAULT_GRID, None
+    grid = bundle.spec["grid"]
+    rows, columns = (grid[dim] for dim in grid["dims"])
+    spacing = None
+    if min(len(rows), len(columns)) > 1:
+        spacing = (_spacing(rows), _spacing(columns))
+    return (len(rows), len(columns)), spacing
+
+
+def _spacing(axis: list[float]) -> float:
+    return abs(axis[-1] - axis[0]) / (len(axis) - 1)
+
+
+def _draw(
+    network: Network, channels: list[str], folder: Path, bundle: Bundle | None, files: list[str] | None
+) -> list[Path]:
+    from stconv.explain.pictures import FeatureMaps, features_plot, filters_plot
+
+    pictures = [filters_plot(network, folder / "filters.png", channels)]
+    if files and bundle is not None:
+        from stconv.datasets.grid import open_series
+        from stconv.forecast import Forecaster
+
+        forecaster = Forecaster(bundle)
+        ds, origin = open_series(files, forecaster.source, forecaster.names)
+        with FeatureMaps(network) as seen:
+            forecaster.forecast(ds, origin=origin)
+        pictures.append(
+            features_plot(
+                seen.maps, folder / "features.png", f"{bundle.name}: feature maps at the newest step"
+            )
+        )
+    return pictures
+
+
+def _print(found: Explanation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    lat, lon = found.grid
+    table = Table(title=f"{_name(found.network)} on {lat}x{lon} cells", title_justify="left", box=None)
+    table.add_column("layer", overflow="fold")
+    table.add_column("kind")
+    for name in (
+        "kernel",
+        "output (ch, t, lat, lon)",
+        "sees steps",
+        "sees cells",
+        "parameters",
+        "multiply-adds",
+        "share",
+    ):
+        table.add_column(name, justify="right")
+    for layer, field in zip(found.layers, found.reaches, strict=True):
+        if not layer.multiply_adds and not layer.kernel and not layer.parameters:
+            continue
+        times = f" ({layer.calls} runs)" if layer.calls > 1 else ""
+        table.add_row(
+            layer.name + times, layer.kind, _by(layer.kernel), _by((layer.channels, *layer.size)),
+            str(field.steps), _cells(field), f"{layer.parameters:,}",
+            f"{layer.multiply_adds:,}" if layer.multiply_adds else "-",
+            f"{100 * layer.multiply_adds / found.multiply_adds:.1f} %" if layer.multiply_adds else "-",
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"\n{found.parameters:,} parameters, {found.multiply_adds:,} multiply-adds for a window.")
+    console.print(f"The forecast of a cell sees {_extent(found)}.")
+    console.print(
+        "\nSensitivity of each lead to each input frame, for random inputs; - is a frame it can not see:"
+    )
+    frames = Table(box=None)
+    frames.add_column("lead", justify="right")
+    n = len(found.frames[0])
+    for i in range(n):
+        frames.add_column(f"t-{n - 1 - i}" if i < n - 1 else "newest", justify="right")
+    for lead, (seen, weights) in enumerate(zip(found.frames, found.weight_of_frames, strict=True), 1):
+        cells = [f"{100 * w:.0f} %" if path else "-" for path, w in zip(seen, weights, strict=True)]
+        frames.add_row(str(lead), *cells)
+    console.print(frames)
+
+
+def _extent(found: Explanation) -> str:
+    field = found.output
+    if field.whole_grid:
+        return f"{field.steps} steps and the whole grid, however large"
+    degrees = found.degrees(field)
+    extent = f" ({degrees[0]:g} x {degrees[1]:g} in units of the grid)" if degrees else ""
+    return f"{field.steps} steps and {_cells(field)} cells{extent}"
+
+
+def _name(network: dict[str, Any]) -> str:
+    inner = network["arguments"].get("network")
+    return f"{network['name']}({_name(inner)})" if isinstance(inner, dict) else str(network["name"])
+
+
+def _by(sizes: tuple[int, ...] | None) -> str:
+    return "x".join(map(str, sizes)) if sizes else "-"
+
+
+def _cells(field: Reach) -> str:
+    return "all" if field.whole_grid else _by(field.cells)
+
+
+def _grid(text: str) -> tuple[int, int]:
+    try:
+        lat, lon = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        lat = lon = 0
+    if min(lat, lon) < 1:
+        raise argparse.ArgumentTypeError(f"two sizes such as 25x53 are expected, found '{text}'")
+    return lat, lon

@@ -1,0 +1,16 @@
+"""What a network is made of, what it costs, and what each of its forecasts looks at."""
+
+from stconv.explain.anatomy import Layer, anatomy, formula_size
+from stconv.explain.explanation import Explanation, explain
+from stconv.explain.reach import Reach, frames_in_reach, reach
+
+__all__ = [
+    "Explanation",
+    "Layer",
+    "Reach",
+    "anatomy",
+    "explain",
+    "formula_size",
+    "frames_in_reach",
+    "reach",
+]

@@ -1,0 +1,175 @@
+"""Pictures of what a network looks at: the filters of its first layer, the feature maps of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.models.registry import Network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_FILTERS, MAX_CHANNELS, MAX_LAYERS = 12, 8, 7
+SIGNED, FIELD = "RdBu_r", "viridis"
+DPI = 110
+
+
+def filters_plot(network: Network, path: str | Path, channels: Sequence[str] = ()) -> Path:
+    """Draw the filters of the first convolution: a row for each, a column for each channel and tap in time.
+
+    The first that runs and looks beyond a single cell is drawn; of many filters those with the largest
+    weights. All share one color scale, symmetric about zero.
+
+    Args:
+        network: The network.
+        path: Where to write; its ending is the format.
+        channels: Names of the input channels.
+
+    Raises:
+        ConfigError: The network has no convolution.
+    """
+    name, conv = _first_convolution(network)
+    weight = conv.weight.detach().cpu().numpy()
+    order = np.argsort(-np.abs(weight).sum(axis=(1, 2, 3, 4)))[:MAX_FILTERS]
+    shown = weight[np.sort(order)]
+    labels = _columns(conv, network, channels)
+    keep = min(len(labels), 3 * MAX_CHANNELS)
+    planes = shown.reshape(len(shown), -1, *shown.shape[-2:])[:, :keep]
+    limit = float(np.abs(planes).max()) or 1.0
+    side = 0.62 if keep > 8 else 0.85
+    figure = _figure(1.6 + side * keep, 1.35 + side * len(planes))
+    axes = figure.subplots(len(planes), keep, squeeze=False)
+    image: Any = None
+    for row, (number, planes_of_one) in enumerate(zip(np.sort(order), planes, strict=True)):
+        for column, plane in enumerate(planes_of_one):
+            ax = axes[row, column]
+            image = ax.imshow(plane, cmap=SIGNED, vmin=-limit, vmax=limit, origin="lower")
+            ax.set(xticks=[], yticks=[])
+            if row == 0:
+                ax.set_title(labels[column], fontsize=7)
+        axes[row, 0].set_ylabel(f"{number}", rotation=0, ha="right", va="center", fontsize=8)
+    figure.colorbar(image, ax=axes, label="weight", shrink=0.9, aspect=30)
+    count = f"{len(planes)} of {len(weight)}" if len(planes) < len(weight) else str(len(weight))
+    figure.suptitle(f"Filters of the first convolution\n{name} ({count}; north is up)", fontsize=9)
+    return _save(figure, path)
+
+
+class FeatureMaps:
+    """Remember what the convolutions of a network put out while it runs, as a context.
+
+    Args:
+        network: The network to watch.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.maps: dict[str, np.ndarray] = {}
+        """Output of each block at its newest step, (channel, lat, lon), of the first window, in order."""
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> FeatureMaps:
+        for name, module in self.network.named_modules():
+            if name and any(isinstance(child, nn.Conv3d | nn.ConvTranspose3d) for child in module.children()):
+                self._handles.append(module.register_forward_hook(self._hook(name)))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, name: str) -> Any:
+        def remember(_module: nn.Module, _args: Any, output: Tensor) -> None:
+            self.maps.setdefault(name, output[0, :, -1].detach().cpu().numpy())
+
+        return remember
+
+
+def features_plot(maps: Mapping[str, np.ndarray], path: str | Path, title: str = "") -> Path:
+    """Draw feature maps: a row for each layer, its channels of largest variance side by side.
+
+    Each map has its own color scale; its range stands below it, since layers differ by orders of magnitude.
+
+    Args:
+        maps: (channel, lat, lon) by layer, as `FeatureMaps` collects them.
+        path: Where to write; its ending is the format.
+        title: Above the picture.
+
+    Raises:
+        ConfigError: There is no map.
+    """
+    if not maps:
+        raise ConfigError("The network has no convolution, so there are no feature maps to draw.")
+    names = _spread(list(maps), MAX_LAYERS)
+    n_columns = max(min(len(maps[name]), MAX_CHANNELS) for name in names)
+    rows, columns = maps[names[0]].shape[-2:]
+    width = 1.5
+    height = min(max(width * rows / columns, 0.7), 2.2) + 0.36
+    figure = _figure(1.3 + width * n_columns, 0.6 + height * len(names))
+    axes = figure.subplots(len(names), n_columns, squeeze=False)
+    for row, name in enumerate(names):
+        values = maps[name]
+        chosen = np.sort(np.argsort(-values.var(axis=(1, 2)))[:n_columns])
+        for column in range(n_columns):
+            ax = axes[row, column]
+            if column >= len(chosen):
+                ax.axis("off")
+                continue
+            plane = values[chosen[column]]
+            ax.imshow(plane, cmap=FIELD, origin="lower", aspect="auto")
+            ax.set(xticks=[], yticks=[])
+            ax.set_xlabel(f"{plane.min():.2g} to {plane.max():.2g}", fontsize=6.5, labelpad=2)
+            ax.set_title(f"channel {chosen[column]}", fontsize=7, pad=2)
+        label = f"{name}\n{len(values)} ch., {values.shape[-2]}x{values.shape[-1]}"
+        axes[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7.5, labelpad=8)
+    figure.suptitle(title or "Feature maps at the newest step", fontsize=10)
+    return _save(figure, path)
+
+
+def _first_convolution(network: Network) -> tuple[str, nn.Conv3d]:
+    """The first to run, before those of a single cell such as the projection of a shortcut."""
+    from stconv.explain.anatomy import anatomy
+
+    modules, found = dict(network.named_modules()), []
+    for layer in anatomy(network, (network.c_in, network.t_in, 16, 16)):
+        module = modules.get(f"{layer.name}.conv", modules[layer.name])
+        if isinstance(module, nn.Conv3d):
+            found.append((layer.name, module))
+    if not found:
+        raise ConfigError(f"{type(network).__name__} has no convolution, so there are no filters to draw.")
+    return next((pair for pair in found if max(pair[1].kernel_size[1:]) > 1), found[0])
+
+
+def _columns(conv: nn.Conv3d, network: Network, channels: Sequence[str]) -> list[str]:
+    """What each plane (channel, tap) of the filter looks at."""
+    taps = conv.kernel_size[0]
+    stacked = conv.in_channels == network.c_in * network.t_in and taps == 1 and network.t_in > 1
+    n_times = network.t_in if stacked else taps
+    n_channels = conv.in_channels // (network.t_in if stacked else 1)
+    names = channels if len(channels) == n_channels else [f"ch. {i}" for i in range(n_channels)]
+    times = [f"t{i - n_times + 1:+d}" if i < n_times - 1 else "t" for i in range(n_times)]
+    return [f"{name}\n{time}" if n_times > 1 else name for name in names for time in times]
+
+
+def _spread(names: list[str], most: int) -> list[str]:
+    if len(names) <= most:
+        return names
+    return [names[i] for i in np.unique(np.linspace(0, len(names) - 1, most).round().astype(int))]
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
+    return path

@@ -1,0 +1,187 @@
+"""The receptive field, found by asking the gradient of a network whose weights are all positive.
+
+Where a path leads from an input to an output its gradient is a sum of products of positive numbers and
+can not cancel; where none leads it is zero. So the answer depends on the structure and not on the weights:
+a head that starts at zero hides nothing. Activations are taken out and maxima become averages for it.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stconv.models.registry import Network
+from stconv.nn.damping import Damping
+from stconv.nn.pool import Pool
+from stconv.nn.pyramid import PadToMultiple
+
+SMALLEST, LARGEST = 24, 192
+"""Cells along lat and lon of the first grid that is tried, and of the last; no field is sought beyond."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a value of the output looks, at most.
+
+    Attributes:
+        steps: Input frames it sees.
+        before: Cells towards the start of lat and lon.
+        after: Cells towards their end.
+        whole_grid: It sees every cell, however large the grid; then the numbers mean nothing.
+    """
+
+    steps: int
+    before: tuple[int, int]
+    after: tuple[int, int]
+    whole_grid: bool = False
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Size of the receptive field along (lat, lon), in cells, the cell itself included."""
+        lat, lon = (b + a + 1 for b, a in zip(self.before, self.after, strict=True))
+        return lat, lon
+
+
+def positive(network: Network) -> Network:
+    """Return a copy whose gradients can not cancel."""
+    ghost = copy.deepcopy(network).to("cpu").eval()
+    generator = torch.Generator().manual_seed(0)
+    for module in list(ghost.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.LeakyReLU | nn.ReLU | nn.GELU | nn.SiLU):
+                setattr(module, name, nn.Identity())
+        if isinstance(module, Pool):
+            module.kind = "average"
+        if isinstance(module, Damping):
+            module.grid = None
+            module.factor = nn.Parameter(module.factor.detach().mean(dim=(2, 3), keepdim=True))
+        if hasattr(module, "low") and hasattr(module, "high"):  # bounds would cut gradients off
+            module.low, module.high = torch.tensor(-torch.inf), torch.tensor(torch.inf)
+    with torch.no_grad():
+        for module in ghost.modules():
+            fan_in = module.weight[0].numel() if isinstance(module, nn.Conv3d | nn.ConvTranspose3d) else 1
+            for parameter in module.parameters(recurse=False):
+                parameter.uniform_(0.5, 1.5, generator=generator).div_(fan_in if parameter.ndim > 1 else 1)
+            if isinstance(module, nn.BatchNorm3d):
+                module.reset_running_stats()
+    return ghost.requires_grad_(False)
+
+
+def reach(network: Network) -> Reach:
+    """Find the receptive field of a network's output: the largest of any lead and of any cell."""
+    return reaches(network, [])[""]
+
+
+def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
+    """Find the receptive field after each of the named modules, and after the network itself (name "").
+
+    A layer that runs several times is seen at its last run. On a coarser grid the field is that of the
+    coarse cell over the middle of the grid.
+
+    Args:
+        network: The network; it is left as it is.
+        names: Paths of modules.
+    """
+    ghost = positive(network)
+    everywhere = Reach(network.t_in, (0, 0), (0, 0), whole_grid=True)
+    found = dict.fromkeys(["", *names], everywhere)
+    wanted = _layers_before_all(ghost, names) if _sees_all(ghost) else ["", *names]
+    layers = [name for name in wanted if name]
+    for batch in (layers, wanted[:1] if "" in wanted else []):
+        n = SMALLEST
+        while batch and n <= LARGEST:
+            found |= _boxes(ghost, batch, n, 1 if batch[0] else phases(ghost))
+            batch = [name for name in batch if found[name].whole_grid]
+            n *= 2
+    return found
+
+
+def phases(network: nn.Module) -> int:
+    """Return after how many cells a network that halves its grid repeats itself; 1 for one that does not."""
+    return max((m.multiple for m in network.modules() if isinstance(m, PadToMultiple)), default=1)
+
+
+def frames_in_reach(network: Network, n_cells: int = 9) -> Tensor:
+    """Return which input frames have a path to which lead, bool, (leads, t_in)."""
+    ghost = positive(network)
+    x = _window(ghost, 1, n_cells)
+    y = ghost(x)
+    seen = torch.zeros(network.leads, network.t_in, dtype=torch.bool)
+    for lead in range(network.leads) if y.requires_grad else ():
+        values = y[:, :, lead]
+        weights = torch.linspace(0.5, 1.5, values.numel()).view_as(values)
+        (gradient,) = torch.autograd.grad((weights * values).sum(), x, retain_graph=True)
+        seen[lead] = gradient.abs().amax(dim=(0, 1, 3, 4)) > 0
+    return seen
+
+
+def _boxes(ghost: Network, names: list[str], n: int, n_phases: int) -> dict[str, Reach]:
+    outputs: dict[str, Tensor] = {}
+    handles = [
+        ghost.get_submodule(name).register_forward_hook(
+            lambda _module, _args, output, name=name: outputs.__setitem__(name, output)
+        )
+        for name in names
+        if name
+    ]
+    x = _window(ghost, n_phases, n)
+    try:
+        outputs[""] = ghost(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: _box(_units(name, outputs[name]), x, n, n_phases) for name in names}
+
+
+def _units(name: str, output: Tensor) -> Tensor:
+    """All leads of the forecast; of a layer the middle one of its steps."""
+    return output if not name else output[:, :, output.shape[2] // 2].unsqueeze(2)
+
+
+def _box(output: Tensor, x: Tensor, n: int, n_phases: int) -> Reach:
+    """The field of cell n/2 + b in window b of the batch, so that every phase of a coarser grid is seen."""
+    if not output.requires_grad:
+        return Reach(0, (0, 0), (0, 0))
+    coarse = max(1, round(n / output.shape[-1]))
+    total = output.new_zeros(())
+    for b in range(n_phases):
+        cell = (n // 2 + b) // coarse
+        values = output[b, ..., cell, cell]
+        total = total + (values * torch.linspace(0.5, 1.5, values.numel()).view_as(values)).sum()
+    (gradient,) = torch.autograd.grad(total, x, retain_graph=True)
+    hit = gradient.abs().amax(dim=1) > 0
+    before, after, touches = [0, 0], [0, 0], False
+    for b in range(n_phases):
+        for axis in range(2):
+            other = (0, 2 - axis)
+            cells = hit[b].any(dim=other[1]).any(dim=other[0]).nonzero().flatten()
+            if len(cells) == 0:
+                continue
+            first, last = int(cells[0]), int(cells[-1])
+            before[axis] = max(before[axis], n // 2 + b - first)
+            after[axis] = max(after[axis], last - n // 2 - b)
+            touches |= first == 0 or last == n - 1
+    steps = int(hit.any(dim=(0, 2, 3)).sum()) if hit.any() else 0
+    return Reach(steps, (before[0], before[1]), (after[0], after[1]), whole_grid=touches)
+
+
+def _window(ghost: Network, batch: int, n: int) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(batch, ghost.c_in, ghost.t_in, n, n, generator=generator)
+    return (0.1 + 0.1 * x).requires_grad_()
+
+
+def _sees_all(ghost: nn.Module) -> bool:
+    return any(isinstance(module, nn.GroupNorm) for module in ghost.modules())
+
+
+def _layers_before_all(ghost: nn.Module, names: list[str]) -> list[str]:
+    """Those of the named modules that stand before the first normalization over the whole grid."""
+    order = [
+        name for name, module in ghost.named_modules() if name in names or isinstance(module, nn.GroupNorm)
+    ]
+    first = next(i for i, name in enumerate(order) if isinstance(ghost.get_submodule(name), nn.GroupNorm))
+    return [name for name in order[:first] if name in names]

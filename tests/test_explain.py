@@ -1,0 +1,205 @@
+"""What `stconv explain` says: sizes, cost, receptive fields, frames, pictures."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stconv.cli.main import main
+from stconv.errors import ConfigError
+from stconv.explain import anatomy, explain, frames_in_reach, reach
+from stconv.explain.pictures import FeatureMaps, features_plot, filters_plot
+from stconv.models import (
+    Climatology,
+    Conv2Plus1D,
+    Conv3D,
+    ConvLSTM,
+    EncoderDecoder3D,
+    Increment,
+    Linear3x3,
+    Network,
+    Persistence,
+    ResNet2D,
+    SimVP,
+    STConvS2S,
+    UNet2Plus1D,
+)
+
+SIZES = (2, 1, 3, 2)
+NETWORKS = [
+    STConvS2S(*SIZES, n_layers=1, n_filters=2, kernel=3),
+    STConvS2S(1, 1, 2, 5, n_layers=1, n_filters=2, kernel=3, alignment="paper"),
+    ConvLSTM(*SIZES, n_filters=2),
+    UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
+    SimVP(*SIZES, n_layers=1, n_filters=2),
+    EncoderDecoder3D(*SIZES, n_layers=2, n_filters=2, kernel=3),
+]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: type(network).__name__)
+def test_sizes_by_the_formula_are_the_sizes_and_products_are_counted(network):
+    layers = anatomy(network, (network.c_in, network.t_in, 7, 9))
+    found, macs = {}, []
+
+    def record(name, module):
+        def hook(_module, args, output):
+            if isinstance(output, tuple):  # a recurrent cell
+                return
+            found[name] = (output.shape[1], tuple(output.shape[2:]))
+            if isinstance(module, nn.Conv3d):
+                macs.append(output[0].numel() * module.weight[0].numel())
+            elif isinstance(module, nn.ConvTranspose3d):
+                macs.append(args[0][0].numel() * module.weight[0].numel())
+
+        return hook
+
+    for name, module in network.named_modules():
+        module.register_forward_hook(record(name, module))
+    network.eval()(torch.randn(1, network.c_in, network.t_in, 7, 9))
+    assert layers
+    for layer in layers:
+        assert (layer.channels, layer.size) == found.get(f"{layer.name}.conv", found.get(layer.name))
+    assert sum(layer.multiply_adds for layer in layers) == sum(macs)
+    assert sum(layer.parameters for layer in layers) == sum(p.numel() for p in network.parameters())
+
+
+FIELDS = [
+    (Conv3D(1, 1, 5, 5, n_layers=2, n_filters=2, kernel=3), 5, (7, 7)),  # 1 + 3 * 2
+    (Conv3D(1, 1, 2, 3, n_layers=1, n_filters=2, kernel=5), 2, (9, 9)),  # 1 + 2 * 4
+    (Increment(Linear3x3(1, 1, 4, 2)), 4, (3, 3)),
+    (ResNet2D(1, 1, 3, 2, n_filters=2, norm="batch"), 3, (33, 33)),  # 1 + 2 + 2 * 2 * (1 + 2 + 4) + 2
+    (ConvLSTM(1, 1, 2, 1, n_layers=1, n_filters=2), 2, (7, 7)),  # 1 + 2 (read) + 2 * 2 (gates)
+    (Persistence(1, 1, 3, 2), 1, (1, 1)),
+    (EncoderDecoder3D(1, 1, 1, 1, n_layers=2, n_filters=2, kernel=3), 1, (12, 12)),
+]
+
+
+@pytest.mark.parametrize(("network", "steps", "cells"), FIELDS)
+def test_receptive_field_worked_by_hand(network, steps, cells):
+    found = reach(network)
+    assert (found.steps, found.whole_grid) == (steps, False)
+    if isinstance(network, EncoderDecoder3D):
+        # A cell at the head looks 1 to each side, there at two coarse cells, these 1 coarse cell further,
+        # pooled from 2, and 1 to each side: from an even cell 1 + 2 + (0 or 1) ... at most 5 + 1 to a side.
+        assert found.cells <= cells
+        assert found.cells > (7, 7)
+    else:
+        assert found.cells == cells
+
+
+def test_a_change_outside_the_receptive_field_changes_nothing_and_at_its_edge_something():
+    network = UNet2Plus1D(1, 1, 2, 2, n_layers=2, n_filters=2).eval()
+    field = reach(network)
+    x = torch.randn(1, 1, 2, 64, 64)
+    y = network(x)
+    changed = []
+    for row in range(64):
+        other = x.clone()
+        other[..., row, :] += 10
+        if (network(other) - y)[..., 32:34, :].abs().max() > 0:
+            changed.append(row)
+    assert min(changed) >= 32 - field.before[0]
+    assert max(changed) <= 33 + field.after[0]
+    assert len(changed) > field.cells[0] / 2
+
+
+def test_a_norm_over_the_grid_sees_all_of_it():
+    found = explain(ResNet2D(1, 1, 3, 2, n_filters=4), 8, 8)
+    assert found.output.whole_grid
+    assert found.reaches[0].cells == (3, 3)
+    assert found.to_json()["receptive_field"]["cells"] is None
+
+
+def test_frames_in_reach_do_not_depend_on_the_weights():
+    assert frames_in_reach(ResNet2D(1, 1, 3, 2, n_filters=2)).all()  # although its head starts at zero
+    causal = STConvS2S(1, 1, 3, 3, variant="C", n_layers=1, n_filters=2, kernel=3, alignment="paper")
+    assert frames_in_reach(causal).tolist()[0] == [True, True, False]  # the head looks one step ahead
+    assert not frames_in_reach(Climatology(1, 1, 3, 2)).any()
+
+
+def test_extent_in_degrees_and_shares():
+    found = explain(Conv2Plus1D(1, 1, 3, 2, n_layers=1, n_filters=2, kernel=3), 8, 9, (2.5, 1.25))
+    assert found.output.cells == (5, 5)
+    assert found.degrees(found.output) == (12.5, 6.25)
+    document = json.loads(json.dumps(found.to_json()))
+    for share in ("share_of_parameters", "share_of_multiply_adds"):
+        assert sum(layer[share] for layer in document["layers"]) == pytest.approx(1)
+    np.testing.assert_allclose(np.sum(document["weight_of_frames"], axis=1), 1, rtol=1e-5)
+
+
+CONFIG = """\
+data: {paths: nowhere.nc, inputs: [t2m, slp], targets: [t2m], t_in: 3, leads: 2}
+model:
+  network:
+    class_path: stconv.models.Increment
+    init_args:
+      network: {class_path: stconv.models.Conv3D, init_args: {n_layers: 1, n_filters: 2, kernel: 3}}
+"""
+
+
+def test_a_configuration_is_explained_without_its_data(tmp_path, capsys):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(CONFIG)
+    assert main(["explain", str(path), "--grid", "25x53"]) == 0
+    text = capsys.readouterr().out
+    assert "Increment(Conv3D) on 25x53 cells" in text
+    assert "sees 3 steps and 5x5 cells" in text
+    assert main(["explain", str(path), "--json", "--plot", str(tmp_path / "pictures")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["parameters"] == 2 * 2 * 27 + 4 + 2 * 2 * 27 + 2
+    assert document["grid"] == [32, 32]
+    assert (tmp_path / "pictures" / "filters.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_bundle_is_explained_on_its_grid_with_its_feature_maps(
+    service_bundle, service_data, tmp_path, capsys
+):
+    arguments = ["--plot", str(tmp_path), "--input", str(service_data)]
+    assert main(["explain", str(service_bundle), "--json", *arguments]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["spacing"] is not None
+    assert document["receptive_field"]["extent"] == [
+        cells * spacing
+        for cells, spacing in zip(document["receptive_field"]["cells"], document["spacing"], strict=True)
+    ]
+    assert [path.rpartition("/")[2] for path in document["pictures"]] == ["filters.png", "features.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        (None, [], r"No configuration '.*'\. `stconv configs list`"),
+        ("data: 3\n", [], "is not an experiment with `data` and `model.network`"),
+        (CONFIG, ["--input", "x.nc"], "--input needs a bundle"),
+        (CONFIG.replace("Conv3D", "Conv4D"), [], "unknown network 'Conv4D'"),
+    ],
+)
+def test_what_can_not_be_explained_is_refused(tmp_path, capsys, text, arguments, message):
+    path = tmp_path / "experiment.yaml"
+    if text is not None:
+        path.write_text(text)
+    assert main(["explain", str(path), *arguments]) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_feature_maps_are_what_the_blocks_put_out(tmp_path):
+    network, x = Conv3D(1, 1, 3, 2, n_layers=2, n_filters=2, kernel=3).eval(), torch.randn(2, 1, 3, 6, 7)
+    with FeatureMaps(network) as seen:
+        network(x)
+    assert list(seen.maps) == ["features.0", "features.1", "head.convolution"]
+    np.testing.assert_allclose(seen.maps["features.0"], network.features[0](x)[0, :, -1].detach().numpy())
+    assert features_plot(seen.maps, tmp_path / "maps.png").stat().st_size > 1000
+    with pytest.raises(ConfigError, match="no convolution, so there are no filters"):
+        filters_plot(Persistence(1, 1, 3, 2), tmp_path / "none.png")
+    with pytest.raises(ConfigError, match="no feature maps to draw"):
+        features_plot({}, tmp_path / "none.png")
+    assert isinstance(network, Network)
