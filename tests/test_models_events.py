@@ -1,0 +1,121 @@
+"""Event networks: the published sizes, probabilities, sliding over a larger grid."""
+
+import pytest
+import torch
+from torch import nn
+
+from stconv.errors import ConfigError, ShapeError
+from stconv.models.events import VGG16, AlexNet, LeNet5, ResNet18
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+PUBLISHED = [
+    (LeNet5, 1, 10, (32, 32), 61_706),
+    (AlexNet, 3, 1000, (227, 227), 62_378_344),
+    (VGG16, 3, 1000, (224, 224), 138_357_544),
+    (ResNet18, 3, 1000, (224, 224), 11_689_512),
+]
+
+
+@pytest.mark.parametrize(("network", "c_in", "classes", "grid", "expected"), PUBLISHED)
+def test_published_parameter_counts(network, c_in, classes, grid, expected):
+    with torch.device("meta"):
+        built = network(c_in, classes, 1, 1, grid=grid)
+        y = built.eval()(torch.zeros(2, c_in, 1, *grid))
+    assert sum(p.numel() for p in built.parameters()) == expected
+    assert y.shape == (2, classes, 1, 1, 1)
+    if network is AlexNet:
+        dense = sum(p.numel() for p in built.classifier.parameters())
+        assert dense / expected == pytest.approx(0.94, abs=0.005)
+
+
+@pytest.mark.parametrize(("network", "least"), [(LeNet5, 16), (AlexNet, 67), (VGG16, 32), (ResNet18, 32)])
+def test_any_frames_leads_and_classes_on_the_least_grid(network, least):
+    with torch.device("meta"):
+        built = network(2, 3, 4, 5, grid=(least, least + 1), kernel_time=3).eval()
+        assert built(torch.zeros(1, 2, 4, least, least + 1)).shape == (1, 3, 5, 1, 1)
+
+
+@pytest.mark.parametrize(("network", "small"), [(LeNet5, 15), (AlexNet, 66), (VGG16, 31)])
+def test_a_grid_that_pooling_leaves_nothing_of_is_refused(network, small):
+    with pytest.raises(ConfigError, match=r"of which its pooling leaves nothing\. Give a larger one"):
+        network(1, 1, 1, 1, grid=(small, 300))
+
+
+def test_sliding_gives_the_probability_of_each_cube():
+    network = LeNet5(2, 1, 3, 4, grid=(16, 20), kernel_time=3).eval()
+    x = torch.randn(2, 2, 3, 24, 28)
+    whole = network.probability(x)
+    assert whole.shape == (2, 1, 4, 3, 3)  # the cube fits every 4 cells
+    for i in range(3):
+        for j in range(3):
+            cube = x[..., 4 * i : 4 * i + 16, 4 * j : 4 * j + 20]
+            torch.testing.assert_close(network.probability(cube)[..., 0, 0], whole[..., i, j])
+
+
+def test_probabilities_of_one_event_and_of_exclusive_ones():
+    x = torch.randn(2, 1, 1, 16, 16)
+    event = LeNet5(1, 1, 1, 3, grid=(16, 16))
+    torch.testing.assert_close(event.probability(x), event(x).sigmoid())
+    classes = LeNet5(1, 4, 1, 3, grid=(16, 16)).probability(x)
+    torch.testing.assert_close(classes.sum(dim=1), torch.ones(2, 3, 1, 1))
+
+
+def test_lenet_is_lenet_with_dense_layers():
+    network = LeNet5(1, 10, 1, 1).eval()
+    (one, two), dense = network.features, network.classifier
+    plain = nn.Sequential(
+        nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
+    )  # fmt: skip
+    ours = [one[0], two[0], *dense]
+    theirs = [layer for layer in plain if isinstance(layer, nn.Conv2d | nn.Linear)]
+    for mine, other in zip(ours, theirs, strict=True):
+        other.weight.data = mine.conv.weight.data.reshape(other.weight.shape)
+        other.bias.data = mine.conv.bias.data
+    x = torch.randn(3, 1, 1, 32, 32)
+    torch.testing.assert_close(network(x)[:, :, 0, 0, 0], plain(x[:, :, 0]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_learns_when_a_warm_patch_means_an_event():
+    network = LeNet5(1, 1, 2, 1, grid=(16, 16))
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    x = torch.randn(64, 1, 2, 16, 16)
+    happens = (torch.arange(64) % 2).float()
+    x[:, :, -1, 4:9, 4:9] += 2 * happens.view(-1, 1, 1, 1)
+    for _ in range(25):
+        optimizer.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(network(x).flatten(), happens)
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.2
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            torch.zeros(1, 1, 1, 15, 16),
+            r"has \(15, 16\) cells, expected at least the \(16, 16\) it was built",
+        ),
+        (torch.zeros(1, 2, 1, 16, 16), "input of LeNet5 has 2 along 'channel', expected 1"),
+        (torch.zeros(1, 1, 2, 16, 16), "input of LeNet5 has 2 along 'time', expected 1"),
+    ],
+)
+def test_another_input_is_refused(x, message):
+    with pytest.raises(ShapeError, match=message):
+        LeNet5(1, 1, 1, 1, grid=(16, 16))(x)
+
+
+def test_refused_settings():
+    with pytest.raises(ConfigError, match=r"grid of LeNet5 is \(16,\); expected two sizes"):
+        LeNet5(1, 1, 1, 1, grid=(16,))
+    with pytest.raises(ConfigError, match="kernel_time of VGG16 is 2; expected an odd number"):
+        VGG16(1, 1, 1, 1, kernel_time=2)
+    with pytest.raises(ConfigError, match="classes of ResNet18 is 0; expected an integer"):
+        ResNet18(1, 0, 1, 1)
