@@ -46,11 +46,11 @@ def store(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", store_in(folder))
         ids = {
-            "good": record("good", made_result(1.0), {"lr": 0.1, "layers": 3, "list": [1, 2]}),
-            "bad": record("bad", made_result(1.8, seed=1), {"lr": 0.2, "layers": 3, "list": [1, 3]}),
+            "good": record("good", made_result(1.0), {"lr": 0.1, "layers": 3, "note": "[red]"}),
+            "bad": record("bad", made_result(1.8, seed=1), {"lr": 0.2, "layers": 3, "note": "b"}),
             "untested": record("untested", None, {"lr": 0.4}),
             "elsewhere": record("elsewhere", made_result(0.1, n_leads=1), {"lr": 0.3}, data_hash="def"),
-            "twin": record("twin", made_result(1.8, seed=1), {"lr": 0.2, "layers": 4, "list": [1, 2]}),
+            "twin": record("twin", made_result(1.8, seed=1), {"lr": 0.2, "layers": 4, "note": "c"}),
         }
     return folder, ids
 
@@ -92,7 +92,7 @@ def test_table(inside, capsys, monkeypatch):
     assert lines[1].split() == ["#", "run", "RMSE", "K", "6", "h", "12", "h", "against", "#1"]
     assert lines[2].split()[:2] == ["1", "good"]
     assert any(line.startswith("lr ") and line.split() == ["lr", "0.1", "0.2", "0.2"] for line in lines)
-    assert "[1, 2]" in out  # not taken for markup
+    assert "[red]" in out  # not taken for markup
     assert "data.hash" not in out
     assert f"untested {inside['untested'][:8]}" in out
 

@@ -54,6 +54,17 @@ def test_persistence_against_itself_is_undecided():
     assert "undecided against persistence at every lead" in verification.verdict()
 
 
+def test_rounding_decides_nothing():
+    # Persistence through a network is normalized and back, which is an error in the seventh digit.
+    truth = 1 + np.abs(red_noise(400))[:, None, None]
+    newest = np.zeros(truth.shape)
+    for rounding in (1e-6, -1e-6):
+        sums = ScoreSums(["t"], 1)
+        sums.add(truth, {"model": newest + rounding, "persistence": newest}, None, np.arange(400))
+        assert (np.sign(Verification(sums).skill_interval("persistence")) == np.sign(rounding)).all()
+        assert (Verification(sums).outcome("persistence") == "undecided").all()
+
+
 def test_a_worse_forecast_loses():
     verification = made_verification(damping=2.0)
     assert (verification.outcome("persistence") == "loses to").all()

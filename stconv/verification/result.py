@@ -27,6 +27,9 @@ from stconv.verification.sums import ScoreSums
 from stconv.verification.table import render_table
 from stconv.verification.verdict import BEATS, LOSES, UNDECIDED, verdict_sentences
 
+MIN_SKILL = 1e-4
+"""Less is rounding in single precision, however significant (a forecast against itself, normalized)."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -91,12 +94,17 @@ class Verification:
     def outcome(self, reference: str, weighting: str = "area") -> np.ndarray:
         """Say "beats", "loses to" or "undecided" of the model against a reference: str, (variable, lead).
 
-        Decided is what both the bootstrap interval of the skill and the Diebold-Mariano test say.
+        Decided is what both the bootstrap interval of the skill and the Diebold-Mariano test say, if it is more
+        than rounding.
         """
         low, high = self.skill_interval(reference, weighting)
         span = max(self.span, self.sums.n_leads)
         significant = p_values(self.sums, self.sums.model, reference, span, weighting) < 1 - self.confidence
-        return np.where(significant & (low > 0), BEATS, np.where(significant & (high < 0), LOSES, UNDECIDED))
+        return np.where(
+            significant & (low > MIN_SKILL),
+            BEATS,
+            np.where(significant & (high < -MIN_SKILL), LOSES, UNDECIDED),
+        )
 
     def beats(self, reference: str, weighting: str = "area") -> np.ndarray:
         """Whether the model beats a reference, (variable, lead) of bool."""
