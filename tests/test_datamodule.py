@@ -1,6 +1,8 @@
 """The data module: what it knows before and after set-up, its order, its refusals, its YAML."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from jsonargparse import ArgumentParser
 
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.splits import SplitSpec
+from stconv.datasets.static import read_static
 from stconv.datasets.synthetic import generate
-from stconv.errors import ConfigError, SplitError, VariableError, WindowError
+from stconv.errors import ConfigError, GridError, SplitError, VariableError, WindowError
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +163,7 @@ def test_description_is_json(path):
         "end": "2021-02-19T18:00:00",
         "n_steps": 40,
         "n_windows": 36,
+        "n_left_out": 0,
     }
 
 
@@ -201,3 +205,135 @@ def test_refusals(path):
 def test_absent_variable_is_refused_by_name(path):
     with pytest.raises(VariableError, match="rain"):
         make(path, targets=["rain"], inputs=["q"]).setup()
+
+
+def test_windows_with_too_little_in_them_are_left_out(path, tmp_path):
+    with xr.open_dataset(path) as ds:
+        ds = ds.load()
+    rows = np.arange(6) < 3
+    ds["t2m"][{"time": slice(20, 22)}] = np.nan
+    ds["t2m"][{"time": 60, "lat": np.flatnonzero(rows)}] = np.nan
+    ds["t2m"][{"time": slice(None), "lat": 5}] = np.nan  # never valid: does not count
+    ds.to_netcdf(tmp_path / "holes.nc")
+    whole = make(str(tmp_path / "holes.nc"), mask_channel=True)
+    whole.setup()
+    some = make(str(tmp_path / "holes.nc"), mask_channel=True, max_missing=0.25)
+    some.setup()
+    # 3 in, 2 out. Step 60 misses 3 of 5 rows: 0.2 of three inputs, 0.3 of two targets.
+    inputs = {20, 21, 22, 23}
+    targets = {18, 19, 20, 58, 59}
+    assert set(whole.references["train"]) - set(some.references["train"]) == inputs | targets
+    assert some.describe()["periods"]["train"]["n_left_out"] == 8
+    assert whole.describe()["periods"]["train"]["n_left_out"] == 0
+    ds["t2m"][{"lat": 1, "time": slice(0, None, 2)}] = np.nan
+    ds.to_netcdf(tmp_path / "none.nc")
+    with pytest.raises(WindowError, match=r"the train period .* each misses more than max_missing 0"):
+        make(str(tmp_path / "none.nc"), max_missing=0.0).setup()
+    with pytest.raises(ConfigError, match=r"max_missing is 1\.5; expected a share"):
+        make(path, max_missing=1.5)
+
+
+def test_land_stays_missing_from_the_file_to_the_forecast(shared_data):
+    """ERSST: cells on land are imputed for the network, weigh nothing, and are missing again in the end."""
+    sst = GridDataModule(
+        inputs=["sst"],
+        paths=str(shared_data / "benchmark" / "ersst_v5_2010_2020.nc"),
+        t_in=3,
+        leads=2,
+        impute="climatology",
+        mask_channel=True,
+        scaling="anomaly",
+        max_missing=0.0,
+    )
+    sst.setup()
+    assert sum(sst.left_out.values()) == 0
+    batch = next(iter(sst.test_dataloader()))
+    land = np.isnan(sst.series.values[:, 0]).all(axis=0)
+    assert 0.25 < land.mean() < 0.35
+    x = sst.preparation.inputs(batch)
+    assert torch.isfinite(x).all()
+    np.testing.assert_array_equal(x[0, 1, 0].numpy() == 0, land)
+    _, weight = sst.preparation.targets(batch)
+    assert (weight[..., torch.from_numpy(land)] == 0).all()
+    forecast = sst.preparation.physical(x[:, :1, :2] * 0, batch)
+    np.testing.assert_array_equal(torch.isnan(forecast[0, 0, 0]).numpy(), land)
+    torch.testing.assert_close(forecast, sst.preparation.climatology(batch), equal_nan=True)
+    batch["inputs"][:, :, 1, 44, 90] = torch.nan  # an ocean cell
+    assert not land[44, 90]
+    imputed = sst.preparation.inputs(batch)
+    assert imputed[:, 0, 1, 44, 90].abs().max() < 1e-6, "an anomaly of zero is the climatology"
+    assert (imputed[:, 1, 1, 44, 90] == 0).all()
+
+
+def test_recipe_is_fetched_and_read(path, tmp_path, monkeypatch):
+    content = Path(path).read_bytes()
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(
+        "title: A\nlicense: B\ncitation: C\ngrid: {units: {t2m: degC}}\nfiles:\n  - {url: 'http://host/a', "
+        f"path: made.nc, sha256: {hashlib.sha256(content).hexdigest()}}}\n"
+    )
+    monkeypatch.setenv("STCONV_DATA_MIRROR", str(Path(path).parent))
+    ours = make(None, recipe=str(recipe))
+    ours.prepare_data()
+    ours.setup()
+    plain = make(path)
+    plain.setup()
+    np.testing.assert_allclose(ours.series.values, plain.series.values - 273.15, atol=1e-3)
+    assert ours.describe()["units"] == {"t2m": "degC"}
+    assert ours.describe()["recipe"] == str(recipe)
+
+
+def test_static_fields_from_files(path, tmp_path):
+    with xr.open_dataset(path) as ds:
+        lat, lon = ds.lat.values, ds.lon.values
+    height = np.arange(8.0 * 9).reshape(8, 9) ** 2
+    south = np.concatenate([[lat.min() - 1], np.sort(lat), [lat.max() + 1]])
+    east = np.concatenate([[lon.min() - 1], np.sort(lon), [lon.max() + 1]]) % 360
+    field = xr.Dataset({"orog": (("lat", "lon"), height)}, {"lat": south, "lon": east})
+    field.isel(lat=slice(None, None, -1)).to_netcdf(tmp_path / "orog.nc")
+    ours = make(path, static_files={"orog": str(tmp_path / "orog.nc")}, solar_zenith=True)
+    assert ours.c_in == 1 + 1 + 1
+    ours.setup()
+    inner = height[1:-1, 1:-1]
+    x = ours.preparation.inputs(next(iter(ours.val_dataloader())))
+    assert x.shape[1] == 3
+    np.testing.assert_allclose(x[2, 1, 0].numpy(), (inner - inner.mean()) / inner.std(), atol=1e-5)
+    assert ours.describe()["static_files"] == {"orog": "orog.nc"}
+    with pytest.raises(VariableError, match=r"no variable 'mask'; there are: orog"):
+        make(path, static_files={"mask": str(tmp_path / "orog.nc")}).setup()
+    field.isel(lat=slice(3, None)).to_netcdf(tmp_path / "part.nc")
+    with pytest.raises(GridError, match=r"part\.nc: no latitude .*which the series has; the nearest is"):
+        make(path, static_files={"orog": str(tmp_path / "part.nc")}).setup()
+
+
+def test_a_real_orography_is_put_on_the_grid(shared_data):
+    file = shared_data / "formats" / "orog_mod1_rectilinear_grid_2D.nc"
+    with xr.open_dataset(file) as ds:
+        part = ds.orog.isel(lat=slice(40, 50), lon=slice(0, 12)).load()
+        grid = xr.Dataset(coords={"lat": part.lat.values, "lon": part.lon.values})
+        np.testing.assert_array_equal(read_static({"orog": file}, grid)["orog"], part.values)
+        seam = xr.Dataset(coords={"lat": ds.lat.values[:2], "lon": [-1.875, 0.0]})
+        expected = ds.orog.isel(lat=[0, 1], lon=[191, 0]).values
+        np.testing.assert_array_equal(read_static({"orog": file}, seam)["orog"], expected)
+
+
+def test_published_offsets_of_bike_nyc(shared_data):
+    """Hours -73..-69, -49..-45, -25..-21, -3..0 in, one out; the last 864 h are the test, 431 before it."""
+    offsets = [*range(-73, -68), *range(-49, -44), *range(-25, -20), *range(-3, 1)]
+    bikes = GridDataModule(
+        inputs=["new_flow", "end_flow"],
+        paths=str(shared_data / "benchmark" / "bikenyc.nc"),
+        input_offsets=offsets,
+        leads=1,
+        split=SplitSpec(train_end="2014-08-08T00", val_end="2014-08-25T23", purge=0),
+    )
+    assert (bikes.t_in, bikes.c_in, bikes.c_out, bikes.leads) == (19, 2, 2, 1)
+    bikes.setup()
+    assert len(bikes.periods.test) == 864
+    batch = next(iter(bikes.test_dataloader()))
+    i = int(batch["reference_index"][0])
+    assert i == 4392 - 864 + 73
+    with xr.open_dataset(shared_data / "benchmark" / "bikenyc.nc") as ds:
+        raw = np.stack([ds[name].values for name in ("new_flow", "end_flow")])
+    np.testing.assert_array_equal(batch["inputs"][0].numpy(), raw[:, [i + k for k in offsets]])
+    np.testing.assert_array_equal(batch["targets"][0].numpy(), raw[:, [i + 1]])

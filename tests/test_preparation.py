@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stconv.datasets.dataset import WindowDataset
-from stconv.datasets.features import count_channels
+from stconv.datasets.features import cos_zenith, count_channels
 from stconv.datasets.preparation import Preparation
 from stconv.datasets.store import Series
 from stconv.datasets.time_axis import TimeStep
@@ -278,3 +278,47 @@ def test_refusals():
     series.values[:200, 1] = np.nan
     with pytest.raises(MissingValuesError, match="'q' has no valid value in the training period"):
         Preparation.fit(series, TRAIN)
+
+
+def test_height_of_the_sun():
+    """At the June solstice, noon UTC, Greenwich; against hand values and the mean over the globe."""
+    noon_june = torch.tensor([[[0.5, 171.5 / 365.0]]])
+    lat = torch.deg2rad(torch.tensor([23.44, 0.0, -66.6, 90.0]))
+    lon = torch.deg2rad(torch.tensor([0.0, 180.0]))
+    found = cos_zenith(noon_june, lat, lon)
+    assert found.shape == (1, 1, 4, 2)
+    expected = [1.0, np.cos(np.deg2rad(23.44)), np.cos(np.deg2rad(90.04)), np.sin(np.deg2rad(23.44))]
+    np.testing.assert_allclose(found[0, 0, :, 0].numpy(), expected, atol=2e-3)
+    assert found[0, 0, 1, 1] < -0.9, "midnight on the other side"
+    day = torch.stack([torch.arange(24) / 24, torch.full((24,), 0.2)], dim=-1)[None]
+    turn = cos_zenith(day, lat, torch.deg2rad(torch.tensor([0.0, 15.0])))
+    torch.testing.assert_close(turn[0, 1:, :, 0], turn[0, :-1, :, 1], atol=1e-5, rtol=0)
+    equator = cos_zenith(torch.tensor([[[0.25, 79.5 / 365]]]), torch.zeros(1), torch.tensor([np.pi / 2]))
+    assert equator.item() > 0.999, "noon in Bangladesh at the equinox"
+
+
+def test_sun_is_an_input_on_geographic_grids_only():
+    series = make_series()
+    preparation = Preparation.fit(series, TRAIN, solar_zenith=True)
+    batch = make_batch(series)
+    x = preparation.inputs(batch)
+    assert preparation.c_in == x.shape[1] == 3
+    lat, lon = (torch.deg2rad(torch.from_numpy(axis)).float() for axis in (series.lat, series.lon))
+    torch.testing.assert_close(x[:, 2], cos_zenith(batch["input_cycles"], lat, lon))
+    again = Preparation.from_spec(preparation.to_spec(), preparation.state_dict())
+    torch.testing.assert_close(again.inputs(batch), x)
+    with pytest.raises(ConfigError, match="solar_zenith needs a geographic grid"):
+        Preparation.fit(make_series(geographic=False), TRAIN, solar_zenith=True)
+
+
+def test_statistics_do_not_depend_on_the_blocks(monkeypatch):
+    """A series on disk is fitted block by block."""
+    series = make_series()
+    for options in ({}, {"scaling": "anomaly", "per_cell": True}, {"scaling": "minmax", "per_cell": True}):
+        whole = Preparation.fit(series, TRAIN, **options).state_dict()
+        with monkeypatch.context() as patch:
+            patch.setattr("stconv.datasets.fitting.BYTES_AT_ONCE", 3000)
+            patch.setattr("stconv.datasets.climatology._BYTES_AT_ONCE", 3000)
+            blocks = Preparation.fit(series, TRAIN, **options).state_dict()
+        for name, tensor in whole.items():
+            torch.testing.assert_close(blocks[name], tensor, equal_nan=True, rtol=1e-5, atol=1e-6)

@@ -121,3 +121,28 @@ def test_wrong_dates_are_refused(train_end, val_end, message):
 def test_one_date_alone_is_refused():
     with pytest.raises(SplitError, match="give both dates, or neither"):
         SplitSpec(train_end="2013").apply(DAYS, span=5)
+
+
+def test_rolling_folds_by_hand():
+    folds = [
+        SplitSpec([0.6, 0.2, 0.2], folds=3, fold=k, purge=5).apply(range(100), span=9) for k in (1, 2, 3)
+    ]
+    assert folds == [
+        Periods(range(0, 15), range(20, 35), range(40, 60)),
+        Periods(range(0, 35), range(40, 55), range(60, 80)),
+        Periods(range(0, 55), range(60, 75), range(80, 100)),
+    ]
+    assert folds[-1] == split_by_fraction(100, (0.6, 0.2, 0.2), purge=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"folds": 4}, r"fold 1 of 4 leaves no training period: validation would begin at step 0 "),
+        ({"folds": 3, "fold": 4}, "fold is 4 of 3 folds; expected 1 to 3"),
+        ({"folds": 3, "train_end": "2013", "val_end": "2014"}, "folds and dates"),
+    ],
+)
+def test_impossible_folds_are_refused(options, message):
+    with pytest.raises(SplitError, match=message):
+        SplitSpec(**options).apply(DAYS, span=2)

@@ -6,7 +6,7 @@ It works in any calendar, because it sees times only as fractions of the day and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ STEPS_PER_TERM = 3
 """A period supports no more terms than a third of its steps."""
 RIDGE = 1e-3
 """Penalty on the harmonics of cells with missing steps, as a share of the valid steps."""
-_CELLS_AT_ONCE = 4096
+_BYTES_AT_ONCE = 64 * 2**20
 
 
 class HarmonicClimatology(nn.Module):
@@ -65,11 +65,7 @@ class HarmonicClimatology(nn.Module):
         n_time, *shape = values.shape
         terms = supported_terms(cycles)
         basis = _basis(torch.from_numpy(np.asarray(cycles, dtype=np.float64)), terms)
-        flat = values.reshape(n_time, -1)
-        coefficients = torch.empty(len(terms), flat.shape[1], dtype=torch.float64)
-        for start in range(0, flat.shape[1], _CELLS_AT_ONCE):
-            cells = slice(start, start + _CELLS_AT_ONCE)
-            coefficients[:, cells] = _fit_cells(torch.from_numpy(flat[:, cells].astype(np.float64)), basis)
+        coefficients = _least_squares(values.reshape(n_time, -1), basis)
         return cls(terms, coefficients.reshape(len(terms), *shape))
 
     def basis(self, cycles: Tensor) -> Tensor:
@@ -130,25 +126,41 @@ def _largest_gap(fractions: np.ndarray) -> float:
     return float(np.diff(np.append(ordered, ordered[0] + 1)).max())
 
 
-def _fit_cells(values: Tensor, basis: Tensor) -> Tensor:
-    """Least squares of (time, cell) values on a (time, term) basis, NaN steps left out."""
-    n_terms = basis.shape[1]
-    valid = torch.isfinite(values)
-    count = valid.sum(0)
-    filled = values.nan_to_num(0.0)
-    mean = filled.sum(0) / count  # 0 / 0 is NaN: a cell without a valid value
-    centered = torch.where(valid, values - mean, 0.0)
-    result = torch.zeros(n_terms, values.shape[1], dtype=values.dtype)
+def _least_squares(values: np.ndarray, basis: Tensor) -> Tensor:
+    """Least squares of (time, cell) values on a (time, term) basis, NaN left out: (term, cell), float64.
+
+    By the normal equations, summed over blocks of steps, so that values may lie on disk. The terms are far
+    from collinear (`supported_terms`), which makes this as good as a decomposition.
+    """
+    n_cells, n_terms = values.shape[1], basis.shape[1]
+    count, total = torch.zeros(n_cells, dtype=torch.int64), torch.zeros(n_cells, dtype=torch.float64)
+    for _, block in _blocks(values):
+        count += torch.isfinite(block).sum(0)
+        total += block.nan_to_num(0.0).sum(0)
+    mean = total / count  # 0 / 0 is NaN: a cell without a valid value
     whole = count == len(values)
-    result[:, whole] = torch.linalg.lstsq(basis, centered[:, whole]).solution
     broken = (~whole & (count >= STEPS_PER_TERM * n_terms)).nonzero().flatten()
+    moments = torch.zeros(n_terms, n_cells, dtype=torch.float64)
+    gram = torch.zeros(len(broken), n_terms * n_terms, dtype=torch.float64)
+    products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
+    for steps, block in _blocks(values):
+        moments += basis[steps].T @ (block - mean).nan_to_num(0.0)
+        if len(broken):
+            gram += torch.isfinite(block[:, broken]).double().T @ products[steps]
+    result = torch.zeros(n_terms, n_cells, dtype=torch.float64)
+    if whole.any():
+        result[:, whole] = torch.linalg.solve(basis.T @ basis, moments[:, whole])
     if len(broken):
-        penalty = torch.full((n_terms,), RIDGE, dtype=values.dtype)
+        penalty = torch.full((n_terms,), RIDGE, dtype=torch.float64)
         penalty[0] = 0.0
-        products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
-        gram = (valid[:, broken].to(values.dtype).T @ products).reshape(-1, n_terms, n_terms)
-        gram = gram + count[broken, None, None] * torch.diag(penalty)
-        moments = (centered[:, broken].T @ basis)[..., None]
-        result[:, broken] = torch.linalg.solve(gram, moments)[..., 0].T
+        grams = gram.reshape(-1, n_terms, n_terms) + count[broken, None, None] * torch.diag(penalty)
+        result[:, broken] = torch.linalg.solve(grams, moments[:, broken].T[..., None])[..., 0].T
     result[0] += mean
     return result
+
+
+def _blocks(values: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
+    """Steps and their values in float64, a bounded number of bytes at a time."""
+    n = max(1, _BYTES_AT_ONCE // (8 * values.shape[1]))
+    for start in range(0, len(values), n):
+        yield slice(start, start + n), torch.from_numpy(values[start : start + n].astype(np.float64))

@@ -8,36 +8,21 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, RandomSampler, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from stconv.datasets import time_axis
 from stconv.datasets.dataset import WindowDataset
 from stconv.datasets.features import StaticField, count_channels
 from stconv.datasets.grid import GridSpec, open_series
+from stconv.datasets.missing import missing_per_step, sufficient
 from stconv.datasets.preparation import Impute, Preparation, check_target_inputs
+from stconv.datasets.sampling import EpochShuffle
 from stconv.datasets.scaling import Scaling
 from stconv.datasets.splits import Periods, SplitSpec, iso
+from stconv.datasets.static import read_static
 from stconv.datasets.store import Series, channel_order, load_series
 from stconv.datasets.windows import WindowSpec, forecast_index, reference_indices
 from stconv.errors import ConfigError, WindowError
-
-
-class EpochShuffle(RandomSampler):
-    """Order that depends on seed and epoch alone, so that a resumed training goes on as it would have.
-
-    Args:
-        n: Number of windows.
-        seed: Seed of epoch 0.
-    """
-
-    def __init__(self, n: int, seed: int) -> None:
-        super().__init__(range(n), generator=torch.Generator())
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.generator.manual_seed(self.seed + epoch)
 
 
 class GridDataModule(pl.LightningDataModule):
@@ -62,7 +47,11 @@ class GridDataModule(pl.LightningDataModule):
         impute: What stands in for a missing input: mean or climatology; none refuses missing values.
         mask_channel: Show the network which inputs were there.
         static_fields: Static inputs among latitude, longitude, position, valid.
+        static_files: File by name of a static variable in it (orography, land mask); one input more each.
         time_features: Show the network sine and cosine of day and year.
+        solar_zenith: Show the network the cosine of the solar zenith angle.
+        max_missing: Leave out windows whose inputs or targets miss more than this share of their values,
+            cells that never hold one aside; in all three periods. Default: keep all.
         batch_size: Windows per batch.
         stride: Train on every stride-th window; validation and test use all.
         num_workers: Worker processes; 0 loads in the main process, which is fastest for a series in memory.
@@ -74,6 +63,7 @@ class GridDataModule(pl.LightningDataModule):
     periods: Periods
     preparation: Preparation
     references: dict[str, list[int]]
+    left_out: dict[str, int]
 
     def __init__(
         self,
@@ -92,7 +82,10 @@ class GridDataModule(pl.LightningDataModule):
         impute: Impute = "mean",
         mask_channel: bool = False,
         static_fields: list[StaticField] | None = None,
+        static_files: dict[str, str] | None = None,
         time_features: bool = False,
+        solar_zenith: bool = False,
+        max_missing: float | None = None,
         batch_size: int = 15,
         stride: int = 1,
         num_workers: int = 0,
@@ -128,8 +121,19 @@ class GridDataModule(pl.LightningDataModule):
             "mask_channel": mask_channel,
             "static_fields": list(static_fields or []),
             "time_features": time_features,
+            "solar_zenith": solar_zenith,
         }
-        self.c_in = count_channels(len(inputs), mask_channel, self.options["static_fields"], time_features)
+        self.static_files, self.max_missing = dict(static_files or {}), max_missing
+        if max_missing is not None and not 0 <= max_missing < 1:
+            raise ConfigError(f"max_missing is {max_missing}; expected a share of 0 or more and below 1.")
+        self.c_in = count_channels(
+            len(inputs),
+            mask_channel,
+            self.options["static_fields"],
+            time_features,
+            self.static_files,
+            solar_zenith,
+        )
         self.c_out = len(self.targets)
         self.batch_size, self.stride, self.num_workers, self.seed = batch_size, stride, num_workers, seed
         self.name = name or recipe or Path((self.paths or ["data"])[0]).stem
@@ -165,6 +169,7 @@ class GridDataModule(pl.LightningDataModule):
         ds, origin = open_series(paths, self.grid, self.variables)
         with ds:
             self.series = load_series(ds, origin, self.inputs, self.targets)
+            self.series.static = read_static(self.static_files, ds)
         self.periods = self.split.apply(self.series.times, self.spec.span)
         self.references = {
             name: reference_indices(
@@ -172,18 +177,27 @@ class GridDataModule(pl.LightningDataModule):
             )
             for name, period in self.periods.items()
         }
+        self._refuse_empty(f"one spans {self.spec.span} steps without a gap")
+        self.preparation = Preparation.fit(
+            self.series, self.periods.train, inputs=self.inputs, **self.options
+        )
+        self.left_out = dict.fromkeys(self.references, 0)
+        if self.max_missing is not None:
+            shares = missing_per_step(self.series, self.preparation.never_valid.numpy())
+            for name, references in self.references.items():
+                kept = sufficient(references, self.spec, shares, self.max_missing)
+                self.references[name], self.left_out[name] = kept, len(references) - len(kept)
+            self._refuse_empty(f"each misses more than max_missing {self.max_missing} of their values")
+        self._is_set_up = True
+
+    def _refuse_empty(self, reason: str) -> None:
         for name, period in self.periods.items():
             if not self.references[name]:
                 raise WindowError(
                     f"the {name} period has {len(period)} steps "
-                    f"({self._date(period[0])} to {self._date(period[-1])}) and holds no window: one spans "
-                    f"{self.spec.span} steps without a gap. Use fewer input steps or leads, more data, or "
-                    "another split."
+                    f"({self._date(period[0])} to {self._date(period[-1])}) and holds no window: {reason}. "
+                    "Use fewer input steps or leads, more data, or another split."
                 )
-        self.preparation = Preparation.fit(
-            self.series, self.periods.train, inputs=self.inputs, **self.options
-        )
-        self._is_set_up = True
 
     @property
     def purge(self) -> int:
@@ -223,9 +237,12 @@ class GridDataModule(pl.LightningDataModule):
                     "end": self._date(period[-1]),
                     "n_steps": len(period),
                     "n_windows": len(self.references[name]),
+                    "n_left_out": self.left_out[name],
                 }
                 for name, period in self.periods.items()
             },
+            "static_files": {name: Path(path).name for name, path in self.static_files.items()},
+            "max_missing": self.max_missing,
             "preparation": self.options,
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,9 +23,14 @@ STATIC_CHANNELS: dict[str, int] = {"latitude": 1, "longitude": 2, "position": 2,
 
 
 def count_channels(
-    n_inputs: int, mask_channel: bool = False, static_fields: Sequence[str] = (), time_features: bool = False
+    n_inputs: int,
+    mask_channel: bool = False,
+    static_fields: Sequence[str] = (),
+    time_features: bool = False,
+    static_files: Collection[str] = (),
+    solar_zenith: bool = False,
 ) -> int:
-    """Channels a network sees: inputs, a mask per input, static fields, sines and cosines of day and year.
+    """Channels a network sees: inputs, a mask per input, static fields, time features, height of the sun.
 
     Raises:
         ConfigError: A static field is unknown.
@@ -33,19 +38,24 @@ def count_channels(
     unknown = [name for name in static_fields if name not in STATIC_CHANNELS]
     if unknown:
         raise ConfigError(
-            f"static field '{unknown[0]}' is unknown; choose among {', '.join(STATIC_CHANNELS)}."
+            f"static field '{unknown[0]}' is unknown; choose among {', '.join(STATIC_CHANNELS)}, or name "
+            "the file that holds it in static_files."
         )
-    static = sum(STATIC_CHANNELS[name] for name in static_fields)
-    return n_inputs * (2 if mask_channel else 1) + static + (N_TIME_FEATURES if time_features else 0)
+    static = sum(STATIC_CHANNELS[name] for name in static_fields) + len(static_files)
+    time = (N_TIME_FEATURES if time_features else 0) + bool(solar_zenith)
+    return n_inputs * (2 if mask_channel else 1) + static + time
 
 
-def static_channels(series: Series, names: Sequence[str], ever_valid: np.ndarray) -> Tensor:
-    """Static fields by name, in the order named.
+def static_channels(
+    series: Series, names: Sequence[str], ever_valid: np.ndarray, files: Sequence[str] = ()
+) -> Tensor:
+    """Static fields by name, in the order named; then those from files, standardized, 0 where missing.
 
     Args:
         series: For its grid.
         names: Keys of `STATIC_CHANNELS`.
         ever_valid: Cells where the first target had a value in training, bool, (lat, lon).
+        files: Names in `series.static`.
 
     Returns:
         float32, (channel, lat, lon), of order 1.
@@ -69,6 +79,10 @@ def static_channels(series: Series, names: Sequence[str], ever_valid: np.ndarray
                 f"static field '{name}' needs a geographic grid; this one has y and x. Use 'position'."
             )
     fields = [field for name in names for field in known[name]]
+    for name in files:
+        values = series.static[name].astype(np.float64)
+        spread = float(np.nanstd(values))
+        fields.append(np.nan_to_num((values - np.nanmean(values)) / (spread if spread > 0 else 1.0)))
     return torch.from_numpy(np.array(fields, dtype=np.float32).reshape(-1, n_lat, n_lon))
 
 
@@ -76,6 +90,56 @@ def time_channels(cycles: Tensor) -> Tensor:
     """Sine of day and year, then cosine of day and year: (batch, time, 2) to (batch, 4, time)."""
     angles = 2 * math.pi * cycles
     return torch.cat([angles.sin(), angles.cos()], dim=-1).transpose(1, 2)
+
+
+def sun_axes(series: Series, wanted: bool) -> Tensor:
+    """Latitudes, then longitudes, in radians, float32, (lat + lon,); empty if not wanted.
+
+    Raises:
+        ConfigError: The grid is not geographic.
+    """
+    if not wanted:
+        return torch.zeros(0)
+    if not series.geographic:
+        raise ConfigError("solar_zenith needs a geographic grid; this one has y and x. Leave it out.")
+    return torch.from_numpy(np.deg2rad(np.concatenate([series.lat, series.lon]))).float()
+
+
+def cos_zenith(cycles: Tensor, lat: Tensor, lon: Tensor) -> Tensor:
+    """Cosine of the solar zenith angle, negative at night.
+
+    cos(zenith) = sin(lat) sin(d) + cos(lat) cos(d) cos(h), with the declination d and the equation of time
+    in the hour angle h from the Fourier series of Spencer (1971), Search 2, 172, in the fraction of the year
+    (0.0006 rad and 0.0025 rad at most from the exact ones). Times are UTC.
+
+    Args:
+        cycles: Fractions of day and year, (batch, time, 2).
+        lat: Radians north, (lat,).
+        lon: Radians east, (lon,).
+
+    Returns:
+        float32, (batch, time, lat, lon).
+    """
+    day, year = (2 * math.pi * cycles[..., k, None, None] for k in (0, 1))
+    declination = (
+        0.006918
+        - 0.399912 * torch.cos(year)
+        + 0.070257 * torch.sin(year)
+        - 0.006758 * torch.cos(2 * year)
+        + 0.000907 * torch.sin(2 * year)
+        - 0.002697 * torch.cos(3 * year)
+        + 0.001480 * torch.sin(3 * year)
+    )
+    equation_of_time = (
+        0.000075
+        + 0.001868 * torch.cos(year)
+        - 0.032077 * torch.sin(year)
+        - 0.014615 * torch.cos(2 * year)
+        - 0.040849 * torch.sin(2 * year)
+    )
+    hour_angle = day - math.pi + lon + equation_of_time
+    upright = torch.sin(lat)[:, None] * torch.sin(declination)
+    return upright + torch.cos(lat)[:, None] * torch.cos(declination) * torch.cos(hour_angle)
 
 
 def area_weight(series: Series) -> Tensor:

@@ -11,21 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stconv.datasets.climatology import HarmonicClimatology
-from stconv.datasets.features import area_weight, count_channels, static_channels, time_channels
-from stconv.datasets.scaling import (
-    Scaling,
-    Transform,
-    check_missing,
-    check_transforms,
-    fit_channel,
-    inverse_transform,
-    transform,
-)
+from stconv.datasets.features import cos_zenith, count_channels, time_channels
+from stconv.datasets.fitting import fit_statistics
+from stconv.datasets.scaling import Scaling, Transform, inverse_transform, transform
 from stconv.errors import ConfigError, ShapeError
 
 if TYPE_CHECKING:
@@ -42,7 +34,8 @@ class Preparation(nn.Module):
     dimension.
 
     Channels of the network's input: the targets' history, the other inputs, a mask per input (1 where there
-    was a value), static fields, sin and cos of day and year at the input times. Targets that are no inputs
+    was a value), static fields computed and from files, sin and cos of day and year at the input times, the
+    cosine of the solar zenith angle at the input times. Targets that are no inputs
     are kept from the network; `targets_are_inputs` says which.
 
     Attributes:
@@ -60,6 +53,7 @@ class Preparation(nn.Module):
     missing_share: Tensor
     cell_weight: Tensor
     static: Tensor
+    sun_axes: Tensor
 
     def __init__(self, spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -73,14 +67,24 @@ class Preparation(nn.Module):
         self.mask_channel = bool(spec["mask_channel"])
         self.static_fields: tuple[str, ...] = tuple(spec["static_fields"])
         self.time_features = bool(spec["time_features"])
+        self.static_files: tuple[str, ...] = tuple(spec.get("static_files", ()))
+        self.solar_zenith = bool(spec.get("solar_zenith", False))
         self.per_cell = bool(spec["per_cell"])
         n_inputs = len(self.input_variables)
-        self.c_in = count_channels(n_inputs, self.mask_channel, self.static_fields, self.time_features)
+        self.c_in = count_channels(
+            n_inputs,
+            self.mask_channel,
+            self.static_fields,
+            self.time_features,
+            self.static_files,
+            self.solar_zenith,
+        )
         self._visible = [
             self.variables.index(name) for name in self.variables if name in self.input_variables
         ]
         for name in ("center", "scale", "fill", "never_valid", "missing_share", "cell_weight", "static"):
             self.register_buffer(name, tensors[name].clone())
+        self.register_buffer("sun_axes", tensors["sun_axes"].clone() if self.solar_zenith else torch.zeros(0))
         self.harmonics = HarmonicClimatology(spec["climatology_terms"], tensors["harmonics.coefficients"])
 
     @classmethod
@@ -97,11 +101,12 @@ class Preparation(nn.Module):
         mask_channel: bool = False,
         static_fields: Sequence[str] = (),
         time_features: bool = False,
+        solar_zenith: bool = False,
     ) -> Preparation:
         """Fit all statistics on a period of a series, and on nothing else of it.
 
         Args:
-            series: The series.
+            series: The series; its static fields from files become channels.
             period: Training period.
             scaling: "zscore", "minmax", "none", or "anomaly": departures from the climatology, divided by
                 their standard deviation.
@@ -113,6 +118,7 @@ class Preparation(nn.Module):
             mask_channel: Show the network, per input, which values were there.
             static_fields: Names of static fields, see `features.STATIC_CHANNELS`.
             time_features: Show the network sin and cos of day and year.
+            solar_zenith: Show the network the cosine of the solar zenith angle.
 
         Returns:
             The fitted preparation.
@@ -122,49 +128,25 @@ class Preparation(nn.Module):
             MissingValuesError: A variable has no valid value, or missing ones that are not allowed.
             DataError: Negative values under a transform that allows none.
         """
-        inputs, transforms = list(inputs or series.variables), dict(transforms or {})
         _choose("scaling", scaling, get_args(Scaling))
         _choose("impute", impute, get_args(Impute))
-        check_target_inputs(inputs, series.variables[: series.n_targets])
-        training = series.values[period.start : period.stop]
-        check_missing(training, series.variables, impute)
-        check_transforms(transforms, series.variables, scaling, training)
-        cycles = series.cycles[period.start : period.stop]
-        harmonics = HarmonicClimatology.fit(training, cycles)
-        valid = np.isfinite(training)
-        fitted = []
-        for channel, variable in enumerate(series.variables):
-            values = torch.from_numpy(training[:, channel].astype(np.float64))
-            if scaling == "anomaly":
-                coefficients = harmonics.coefficients[:, channel].double()
-                values -= torch.einsum("tk,khw->thw", harmonics.basis(torch.from_numpy(cycles)), coefficients)
-            values = transform(values, transforms.get(variable, "identity"))  # type: ignore[arg-type]
-            fitted.append(fit_channel(values.numpy(), scaling, per_cell))
-        shape = training.shape[2:] if per_cell and scaling != "none" else (1, 1)
-        tensors = {
-            "center": _stack([np.broadcast_to(channel.center, shape) for channel in fitted]),
-            "scale": _stack([np.broadcast_to(channel.scale, shape) for channel in fitted]),
-            "fill": _stack([np.array(channel.fill) for channel in fitted]),
-            "never_valid": torch.from_numpy(~valid.any(axis=0)),
-            "missing_share": torch.from_numpy(1 - valid.mean(axis=(0, 2, 3))).float(),
-            "cell_weight": area_weight(series),
-            "static": static_channels(series, static_fields, valid[:, 0].any(axis=0)),
-            "harmonics.coefficients": harmonics.coefficients,
-        }
-        spec = {
+        spec: dict[str, Any] = {
             "variables": list(series.variables),
-            "inputs": inputs,
+            "inputs": list(inputs or series.variables),
             "n_targets": series.n_targets,
             "scaling": scaling,
             "per_cell": per_cell,
-            "transforms": transforms,
+            "transforms": dict(transforms or {}),
             "impute": impute,
             "mask_channel": mask_channel,
             "static_fields": list(static_fields),
+            "static_files": list(series.static),
             "time_features": time_features,
-            "climatology_terms": [list(term) for term in harmonics.terms],
+            "solar_zenith": solar_zenith,
         }
-        return cls(spec, tensors)
+        check_target_inputs(spec["inputs"], series.variables[: series.n_targets])
+        tensors, terms = fit_statistics(series, period, spec)
+        return cls({**spec, "climatology_terms": terms}, tensors)
 
     def to_spec(self) -> dict[str, Any]:
         """Settings as JSON values; with the tensors of `state_dict` they rebuild the preparation."""
@@ -221,6 +203,9 @@ class Preparation(nn.Module):
         if self.time_features:
             features = time_channels(cycles)[..., None, None]
             parts.append(features.expand(-1, -1, -1, n_lat, n_lon))
+        if self.solar_zenith:
+            lat, lon = self.sun_axes.split([n_lat, n_lon])
+            parts.append(cos_zenith(cycles, lat, lon)[:, None])
         return torch.cat(parts, dim=1)
 
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -308,7 +293,3 @@ def check_target_inputs(inputs: Sequence[str], targets: Sequence[str]) -> None:
 def _choose(setting: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise ConfigError(f"{setting} '{value}' is unknown; choose among {', '.join(known)}.")
-
-
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(arrays)).float()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,33 +36,65 @@ class ChannelScaling:
     fill: float
 
 
-def fit_channel(values: np.ndarray, scaling: Scaling, per_cell: bool) -> ChannelScaling:
-    """Fit one channel; missing values are left out, and a constant channel has scale 1.
+class CellMoments:
+    """Count, sum, sum of squares, lowest and highest value of each channel and cell, block by block.
 
     Args:
-        values: Transformed values or departures from the climatology, float64, (time, lat, lon), NaN missing.
+        shift: Near the mean of each channel, so that squares lose no digits; (channel,).
+        shape: Rows and columns.
+    """
+
+    def __init__(self, shift: np.ndarray, shape: tuple[int, int]) -> None:
+        size = (len(shift), *shape)
+        self.shift = np.asarray(shift, dtype=np.float64)[:, None, None]
+        self.count = np.zeros(size, dtype=np.int64)
+        self.total, self.squares = np.zeros(size), np.zeros(size)
+        self.low, self.high = np.full(size, np.inf), np.full(size, -np.inf)
+
+    def add(self, values: np.ndarray) -> None:
+        """Take in values, float64, (time, channel, lat, lon), NaN missing."""
+        self.count += np.isfinite(values).sum(axis=0)
+        self.low = np.fmin(self.low, np.fmin.reduce(values, axis=0))
+        self.high = np.fmax(self.high, np.fmax.reduce(values, axis=0))
+        departure = np.nan_to_num(values - self.shift)
+        self.total += departure.sum(axis=0)
+        self.squares += np.square(departure).sum(axis=0)
+
+
+def fit_channel(moments: CellMoments, channel: int, scaling: Scaling, per_cell: bool) -> ChannelScaling:
+    """Scaling of one channel; missing values are left out, and a constant channel has scale 1.
+
+    Args:
+        moments: Of the transformed values or of the departures from the climatology.
+        channel: Which channel.
         scaling: "zscore" and "anomaly": mean and standard deviation; "minmax": to [0, 1]; "none": as it is.
         per_cell: Each cell with its own center and scale, else one per channel.
 
     Returns:
         Center, scale and fill value.
     """
-    n_lat, n_lon = values.shape[1:]
-    shape = (n_lat, n_lon) if per_cell else (1, 1)
-    mean = float(np.nanmean(values))
+    count, total = moments.count[channel], moments.total[channel]
+    shift = float(moments.shift[channel, 0, 0])
+    mean = shift + float(total.sum() / count.sum())
     if scaling == "none":
         return ChannelScaling(np.zeros((1, 1)), np.ones((1, 1)), mean)
-    center, spread = _center_and_spread(values.reshape(-1, 1, 1), scaling)
-    scale = spread if float(spread[0, 0]) > 1e-7 * max(1.0, abs(mean)) else np.ones((1, 1))
-    if per_cell:
-        dry = ~np.isfinite(values).any(axis=0)
-        cell_center, cell_spread = _center_and_spread(np.where(dry, mean, values), scaling)
-        center = cell_center
-        scale = np.where(dry, scale, np.maximum(cell_spread, SMALLEST_CELL_SCALE * scale))
-    fill = float(np.mean((mean - center) / scale)) if scaling == "minmax" and not per_cell else 0.0
-    if scaling == "minmax" and per_cell:
-        fill = float(np.nanmean((values - center) / scale))
-    return ChannelScaling(np.broadcast_to(center, shape), np.broadcast_to(scale, shape), fill)
+    low, high = moments.low[channel], moments.high[channel]
+    center, spread = mean, _deviation(count.sum(), total.sum(), moments.squares[channel].sum())
+    if scaling == "minmax":
+        center, spread = float(low.min()), high.max() - low.min()
+    scale = float(spread) if spread > 1e-7 * max(1.0, abs(mean)) else 1.0
+    if not per_cell:
+        fill = (mean - center) / scale if scaling == "minmax" else 0.0
+        return ChannelScaling(np.full((1, 1), center), np.full((1, 1), scale), fill)
+    dry, safe = count == 0, np.maximum(count, 1)
+    centers = low if scaling == "minmax" else shift + total / safe
+    spreads = high - low if scaling == "minmax" else _deviation(safe, total, moments.squares[channel])
+    centers = np.where(dry, mean, centers)
+    scales = np.where(dry, scale, np.maximum(np.where(dry, 0.0, spreads), SMALLEST_CELL_SCALE * scale))
+    fill = 0.0
+    if scaling == "minmax":
+        fill = float(((total + count * (shift - centers)) / scales).sum() / count.sum())
+    return ChannelScaling(centers, scales, fill)
 
 
 def transform(values: Tensor, name: Transform) -> Tensor:
@@ -80,7 +112,7 @@ def inverse_transform(values: Tensor, name: Transform) -> Tensor:
 
 
 def check_transforms(
-    transforms: Mapping[str, str], variables: tuple[str, ...], scaling: str, values: np.ndarray
+    transforms: Mapping[str, str], variables: tuple[str, ...], scaling: str, lowest: np.ndarray
 ) -> None:
     """Refuse transforms of unknown variables, of departures, or of negative values.
 
@@ -88,7 +120,7 @@ def check_transforms(
         transforms: Transform by variable name.
         variables: Names of the channels.
         scaling: How the channels are scaled.
-        values: Training period, (time, channel, lat, lon).
+        lowest: Lowest value of each channel in the training period.
 
     Raises:
         ConfigError: Unknown variable or transform, or together with scaling "anomaly".
@@ -110,38 +142,43 @@ def check_transforms(
                 f"transform {name} of '{variable}' goes with scaling zscore, minmax or none; scaling anomaly "
                 "takes departures from the climatology, which are negative half of the time."
             )
-        lowest = float(np.nanmin(values[:, variables.index(variable)]))
-        if lowest < 0:
+        found = float(lowest[variables.index(variable)])
+        if found < 0:
             raise DataError(
                 f"transform {name} of '{variable}' expects values of 0 or more; the training period has "
-                f"{lowest:g}. Declare its valid_range in the grid, or leave the transform out."
+                f"{found:g}. Declare its valid_range in the grid, or leave the transform out."
             )
 
 
-def check_missing(values: np.ndarray, variables: tuple[str, ...], impute: str) -> None:
+def check_missing(values: np.ndarray, count: np.ndarray, variables: tuple[str, ...], impute: str) -> None:
     """Refuse what can not be imputed, or, with impute "none", any missing value.
+
+    Args:
+        values: Training period, (time, channel, lat, lon).
+        count: Valid values of each channel.
+        variables: Names of the channels.
+        impute: How missing inputs are imputed.
 
     Raises:
         MissingValuesError: A channel has no valid value; or a value is missing and none may be.
     """
+    n = values[:, 0].size
     for channel, variable in enumerate(variables):
-        missing = ~np.isfinite(values[:, channel])
-        if missing.all():
+        if count[channel] == 0:
             raise MissingValuesError(
                 f"variable '{variable}' has no valid value in the training period ({len(values)} steps). "
                 "Choose another variable or period, or correct its valid_range."
             )
-        if impute == "none" and missing.any():
-            step, row, column = (int(i) for i in np.argwhere(missing)[0])
+        if impute == "none" and count[channel] < n:
+            step = next(i for i, frame in enumerate(values[:, channel]) if not np.isfinite(frame).all())
+            row, column = (int(i) for i in np.argwhere(~np.isfinite(values[step, channel]))[0])
             raise MissingValuesError(
-                f"variable '{variable}' has {missing.mean():.2%} missing values in the training period, the "
-                f"first at step {step}, row {row}, column {column}; impute 'none' expects none. "
+                f"variable '{variable}' has {1 - count[channel] / n:.2%} missing values in the training "
+                f"period, the first at step {step}, row {row}, column {column}; impute 'none' expects none. "
                 "Set impute to mean or climatology."
             )
 
 
-def _center_and_spread(values: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.ndarray]:
-    if scaling == "minmax":
-        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-        return low, high - low
-    return np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+def _deviation(count: Any, total: Any, squares: Any) -> Any:
+    """Standard deviation from sums about any shift."""
+    return np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0))

@@ -26,12 +26,18 @@ class SplitSpec:
         train_end: Last date of training, included ("2013", "2014-03", "2014-03-14", "2014-03-14T06:00").
         val_end: Last date of validation, included; test is the rest.
         purge: Steps left out at the end of training and of validation; default: as many as a window spans.
+        folds: Number of folds with a rolling origin, instead of one split: each has the test share of the
+            fractions, right after one another up to the end; validation is the share before, training all
+            that comes earlier. With folds=3 and fractions [0.6, 0.2, 0.2] training begins with 20 %.
+        fold: Which fold, 1 to folds.
     """
 
     fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])
     train_end: str | None = None
     val_end: str | None = None
     purge: int | None = None
+    folds: int | None = None
+    fold: int = 1
 
     def apply(self, times: Iterable[Any], span: int) -> Periods:
         """Split these times, for windows of `span` steps.
@@ -40,6 +46,10 @@ class SplitSpec:
             SplitError: Only one of the two dates is given, or a period would be empty.
         """
         purge = span if self.purge is None else self.purge
+        if self.folds is not None:
+            if self.train_end is not None or self.val_end is not None:
+                raise SplitError("split has folds and dates; give one or the other.")
+            return split_by_fold(len(list(times)), self.folds, self.fold, self.fractions, purge)
         if self.train_end is None and self.val_end is None:
             return split_by_fraction(len(list(times)), self.fractions, purge)
         if self.train_end is None or self.val_end is None:
@@ -88,14 +98,47 @@ def split_by_fraction(n_steps: int, fractions: Sequence[float] = (0.6, 0.2, 0.2)
     Raises:
         SplitError: Not three positive shares that add up to 1, a negative purge, or an empty period.
     """
+    _check_fractions(fractions)
+    return _periods(
+        n_steps, round(n_steps * fractions[0]), round(n_steps * (fractions[0] + fractions[1])), purge
+    )
+
+
+def split_by_fold(
+    n_steps: int, folds: int, fold: int, fractions: Sequence[float] = (0.6, 0.2, 0.2), purge: int = 0
+) -> Periods:
+    """One of several splits whose test periods follow one another, each trained on what came before.
+
+    Args:
+        n_steps: Steps in the series.
+        folds: Number of folds; the last tests on the last share of the series.
+        fold: Which one, 1 to folds.
+        fractions: Shares of training (in a single split), validation and test.
+        purge: Steps left out at the end of training and of validation.
+
+    Raises:
+        SplitError: No such fold, wrong fractions, or no steps left to train the first fold on.
+    """
+    _check_fractions(fractions)
+    if not 1 <= fold <= folds:
+        raise SplitError(f"fold is {fold} of {folds} folds; expected 1 to {folds}.")
+    test_end = round(n_steps * (1 - (folds - fold) * fractions[2]))
+    test_start = round(n_steps * (1 - (folds - fold + 1) * fractions[2]))
+    val_start = test_start - round(n_steps * fractions[1])
+    if val_start <= purge:
+        raise SplitError(
+            f"fold {fold} of {folds} leaves no training period: validation would begin at step {val_start} "
+            f"and the purge gap takes {purge}. Use fewer folds, or a smaller test share than {fractions[2]}."
+        )
+    return _periods(test_end, val_start, test_start, purge)
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
     if len(fractions) != 3 or any(share <= 0 for share in fractions) or not math.isclose(sum(fractions), 1.0):
         raise SplitError(
             f"split fractions {list(fractions)} must be three positive shares (training, validation, test) "
             "that add up to 1, as in [0.6, 0.2, 0.2]."
         )
-    return _periods(
-        n_steps, round(n_steps * fractions[0]), round(n_steps * (fractions[0] + fractions[1])), purge
-    )
 
 
 def split_by_date(times: Iterable[Any], train_end: str, val_end: str, purge: int = 0) -> Periods:

@@ -40,6 +40,7 @@ class Series:
         breaks: Indices i where step i does not directly follow step i - 1.
         calendar: CF name of the calendar.
         origin: What `grid.restore` needs to write in the form of the source.
+        static: Fields without time from files, float32, (lat, lon), by name.
         content_hash: sha256 over values, axes, names and units.
     """
 
@@ -55,6 +56,7 @@ class Series:
     breaks: tuple[int, ...] = ()
     calendar: str = "standard"
     origin: Origin | None = None
+    static: dict[str, np.ndarray] = field(default_factory=dict)
     content_hash: str = field(default="")
 
     def __post_init__(self) -> None:

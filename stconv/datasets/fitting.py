@@ -1,0 +1,109 @@
+"""What a preparation learns from the training period, in float64 and block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stconv.datasets.climatology import HarmonicClimatology
+from stconv.datasets.features import area_weight, static_channels, sun_axes
+from stconv.datasets.scaling import CellMoments, check_missing, check_transforms, fit_channel, transform
+
+if TYPE_CHECKING:
+    from stconv.datasets.store import Series
+
+BYTES_AT_ONCE = 64 * 2**20
+
+
+def fit_statistics(
+    series: Series, period: range, settings: dict[str, Any]
+) -> tuple[dict[str, Tensor], list[list[int]]]:
+    """Fit all statistics on a period of a series, and on nothing else of it.
+
+    Args:
+        series: The series.
+        period: Training period.
+        settings: The specification of a `Preparation`, without the terms of its climatology.
+
+    Returns:
+        The tensors of a `Preparation`, and the terms of its climatology.
+
+    Raises:
+        ConfigError: A setting contradicts another or the grid.
+        MissingValuesError: A variable has no valid value, or missing ones that are not allowed.
+        DataError: Negative values under a transform that allows none.
+    """
+    training = series.values[period.start : period.stop]
+    cycles = series.cycles[period.start : period.stop]
+    scaling, transforms, per_cell = settings["scaling"], settings["transforms"], settings["per_cell"]
+    first = np.nan_to_num(np.array([_first_valid(training[:, c]) for c in range(training.shape[1])]))
+    raw = CellMoments(first, training.shape[2:])
+    for _, block in _blocks(training):
+        raw.add(block)
+    check_missing(training, raw.count.sum(axis=(1, 2)), series.variables, settings["impute"])
+    check_transforms(transforms, series.variables, scaling, raw.low.min(axis=(1, 2)))
+    harmonics = HarmonicClimatology.fit(training, cycles)
+    moments = raw
+    if scaling == "anomaly" or any(name != "identity" for name in transforms.values()):
+        moments = _moments_of_scaled(training, cycles, harmonics, series.variables, scaling, transforms)
+    fitted = [fit_channel(moments, channel, scaling, per_cell) for channel in range(len(series.variables))]
+    shape = training.shape[2:] if per_cell and scaling != "none" else (1, 1)
+    ever_valid = raw.count > 0
+    tensors = {
+        "center": _stack([np.broadcast_to(channel.center, shape) for channel in fitted]),
+        "scale": _stack([np.broadcast_to(channel.scale, shape) for channel in fitted]),
+        "fill": _stack([np.array(channel.fill) for channel in fitted]),
+        "never_valid": torch.from_numpy(~ever_valid),
+        "missing_share": torch.from_numpy(1 - raw.count.sum(axis=(1, 2)) / training[:, 0].size).float(),
+        "cell_weight": area_weight(series),
+        "static": static_channels(series, settings["static_fields"], ever_valid[0], settings["static_files"]),
+        "sun_axes": sun_axes(series, settings["solar_zenith"]),
+        "harmonics.coefficients": harmonics.coefficients,
+    }
+    return tensors, [list(term) for term in harmonics.terms]
+
+
+def _moments_of_scaled(
+    training: np.ndarray,
+    cycles: np.ndarray,
+    harmonics: HarmonicClimatology,
+    variables: tuple[str, ...],
+    scaling: str,
+    transforms: dict[str, Any],
+) -> CellMoments:
+    """Moments of what is scaled: departures from the climatology, or transformed values."""
+    moments = CellMoments(np.zeros(len(variables)), training.shape[2:])
+    coefficients = harmonics.coefficients.double()
+    for steps, block in _blocks(training):
+        values = torch.from_numpy(block)
+        if scaling == "anomaly":
+            basis = harmonics.basis(torch.from_numpy(cycles[steps]))
+            values = values - torch.einsum("tk,kchw->tchw", basis, coefficients)
+        for channel, name in enumerate(variables):
+            values[:, channel] = transform(values[:, channel], transforms.get(name, "identity"))
+        moments.add(values.numpy())
+    return moments
+
+
+def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Steps and their values in float64, a bounded number of bytes at a time."""
+    n = max(1, BYTES_AT_ONCE // (8 * values[0].size))
+    for start in range(0, len(values), n):
+        yield slice(start, start + n), values[start : start + n].astype(np.float64)
+
+
+def _first_valid(values: np.ndarray) -> float:
+    """Any valid value, NaN if there is none."""
+    for frame in values:
+        valid = frame[np.isfinite(frame)]
+        if valid.size:
+            return float(valid.mean())
+    return float("nan")
+
+
+def _stack(arrays: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).float()

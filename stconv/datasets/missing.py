@@ -1,0 +1,49 @@
+"""How much of each window is missing, so that windows with too little in them can be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stconv.datasets.windows import WindowSpec
+
+if TYPE_CHECKING:
+    from stconv.datasets.store import Series
+
+
+def missing_per_step(series: Series, never_valid: np.ndarray) -> np.ndarray:
+    """Share of values missing in each frame, cells that never hold a value aside.
+
+    Args:
+        series: The series.
+        never_valid: bool, (channel, lat, lon).
+
+    Returns:
+        float64, (time, 2): of all channels (what inputs are cut from), and of the targets.
+    """
+    counts = ~never_valid
+    n_all, n_targets = int(counts.sum()), int(counts[: series.n_targets].sum())
+    shares = np.empty((len(series), 2))
+    for i, frame in enumerate(series.values):
+        missing = ~np.isfinite(frame) & counts
+        targets = int(missing[: series.n_targets].sum())
+        shares[i] = int(missing.sum()) / max(n_all, 1), targets / max(n_targets, 1)
+    return shares
+
+
+def sufficient(references: Sequence[int], spec: WindowSpec, shares: np.ndarray, limit: float) -> list[int]:
+    """References of the windows whose inputs and whose targets each miss at most a share of their values.
+
+    Args:
+        references: Reference indices.
+        spec: Form of a window.
+        shares: From `missing_per_step`.
+        limit: Largest share, 0 to 1.
+    """
+    past = np.array(spec.input_offsets)
+    coming = np.arange(1, spec.leads + 1)
+    return [
+        i for i in references if shares[i + past, 0].mean() <= limit and shares[i + coming, 1].mean() <= limit
+    ]
