@@ -94,8 +94,8 @@ class Verification:
     def outcome(self, reference: str, weighting: str = "area") -> np.ndarray:
         """Say "beats", "loses to" or "undecided" of the model against a reference: str, (variable, lead).
 
-        Decided is what both the bootstrap interval of the skill and the Diebold-Mariano test say, if it is more
-        than rounding.
+        Decided is what both the bootstrap interval of the skill and the Diebold-Mariano test say, if it is
+        more than rounding.
         """
         low, high = self.skill_interval(reference, weighting)
         span = max(self.span, self.sums.n_leads)
