@@ -2,11 +2,13 @@
 
 import hashlib
 import threading
+import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from stconv.cli.main import main
 from stconv.datasets.fetch import cache_dir, fetch, find_fetched
 from stconv.errors import RecipeError
 
@@ -109,3 +111,26 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.delenv("STCONV_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_dir() == tmp_path / ".cache" / "stconv"
+
+
+def test_an_archive_is_unpacked_and_cleaned(published, tmp_path, capsys):
+    folder, recipe = published
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr("inner/data.nc", b"inside")
+    content = (folder / "a.zip").read_bytes()
+    text = recipe.read_text().split("files:")[0]
+    url = recipe.read_text().split("url: ")[1].split("/a.nc")[0]
+    entry = f"files: [{{url: {url}/a.zip, path: a.zip, sha256: {digest(content)}, member: inner/data.nc}}]"
+    recipe.write_text(text + entry)
+    (path,) = fetch(str(recipe), progress=False)
+    assert path.read_bytes() == b"inside"
+    assert find_fetched(str(recipe)) == [path]
+    assert main(["data", "clean", str(recipe)]) == 0
+    assert "Removed 0.0 MB from" in capsys.readouterr().out
+    assert not (tmp_path / "cache" / "own").exists()
+    recipe.write_text(text + entry.replace("inner/", "outer/"))
+    with pytest.raises(RecipeError, match=r"zip archive with 'outer/data\.nc'"):
+        fetch(str(recipe), progress=False)
+    recipe.write_text(text + entry.replace("inner/", "../"))
+    with pytest.raises(RecipeError, match="a relative path"):
+        fetch(str(recipe), progress=False)

@@ -19,11 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument("--quiet", action="store_true", help="no progress bar")
     path = actions.add_parser("path", help="print where a fetched data set lies")
     path.add_argument("name", help="recipe, see `stconv data list`")
+    clean = actions.add_parser("clean", help="remove downloads and cached series; the sources stay")
+    clean.add_argument("name", nargs="?", help="only the downloads of this recipe (default: everything)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    from stconv.datasets.fetch import fetch, find_fetched
+    from stconv.datasets.fetch import cache_dir, clean, fetch, find_fetched
     from stconv.datasets.recipe import list_recipes, load_recipe
 
     if args.action == "list":
@@ -32,6 +34,10 @@ def run(args: argparse.Namespace) -> int:
         for name in names:
             recipe = load_recipe(name)
             print(f"{name:{width}}  {recipe.title} ({recipe.license})")
+        return 0
+    if args.action == "clean":
+        freed = clean(args.name)
+        print(f"Removed {freed / 1e6:.1f} MB from {cache_dir()}.")
         return 0
     paths = fetch(args.name, progress=not args.quiet) if args.action == "fetch" else find_fetched(args.name)
     for path in paths:

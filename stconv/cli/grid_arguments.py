@@ -38,6 +38,8 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--calendar", metavar="NAME", help="calendar of times that state none, for example noleap"
     )
+    group.add_argument("--start", metavar="TIME", help="first time of windows cut beforehand")
+    group.add_argument("--step", metavar="TEXT", help="their step, for example 6h")
     group.add_argument("--engine", metavar="NAME", help="xarray engine")
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")
 
@@ -63,6 +65,8 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
         group=args.group,
         time_units=args.time_units,
         calendar=args.calendar,
+        start=args.start,
+        step=args.step,
     )
 
 

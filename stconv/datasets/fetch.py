@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import zipfile
 from pathlib import Path
 
-from stconv.datasets.recipe import Recipe, RemoteFile, load_recipe
+from stconv.datasets.recipe import Recipe, RemoteFile, load_recipe, unpacked_path
 from stconv.errors import RecipeError
 
 
@@ -42,9 +44,11 @@ def fetch(name: str, progress: bool = True) -> list[Path]:
         )
     _download(recipe, absent, folder, progress)
     for file in recipe.files:
-        if file not in absent:
+        if file not in absent or not file.sha256:
             _check_hash(recipe, file, folder)
-    return [folder / path for path in recipe.open]
+        if file.member:
+            unpack(folder / file.path, file.member, _unpacked(recipe) / unpacked_path(file))
+    return _to_open(recipe, folder)
 
 
 def find_fetched(name: str) -> list[Path]:
@@ -55,11 +59,39 @@ def find_fetched(name: str) -> list[Path]:
     """
     recipe = load_recipe(name)
     folder = folder_of(recipe)
-    if not all((folder / file.path).is_file() for file in recipe.files):
+    parts = [folder / file.path for file in recipe.files]
+    parts += [_unpacked(recipe) / unpacked_path(file) for file in recipe.files if file.member]
+    if not all(path.is_file() for path in parts):
         raise RecipeError(
             f"Recipe '{recipe.name}' is not in '{folder}' yet. Fetch it: `stconv data fetch {name}`."
         )
-    return [folder / path for path in recipe.open]
+    return _to_open(recipe, folder)
+
+
+def clean(name: str | None = None) -> int:
+    """Remove what was downloaded and unpacked for a recipe, or everything in the cache; mirrors stay.
+
+    Returns:
+        Bytes freed.
+
+    Raises:
+        RecipeError: Unknown recipe.
+    """
+    folder = cache_dir() if name is None else cache_dir() / load_recipe(name).name
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    freed = sum(path.stat().st_size for path in files)
+    shutil.rmtree(folder, ignore_errors=True)
+    return freed
+
+
+def _to_open(recipe: Recipe, folder: Path) -> list[Path]:
+    """Paths to open; what is unpacked lies in the cache even if the archive is in a mirror."""
+    members = {unpacked_path(file) for file in recipe.files if file.member}
+    return [(_unpacked(recipe) if path in members else folder) / path for path in recipe.open]
+
+
+def _unpacked(recipe: Recipe) -> Path:
+    return cache_dir() / recipe.name
 
 
 def folder_of(recipe: Recipe) -> Path:
@@ -85,7 +117,7 @@ def _download(recipe: Recipe, files: list[RemoteFile], folder: Path, progress: b
         try:
             pooch.retrieve(
                 file.url,
-                known_hash=f"sha256:{file.sha256}",
+                known_hash=f"sha256:{file.sha256}" if file.sha256 else None,
                 fname=target.name,
                 path=target.parent,
                 progressbar=False,
@@ -106,12 +138,39 @@ def _download(recipe: Recipe, files: list[RemoteFile], folder: Path, progress: b
 
 
 def _check_hash(recipe: Recipe, file: RemoteFile, folder: Path) -> None:
+    """Hold a file to the hash of the recipe, or, where that has none, to the one first seen."""
     path = folder / file.path
     with path.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if found != file.sha256:
+    expected, pin = file.sha256, _unpacked(recipe) / f"{file.path}.sha256"
+    if not expected:
+        if not pin.is_file():
+            pin.parent.mkdir(parents=True, exist_ok=True)
+            pin.write_text(found + "\n")
+        expected = pin.read_text().strip()
+    if found != expected:
+        origin = "" if file.sha256 else f" (pinned by the first download, in '{pin}')"
         raise RecipeError(
-            f"Recipe '{recipe.name}': '{path}' has sha256 {found}, expected {file.sha256}. It was changed or "
-            "damaged: "
-            "delete it and fetch again."
+            f"Recipe '{recipe.name}': '{path}' has sha256 {found}, expected {expected}{origin}. It was "
+            "changed or damaged: delete it and fetch again."
         )
+
+
+def unpack(archive: Path, member: str, target: Path) -> None:
+    """Unpack one file of a zip archive, unless it is there already; it appears whole or not at all.
+
+    Raises:
+        RecipeError: The archive is damaged or lacks the file.
+    """
+    if target.is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as source, part.open("wb") as written:
+            shutil.copyfileobj(source, written)
+        part.replace(target)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise RecipeError(f"'{archive}' is expected to be a zip archive with '{member}': {error}.") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from stconv.datasets.axes import Horizontal, find_horizontal
 from stconv.datasets.fields import find_fields
 from stconv.datasets.grid_spec import GridSpec
 from stconv.datasets.joining import Part, join
+from stconv.datasets.layouts import unfold
 from stconv.datasets.longitude import canonical_latitude, canonical_longitude, is_cyclic
 from stconv.datasets.origin import FieldOrigin, Origin, encode_attrs, encode_variable, restore
 from stconv.datasets.reading import chunked, find_files, load, open_file
@@ -63,7 +64,7 @@ def open_parts(
     """Open every file by itself; `join_parts` makes one series of them. Both are `open_series`."""
     spec = spec or GridSpec()
     files = find_files(paths)
-    opened = [(str(file), open_file(file, spec)) for file in files]
+    opened = [(str(file), unfold(open_file(file, spec), spec, str(file))) for file in files]
     _check_present(opened, variables)
     lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     parts = []

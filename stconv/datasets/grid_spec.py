@@ -24,6 +24,8 @@ class GridSpec:
         group: Group inside a NetCDF 4 or Zarr source.
         time_units: Units of a time variable that states none, for example ``days since 1900-01-01``.
         calendar: Calendar of a time variable that states none, for example ``noleap``.
+        start: Time of the first step of windows cut beforehand, which carry none: ``1979-01-01``.
+        step: Their step: ``6h``, ``1d``, ``10min``.
     """
 
     time: str | None = None
@@ -38,3 +40,5 @@ class GridSpec:
     group: str | None = None
     time_units: str | None = None
     calendar: str | None = None
+    start: str | None = None
+    step: str | None = None

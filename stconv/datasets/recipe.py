@@ -12,6 +12,9 @@ from stconv.datasets.grid_spec import GridSpec
 from stconv.errors import RecipeError
 from stconv.resources import recipes_dir
 
+PIN = "pin"
+"""In place of a sha256: the source publishes none, the first download decides."""
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -20,12 +23,14 @@ class RemoteFile:
     Attributes:
         url: Where it is published, at a fixed version.
         path: Where it lies below the cache folder of the recipe, and below a mirror.
-        sha256: What it must hash to.
+        sha256: What it must hash to; empty if the source publishes no hash: the first download is pinned.
+        member: File inside a zip archive to unpack and open; empty for no archive.
     """
 
     url: str
     path: str
     sha256: str
+    member: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,16 @@ def load_recipe(name: str) -> Recipe:
     return _parse(content, path)
 
 
+def unpacked_path(file: RemoteFile) -> str:
+    """Where the member of an archive is unpacked to: below a folder beside it."""
+    return f"{file.path}.unpacked/{file.member}"
+
+
 def _parse(content: Any, path: Path) -> Recipe:
     """Check the keys and expand trees to single files.
 
-    A file entry is ``{url, path, sha256}``, or ``{url, path, tree: {RELATIVE: SHA256}}`` for a folder of
+    A file entry is ``{url, path, sha256}`` (``sha256: pin`` where the source publishes none; ``member:
+    NAME`` for a file inside a zip archive), or ``{url, path, tree: {RELATIVE: SHA256}}`` for a folder of
     files, which is opened as one store, or file by file with ``open: each``.
     """
     if not isinstance(content, dict):
@@ -93,18 +104,22 @@ def _parse(content: Any, path: Path) -> Recipe:
     to_open: list[str] = []
     for i, entry in enumerate(content["files"]):
         where = f"Recipe '{path}', file {i}"
-        _check_keys(entry, {"url", "path", "sha256", "tree", "open"}, {"url", "path"}, where)
+        _check_keys(entry, {"url", "path", "sha256", "tree", "open", "member"}, {"url", "path"}, where)
         if ("sha256" in entry) == ("tree" in entry):
             raise RecipeError(f"{where}: either `sha256` or `tree` is expected.")
         for relative, sha256 in entry.get("tree", {"": entry.get("sha256")}).items():
             tail = f"/{relative}" if relative else ""
-            files.append(RemoteFile(entry["url"] + tail, entry["path"] + tail, str(sha256)))
+            known_hash = "" if sha256 == PIN else str(sha256)
+            files.append(
+                RemoteFile(entry["url"] + tail, entry["path"] + tail, known_hash, entry.get("member", ""))
+            )
             if entry.get("open") == "each":
                 to_open.append(entry["path"] + tail)
         if entry.get("open") != "each":
-            to_open.append(entry["path"])
+            to_open.append(unpacked_path(files[-1]) if "member" in entry else entry["path"])
     for file in files:
-        if len(file.sha256) != 64 or Path(file.path).is_absolute() or ".." in Path(file.path).parts:
+        parts = (*Path(file.path).parts, *Path(file.member).parts)
+        if len(file.sha256) not in (0, 64) or "/" in parts or ".." in parts:
             raise RecipeError(
                 f"Recipe '{path}', file '{file.path}': a relative path and a sha256 of 64 digits are "
                 "expected, "
