@@ -26,6 +26,7 @@ RANKS = {
     "tracking": 7,
     "hindcast": 7,
     "explain": 7,
+    "tiling": 7,
     "client": 7,
     "cli": 8,
     "__main__": 9,

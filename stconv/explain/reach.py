@@ -75,6 +75,7 @@ def reach(network: Network) -> Reach:
     return reaches(network, [])[""]
 
 
+@torch.enable_grad()
 def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
     """Find the receptive field after each of the named modules, and after the network itself (name "").
 
@@ -104,6 +105,7 @@ def phases(network: nn.Module) -> int:
     return max((m.multiple for m in network.modules() if isinstance(m, PadToMultiple)), default=1)
 
 
+@torch.enable_grad()
 def frames_in_reach(network: Network, n_cells: int = 9) -> Tensor:
     """Return which input frames have a path to which lead, bool, (leads, t_in)."""
     ghost = positive(network)

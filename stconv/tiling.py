@@ -1,0 +1,132 @@
+"""Forecast a grid tile by tile: the result of the whole grid, in the memory of a tile.
+
+Each tile is cut out with a halo as wide as the network's receptive field, and only the part that the tile's
+edge has no influence on is kept. At the edge of the grid itself the tile ends there too, so that padding
+happens where it would have happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.explain.reach import Reach, phases, reach
+from stconv.models.registry import Network
+from stconv.nn.damping import Damping
+from stconv.nn.padding import Pad
+from stconv.nn.settings import check_count
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of one axis: what is read, and what of it is kept.
+
+    Attributes:
+        read: Indices to read; beyond the ends of a periodic axis they go on from the other side.
+        keep: Where the kept part starts and stops, in the whole axis.
+        offset: Where the kept part starts in what was read.
+    """
+
+    read: range
+    keep: slice
+    offset: int
+
+
+def stretches(
+    n: int, tile: int, before: int, after: int, *, period: int = 1, periodic: bool = False
+) -> list[Stretch]:
+    """Divide an axis into tiles with their halos.
+
+    Args:
+        n: Cells of the axis.
+        tile: Cells kept of each tile; rounded up to a multiple of `period`.
+        before: Halo towards the start.
+        after: Halo towards the end.
+        period: Tiles are read from multiples of it, so that halved grids fall on the same cells.
+        periodic: The axis closes on itself.
+    """
+    tile, before, after = (-(-size // period) * period for size in (tile, before, after))
+    if tile + before + after >= n:
+        return [Stretch(range(n), slice(0, n), 0)]
+    found = []
+    for start in range(0, n, tile):
+        stop = min(start + tile, n)
+        first, last = start - before, stop + after
+        if not periodic:
+            first, last = max(first, 0), min(last, n)
+        found.append(Stretch(range(first, last), slice(start, stop), start - first))
+    return found
+
+
+@torch.no_grad()
+def tiled(
+    network: Network, x: Tensor, tile: tuple[int, int] = (128, 128), field: Reach | None = None
+) -> Tensor:
+    """Forecast as ``network(x)`` does, tile by tile.
+
+    Args:
+        network: In evaluation mode; its device is where the tiles go.
+        x: Input frames, (batch, c_in, t_in, lat, lon); may stay on another device than the network.
+        tile: Cells kept of each tile along (lat, lon); the larger, the less is computed twice.
+        field: The network's receptive field, if it is known already; finding it takes a moment.
+
+    Returns:
+        Forecast, (batch, c_out, leads, lat, lon), on the device of x.
+
+    Raises:
+        ConfigError: The network is in training mode, sees the whole grid at once, or has a parameter for
+            each cell.
+    """
+    for size in tile:
+        check_count("tile", size, "tiled")
+    _check(network)
+    field = field or reach(network)
+    if field.whole_grid:
+        raise ConfigError(
+            f"{type(network).__name__} sees the whole grid at once (a group normalization, or a very wide "
+            "field), so that tiles of it would differ. Use norm 'batch' or 'layer', or forecast untiled."
+        )
+    periodic = any(isinstance(m, Pad) and m.space == "periodic" for m in network.modules())
+    step, (n_lat, n_lon) = phases(network), (x.shape[-2], x.shape[-1])
+    if periodic and n_lon % step:
+        raise ConfigError(
+            f"the grid has {n_lon} columns, and a periodic {type(network).__name__} that halves it needs a "
+            f"multiple of {step} to be tiled. Forecast untiled, or cut the grid."
+        )
+    device = next((p.device for p in network.parameters()), x.device)
+    y = x.new_empty(x.shape[0], network.c_out, network.leads, n_lat, n_lon)
+    for rows, columns in _tiles(x, tile, field, step, periodic):
+        part = x[..., rows.read.start : rows.read.stop, :]
+        index = torch.tensor([i % n_lon for i in columns.read], device=x.device)
+        forecast = network(part.index_select(-1, index).to(device))
+        height, width = rows.keep.stop - rows.keep.start, columns.keep.stop - columns.keep.start
+        kept = forecast.narrow(-2, rows.offset, height).narrow(-1, columns.offset, width)
+        y[..., rows.keep, columns.keep] = kept.to(y.device)
+    return y
+
+
+def _tiles(
+    x: Tensor, tile: tuple[int, int], field: Reach, period: int, periodic: bool
+) -> Iterator[tuple[Stretch, Stretch]]:
+    (top, left), (bottom, right) = field.before, field.after
+    rows = stretches(x.shape[-2], tile[0], top, bottom, period=period)
+    columns = stretches(x.shape[-1], tile[1], left, right, period=period, periodic=periodic)
+    for row in rows:
+        for column in columns:
+            yield row, column
+
+
+def _check(network: nn.Module) -> None:
+    if network.training:
+        raise ConfigError(
+            "the network is in training mode, in which tiles would differ; call `.eval()` first."
+        )
+    if any(isinstance(m, Damping) and m.grid is not None for m in network.modules()):
+        raise ConfigError(
+            f"{type(network).__name__} has a damping for each cell of its own grid and can not be tiled. "
+            "Leave its `grid` out, or forecast untiled."
+        )

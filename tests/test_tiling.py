@@ -1,0 +1,129 @@
+"""Tiles with a halo give what the whole grid gives."""
+
+import pytest
+import torch
+
+from stconv.errors import ConfigError
+from stconv.explain import reach
+from stconv.models import (
+    Conv2Plus1D,
+    ConvLSTM,
+    Damped,
+    EncoderDecoder3D,
+    Increment,
+    Linear3x3,
+    Persistence,
+    ResNet2D,
+    SimVP,
+    STConvS2S,
+    UNet2Plus1D,
+)
+from stconv.tiling import stretches, tiled
+
+SIZES = (2, 1, 2, 2)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+def alive(network):
+    """Weights and statistics that are not those of a new network."""
+    for tensor in [*network.parameters(), *network.buffers()]:
+        if tensor.is_floating_point():
+            tensor.data.add_(torch.rand_like(tensor) * 0.2)
+    return network.eval()
+
+
+NETWORKS = {
+    "STConvS2S": lambda space: Increment(
+        STConvS2S(*SIZES, n_layers=1, n_filters=2, kernel=3, space_padding=space)
+    ),
+    "Conv2Plus1D": lambda space: Conv2Plus1D(*SIZES, n_layers=2, n_filters=2, space_padding=space),
+    "ResNet2D": lambda space: Damped(ResNet2D(*SIZES, n_filters=2, norm="layer", space_padding=space)),
+    "ConvLSTM": lambda space: ConvLSTM(*SIZES, n_layers=1, n_filters=2, space_padding=space),
+    "UNet": lambda space: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2, space_padding=space),
+    "SimVP": lambda space: SimVP(
+        *SIZES, n_layers=1, n_filters=2, translator="convmixer", space_padding=space
+    ),
+    "Linear3x3": lambda space: Linear3x3(*SIZES, space_padding=space),
+}
+
+
+@pytest.mark.parametrize("space", ["zero", "replicate", "periodic"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tiled_equals_untiled(name, space):
+    network = alive(NETWORKS[name](space))
+    x = torch.randn(1, 2, 2, 83, 96)
+    field = reach(network)
+    sizes = []
+    handle = network.register_forward_hook(lambda _m, args, _y: sizes.append(args[0].shape[-2:].numel()))
+    y = tiled(network, x, (16, 24), field)
+    handle.remove()
+    torch.testing.assert_close(y, network(x), rtol=1e-5, atol=1e-5)
+    assert len(sizes) >= 8
+    assert max(sizes) < 83 * 96
+
+
+@pytest.mark.parametrize("n", [37, 40])
+def test_an_odd_grid_is_lengthened_only_at_its_own_end(n):
+    network = alive(EncoderDecoder3D(1, 1, 2, 2, n_layers=2, n_filters=2, kernel=3))
+    x = torch.randn(2, 1, 2, n, n + 3)
+    torch.testing.assert_close(tiled(network, x, (8, 8)), network(x), rtol=1e-5, atol=1e-5)
+
+
+def test_too_narrow_a_halo_is_seen():
+    network = alive(NETWORKS["Conv2Plus1D"]("zero"))
+    x, field = torch.randn(1, 2, 2, 48, 48), reach(network)
+    narrow = type(field)(field.steps, (field.before[0] - 1, field.before[1]), field.after)
+    assert (tiled(network, x, (16, 16), narrow) - network(x)).abs().max() > 1e-4
+
+
+def test_stretches_cover_an_axis_once():
+    for n, tile, before, after, period in [
+        (20, 4, 2, 1, 1),
+        (21, 5, 3, 3, 2),
+        (7, 4, 9, 9, 1),
+        (24, 4, 1, 1, 4),
+    ]:
+        for periodic in (False, True):
+            found = stretches(n, tile, before, after, period=period, periodic=periodic)
+            kept = [i for s in found for i in range(s.keep.start, s.keep.stop)]
+            assert kept == list(range(n))
+            for s in found:
+                assert s.read[s.offset] == s.keep.start
+                assert s.read.start % period == 0
+    first = stretches(20, 4, 2, 1, periodic=True)[0]
+    assert (first.read, first.offset) == (range(-2, 5), 2)
+
+
+def test_memory_is_that_of_a_tile_on_a_global_quarter_degree_grid():
+    network = Linear3x3(1, 1, 1, 1, space_padding="periodic").eval()
+    sizes = []
+    network.register_forward_hook(lambda _m, args, _y: sizes.append(tuple(args[0].shape[-2:])))
+    x = torch.randn(1, 1, 1, 721, 1440)
+    y = tiled(network, x, (256, 256))
+    assert max(rows for rows, _ in sizes) <= 258
+    assert max(columns for _, columns in sizes) <= 258
+    torch.testing.assert_close(y[..., 300:420, :], network(x)[..., 300:420, :], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (ResNet2D(*SIZES, n_filters=4).eval(), "sees the whole grid at once.*Use norm 'batch' or 'layer'"),
+        (Linear3x3(*SIZES).train(), "in training mode, in which tiles would differ"),
+        (Damped(Linear3x3(*SIZES), grid=[40, 41]).eval(), "a damping for each cell of its own grid"),
+        (
+            UNet2Plus1D(*SIZES, n_layers=3, n_filters=2, space_padding="periodic").eval(),
+            "has 41 columns.*of 4",
+        ),
+    ],
+)
+def test_what_can_not_be_tiled_is_refused(network, message):
+    with pytest.raises(ConfigError, match=message):
+        tiled(network, torch.zeros(1, 2, 2, 40, 41), (8, 8))
+    with pytest.raises(ConfigError, match="tile of tiled is 0"):
+        tiled(Persistence(*SIZES).eval(), torch.zeros(1, 2, 2, 4, 4), (0, 8))
