@@ -173,6 +173,7 @@ class ForecastTask(pl.LightningModule):
             },
             self.preparation.cell_weight,
             batch["reference_index"],
+            forecastable=~self.preparation.never_valid[: self.network.c_out],
         )
 
     def _empty_sums(self) -> ScoreSums:
@@ -226,6 +227,13 @@ def check_fit(network: Network, data: GridDataModule) -> None:
                 "line the "
                 "network takes it from the data by itself."
             )
+    parts = [part for part in network.modules() if isinstance(part, Network)]
+    starting = [type(part).__name__ for part in parts if part.needs_history]
+    if starting and not data.preparation.targets_are_inputs:
+        raise ConfigError(
+            f"{starting[0]} starts from the targets' newest frame, and the targets are not among the inputs. "
+            "Add them to `data.inputs`, or choose a network without it."
+        )
     if network.anomalies_only and data.preparation.scaling != "anomaly":
         raise ConfigError(
             f"{describe(network)['name']} forecasts an anomaly of zero and needs data that are anomalies. "

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+import xarray as xr
 
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.synthetic import generate
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import MaskedMSE
-from stconv.models import Climatology, Conv3D, Increment, Network, Persistence
+from stconv.models import Bounded, Climatology, Conv3D, Increment, Network, Persistence
 from stconv.task import ForecastTask, WeightAveraging, display_name, score_metrics
 from stconv.verification import ScoreSums
 
@@ -175,3 +176,13 @@ def test_decay_beyond_its_range_is_refused() -> None:
         ConfigError, match=r"decay of WeightAveraging is 1\.0; expected at least 0 and below 1"
     ):
         WeightAveraging(decay=1.0)
+
+
+def test_history_of_targets_that_are_no_inputs_is_refused(tmp_path: Path) -> None:
+    both = generate(tmp_path / "both.nc", n_steps=160, n_lat=6, n_lon=7)
+    with xr.open_dataset(both) as ds:
+        ds.assign(other=ds["t2m"] + 1).to_netcdf(tmp_path / "two.nc")
+    data = GridDataModule(["other"], ["t2m"], paths=str(tmp_path / "two.nc"), t_in=4, leads=LEADS)
+    task = ForecastTask(Bounded(small(), lower=-9), MaskedMSE())
+    with pytest.raises(ConfigError, match=r"Increment starts from the targets' newest frame, .* not among"):
+        trainer(tmp_path).fit(task, data)

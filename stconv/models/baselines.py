@@ -82,7 +82,7 @@ class Increment(Network):
 
 
 def check_history(network: Network) -> None:
-    """Hold a network that starts from the newest frame to having one for each target.
+    """Mark a network that starts from the targets' newest frame, and hold it to having one for each target.
 
     Raises:
         ConfigError: There are fewer input than target channels.
@@ -93,3 +93,4 @@ def check_history(network: Network) -> None:
             "starts from the targets' own newest frame and expects at least as many. "
             "Add the targets to the inputs."
         )
+    network.needs_history = True

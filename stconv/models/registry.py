@@ -39,6 +39,9 @@ class Network(nn.Module):
     anomalies_only: ClassVar[bool] = False
     """True for a network that means something only if its data are departures from a climatology."""
 
+    needs_history: bool = False
+    """True for a network that starts from the targets' own newest frame."""
+
     arguments: dict[str, Any]
     """The constructor's arguments, defaults included, JSON-able; written by `register`."""
 
