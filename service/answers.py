@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from service.media_types import JSON, NETCDF
+from stconv.errors import VariableError
+
+
+def chosen(forecast: xr.Dataset, variables: Sequence[str] | None) -> xr.Dataset:
+    """The variables that are asked for, in that order; None is all.
+
+    Raises:
+        VariableError: One is not forecast.
+    """
+    known = [str(name) for name in forecast.data_vars]
+    if unknown := [name for name in variables or known if name not in known]:
+        raise VariableError(f"Variable {unknown[0]!r} is not forecast; known: {', '.join(known)}.")
+    return forecast[list(variables)] if variables else forecast
 
 
 def to_netcdf(forecast: xr.Dataset) -> bytes:
@@ -35,9 +48,6 @@ def to_json(forecast: xr.Dataset) -> bytes:
             for name, array in arrays.items()
         }
     return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
-
-
-WRITERS = {NETCDF: to_netcdf, JSON: to_json}
 
 
 def nested(array: xr.DataArray) -> Any:

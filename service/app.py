@@ -7,12 +7,22 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 import stconv
-from service import problems, routes_forecasts, routes_health, routes_metrics, routes_models, routes_point
+from service import (
+    problems,
+    routes_forecasts,
+    routes_health,
+    routes_metrics,
+    routes_models,
+    routes_pages,
+    routes_point,
+)
 from service.gate import Gate
 from service.metrics import CountRequests, Metrics
 from service.parsers import Parsers
+from service.quota import Quota
 from service.settings import Settings
 from service.worker import Worker
 
@@ -33,15 +43,32 @@ def create_app(settings: Settings) -> FastAPI:
         version=stconv.__version__,
         description=DESCRIPTION,
         lifespan=_lifespan,
+        docs_url=None,
         redoc_url=None,
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
+    app.state.quota = Quota(settings.requests_per_minute)
     app.state.draining = False
     app.state.workers = {}
     problems.install(app)
-    for routes in (routes_health, routes_metrics, routes_models, routes_forecasts, routes_point):
+    for routes in (
+        routes_health,
+        routes_metrics,
+        routes_models,
+        routes_forecasts,
+        routes_point,
+        routes_pages,
+    ):
         app.include_router(routes.router)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After"],
+        )
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     return app

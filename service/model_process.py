@@ -67,7 +67,7 @@ class _Model:
         self.forecaster: Forecaster = Forecaster.from_path(bundle, version=version)
         self.version = self.forecaster.version
         self.data = [Path(path) for path in data]
-        self._point_forecast: tuple[Any, xr.Dataset] | None = None
+        self._latest: tuple[Any, xr.Dataset] | None = None
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -75,20 +75,19 @@ class _Model:
         import torch
         import xarray as xr
 
-        from service.answers import WRITERS
+        from service.answers import to_netcdf
 
         schema, frames = self.forecaster.input_schema(), len(self.forecaster.offsets)
         sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
         self.forecaster.predict(
             {
-                "inputs": torch.zeros(1, len(self.forecaster.names), frames, *sizes),
+                "inputs": torch.zeros(1, len(self.forecaster.variables), frames, *sizes),
                 "input_cycles": torch.zeros(1, frames, 2),
                 "target_cycles": torch.zeros(1, self.forecaster.leads, 2),
                 "reference_index": torch.zeros(1, dtype=torch.int64),
             }
         )
-        for write in WRITERS.values():
-            write(xr.Dataset({"v": ("x", [0.0])}))
+        to_netcdf(xr.Dataset({"v": ("x", [0.0])}))
 
     def forecast(self, body: bytes, steps: int | None) -> xr.Dataset:
         """Forecast from uploaded fields."""
@@ -102,45 +101,68 @@ class _Model:
             ds = xr.decode_cf(raw)
         except Exception as error:  # a client's attributes can break decoding in many ways
             raise DataError(f"The attributes of the input can not be decoded: {error}") from error
-        return self.forecaster.forecast(ds, steps=steps)
+        return self._forecast(ds, steps)
 
-    def point(self, request: dict[str, Any]) -> bytes:
-        """Cut a cell out of the forecast from the configured data, which is kept until the files change."""
-        from service.point import point_answer
+    def latest(self, steps: int | None) -> xr.Dataset:
+        """Forecast from the configured data; kept until the files change."""
         from stconv.datasets.grid import open_series
 
-        steps = request["steps"] or self.forecaster.leads
+        steps = steps or self.forecaster.leads
         state = (steps, tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in self.data))
-        if self._point_forecast is None or self._point_forecast[0] != state:
-            ds, _ = open_series(self.data, self.forecaster.source, self.forecaster.names)
+        if self._latest is None or self._latest[0] != state:
+            ds, origin = open_series(self.data, self.forecaster.source, self.forecaster.names)
             with ds:
-                self._point_forecast = state, self.forecaster.forecast(ds, steps=steps).load()
-        found = self._point_forecast[1]
-        return point_answer(
-            found, self.forecaster.step, request["latitude"], request["longitude"], request["variables"]
-        )
+                self._latest = state, self._forecast(ds, steps, origin=origin).load()
+        return self._latest[1]
+
+    def _forecast(self, ds: xr.Dataset, steps: int | None, **options: Any) -> xr.Dataset:
+        """Forecast, and say in the answer what the library warns of."""
+        from stconv.forecast import OlderWindowWarning
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            forecast = self.forecaster.forecast(ds, steps=steps, **options)
+        older = [str(w.message) for w in caught if issubclass(w.category, OlderWindowWarning)]
+        return forecast.assign_attrs(older_window="; ".join(older)) if older else forecast
 
 
 def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
-    from service.answers import WRITERS
     from service.media_types import JSON
     from stconv.errors import StconvError
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # what is unusual about an input is in the answer
+            warnings.simplefilter("ignore")  # what is unusual about an input is in the answer
             if request["kind"] == "point":
-                return {"status": "ok", "media_type": JSON}, model.point(request)
-            forecast = model.forecast(body, request["steps"])
-            return {"status": "ok", "media_type": request["media_type"]}, WRITERS[request["media_type"]](
-                forecast
-            )
+                return {"status": "ok", "media_type": JSON}, _point(model, request)
+            steps = request["steps"]
+            forecast = model.latest(steps) if request["kind"] == "latest" else model.forecast(body, steps)
+            return _written(forecast, request)
     except StconvError as error:
         return {"status": "refused", "error": type(error).__name__, "message": str(error)}, b""
     except Exception as error:
         log.exception("a %s request failed", request["kind"])
         print(f"stconv: {request['kind']} request failed: {error!r}", file=sys.stderr, flush=True)
         return {"status": "refused", "error": type(error).__name__, "message": ""}, b""
+
+
+def _point(model: _Model, request: dict[str, Any]) -> bytes:
+    from service.point import point_answer
+
+    found = model.latest(request["steps"])
+    return point_answer(
+        found, model.forecaster.step, request["latitude"], request["longitude"], request["variables"]
+    )
+
+
+def _written(forecast: xr.Dataset, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    from service.answers import chosen
+    from service.writers import WRITERS
+
+    media_type = request["media_type"]
+    return {"status": "ok", "media_type": media_type}, WRITERS[media_type](
+        chosen(forecast, request["variables"])
+    )
 
 
 def _send(connection: Connection, header: dict[str, Any], body: bytes = b"") -> None:

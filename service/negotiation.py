@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from service.media_types import JSON, NETCDF
+from service.media_types import COVERAGE, JSON, NETCDF, PNG
 from service.problems import NotAcceptable, UnsupportedMedia
 
 ALIASES = {
@@ -14,6 +14,8 @@ ALIASES = {
     "application/vnd.unidata.netcdf": NETCDF,
     "application/x-hdf5": NETCDF,
 }
+ANSWERS = ALIASES | {COVERAGE: COVERAGE, "application/vnd.cov+json": COVERAGE, PNG: PNG, "image/*": PNG}
+AVAILABLE = [NETCDF, JSON, COVERAGE, PNG]
 UploadKind = Literal["json", "netcdf"]
 KINDS: dict[str, UploadKind] = {JSON: "json", NETCDF: "netcdf"}
 
@@ -56,12 +58,12 @@ def answer_type(accept: str | None, default: str) -> str:
         if media_range in ("*/*", "application/*"):
             found = default
         else:
-            found = ALIASES.get(media_range, "")
+            found = ANSWERS.get(media_range, "")
         if found and weight > best_weight:
             best, best_weight = found, weight
     if not best:
         raise NotAcceptable(
-            f"Accept is {(accept or '')[:100]!r}; we give {NETCDF} or {JSON}.", available=[NETCDF, JSON]
+            f"Accept is {(accept or '')[:100]!r}; we give {', '.join(AVAILABLE)}.", available=AVAILABLE
         )
     return best
 

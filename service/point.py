@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from service.answers import nested
+from service.answers import chosen, nested
+from service.layout import find_layout
 from stconv.datasets.time_axis import TimeStep
-from stconv.dims import LAT, LON, TIME
-from stconv.errors import GridError, VariableError
+from stconv.dims import TIME
+from stconv.errors import GridError
 
 
 def block_name(step: TimeStep) -> str:
@@ -64,20 +65,20 @@ def point_answer(
         GridError: Not a geographic grid, or the point lies outside it.
         VariableError: A variable is not forecast.
     """
-    known = [str(name) for name in forecast.data_vars]
-    if unknown := [name for name in variables or known if name not in known]:
-        raise VariableError(f"Variable {unknown[0]!r} is not forecast; known: {', '.join(known)}.")
-    if LAT not in forecast.dims or LON not in forecast.dims:
+    forecast = chosen(forecast, variables)
+    layout = find_layout(forecast)
+    if not layout.geographic:
         raise GridError(
             "The model's grid is not geographic; a point can not be given by latitude and longitude."
         )
-    row, column = nearest_cell(forecast[LAT].values, forecast[LON].values, latitude, longitude)
-    cell = forecast.isel({LAT: row, LON: column})
+    row, column = nearest_cell(layout.rows, layout.columns, latitude, longitude)
+    cell = forecast.isel({layout.y: row, layout.x: column})
+    names = [str(name) for name in forecast.data_vars]
     times = [text[:16] for text in nested(forecast[TIME])]
     block = block_name(step)
     answer: dict[str, Any] = {
-        "latitude": float(cell[LAT]),
-        "longitude": float(cell[LON]),
+        "latitude": float(layout.rows[row]),
+        "longitude": float((layout.columns[column] + 180.0) % 360.0 - 180.0),
         "utc_offset_seconds": 0,
         "timezone": "GMT",
         "timezone_abbreviation": "GMT",
@@ -85,12 +86,12 @@ def point_answer(
         "model_version": forecast.attrs.get("model_version"),
         "bundle_sha256": forecast.attrs.get("bundle_sha256"),
         "reference_time": nested(forecast["forecast_reference_time"])[:16],
-        f"{block}_units": {"time": "iso8601"}
-        | {n: str(cell[n].attrs.get("units", "")) for n in variables or known},
-        block: {"time": times} | {name: nested(cell[name]) for name in variables or known},
+        f"{block}_units": {"time": "iso8601"} | {n: str(cell[n].attrs.get("units", "")) for n in names},
+        block: {"time": times} | {name: nested(cell[name]) for name in names},
     }
-    if remark := forecast.attrs.get("input_outside_training_range"):
-        answer["input_outside_training_range"] = remark
+    for remark in ("input_outside_training_range", "older_window"):
+        if remark in forecast.attrs:
+            answer[remark] = forecast.attrs[remark]
     return json.dumps(answer, allow_nan=False).encode()
 
 

@@ -50,6 +50,18 @@ class UnknownModel(Problem):
     status = 404
 
 
+class UnknownFile(Problem):
+    """No file of that name belongs to the pages."""
+
+    status = 404
+
+
+class NoData(Problem):
+    """The server was started without a data source."""
+
+    status = 404
+
+
 class NotAcceptable(Problem):
     """None of the formats in Accept can be given."""
 

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service import wire
 from service.keys import require_key
-from service.media_types import JSON, NETCDF
+from service.media_types import COVERAGE, JSON, NETCDF, PNG
 from service.models import ChosenModel
 from service.negotiation import answer_type, upload_kind
 from service.parsers import Parsers
-from service.problems import TooLarge, Unavailable, Unprocessable
+from service.problems import NoData, TooLarge, Unavailable, Unprocessable
 from service.settings import Settings
 from service.waiting import read_body, while_connected
 from service.worker import Worker
@@ -64,12 +64,21 @@ _BODY: dict[str, Any] = {
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "content": {NETCDF: {"schema": {"type": "string", "format": "binary"}}, JSON: {}},
+        "content": {
+            NETCDF: {"schema": {"type": "string", "format": "binary"}},
+            JSON: {},
+            COVERAGE: {},
+            PNG: {"schema": {"type": "string", "format": "binary"}},
+        },
         "description": "Forecast",
     },
     422: {"description": "Not what the model needs; `detail` names variable, grid, units or shape"},
 }
 
+Names = Annotated[
+    str | None,
+    Query(max_length=1000, description="Comma-separated; all by default. A picture shows the first."),
+]
 Steps = Annotated[int | None, Query(ge=1, le=1_000_000, description="Leads; by default those trained for.")]
 
 
@@ -80,7 +89,9 @@ Steps = Annotated[int | None, Query(ge=1, le=1_000_000, description="Leads; by d
     openapi_extra=_BODY,
     dependencies=[Depends(require_key)],
 )
-async def create_forecast(request: Request, worker: ChosenModel, steps: Steps = None) -> Response:
+async def create_forecast(
+    request: Request, worker: ChosenModel, steps: Steps = None, variables: Names = None
+) -> Response:
     """Forecast from the newest window of the fields in the body.
 
     The answer has the names, order, conventions and units of the fields that came in.
@@ -97,10 +108,55 @@ async def create_forecast(request: Request, worker: ChosenModel, steps: Steps = 
         body = await read_body(request, settings.body_seconds)
         fields = await while_connected(request, parsers.parse(kind, body))
         del body
-        _check_price(fields, worker, steps, settings)
-        asked = {"kind": "forecast", "steps": steps, "media_type": media_type}
+        _check_price(worker, steps, settings)
+        if not wire.sizes(fields):
+            raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
+        asked = {
+            "kind": "forecast",
+            "steps": steps,
+            "variables": split_names(variables),
+            "media_type": media_type,
+        }
         answer = await while_connected(request, worker.ask(asked, fields))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker))
+
+
+@router.get(
+    "/v1/forecasts/latest", response_class=Response, responses=_ANSWERS, dependencies=[Depends(require_key)]
+)
+async def latest_forecast(
+    request: Request, worker: ChosenModel, steps: Steps = None, variables: Names = None
+) -> Response:
+    """Forecast the whole field from the newest window of the configured data."""
+    settings: Settings = request.app.state.settings
+    require_data(settings)
+    check_steps(steps, settings)
+    _check_price(worker, steps, settings)
+    asked = {
+        "kind": "latest",
+        "steps": steps,
+        "variables": split_names(variables),
+        "media_type": answer_type(request.headers.get("accept"), JSON),
+    }
+    answer = await while_connected(request, worker.ask(asked))
+    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker))
+
+
+def require_data(settings: Settings) -> None:
+    """Refuse what needs a data source, if there is none.
+
+    Raises:
+        NoData: Says how to configure one.
+    """
+    if not settings.data:
+        raise NoData(
+            "This server has no data of its own: start it with `--data FILE`, or POST yours to /v1/forecasts."
+        )
+
+
+def split_names(variables: str | None) -> list[str] | None:
+    """Names from a comma-separated list; None is all."""
+    return [name.strip() for name in variables.split(",") if name.strip()] if variables else None
 
 
 def check_steps(steps: int | None, settings: Settings) -> None:
@@ -127,7 +183,7 @@ def model_headers(worker: Worker) -> dict[str, str]:
     }
 
 
-def _check_price(fields: bytes, worker: Worker, steps: int | None, settings: Settings) -> None:
+def _check_price(worker: Worker, steps: int | None, settings: Settings) -> None:
     leads = steps or worker.schema["leads"]
     grid = worker.schema["grid"]
     cells = math.prod(grid[dim]["size"] for dim in grid["dims"])
@@ -139,5 +195,3 @@ def _check_price(fields: bytes, worker: Worker, steps: int | None, settings: Set
             values=values,
             limit=settings.max_output_values,
         )
-    if not wire.sizes(fields):
-        raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")

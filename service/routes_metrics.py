@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.keys import require_key
+from service.keys import known_key
 
-router = APIRouter(tags=["health"], dependencies=[Depends(require_key)])
+router = APIRouter(tags=["health"], dependencies=[Depends(known_key)])
 
 
 @router.get("/metrics", response_class=Response)

@@ -23,7 +23,8 @@ async def list_models(request: Request) -> dict[str, Any]:
 async def describe_model(request: Request, name: ModelName) -> dict[str, Any]:
     """One model and the input it needs: variables, units, grid, step, frames; read from its bundle."""
     worker = find_model(request, name)
-    return _summary(worker) | {"input": worker.schema}
+    has_data = bool(request.app.state.settings.data)
+    return _summary(worker) | {"data_source": has_data, "input": worker.schema}
 
 
 def _summary(worker: Worker) -> dict[str, Any]:

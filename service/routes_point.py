@@ -9,17 +9,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.keys import require_key
 from service.models import ChosenModel
-from service.problems import Problem
-from service.routes_forecasts import Steps, check_steps, model_headers
+from service.routes_forecasts import Names, Steps, check_steps, model_headers, require_data, split_names
 from service.waiting import while_connected
 
 router = APIRouter(tags=["forecasts"], dependencies=[Depends(require_key)])
-
-
-class NoData(Problem):
-    """The server was started without a data source."""
-
-    status = 404
 
 
 @router.get("/v1/forecast", response_class=Response, responses={200: {"content": {"application/json": {}}}})
@@ -28,9 +21,7 @@ async def forecast_point(
     worker: ChosenModel,
     latitude: Annotated[float, Query(ge=-90, le=90, description="Degrees north.")],
     longitude: Annotated[float, Query(ge=-180, le=360, description="Degrees east, -180..180 or 0..360.")],
-    variables: Annotated[
-        str | None, Query(max_length=1000, description="Comma-separated; all by default.")
-    ] = None,
+    variables: Names = None,
     steps: Steps = None,
 ) -> Response:
     """Forecast the cell that holds a point, from the newest window of the configured data.
@@ -38,18 +29,14 @@ async def forecast_point(
     `latitude` and `longitude` in the answer are those of the cell.
     """
     settings = request.app.state.settings
-    if not settings.data:
-        raise NoData(
-            "This server has no data of its own: start it with `--data FILE`, or POST yours to /v1/forecasts."
-        )
+    require_data(settings)
     check_steps(steps, settings)
-    names = [name.strip() for name in variables.split(",") if name.strip()] if variables else None
     began = time.perf_counter()
     asked = {
         "kind": "point",
         "latitude": latitude,
         "longitude": longitude,
-        "variables": names,
+        "variables": split_names(variables),
         "steps": steps,
     }
     answer = await while_connected(request, worker.ask(asked))

@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     api_keys: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="sha256 of each accepted key, hexadecimal; comma-separated."
     )
+    requests_per_minute: int | None = Field(
+        default=None, gt=0, description="Quota of each key; None: no quota."
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Pages of other origins that may ask; comma-separated."
+    )
     allow_anonymous: bool = Field(default=False, description="Serve without keys beyond loopback.")
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
@@ -73,7 +79,7 @@ class Settings(BaseSettings):
         default=None, gt=0, description="Threads of one model; None: as torch chooses."
     )
 
-    @field_validator("data", "api_keys", "allowed_hosts", mode="before")
+    @field_validator("data", "api_keys", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _comma_separated(value)

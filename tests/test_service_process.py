@@ -89,6 +89,7 @@ def test_worker_killed_while_it_waits_is_replaced(server, body):
         assert counted(client, "stconv_worker_restarts_total") == 1
 
 
+@pytest.mark.slow
 def test_worker_killed_at_work_fails_its_request_only(server, body):
     with server.client() as client, ThreadPoolExecutor(2) as pool:
         with stopped(server):
@@ -102,6 +103,7 @@ def test_worker_killed_at_work_fails_its_request_only(server, body):
         assert post(client, body).status_code == 200
 
 
+@pytest.mark.slow
 def test_overload_deadline_and_hang(server, body):
     """One computes without end, two wait, the fourth is refused at once; then 504; then a new worker."""
     with server.client() as client, ThreadPoolExecutor(8) as pool:
@@ -221,6 +223,7 @@ def test_second_sigterm_ends_at_once(keyed, body):
         assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_tampered_bundle(made, service_bundle, tmp_path):
     folder = shutil.copytree(service_bundle, tmp_path / "air")
     weights = bytearray((folder / "weights.safetensors").read_bytes())
@@ -232,6 +235,7 @@ def test_tampered_bundle(made, service_bundle, tmp_path):
     assert "Traceback" not in server.output
 
 
+@pytest.mark.slow
 def test_sigterm_while_loading(made, service_bundle):
     server = made.Server("--model", str(service_bundle), ready=False)
     until(lambda: "Loading" in server.output)

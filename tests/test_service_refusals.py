@@ -59,8 +59,8 @@ def test_unknown_model_in_the_path(client):
 
 
 def test_not_acceptable(client, made):
-    answer = post(client, made.as_json(made.fields()), headers={"Accept": "image/png"})
-    assert problem(answer, 406, "image/png")["available"] == [made.NETCDF, made.JSON]
+    answer = post(client, made.as_json(made.fields()), headers={"Accept": "video/mp4"})
+    assert problem(answer, 406, "video/mp4")["available"][:2] == [made.NETCDF, made.JSON]
     problem(post(client, {}, headers={"Accept": "application/json;q=0"}), 406)
 
 
@@ -80,6 +80,12 @@ def test_too_many_steps(client, made):
 )
 def test_point_without_a_place(client, query):
     problem(client.get(f"/v1/forecast?{query}"), 422, "l")
+
+
+def test_variables_that_are_not_forecast(client, made):
+    answer = post(client, made.as_json(made.fields()), params={"variables": "t2m,rain"})
+    problem(answer, 422, "'rain'", "t2m")
+    problem(client.get("/v1/forecasts/latest?variables=rain"), 422, "'rain'", "t2m")
 
 
 def test_foreign_host(client):

@@ -171,6 +171,7 @@ def in_a_parser(work, **settings):
     return asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_memory_of_a_parse_is_limited():
     target = io.BytesIO()
     with h5netcdf.File(target, "w") as file:

@@ -1,0 +1,29 @@
+// A perceptually even color scale: anchors of viridis (matplotlib, CC0), interpolated.
+const ANCHORS = [
+  [68, 1, 84], [72, 36, 117], [65, 68, 135], [53, 95, 141], [42, 120, 142], [33, 145, 140],
+  [34, 168, 132], [68, 191, 112], [122, 209, 81], [189, 223, 38], [253, 231, 37],
+];
+
+/** Color of a share of the scale: [red, green, blue], 0..255. */
+export function color(share) {
+  const place = Math.min(Math.max(share, 0), 1) * (ANCHORS.length - 1);
+  const below = Math.min(Math.floor(place), ANCHORS.length - 2);
+  return ANCHORS[below].map((value, i) => Math.round(value + (place - below) * (ANCHORS[below + 1][i] - value)));
+}
+
+/** Round values inside [low, high], about as many as wanted. */
+export function ticks(low, high, wanted = 5, degrees = false) {
+  if (!(high > low)) return [low];
+  const raw = (high - low) / wanted;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const round = [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= raw);
+  const step = degrees && raw > 2 ? [5, 10, 15, 20, 30, 45, 60, 90].find((size) => size >= raw) ?? 90 : round;
+  const found = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) found.push(i * step);
+  return found;
+}
+
+/** As many places as tell two values apart that are this far from each other. */
+export function places(step) {
+  return Math.min(6, Math.max(0, Math.ceil(-Math.log10(Math.abs(step) || 1) - 1e-9)));
+}

@@ -1,0 +1,47 @@
+// A CoverageJSON Grid as the page draws it.
+
+/** Read a Grid: axes, and a function value(name, lead, row, column); rows and columns as in the file. */
+export function readGrid(coverage) {
+  const axes = coverage.domain.axes;
+  const x = axes.x.values;
+  const y = axes.y.values;
+  const times = axes.t.values.map((text) => new Date(text));
+  const system = coverage.domain.referencing?.find((entry) => entry.coordinates.includes("x"))?.system;
+  const names = Object.keys(coverage.ranges);
+  const at = (lead, row, column) => (lead * y.length + row) * x.length + column;
+  return {
+    x, y, times, names,
+    geographic: system?.type === "GeographicCRS",
+    reference: new Date(coverage["stconv:reference_time"]),
+    model: coverage["stconv:model_name"] ?? "",
+    version: coverage["stconv:model_version"] ?? "",
+    remarks: ["stconv:older_window", "stconv:input_outside_training_range"]
+      .map((key) => coverage[key]).filter(Boolean),
+    label: (name) => coverage.parameters[name].observedProperty.label.en,
+    units: (name) => coverage.parameters[name].unit?.symbol?.value ?? "",
+    value: (name, lead, row, column) => coverage.ranges[name].values[at(lead, row, column)],
+    limits: (name) => {
+      let low = Infinity;
+      let high = -Infinity;
+      for (const value of coverage.ranges[name].values) {
+        if (value === null) continue;
+        if (value < low) low = value;
+        if (value > high) high = value;
+      }
+      return low <= high ? [low, high] : [0, 1];
+    },
+  };
+}
+
+/** Eastward longitudes without a jump, so that a grid across Greenwich or the date line stays in one piece. */
+export function unwrapped(x, geographic) {
+  if (!geographic || x.length < 2) return x;
+  const found = [x[0]];
+  for (let i = 1; i < x.length; i += 1) {
+    let value = x[i];
+    while (value - found[i - 1] > 180) value -= 360;
+    while (value - found[i - 1] < -180) value += 360;
+    found.push(value);
+  }
+  return found;
+}

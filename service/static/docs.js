@@ -1,0 +1,42 @@
+// The routes of /openapi.json as a page. Text only ever enters as text: nothing is parsed as HTML.
+function element(tag, text, ...children) {
+  const made = document.createElement(tag);
+  if (text) made.textContent = text;
+  made.append(...children);
+  return made;
+}
+
+function parameters(list) {
+  const table = element("table");
+  for (const parameter of list) {
+    const kinds = (parameter.schema.anyOf ?? [parameter.schema]).map((s) => s.type).filter((t) => t !== "null");
+    table.append(element("tr", "",
+      element("td", "", element("code", parameter.name)),
+      element("td", `${parameter.in}, ${kinds.join(" or ")}${parameter.required ? ", required" : ""}`),
+      element("td", parameter.description ?? parameter.schema.description ?? "")));
+  }
+  return table;
+}
+
+function operation(method, path, facts) {
+  const box = element("section", "", element("h2", "", element("code", `${method.toUpperCase()} ${path}`)));
+  box.className = "operation";
+  for (const paragraph of (facts.description ?? facts.summary ?? "").split("\n\n")) box.append(element("p", paragraph));
+  if (facts.parameters) box.append(parameters(facts.parameters));
+  if (facts.requestBody) box.append(element("p", `Body: ${Object.keys(facts.requestBody.content).join(" or ")}`));
+  const given = Object.keys(facts.responses["200"]?.content ?? {});
+  if (given.length) box.append(element("p", `Answer: ${given.join(", ")}`));
+  return box;
+}
+
+try {
+  const answer = await fetch("/openapi.json");
+  const found = await answer.json();
+  document.querySelector("#about").textContent = `${found.info.title} ${found.info.version}. ${found.info.description}`;
+  const target = document.querySelector("#operations");
+  for (const [path, methods] of Object.entries(found.paths)) {
+    for (const [method, facts] of Object.entries(methods)) target.append(operation(method, path, facts));
+  }
+} catch (error) {
+  document.querySelector("#status").textContent = `The list of routes can not be read: ${error.message}`;
+}

@@ -1,0 +1,255 @@
+// The three canvases: map, color scale, series. Sizes are CSS pixels; the canvas is as fine as the screen.
+import { color, places, ticks } from "./colors.js";
+import { unwrapped } from "./coverage.js";
+
+const FONT = '13px system-ui, "DejaVu Sans", sans-serif';
+
+/** A color of the style sheet as the canvas wants it, also where it depends on light or dark. */
+function styled(name) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(--${name})`;
+  document.body.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+function prepare(canvas, height) {
+  const width = canvas.clientWidth || canvas.parentElement.clientWidth;
+  const scale = window.devicePixelRatio || 1;
+  canvas.style.height = `${height}px`;
+  canvas.width = Math.round(width * scale);
+  canvas.height = Math.round(height * scale);
+  const context = canvas.getContext("2d");
+  context.scale(scale, scale);
+  context.font = FONT;
+  context.lineWidth = 1;
+  return { context, width, scale };
+}
+
+/** Edges of cells halfway between their centers, ascending. */
+function edges(centers) {
+  if (centers.length < 2) return [centers[0] - 0.5, centers[0] + 0.5];
+  const inner = centers.slice(1).map((value, i) => (value + centers[i]) / 2);
+  return [centers[0] - (inner[0] - centers[0]), ...inner, centers.at(-1) + (centers.at(-1) - inner.at(-1))];
+}
+
+/** Where a grid lies on a canvas of some width: north up, west left. */
+export function geometry(grid, width) {
+  const sorted = (values) => values.map((value, i) => [value, i]).sort((a, b) => a[0] - b[0]);
+  const columns = sorted(unwrapped(grid.x, grid.geographic));
+  const rows = sorted(grid.y);
+  const x = edges(columns.map(([value]) => value));
+  const y = edges(rows.map(([value]) => value));
+  if (grid.geographic) {
+    y[0] = Math.max(y[0], -90);
+    y[y.length - 1] = Math.min(y.at(-1), 90);
+  }
+  const left = 46;
+  const bottom = 24;
+  const plot = Math.max(width - left - 8, 40);
+  const middle = (y[0] + y.at(-1)) / 2;
+  const stretch = grid.geographic ? 1 / Math.max(Math.cos((middle * Math.PI) / 180), 0.2) : 1;
+  const wanted = plot * stretch * (y.at(-1) - y[0]) / (x.at(-1) - x[0]);
+  const tall = Math.min(Math.max(wanted, 120), 0.72 * window.innerHeight);
+  const wide = grid.geographic || wanted > tall ? Math.min(plot, (plot * tall) / wanted) : plot;
+  const px = (value) => left + ((value - x[0]) / (x.at(-1) - x[0])) * wide;
+  const py = (value) => 8 + ((y.at(-1) - value) / (y.at(-1) - y[0])) * tall;
+  const find = (bounds, value) => bounds.findIndex((edge, i) => i && value <= edge) - 1;
+  return {
+    x, y, px, py, left, top: 8, wide, tall, height: 8 + tall + bottom,
+    column: (pixel) => {
+      const found = find(x, x[0] + ((pixel - left) / wide) * (x.at(-1) - x[0]));
+      return pixel < left || found < 0 ? -1 : columns[found][1];
+    },
+    row: (pixel) => {
+      const found = find(y, y.at(-1) - ((pixel - 8) / tall) * (y.at(-1) - y[0]));
+      return pixel < 8 || found < 0 ? -1 : rows[found][1];
+    },
+    rank: { column: (i) => columns.findIndex((c) => c[1] === i), row: (i) => rows.findIndex((r) => r[1] === i) },
+    index: { column: (rank) => columns[rank][1], row: (rank) => rows[rank][1] },
+  };
+}
+
+export function degrees(value, kind) {
+  const turned = kind === "x" ? ((((value + 180) % 360) + 360) % 360) - 180 : value;
+  const letter = turned === 0 ? "" : kind === "x" ? (turned < 0 ? " W" : " E") : turned < 0 ? " S" : " N";
+  return `${Number(Math.abs(turned).toFixed(3))}°${letter}`;
+}
+
+export function drawMap(canvas, grid, name, lead, limits, cell, coast) {
+  const place = geometry(grid, canvas.clientWidth || canvas.parentElement.clientWidth);
+  const { context, scale } = prepare(canvas, place.height);
+  const ink = styled("ink");
+  context.fillStyle = styled("missing");
+  context.fillRect(place.left, place.top, place.wide, place.tall);
+  paintCells(context, place, grid, name, lead, limits, scale);
+  context.strokeStyle = styled("line");
+  context.strokeRect(place.left, place.top, place.wide, place.tall);
+  context.fillStyle = ink;
+  context.textAlign = "center";
+  context.textBaseline = "top";
+  const label = (value, kind, step) => (grid.geographic ? degrees(value, kind) : value.toFixed(places(step)));
+  const acrossTicks = ticks(place.x[0], place.x.at(-1), Math.max(2, place.wide / 90), grid.geographic);
+  for (const value of acrossTicks) {
+    const at = Math.min(Math.max(place.px(value), place.left + 16), place.left + place.wide - 16);
+    context.fillText(label(value, "x", acrossTicks[1] - acrossTicks[0]), at, place.top + place.tall + 5);
+  }
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  const upTicks = ticks(place.y[0], place.y.at(-1), Math.max(2, place.tall / 60), grid.geographic);
+  for (const value of upTicks) {
+    context.fillText(label(value, "y", upTicks[1] - upTicks[0]), place.left - 5, Math.max(place.py(value), 14));
+  }
+  if (grid.geographic) drawCoast(context, place, coast);
+  if (cell) markCell(context, place, cell);
+  return place;
+}
+
+function paintCells(context, place, grid, name, lead, limits, scale) {
+  const width = Math.round(place.wide * scale);
+  const height = Math.round(place.tall * scale);
+  const image = context.createImageData(width, height);
+  const columns = Array.from({ length: width }, (_, i) => place.column(place.left + (i + 0.5) / scale));
+  const shades = new Map();
+  const span = limits[1] - limits[0] || 1;
+  for (let j = 0; j < height; j += 1) {
+    const row = place.row(place.top + (j + 0.5) / scale);
+    for (let i = 0; i < width; i += 1) {
+      const value = row < 0 || columns[i] < 0 ? null : grid.value(name, lead, row, columns[i]);
+      if (value === null) continue;
+      const level = Math.round(((value - limits[0]) / span) * 255);
+      if (!shades.has(level)) shades.set(level, color(level / 255));
+      const [red, green, blue] = shades.get(level);
+      image.data.set([red, green, blue, 255], 4 * (j * width + i));
+    }
+  }
+  const layer = document.createElement("canvas");
+  layer.width = width;
+  layer.height = height;
+  layer.getContext("2d").putImageData(image, 0, 0);
+  context.drawImage(layer, place.left, place.top, place.wide, place.tall);
+}
+
+/** Coasts and borders, wherever they fall on the map: a grid may start at any meridian. */
+function drawCoast(context, place, lines) {
+  context.save();
+  context.beginPath();
+  context.rect(place.left, place.top, place.wide, place.tall);
+  context.clip();
+  for (const [width, shade] of [[2.4, "rgba(255, 255, 255, .55)"], [1, "rgba(0, 0, 0, .75)"]]) {
+    context.lineWidth = width;
+    context.strokeStyle = shade;
+    context.beginPath();
+    for (const turn of [-360, 0, 360]) {
+      if (turn + 180 < place.x[0] || turn - 180 > place.x.at(-1)) continue;
+      for (const line of lines) {
+        for (let i = 0; i < line.length; i += 2) {
+          const [x, y] = [place.px(line[i] + turn), place.py(line[i + 1])];
+          if (i) context.lineTo(x, y);
+          else context.moveTo(x, y);
+        }
+      }
+    }
+    context.stroke();
+  }
+  context.restore();
+  context.lineWidth = 1;
+}
+
+function markCell(context, place, cell) {
+  const column = place.rank.column(cell.column);
+  const row = place.rank.row(cell.row);
+  const box = [
+    place.px(place.x[column]), place.py(place.y[row + 1]),
+    place.px(place.x[column + 1]) - place.px(place.x[column]), place.py(place.y[row]) - place.py(place.y[row + 1]),
+  ];
+  for (const [line, shade] of [[5, "#000"], [2.5, "#fff"]]) {
+    context.lineWidth = line;
+    context.strokeStyle = shade;
+    context.strokeRect(...box);
+  }
+  context.lineWidth = 1;
+}
+
+export function drawLegend(canvas, limits, title) {
+  const { context, width } = prepare(canvas, 54);
+  const left = 46;
+  const wide = Math.min(width - left - 12, 480);
+  for (let i = 0; i < wide; i += 1) {
+    context.fillStyle = `rgb(${color(i / (wide - 1))})`;
+    context.fillRect(left + i, 20, 1.5, 12);
+  }
+  context.fillStyle = styled("ink");
+  context.textBaseline = "top";
+  context.fillText(title, left, 1);
+  context.textAlign = "center";
+  const marks = ticks(...limits, Math.max(2, wide / 90));
+  for (const value of marks) {
+    const at = left + ((value - limits[0]) / (limits[1] - limits[0] || 1)) * wide;
+    context.fillRect(at, 32, 1, 4);
+    context.fillText(value.toFixed(places(marks[1] - marks[0])), at, 38);
+  }
+}
+
+export function drawSeries(canvas, times, values, lead, units) {
+  const { context, width } = prepare(canvas, 250);
+  const [left, right, top, bottom] = [52, 14, 24, 40];
+  const present = values.filter((value) => value !== null);
+  context.fillStyle = styled("ink");
+  context.textBaseline = "top";
+  if (!present.length) {
+    context.fillText("This cell has no values.", left, top);
+    return;
+  }
+  const middle = (Math.min(...present) + Math.max(...present)) / 2;
+  const half = Math.max((Math.max(...present) - Math.min(...present)) * 0.6, Math.abs(middle) * 1e-4, 1e-9);
+  const [low, high] = [middle - half, middle + half];
+  const wide = width - left - right;
+  const tall = 250 - top - bottom;
+  const px = (i) => left + (values.length > 1 ? (i / (values.length - 1)) * wide : wide / 2);
+  const py = (value) => top + ((high - value) / (high - low)) * tall;
+  context.fillText(units, left, 2);
+  const marks = ticks(low, high, 5);
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  for (const value of marks) {
+    context.fillStyle = styled("line");
+    context.fillRect(left, py(value), wide, 1);
+    context.fillStyle = styled("ink");
+    context.fillText(value.toFixed(places(marks[1] - marks[0])), left - 6, py(value));
+  }
+  context.fillStyle = styled("line");
+  context.fillRect(px(lead) - 1, top, 2, tall);
+  timeLabels(context, times, px, top + tall + 5, Math.max(2, Math.floor(wide / 80)));
+  context.strokeStyle = context.fillStyle = styled("accent");
+  context.lineWidth = 2;
+  context.beginPath();
+  values.forEach((value, i) => {
+    if (value === null) return;
+    if (i && values[i - 1] !== null) context.lineTo(px(i), py(value));
+    else context.moveTo(px(i), py(value));
+  });
+  context.stroke();
+  values.forEach((value, i) => {
+    if (value === null) return;
+    context.beginPath();
+    context.arc(px(i), py(value), i === lead ? 6 : 3.5, 0, 2 * Math.PI);
+    context.fill();
+  });
+}
+
+function timeLabels(context, times, px, y, most) {
+  const every = Math.ceil(times.length / most);
+  context.fillStyle = styled("ink");
+  context.textBaseline = "top";
+  context.textAlign = "center";
+  let day = "";
+  times.forEach((time, i) => {
+    if (i % every) return;
+    const text = time.toISOString();
+    context.fillText(text.slice(11, 16), px(i), y);
+    if (text.slice(5, 10) !== day) context.fillText(text.slice(5, 10), px(i), y + 15);
+    day = text.slice(5, 10);
+  });
+}
