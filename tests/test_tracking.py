@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mlflow import MlflowClient
 
 from stconv.cli.main import main
 from stconv.datasets.synthetic import generate
@@ -24,6 +23,7 @@ from stconv.tracking import (
 )
 from stconv.tracking.outbox import Outbox
 from stconv.tracking.registry import find_version
+from stconv.tracking.store import connect
 
 CONFIG = """\
 seed_everything: 0
@@ -157,7 +157,7 @@ def test_lost_server_is_said_once_and_what_it_missed_is_sent_later(caplog: pytes
     logger.finalize("success")
     assert "answers again" in caplog.text
     assert logger.run_id is not None
-    history = MlflowClient(tracking_uri()).get_metric_history(logger.run_id, "a")
+    history = connect().get_metric_history(logger.run_id, "a")
     assert [metric.value for metric in history] == [1, 2, 3]
     assert download(logger.run_id, "note.txt").read_text() == "kept"
 
@@ -234,7 +234,7 @@ def test_run_holds_everything(trained: str) -> None:
         "test_rmse_lead_1",
         "test_skill_persistence",
     } <= set(run.metrics)
-    client = MlflowClient(tracking_uri())
+    client = connect()
     assert {item.path for item in client.list_artifacts(trained)} >= {
         "config.yaml",
         "data.json",
@@ -251,7 +251,7 @@ def test_recorded_configuration_trains_again(trained: str) -> None:
     assert main(["fit", "--config", str(config), "--trainer.max_epochs", "1"]) == 0
     again = find_run(None, "made")
     assert again.run_id != trained
-    first = MlflowClient(tracking_uri()).get_metric_history(trained, "val_loss")[0]
+    first = connect().get_metric_history(trained, "val_loss")[0]
     assert again.metrics["val_loss"] == pytest.approx(first.value, rel=1e-4)
 
 

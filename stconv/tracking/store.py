@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-DEFAULT_URI = "sqlite:///mlflow.db"
+SQLITE = "sqlite:///"
+DEFAULT_URI = f"{SQLITE}mlflow.db"
 MAX_RUNS = 1000
 """As many runs, newest first, are looked through."""
 
@@ -73,13 +74,13 @@ def connect(reading: bool = False) -> MlflowClient:
         TrackingError: `reading`, and there is no local store.
     """
     uri = tracking_uri()
-    if reading and uri.startswith("sqlite:///"):
-        path = Path(unquote(urlsplit(uri).path.removeprefix("/")))
-        if not path.exists():
+    if uri.startswith(SQLITE):
+        path = Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
+        uri = uri.replace(str(path), str(path.absolute()), 1)  # MLflow keeps a store open for each address
+        if reading and not path.exists():
             raise TrackingError(
-                f"No experiments are recorded here: {uri} does not exist in '{Path.cwd()}'. Go to the "
-                "folder in "
-                "which you ran `stconv fit`, or set MLFLOW_TRACKING_URI."
+                f"No experiments are recorded here: {tracking_uri()} does not exist in '{Path.cwd()}'. "
+                "Go to the folder in which you ran `stconv fit`, or set MLFLOW_TRACKING_URI."
             )
     # One bounded attempt: MLflow's default of seven, each twice as late, would stop a training for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
