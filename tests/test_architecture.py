@@ -27,6 +27,7 @@ RANKS = {
     "hindcast": 7,
     "explain": 7,
     "tiling": 7,
+    "export": 7,
     "client": 7,
     "cli": 8,
     "__main__": 9,

@@ -50,6 +50,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "register": Command("stconv.cli.register", "make a tested run a version of a registered model"),
         "promote": Command("stconv.cli.promote", "make the candidate the champion, if it has the skill"),
         "forecast": Command("stconv.cli.forecast", "forecast from files that have no truth yet"),
+        "export": Command("stconv.cli.export", "write a network as ONNX or as an exported program"),
         "serve": Command("stconv.cli.serve", "answer forecasts over HTTP"),
     },
 }

@@ -1,0 +1,45 @@
+"""`stconv export`: the network of a bundle as an ONNX file or as an exported program of PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EPILOG = """The exported network maps normalized frames (batch, channel, time, lat, lon) to the normalized
+forecast (batch, channel, lead, lat, lon); batch and grid are free. Normalization and units stay with the
+bundle.
+
+examples:
+  stconv export models:/air@champion --output air.onnx
+  stconv export runs/air/bundle --output air.pt2
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `stconv export`."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "model", metavar="MODEL", help="folder, runs:/ID, models:/NAME@ALIAS or models:/NAME/3"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=".onnx or .pt2")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file and say where it is."""
+    import torch
+
+    from stconv.bundle import Bundle
+    from stconv.errors import ConfigError
+    from stconv.export import to_onnx, to_program
+    from stconv.tracking.registry import resolve_bundle
+
+    if args.output.suffix not in {".onnx", ".pt2"}:
+        raise ConfigError(f"'{args.output}' ends in '{args.output.suffix}'; expected .onnx or .pt2.")
+    network = Bundle.load(resolve_bundle(args.model)).network
+    if args.output.suffix == ".onnx":
+        to_onnx(network, args.output)
+    else:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        torch.export.save(to_program(network), args.output)
+    print(f"{args.output}: {args.output.stat().st_size / 1e6:.3g} MB")
+    return 0
