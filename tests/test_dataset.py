@@ -69,7 +69,7 @@ def test_a_worker_receives_no_source(series):
     series.origin = open(__file__)  # noqa: SIM115 - a handle, which does not pickle
     with series.origin:
         twin = pickle.loads(pickle.dumps(WindowDataset(series, WindowSpec.consecutive(3, 1), [8])))
-    assert set(vars(twin)) == {"values", "cycles", "n_targets", "spec", "references"}
+    assert {type(value) for value in vars(twin).values()} <= {torch.Tensor, int, list, WindowSpec, type(None)}
     torch.testing.assert_close(
         twin[0]["inputs"], torch.from_numpy(series.values[6:9].swapaxes(0, 1)), equal_nan=True
     )

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from stconv.datasets.grid import open_series
-from stconv.datasets.store import channel_order, load_series
+from stconv.datasets.store import _block_edges, channel_order, load_series
 from stconv.errors import DataError, VariableError
 
 
@@ -113,3 +113,11 @@ def test_real_file_is_what_xarray_reads(shared_data):
     assert series.values.shape == (2920, 1, 25, 53)
     plain = xr.open_zarr(path)["air"].sortby("lat")
     np.testing.assert_allclose(series.values[::400, 0], plain[::400].values, rtol=1e-6)
+
+
+def test_blocks_end_where_chunks_end():
+    array = xr.DataArray(np.zeros((20, 2, 2)), dims=("time", "lat", "lon"))
+    assert _block_edges(array, 8) == [0, 8, 16, 20]
+    assert _block_edges(array.chunk(time=6), 8) == [0, 6, 12, 20]
+    assert _block_edges(array.chunk(time=1), 8) == [0, 8, 16, 20]
+    assert _block_edges(array.chunk(time=20), 8) == [0, 20]

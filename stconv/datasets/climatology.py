@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stconv.datasets.cache import forget_pages
 from stconv.errors import ShapeError
 
 Term = tuple[int, int, int]
@@ -164,3 +165,4 @@ def _blocks(values: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
     n = max(1, _BYTES_AT_ONCE // (8 * values.shape[1]))
     for start in range(0, len(values), n):
         yield slice(start, start + n), torch.from_numpy(values[start : start + n].astype(np.float64))
+        forget_pages(values)

@@ -16,11 +16,12 @@ from stconv.datasets.features import StaticField, count_channels
 from stconv.datasets.grid import GridSpec, open_series
 from stconv.datasets.missing import missing_per_step, sufficient
 from stconv.datasets.preparation import Impute, Preparation, check_target_inputs
-from stconv.datasets.sampling import EpochShuffle
+from stconv.datasets.reading import find_files
+from stconv.datasets.sampling import epoch_order
 from stconv.datasets.scaling import Scaling
 from stconv.datasets.splits import Periods, SplitSpec, iso
 from stconv.datasets.static import read_static
-from stconv.datasets.store import Series, channel_order, load_series
+from stconv.datasets.store import MEMORY_SHARE, Series, channel_order, load_series
 from stconv.datasets.windows import WindowSpec, forecast_index, reference_indices
 from stconv.errors import ConfigError, WindowError
 
@@ -55,6 +56,8 @@ class GridDataModule(pl.LightningDataModule):
         batch_size: Windows per batch.
         stride: Train on every stride-th window; validation and test use all.
         num_workers: Worker processes; 0 loads in the main process, which is fastest for a series in memory.
+        memory_share: Share of the available memory that the series may take; a larger one is cached on disk
+            once, below STCONV_CACHE, and read from there.
         seed: Seed of the order of training windows.
         name: What to call the data; default: the recipe or the first file.
     """
@@ -89,6 +92,7 @@ class GridDataModule(pl.LightningDataModule):
         batch_size: int = 15,
         stride: int = 1,
         num_workers: int = 0,
+        memory_share: float = MEMORY_SHARE,
         seed: int = 0,
         name: str | None = None,
     ) -> None:
@@ -123,6 +127,7 @@ class GridDataModule(pl.LightningDataModule):
             "time_features": time_features,
             "solar_zenith": solar_zenith,
         }
+        self.memory_share = memory_share
         self.static_files, self.max_missing = dict(static_files or {}), max_missing
         if max_missing is not None and not 0 <= max_missing < 1:
             raise ConfigError(f"max_missing is {max_missing}; expected a share of 0 or more and below 1.")
@@ -168,7 +173,15 @@ class GridDataModule(pl.LightningDataModule):
             paths = paths[0]
         ds, origin = open_series(paths, self.grid, self.variables)
         with ds:
-            self.series = load_series(ds, origin, self.inputs, self.targets)
+            self.series = load_series(
+                ds,
+                origin,
+                self.inputs,
+                self.targets,
+                files=find_files(paths),
+                settings=self.grid,
+                memory_share=self.memory_share,
+            )
             self.series.static = read_static(self.static_files, ds)
         self.periods = self.split.apply(self.series.times, self.spec.span)
         self.references = {
@@ -248,7 +261,8 @@ class GridDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Training windows, shuffled by seed and epoch."""
-        return self._loader("train", EpochShuffle(len(self.references["train"]), self.seed))
+        n, frame_bytes = len(self.references["train"]), self.series.values[0].nbytes
+        return self._loader("train", epoch_order(n, self.seed, frame_bytes, self.series.on_disk))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Validation windows, in order."""

@@ -1,8 +1,9 @@
-"""Windows of a series held in memory; slicing only, so that one window costs a few microseconds."""
+"""Windows of a series, in memory or mapped; slicing only, so that one window costs a few microseconds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from stconv.datasets.cache import forget_pages, map_file
 from stconv.datasets.windows import WindowSpec
 
 if TYPE_CHECKING:
     from stconv.datasets.store import Series
+
+RESIDENT_BYTES = 256 * 2**20
+"""A dataset on disk gives back its pages after having read this much."""
 
 
 def window(
@@ -55,24 +60,52 @@ def window(
 class WindowDataset(Dataset[dict[str, Any]]):
     """The windows of a series at given reference indices.
 
-    It holds tensors and integers only: a worker process receives them through shared memory, and no
-    file handle.
+    It holds tensors and integers only: a worker process receives them through shared memory, and no file
+    handle. Of a series on disk a worker receives the path, and maps it by itself; pages read are given back
+    from time to time, so that memory stays bounded however large the file is.
 
     Args:
-        series: The series in memory.
+        series: The series.
         spec: Form of a window.
         references: Reference indices, from `windows.reference_indices`.
     """
 
     def __init__(self, series: Series, spec: WindowSpec, references: Sequence[int]) -> None:
+        self.on_disk = _file_of(series.values)
         self.values = torch.from_numpy(series.values)
         self.cycles = torch.from_numpy(series.cycles.astype(np.float32))
         self.n_targets = series.n_targets
         self.spec = spec
         self.references = list(references)
+        self._mapped, self._bytes_read = series.values if self.on_disk else None, 0
 
     def __len__(self) -> int:
         return len(self.references)
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
-        return window(self.values, self.cycles, self.spec, self.references[item], self.n_targets)
+        sample = window(self.values, self.cycles, self.spec, self.references[item], self.n_targets)
+        if self._mapped is not None:
+            sample = {name: tensor.clone() for name, tensor in sample.items()}
+            self._bytes_read += sample["inputs"].nbytes
+            if self._bytes_read > RESIDENT_BYTES:
+                forget_pages(self._mapped)
+                self._bytes_read = 0
+        return sample
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if self.on_disk is not None:
+            del state["values"], state["_mapped"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.on_disk is not None:
+            path, shape = self.on_disk
+            self._mapped, self._bytes_read = map_file(Path(path), shape), 0
+            self.values = torch.from_numpy(self._mapped)
+
+
+def _file_of(values: np.ndarray) -> tuple[str, tuple[int, ...]] | None:
+    """File and shape of a mapped array, None of one in memory."""
+    return (str(values.filename), values.shape) if isinstance(values, np.memmap) else None

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stconv.datasets.cache import forget_pages
 from stconv.datasets.climatology import HarmonicClimatology
 from stconv.datasets.features import area_weight, static_channels, sun_axes
 from stconv.datasets.scaling import CellMoments, check_missing, check_transforms, fit_channel, transform
@@ -94,6 +95,7 @@ def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     n = max(1, BYTES_AT_ONCE // (8 * values[0].size))
     for start in range(0, len(values), n):
         yield slice(start, start + n), values[start : start + n].astype(np.float64)
+        forget_pages(values)
 
 
 def _first_valid(values: np.ndarray) -> float:

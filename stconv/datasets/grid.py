@@ -153,7 +153,7 @@ def _canonicalize(
         variable = ds[name].variable
         variable = _rename(variable.isel({d: 0 for d in variable.dims if d not in dims}), dims)
         if lazy:
-            variable = chunked(variable, TIME, CHUNK_BYTES, source)
+            variable = chunked(variable, TIME, CHUNK_BYTES // len(names), source)
         variable = variable if TIME in variable.dims else variable.set_dims((TIME, *variable.dims))
         ordered = variable.transpose(TIME, *(dims[dim] for dim in (horizontal.y, horizontal.x))).isel(order)
         fields[name] = _values(ordered, name, spec, source)

@@ -70,8 +70,8 @@ def _times(n: int, spec: GridSpec, source: str) -> np.ndarray:
             f"`step`, such as 6h, 1d or 10min, in the grid specification; found start {spec.start!r}, "
             f"step {spec.step!r}."
         )
-    unit = {"min": "m", "h": "h", "d": "D"}[step[2]]
-    length = np.timedelta64(int(step[1]), unit).astype("timedelta64[ns]")
+    seconds = int(step[1]) * {"min": 60, "h": 3_600, "d": 86_400}[step[2]]
+    length = np.timedelta64(seconds, "s").astype("timedelta64[ns]")
     return np.datetime64(spec.start, "ns") + np.arange(n) * length
 
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stconv.datasets.cache import forget_pages
 from stconv.datasets.windows import WindowSpec
 
 if TYPE_CHECKING:
     from stconv.datasets.store import Series
+
+FRAMES_HELD = 256
 
 
 def missing_per_step(series: Series, never_valid: np.ndarray) -> np.ndarray:
@@ -29,6 +32,8 @@ def missing_per_step(series: Series, never_valid: np.ndarray) -> np.ndarray:
     for i, frame in enumerate(series.values):
         missing = ~np.isfinite(frame) & counts
         targets = int(missing[: series.n_targets].sum())
+        if i % FRAMES_HELD == 0:
+            forget_pages(series.values)
         shares[i] = int(missing.sum()) / max(n_all, 1), targets / max(n_targets, 1)
     return shares
 

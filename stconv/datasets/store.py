@@ -1,17 +1,22 @@
-"""A series in memory as one NumPy array: what the hot loop slices, and the hash that names it."""
+"""A series as one NumPy array, in memory or mapped: what the hot loop slices, and the hash that names it."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from stconv.datasets import time_axis
+from stconv.datasets.cache import available_bytes, cached, fingerprint
+from stconv.datasets.fetch import cache_dir
 from stconv.datasets.splits import iso
 from stconv.dims import LAT, LON, TIME, X, Y
 from stconv.errors import DataError, VariableError
@@ -20,12 +25,14 @@ if TYPE_CHECKING:
     from stconv.datasets.grid import Origin
     from stconv.datasets.time_axis import TimeStep
 
+MEMORY_SHARE = 0.5
+"""A series that takes more than this share of the available memory is cached on disk instead."""
 _BYTES_AT_ONCE = 64 * 2**20
 
 
 @dataclass
 class Series:
-    """A gridded time series held in memory.
+    """A gridded time series, held in memory or mapped from a cache file.
 
     Attributes:
         values: float32, (time, channel, lat, lon), C-contiguous, physical units, NaN missing; targets first.
@@ -40,6 +47,7 @@ class Series:
         breaks: Indices i where step i does not directly follow step i - 1.
         calendar: CF name of the calendar.
         origin: What `grid.restore` needs to write in the form of the source.
+        values_hash: sha256 over the values alone.
         static: Fields without time from files, float32, (lat, lon), by name.
         content_hash: sha256 over values, axes, names and units.
     """
@@ -57,11 +65,19 @@ class Series:
     calendar: str = "standard"
     origin: Origin | None = None
     static: dict[str, np.ndarray] = field(default_factory=dict)
+    values_hash: str = field(default="")
     content_hash: str = field(default="")
 
     def __post_init__(self) -> None:
+        if not self.values_hash:
+            self.values_hash = hashlib.sha256(np.ascontiguousarray(self.values).data).hexdigest()
         if not self.content_hash:
             self.content_hash = hash_content(self)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the values are mapped from a cache file."""
+        return isinstance(self.values, np.memmap)
 
     @cached_property
     def cycles(self) -> np.ndarray:
@@ -73,15 +89,24 @@ class Series:
 
 
 def load_series(
-    ds: xr.Dataset, origin: Origin | None, inputs: Sequence[str], targets: Sequence[str] | None = None
+    ds: xr.Dataset,
+    origin: Origin | None,
+    inputs: Sequence[str],
+    targets: Sequence[str] | None = None,
+    files: Sequence[Path] = (),
+    settings: Any = None,
+    memory_share: float = MEMORY_SHARE,
 ) -> Series:
-    """Read variables of a canonical Dataset into memory, block by block.
+    """Read variables of a canonical Dataset block by block, into memory or, if too large, into a cache file.
 
     Args:
         ds: Canonical Dataset, from `grid.open_series`.
         origin: Its origin.
         inputs: Variables that are inputs.
         targets: Variables to forecast; default: the inputs.
+        files: Where the dataset was read from; without them the series is always held in memory.
+        settings: How it was read; with the files, it is the key of the cache.
+        memory_share: Share of the available memory that the series may take.
 
     Returns:
         The series; its channels are the targets, then the inputs that are no targets.
@@ -100,14 +125,24 @@ def load_series(
         raise VariableError(f"variable '{absent[0]}', named as {roles}, is absent; the data have: {present}.")
     dims = (TIME, LAT, LON) if LAT in ds.dims else (TIME, Y, X)
     n_time, n_lat, n_lon = (ds.sizes[dim] for dim in dims)
-    values = np.empty((n_time, len(variables), n_lat, n_lon), dtype=np.float32)
-    block = max(1, _BYTES_AT_ONCE // (8 * n_lat * n_lon))
-    for channel, name in enumerate(variables):
-        array = ds[name].transpose(*dims)
-        for start in range(0, n_time, block):
-            values[start : start + block, channel] = array[start : start + block].values
-    _refuse_infinite(values, variables, ds[TIME].values)
+    shape = (n_time, len(variables), n_lat, n_lon)
+    arrays = [ds[name].transpose(*dims) for name in variables]
     times = ds[TIME].values
+
+    def read(start: int, stop: int) -> np.ndarray:
+        block = np.stack([array[start:stop].values for array in arrays], axis=1, dtype=np.float32)
+        _refuse_infinite(block, variables, times[start:stop])
+        return block
+
+    edges = _block_edges(arrays[0], max(1, _BYTES_AT_ONCE // (4 * math.prod(shape[1:]))))
+    values_hash = ""
+    if files and 4 * math.prod(shape) > memory_share * available_bytes():
+        key = fingerprint(files, (variables, settings))
+        values, values_hash = cached(cache_dir() / "series", key, shape, read, edges)
+    else:
+        values = np.empty(shape, dtype=np.float32)
+        for start, stop in pairwise(edges):
+            values[start:stop] = read(start, stop)
     step = time_axis.time_step(times)
     return Series(
         values=values,
@@ -122,7 +157,21 @@ def load_series(
         breaks=tuple(time_axis.breaks(times, step)),
         calendar=time_axis.calendar_of(times),
         origin=origin,
+        values_hash=values_hash or hashlib.sha256(values.data).hexdigest(),
     )
+
+
+def _block_edges(array: xr.DataArray, n: int) -> list[int]:
+    """Cut the steps into blocks of about n, where dask has chunks only between two of them."""
+    n_time = array.shape[0]
+    if array.chunks is None:
+        return [*range(0, n_time, n), n_time]
+    edges = [0]
+    ends = np.cumsum(array.chunks[0]).tolist()
+    for here, coming in pairwise([*ends, n_time + n + 1]):
+        if coming - edges[-1] > n:
+            edges.append(here)
+    return edges
 
 
 def channel_order(inputs: Sequence[str], targets: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -159,7 +208,7 @@ def hash_content(series: Series) -> str:
         digest.update(part.encode())
     for array in (series.lat, series.lon):
         digest.update(np.ascontiguousarray(array, dtype=np.float64).tobytes())
-    digest.update(np.ascontiguousarray(series.values).data)
+    digest.update(series.values_hash.encode())
     return digest.hexdigest()
 
 
