@@ -1,0 +1,127 @@
+"""stconv.client against a real server, and against answers made by hand."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+import xarray as xr
+
+from stconv.client import Client
+from stconv.errors import GridError, ServiceError, UnitsError, VariableError
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    with Client(service.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def library(service_bundle):
+    from stconv.forecast import Forecaster
+
+    return Forecaster.from_path(service_bundle)
+
+
+def test_forecast_equals_the_library(client, library, service_server):
+    ds = service_server.fields()
+    xr.testing.assert_equal(client.forecast(ds), library.forecast(ds))
+    xr.testing.assert_equal(client.forecast(ds, "air", steps=3), library.forecast(ds, steps=3))
+    assert list(client.forecast(ds, variables=["t2m"])) == ["t2m"]
+
+
+def test_newest_forecast_and_its_point(client, library, service_server):
+    whole = library.forecast(service_server.fields())
+    xr.testing.assert_equal(client.latest(), whole)
+    found = client.point(44.6, 4.9)
+    assert (found["latitude"], found["longitude"]) == (44.0, 4.0)
+    assert found["hourly"]["t2m"] == pytest.approx(whole["t2m"].sel(latitude=44, longitude=4).values)
+
+
+def test_models(client, library):
+    assert [model["name"] for model in client.models()] == ["air"]
+    assert client.model("air")["input"]["bundle_sha256"] == library.bundle_hash
+
+
+def test_refusals_are_the_errors_of_the_library(client, service_server):
+    ds = service_server.fields()
+    with pytest.raises(GridError, match="lat"):
+        client.forecast(ds.isel(latitude=slice(1, None)))
+    with pytest.raises(UnitsError, match="degC"):
+        client.forecast(ds.assign(t2m=ds["t2m"].assign_attrs(units="degC")))
+    with pytest.raises(VariableError, match="'rain'"):
+        client.latest(variables=["rain"])
+    with pytest.raises(ServiceError, match="404: No model 'nobody/x'"):
+        client.latest(model="nobody/x")
+
+
+def scripted(*answers, **options):
+    """A client whose server gives these answers in turn, and the pauses it made."""
+    left, pauses = list(answers), []
+
+    def handle(request):
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client = Client("http://service", transport=httpx.MockTransport(handle), sleep=pauses.append, **options)
+    return client, pauses
+
+
+def busy(status, retry_after):
+    problem = {"status": status, "detail": "busy", "type": "urn:stconv:problem:unavailable"}
+    return httpx.Response(status, json=problem, headers={"Retry-After": retry_after})
+
+
+READY = httpx.Response(200, json={"models": []})
+
+
+def test_waits_as_long_as_the_server_says():
+    in_ten = format_datetime(datetime.now(UTC) + timedelta(seconds=10), usegmt=True)
+    client, pauses = scripted(busy(503, "7"), busy(429, in_ten), busy(503, "soon"), READY)
+    assert client.models() == []
+    assert pauses[0] == 7
+    assert 8 < pauses[1] <= 10
+    assert pauses[2] == 2, "without a time the pauses double: 0.5, 1, 2"
+
+
+def test_gives_up_when_patience_ends():
+    client, pauses = scripted(busy(503, "4"), busy(503, "4"), busy(503, "4"), patience_seconds=10)
+    with pytest.raises(ServiceError, match="503: busy"):
+        client.models()
+    assert pauses == [4, 4]
+
+
+def test_no_service_there():
+    client, pauses = scripted(
+        httpx.ConnectError("refused"), httpx.ConnectError("refused"), patience_seconds=1
+    )
+    with pytest.raises(ServiceError, match="http://service can not be reached"):
+        client.models()
+    assert pauses == [0.5]
+
+
+def test_an_answer_that_does_not_come():
+    client, _ = scripted(httpx.ReadTimeout("timed out"))
+    with pytest.raises(ServiceError, match="did not answer /v1/models: timed out"):
+        client.models()
+
+
+def test_what_is_no_problem_document():
+    client, pauses = scripted(httpx.Response(502, text="<html>proxy</html>"))
+    with pytest.raises(ServiceError, match="502: <html>proxy"):
+        client.models()
+    assert pauses == []
+
+
+def test_key_is_sent():
+    seen = []
+
+    def handle(request):
+        seen.append(request.headers["authorization"])
+        return READY
+
+    Client("http://service", key="open sesame", transport=httpx.MockTransport(handle)).models()
+    assert seen == ["Bearer open sesame"]
