@@ -84,6 +84,28 @@ def test_recurrent_networks_forecast_the_same_however_far_they_go(network):
     torch.testing.assert_close(one(x), far(x)[:, :, :1])
 
 
+def test_recurrent_networks_feed_their_forecast_back():
+    """Cell by cell, as the papers draw it: c and h along time, m up the layers and on to the lowest."""
+    x, zero = windows(), torch.zeros(2, 3, 1, 5, 6)
+    lstm, pred = ConvLSTM(*SIZES, n_filters=3), PredRNN(*SIZES, n_filters=3)
+    h0 = c0 = h1 = c1 = zero
+    g0 = e0 = g1 = e1 = m = zero
+    expected, expected_pred = [], []
+    for step in range(4 + 2):
+        frame = x[:, :, step : step + 1] if step < 4 else None
+        below = lstm.read(frame) if step < 4 else lstm.read_forecast(expected[-1])
+        h0, c0 = lstm.cells[0](below, h0, c0)
+        h1, c1 = lstm.cells[1](h0, h1, c1)
+        below = pred.read(frame) if step < 4 else pred.read_forecast(expected_pred[-1])
+        g0, e0, m = pred.cells[0](below, g0, e0, m)
+        g1, e1, m = pred.cells[1](g0, g1, e1, m)
+        if step >= 3:
+            expected.append(lstm.head(h1))
+            expected_pred.append(pred.head(g1))
+    torch.testing.assert_close(lstm(x), torch.cat(expected, 2))
+    torch.testing.assert_close(pred(x), torch.cat(expected_pred, 2))
+
+
 def test_recurrent_counts_follow_from_their_gates():
     def count(network):
         return sum(p.numel() for p in network.parameters())
