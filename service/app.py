@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 import stconv
 from service import (
     problems,
+    routes_edr,
     routes_forecasts,
     routes_health,
     routes_metrics,
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         routes_models,
         routes_forecasts,
         routes_point,
+        routes_edr,
         routes_pages,
     ):
         app.include_router(routes.router)

@@ -42,7 +42,7 @@ def to_coverage(forecast: xr.Dataset) -> bytes:
 
 def grid_coverage(forecast: xr.Dataset, layout: Layout) -> Coverage:
     """The Grid of a forecast whose axes are known."""
-    times = _times(forecast)
+    times = utc_times(forecast)
     axes = Axes(
         x=ValuesAxis[float](values=layout.columns.tolist()),
         y=ValuesAxis[float](values=layout.rows.tolist()),
@@ -58,7 +58,7 @@ def grid_coverage(forecast: xr.Dataset, layout: Layout) -> Coverage:
 
 def point_coverage(forecast: xr.Dataset, layout: Layout, row: int, column: int) -> Coverage:
     """The PointSeries of one cell; x and y are those of the cell."""
-    times = _times(forecast)
+    times = utc_times(forecast)
     axes = Axes(
         x=ValuesAxis[float](values=[float(layout.columns[column])]),
         y=ValuesAxis[float](values=[float(layout.rows[row])]),
@@ -84,7 +84,7 @@ def _coverage(
     )
 
 
-def _times(forecast: xr.Dataset) -> list[str]:
+def utc_times(forecast: xr.Dataset) -> list[str]:
     """UTC times, ISO 8601.
 
     Raises:

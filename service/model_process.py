@@ -135,6 +135,8 @@ def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[s
             warnings.simplefilter("ignore")  # what is unusual about an input is in the answer
             if request["kind"] == "point":
                 return {"status": "ok", "media_type": JSON}, _point(model, request)
+            if request["kind"] == "edr":
+                return {"status": "ok", "media_type": request["media_type"]}, _edr(model, request)
             steps = request["steps"]
             forecast = model.latest(steps) if request["kind"] == "latest" else model.forecast(body, steps)
             return _written(forecast, request)
@@ -153,6 +155,12 @@ def _point(model: _Model, request: dict[str, Any]) -> bytes:
     return point_answer(
         found, model.forecaster.step, request["latitude"], request["longitude"], request["variables"]
     )
+
+
+def _edr(model: _Model, request: dict[str, Any]) -> bytes:
+    from service.edr_cut import edr_answer
+
+    return edr_answer(model.latest(request["steps"]), request)
 
 
 def _written(forecast: xr.Dataset, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

@@ -108,7 +108,7 @@ async def create_forecast(
         body = await read_body(request, settings.body_seconds)
         fields = await while_connected(request, parsers.parse(kind, body))
         del body
-        _check_price(worker, steps, settings)
+        check_price(worker, steps, settings)
         if not wire.sizes(fields):
             raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
         asked = {
@@ -131,7 +131,7 @@ async def latest_forecast(
     settings: Settings = request.app.state.settings
     require_data(settings)
     check_steps(steps, settings)
-    _check_price(worker, steps, settings)
+    check_price(worker, steps, settings)
     asked = {
         "kind": "latest",
         "steps": steps,
@@ -183,7 +183,12 @@ def model_headers(worker: Worker) -> dict[str, str]:
     }
 
 
-def _check_price(worker: Worker, steps: int | None, settings: Settings) -> None:
+def check_price(worker: Worker, steps: int | None, settings: Settings) -> None:
+    """Refuse a forecast of too many values before any of it is computed.
+
+    Raises:
+        TooLarge: With the numbers.
+    """
     leads = steps or worker.schema["leads"]
     grid = worker.schema["grid"]
     cells = math.prod(grid[dim]["size"] for dim in grid["dims"])

@@ -49,6 +49,10 @@ def test_no_server_error_and_every_refusal_is_a_problem(service):
         "/v1/forecasts",
         "/v1/forecasts/latest",
         "/v1/forecast",
+        "/edr/",
+        "/edr/conformance",
+        "/edr/collections",
+        *(f"/edr/collections/{{name}}{query}" for query in ("", "/position", "/area", "/cube")),
     }
     assert 200 in seen["GET /livez"]
     assert seen["POST /v1/forecasts"] & {400, 422}

@@ -1,0 +1,110 @@
+"""OGC API-EDR of a real server: what is cut out is what the whole forecast holds there."""
+
+import numpy as np
+import pytest
+from covjson_pydantic.coverage import Coverage
+
+BASE = "/edr/collections/air"
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def whole(service_server, service_bundle):
+    from stconv.forecast import Forecaster
+
+    return Forecaster.from_path(service_bundle).forecast(service_server.fields())["t2m"]
+
+
+def asked(client, query, **parameters):
+    answer = client.get(f"{BASE}/{query}", params=parameters)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/prs.coverage+json"
+    Coverage.model_validate(answer.json())
+    return answer.json()
+
+
+def values(coverage):
+    found = coverage["ranges"]["t2m"]
+    return np.array(found["values"], float).astype("f4").reshape(found["shape"])
+
+
+def test_landing_leads_to_every_query(client):
+    links = {link["rel"]: link["href"] for link in client.get("/edr/").json()["links"]}
+    assert any(c.endswith("/conf/covjson") for c in client.get(links["conformance"]).json()["conformsTo"])
+    [collection] = client.get(links["data"]).json()["collections"]
+    assert collection["id"] == "air"
+    assert collection["extent"]["spatial"]["bbox"] == [[-10, 36, 8, 50]]
+    assert collection["parameter_names"]["t2m"]["unit"]["symbol"] == "K"
+    assert client.get(f"{BASE}").json() == collection
+    assert collection["data_queries"]["position"]["link"]["href"] == f"{BASE}/position"
+
+
+def test_position(client, whole):
+    found = asked(client, "position", coords="POINT(4.9 44.6)")
+    assert found["domain"]["domainType"] == "PointSeries"
+    axes = found["domain"]["axes"]
+    assert (axes["x"]["values"], axes["y"]["values"]) == ([4.0], [44.0])
+    np.testing.assert_array_equal(values(found), whole.sel(latitude=44, longitude=4))
+
+
+def test_cube_across_greenwich(client, whole):
+    found = asked(client, "cube", bbox="-3,39,3,45")
+    assert found["domain"]["axes"]["x"]["values"] == [358, 0, 2]
+    np.testing.assert_array_equal(values(found), whole.sel(longitude=[358, 0, 2], latitude=[44, 42, 40]))
+
+
+def test_area_is_null_around_the_polygon(client, whole):
+    """A triangle by hand: of the cells 0..4 E, 40..44 N those with x + (y - 40) below 4.5 are inside."""
+    found = asked(client, "area", coords="POLYGON((-0.5 39.5, 5 39.5, -0.5 45, -0.5 39.5))")
+    box = whole.sel(longitude=[0, 2, 4], latitude=[44, 42, 40])
+    inside = np.array([[True, False, False], [True, True, False], [True, True, True]])
+    np.testing.assert_array_equal(values(found), np.where(inside, box, np.nan))
+
+
+def test_times_and_names(client):
+    one = asked(client, "position", coords="POINT(4 44)", datetime="2020-01-11T06:00:00Z")
+    assert one["domain"]["axes"]["t"]["values"] == ["2020-01-11T06:00:00Z"]
+    first = asked(client, "position", coords="POINT(4 44)", datetime="../2020-01-11T01:00:00+01:00")
+    assert first["domain"]["axes"]["t"]["values"] == ["2020-01-11T00:00:00Z"]
+    more = asked(client, "position", coords="POINT(4 44)", steps=3, **{"parameter-name": "t2m"})
+    assert more["ranges"]["t2m"]["shape"] == [3]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters", "status", "says"),
+    [
+        ("position", {"coords": "POINT(4)"}, 400, "POINT"),
+        ("position", {"coords": "POINT(nan 44)"}, 400, "POINT"),
+        ("position", {"coords": "POINT(4 80)"}, 422, "latitude 80"),
+        ("position", {}, 422, "coords"),
+        ("position", {"coords": "POINT(4 44)", "crs": "EPSG:3857"}, 400, "CRS84"),
+        ("position", {"coords": "POINT(4 44)", "f": "GeoTIFF"}, 406, "CoverageJSON"),
+        ("position", {"coords": "POINT(4 44)", "parameter-name": "rain"}, 422, "'rain'"),
+        ("position", {"coords": "POINT(4 44)", "datetime": "noon"}, 400, "noon"),
+        ("position", {"coords": "POINT(4 44)", "datetime": "1999-01-01"}, 422, "2020-01-11T00:00:00Z"),
+        ("position", {"coords": "POINT(4 44)", "datetime": "2021-01-01/2020-01-01"}, 400, "before"),
+        ("area", {"coords": "POLYGON((0 0, 1 1, 0 0))"}, 400, "4 to 1000"),
+        ("area", {"coords": "POLYGON((0 40, 4 40, 4 44, 0 44))"}, 400, "ends where it begins"),
+        ("area", {"coords": "POLYGON((" + "0 0," * 1001 + "0 0))"}, 400, "1000"),
+        ("area", {"coords": "POLYGON((60 0, 61 0, 61 1, 60 0))"}, 422, "No cell"),
+        ("cube", {"bbox": "1,2,3"}, 400, "WEST"),
+        ("cube", {"bbox": "1,50,3,40"}, 400, "south"),
+        ("cube", {"bbox": "60,0,61,1"}, 422, "36 to 50"),
+    ],
+)
+def test_refusals(client, query, parameters, status, says):
+    answer = client.get(f"{BASE}/{query}", params=parameters)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert says in answer.json()["detail"]
+
+
+def test_unknown_collection(client):
+    answer = client.get("/edr/collections/sea/position", params={"coords": "POINT(4 44)"})
+    assert answer.status_code == 404
+    assert "'sea'" in answer.json()["detail"]
