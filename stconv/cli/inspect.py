@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stconv.datasets.inspect import Description
 
 SHOWN_GAPS = 5
+SHOWN_LEADS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +106,12 @@ def _print(found: Description) -> None:
         f"  windows of {found.t_in} steps in, {found.leads} out: {found.n_windows}, of which "
         f"{found.n_training_windows} in the first 60 % to train on"
     )
+    for v in found.variables:
+        for name, errors in (("persistence", v.persistence_rmse), ("climatology", v.climatology_rmse)):
+            if errors:
+                listed = " ".join(f"{error:.3g}" for error in errors[:SHOWN_LEADS])
+                more = " ..." if len(errors) > SHOWN_LEADS else ""
+                print(f"  RMSE of {name} for {v.name}, last 20 %, lead 1 to {len(errors)}: {listed}{more}")
     for sentence in found.advice:
         print(f"  * {sentence}")
 

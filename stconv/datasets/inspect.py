@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ TRAIN_SHARE = 0.6
 
 @dataclass(frozen=True)
 class VariableSummary:
-    """One variable over the whole period; numbers are of the valid values, in `units`."""
+    """One variable over the whole period; numbers are of the valid values, in `units`.
+
+    The errors are per lead, on the last 20 % of the steps; empty where they can not be computed.
+    """
 
     name: str
     long_name: str
@@ -40,6 +43,8 @@ class VariableSummary:
     lone_negative: float | None
     lone_negative_share: float
     memory_bytes: int
+    persistence_rmse: list[float] = field(default_factory=list)
+    climatology_rmse: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def describe(
         step=step.label if step else None,
         gaps=[_gap(times, i, step) for i in holes] if step else [],
         repeated_steps=n_in_files - int(times.size),
-        variables=[_summarize(ds[name]) for name in ds.data_vars],
+        variables=[_with_errors(_summarize(ds[name]), ds[name], window, holes) for name in ds.data_vars],
         left_out={n: why for n, why in parts[0].left_out.items() if "select" in why or "static" in why},
         memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
         t_in=t_in,
@@ -252,6 +257,17 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
         lone_negative_share=n_lone / n_valid if n_valid else 0.0,
         memory_bytes=4 * variable.size,
     )
+
+
+def _with_errors(
+    summary: VariableSummary, variable: xr.DataArray, window: WindowSpec, holes: Sequence[int]
+) -> VariableSummary:
+    if variable.sizes[TIME] < 3 * window.span or summary.mean is None:
+        return summary
+    from stconv.datasets.baselines import baseline_errors
+
+    persistence, climatology = baseline_errors(variable, window, holes)
+    return replace(summary, persistence_rmse=persistence, climatology_rmse=climatology)
 
 
 def _disk_bytes(path: Path) -> int:

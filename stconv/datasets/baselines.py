@@ -1,0 +1,69 @@
+"""Errors of persistence and climatology: what a network has to beat, before there is one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+
+from stconv.datasets.climatology import HarmonicClimatology
+from stconv.datasets.splits import SplitSpec
+from stconv.datasets.time_axis import cycles
+from stconv.datasets.windows import WindowSpec, reference_indices
+from stconv.dims import LAT, TIME
+from stconv.errors import SplitError
+
+LARGEST_BYTES = 2**29
+"""Of larger variables the errors are not computed: looking at a file is to take seconds."""
+ENOUGH_VALUES = 4_000_000
+"""Of a variable with more values, every second, third, ... row and column is looked at."""
+
+
+def baseline_errors(
+    variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[int] = ()
+) -> tuple[list[float], list[float]]:
+    """RMSE per lead over the windows of the default test period (the last 20 %), area-weighted.
+
+    Args:
+        variable: Canonical variable, (time, lat, lon) or (time, y, x).
+        spec: Form of the windows.
+        breaks: Gaps of the time axis.
+
+    Returns:
+        Of persistence, and of the climatology of the training period (the first 60 %), in the units of the
+        variable; both empty if the variable is too large, the series too short, or nothing can be compared.
+    """
+    if 4 * variable.size > LARGEST_BYTES:
+        return [], []
+    phases = cycles(variable[TIME].values)
+    try:
+        periods = SplitSpec().apply(variable[TIME].values, spec.span)
+    except SplitError:
+        return [], []
+    references = np.array(reference_indices(periods.test, spec, breaks), dtype=int)
+    if not references.size:
+        return [], []
+    every = math.ceil(math.sqrt(variable.size / ENOUGH_VALUES))
+    variable = variable[:, ::every, ::every]
+    values = np.asarray(variable.values, dtype=np.float32)
+    training = slice(periods.train.start, periods.train.stop)
+    harmonics = HarmonicClimatology.fit(values[training, None], phases[training])
+    test = slice(periods.test.start, periods.test.stop)
+    basis = harmonics.basis(torch.from_numpy(phases[test])).numpy()
+    climatology = np.einsum("tk,kyx->tyx", basis, harmonics.coefficients[:, 0].numpy())
+    weight = np.cos(np.deg2rad(variable[LAT].values))[:, None] if LAT in variable.dims else np.ones((1, 1))
+    persistence_rmse: list[float] = []
+    climatology_rmse: list[float] = []
+    for lead in range(1, spec.leads + 1):
+        truth, newest = values[references + lead], values[references]
+        expected = climatology[references + lead - periods.test.start]
+        weights = weight * (np.isfinite(truth) & np.isfinite(newest) & np.isfinite(expected))
+        if not weights.any():
+            return [], []
+        for errors, forecast in ((persistence_rmse, newest), (climatology_rmse, expected)):
+            squares = np.nan_to_num(truth - forecast).astype(np.float64) ** 2
+            errors.append(float(np.sqrt((weights * squares).sum() / weights.sum())))
+    return persistence_rmse, climatology_rmse
