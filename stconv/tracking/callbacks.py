@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,11 @@ class ExportBundle(Callback):
         if best is not None:
             weights = torch.load(best, map_location=pl_module.device, weights_only=True)["state_dict"]
             pl_module.load_state_dict(weights)
-            logger.log_artifact(best)
+            known = Path(logger.log_dir, BEST_CHECKPOINT)  # `stconv test` looks here, however it is named
+            if best.resolve() != known.resolve():
+                known.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(best, known)
+            logger.log_artifact(known)
         self._export(trainer, pl_module, logger, scores=None)
         logger.set_tag("stconv.trained", "true")
 

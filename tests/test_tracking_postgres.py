@@ -1,0 +1,135 @@
+"""The tracking server of docker-compose.yml, run natively: MLflow on a real PostgreSQL."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stconv.bundle import Bundle
+from stconv.datasets.synthetic import generate
+from stconv.tracking import find_run, promote, register, resolve_bundle
+
+pytestmark = pytest.mark.slow
+
+EXPERIMENT = """
+data: {{paths: {path}, inputs: [t2m], t_in: 3, leads: 2, scaling: anomaly, batch_size: 16}}
+model:
+  network:
+    class_path: stconv.models.Increment
+    init_args:
+      network: {{class_path: stconv.models.Conv3D, init_args: {{n_layers: 1, n_filters: 4, kernel: 3}}}}
+  loss: {{class_path: stconv.losses.MaskedMSE}}
+trainer:
+  accelerator: cpu
+  max_epochs: 2
+  enable_progress_bar: false
+  logger: {{class_path: stconv.tracking.RunLogger, init_args: {{experiment_name: made, run_name: small}}}}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def programs() -> Path:
+    """Folder of PostgreSQL's own programs; the test is skipped where it is not installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    on_path = shutil.which("initdb")
+    if not found and on_path is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    return found[-1].parent if found else Path(str(on_path)).resolve().parent
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an empty database on a server of its own."""
+    bin_folder, folder, port = programs(), tmp_path_factory.mktemp("postgres"), free_port()
+    who = {}
+    if os.getuid() == 0:  # PostgreSQL does not run as root
+        account = pwd.getpwnam("postgres")
+        who = {"user": account.pw_uid, "group": account.pw_gid}
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        for parent in folder.parents[:3]:
+            parent.chmod(0o755)
+    password = folder / "password"
+    password.write_text("of-this-test-only")
+    password.chmod(0o644)
+    data = folder / "data"
+    subprocess.run(
+        [bin_folder / "initdb", "-D", data, "-U", "mlflow", "-A", "scram-sha-256", f"--pwfile={password}"],
+        check=True, capture_output=True, **who,
+    )  # fmt: skip
+    server = subprocess.Popen(
+        [bin_folder / "postgres", "-D", data, "-p", str(port), "-k", folder, "-h", "127.0.0.1"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **who,
+    )  # fmt: skip
+    try:
+        ready = [bin_folder / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ready, capture_output=True, check=False).returncode:
+            assert server.poll() is None, "PostgreSQL ended at its start"
+            assert time.monotonic() < deadline, "PostgreSQL did not start"
+            time.sleep(0.2)
+        yield f"postgresql+psycopg2://mlflow:of-this-test-only@127.0.0.1:{port}/postgres"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def tracking_server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an MLflow server, started as the compose file starts it."""
+    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    log = (folder / "log").open("w")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1",
+         f"--artifacts-destination={folder / 'artifacts'}"],
+        env={**os.environ, "MLFLOW_BACKEND_STORE_URI": database}, cwd=folder, stdout=log, stderr=log,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                with urllib.request.urlopen(f"{url}/health", timeout=5):
+                    break
+            except OSError:
+                assert server.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.5)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        log.close()
+
+
+def test_from_training_to_champion_on_postgresql(
+    tracking_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server)
+    monkeypatch.chdir(tmp_path)
+    path = generate(tmp_path / "made.nc", n_steps=400, n_lat=8, n_lon=8)
+    (tmp_path / "small.yaml").write_text(EXPERIMENT.format(path=path))
+    for command in ("fit", "test"):
+        argv = [sys.executable, "-m", "stconv", command, "--config", "small.yaml"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+    run = find_run("small", "made")
+    assert run.tested
+    assert register(run.run_id, "made") == 1
+    promote("made", force=True)
+    bundle = Bundle.load(resolve_bundle("models:/made@champion"))
+    assert bundle.spec["leads"] == 2
+    assert bundle.spec["variables"][0]["name"] == "t2m"
