@@ -166,3 +166,25 @@ def test_targets_that_are_no_inputs_are_served(tmp_path):
     model._warm_up()
     assert asked["inputs"].shape == torch.Size([1, 2, 2, 4])
     assert json.dumps(list(asked["target_cycles"].shape)) == "[1, 3, 2]"
+
+
+def test_pixel_grid_without_coordinates():
+    """Rows and columns are numbered; nothing claims to be a longitude."""
+    from service.coverage import to_coverage
+    from service.picture import to_png
+
+    times = np.array(["2020-01-01T01", "2020-01-01T02"], "datetime64[ns]")
+    forecast = xr.Dataset(
+        {"flow": (("lead", "y", "x"), np.arange(12.0, dtype="f4").reshape(2, 2, 3), {"units": "1"})},
+        {
+            "lead": ("lead", [1, 2], {"units": "hours"}),
+            "time": ("lead", times),
+            "forecast_reference_time": np.datetime64("2020-01-01T00", "ns"),
+        },
+    )
+    coverage = json.loads(to_coverage(forecast))
+    axes = coverage["domain"]["axes"]
+    assert (axes["y"]["values"], axes["x"]["values"]) == ([0, 1], [0, 1, 2])
+    assert coverage["domain"]["referencing"][0]["system"]["type"] == "ProjectedCRS"
+    assert coverage["ranges"]["flow"]["values"] == list(range(12))
+    assert to_png(forecast).startswith(b"\x89PNG")

@@ -122,4 +122,4 @@ def _introduce(app: FastAPI, url: str) -> None:
     )
     if settings.data:
         print(f"  curl{key} '{url}/v1/forecast?latitude=LAT&longitude=LON'")
-    print(f"  {url}/docs lists everything. Ctrl-C stops.", flush=True)
+    print(f"\n{url} in a browser is a map, {url}/docs lists everything. Ctrl-C stops.", flush=True)
