@@ -1,4 +1,4 @@
-"""The data layer against plain NumPy: windows per second, building the cache, a pass over a store on disk."""
+"""The data layer against plain NumPy: windows per second, building the cache, a pass over a store."""
 
 from __future__ import annotations
 
