@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -82,6 +83,25 @@ class ForecastTask(pl.LightningModule):
                 f"{describe(self.network)['name']} has no parameters, there is nothing to fit. "
                 "Run `stconv test` with the same configuration."
             )
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Take over the weights of a checkpoint.
+
+        Raises:
+            ConfigError: They are those of another network or preparation.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            reasons = str(error).strip().splitlines()
+            raise ConfigError(
+                f"The checkpoint does not fit this configuration: {reasons[-1].strip()} Use the "
+                "configuration it was "
+                "trained with (config.yaml in the folder of its run) and the same version of stconv, or "
+                "train again."
+            ) from error
 
     def forecast(self, batch: Batch) -> Tensor:
         """Forecast in physical units, float32, (batch, c_out, leads, lat, lon); NaN in never valid cells."""

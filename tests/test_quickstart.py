@@ -37,9 +37,8 @@ def result(model: float, persistence: float, climatology: float) -> Verification
 )
 def test_losing_at_the_first_lead_is_a_failure(errors: tuple[float, ...], lost_to: list[str]) -> None:
     sentences = quickstart.lost_at_first_lead(result(*errors))
-    assert [
-        f"loses to {name} at lead 1" in sentence for name, sentence in zip(lost_to, sentences, strict=True)
-    ]
+    found = [sentence.removeprefix("The model loses to ").split(" at lead 1")[0] for sentence in sentences]
+    assert found == lost_to
 
 
 def test_a_link_that_fails_stops_the_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +59,7 @@ def test_service_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.slow
 def test_the_whole_chain(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stconv", "quickstart", "--directory", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "Beats persistence and climatology at every lead." in done.stdout
     assert f"Picture of truth, forecast and error per lead: {tmp_path / 'forecast.png'}" in done.stdout

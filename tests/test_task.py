@@ -186,3 +186,17 @@ def test_history_of_targets_that_are_no_inputs_is_refused(tmp_path: Path) -> Non
     task = ForecastTask(Bounded(small(), lower=-9), MaskedMSE())
     with pytest.raises(ConfigError, match=r"Increment starts from the targets' newest frame, .* not among"):
         trainer(tmp_path).fit(task, data)
+
+
+def test_checkpoint_of_another_network_is_refused(path: Path, tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.fit(ForecastTask(small(), MaskedMSE()), data_module(path))
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    wider = Increment(Conv3D(1, 1, 4, LEADS, n_layers=1, n_filters=8, kernel=3))
+    with pytest.raises(ConfigError, match=r"The checkpoint does not fit this configuration: size mismatch"):
+        trainer(tmp_path).test(
+            ForecastTask(wider, MaskedMSE()),
+            data_module(path),
+            ckpt_path=str(tmp_path / "a.ckpt"),
+            verbose=False,
+        )
