@@ -73,3 +73,14 @@ def test_a_worker_receives_no_source(series):
     torch.testing.assert_close(
         twin[0]["inputs"], torch.from_numpy(series.values[6:9].swapaxes(0, 1)), equal_nan=True
     )
+
+
+@pytest.mark.parametrize("offsets", [(-2, -1, 0), (-6, -4, 0)])
+def test_a_batch_is_its_windows_stacked(series, offsets):
+    dataset = WindowDataset(series, WindowSpec(offsets, leads=3), [8, 11, 16])
+    batch = dataset.batch([2, 0])
+    for name in batch:
+        torch.testing.assert_close(
+            batch[name], torch.stack([dataset[2][name], dataset[0][name]]), equal_nan=True
+        )
+    assert set(batch) == set(dataset[0])

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from stconv.datasets import time_axis
-from stconv.datasets.dataset import WindowDataset
+from stconv.datasets.dataset import BatchDataset, WindowDataset, as_it_is
 from stconv.datasets.features import StaticField, count_channels
 from stconv.datasets.grid import GridSpec, open_series
 from stconv.datasets.missing import missing_per_step, sufficient
@@ -284,7 +284,8 @@ class GridDataModule(pl.LightningDataModule):
 
     def _loader(self, name: str, sampler: Sampler[int] | None = None) -> DataLoader[Any]:
         return DataLoader(
-            WindowDataset(self.series, self.spec, self.references[name]),
+            BatchDataset(WindowDataset(self.series, self.spec, self.references[name])),
+            collate_fn=as_it_is,
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
