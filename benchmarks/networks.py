@@ -1,4 +1,4 @@
-"""STConvS2S-R as it is trained and served here, against the same network in PyTorch's default memory format."""
+"""STConvS2S-R as it is trained and served here, against the same network in the default memory format."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _of_size(name: str, size: dict[str, Any], limit: float) -> list[dict[str, An
     lat, lon = settings.pop("grid")
     plain = STConvS2S(1, 1, 5, 5, variant="R", alignment="paper", **settings)
     ours = channels_last(copy.deepcopy(plain))
-    flops = 2 * sum(layer.multiply_adds for layer in anatomy(plain.eval(), (1, 1, 5, lat, lon)))
+    flops = 2 * sum(layer.multiply_adds for layer in anatomy(plain.eval(), (1, 5, lat, lon)))
     found = []
     for batch, train in ((BATCH, True), (BATCH, False), (1, False)):
         x, y = torch.randn(batch, 1, 5, lat, lon), torch.randn(batch, 1, 5, lat, lon)
