@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stconv.datasets.climatology import HarmonicClimatology, supported_terms
+from stconv.datasets.climatology import HarmonicClimatology
+from stconv.datasets.harmonics import harmonic_basis, supported_terms
 from stconv.errors import ShapeError
 
 YEAR_STEPS = 1461
@@ -94,3 +95,12 @@ def test_missing_steps_do_not_move_a_known_cycle():
 def test_wrong_coefficients_are_refused():
     with pytest.raises(ShapeError, match=r"expected \(term, channel, lat, lon\) with 1 terms"):
         HarmonicClimatology([(0, 0, 0)], torch.zeros(2, 1, 3, 3))
+
+
+def test_basis_in_numpy_and_in_torch_are_the_same() -> None:
+    times = np.random.default_rng(0).uniform(size=(40, 2))
+    terms = [(0, 0, 0), (0, 1, 0), (0, 1, 1), (2, 0, 1)]
+    module = HarmonicClimatology(terms, torch.zeros(4, 1, 2, 2))
+    np.testing.assert_allclose(
+        module.basis(torch.from_numpy(times)), harmonic_basis(times, terms), atol=1e-12
+    )

@@ -134,3 +134,12 @@ def test_an_archive_is_unpacked_and_cleaned(published, tmp_path, capsys):
     recipe.write_text(text + entry.replace("inner/", "../"))
     with pytest.raises(RecipeError, match="a relative path"):
         fetch(str(recipe), progress=False)
+
+
+def test_cleaning_leaves_what_is_not_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("STCONV_CACHE", str(tmp_path))
+    for name in ("ersst_v5/a.nc", "series/k.f32", "thesis/final.nc"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"1234")
+    assert clean() == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]

@@ -191,7 +191,7 @@ def test_what_it_does_not_need_is_not_loaded(tmp_path):
     code = (
         "import sys, argparse; from stconv.cli import inspect as c; p = argparse.ArgumentParser(); "
         "c.add_arguments(p); c.run(p.parse_args([sys.argv[1]])); "
-        "sys.exit(bool({'mlflow', 'pytorch_lightning', 'matplotlib'} & set(sys.modules)))"
+        "sys.exit(bool({'torch', 'mlflow', 'pytorch_lightning', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "a.nc")], capture_output=True, check=False

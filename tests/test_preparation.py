@@ -318,7 +318,7 @@ def test_statistics_do_not_depend_on_the_blocks(monkeypatch):
         whole = Preparation.fit(series, TRAIN, **options).state_dict()
         with monkeypatch.context() as patch:
             patch.setattr("stconv.datasets.fitting.BYTES_AT_ONCE", 3000)
-            patch.setattr("stconv.datasets.climatology._BYTES_AT_ONCE", 3000)
+            patch.setattr("stconv.datasets.harmonics._BYTES_AT_ONCE", 3000)
             blocks = Preparation.fit(series, TRAIN, **options).state_dict()
         for name, tensor in whole.items():
             torch.testing.assert_close(blocks[name], tensor, equal_nan=True, rtol=1e-5, atol=1e-6)

@@ -77,7 +77,7 @@ export function degrees(value, kind) {
   return `${Number(Math.abs(turned).toFixed(3))}°${letter}`;
 }
 
-export function drawMap(canvas, grid, name, lead, limits, cell, coast) {
+export function drawMap(canvas, grid, name, lead, limits, cell) {
   const place = geometry(grid, canvas.clientWidth || canvas.parentElement.clientWidth);
   const { context, scale } = prepare(canvas, place.height);
   const ink = styled("ink");
@@ -101,7 +101,7 @@ export function drawMap(canvas, grid, name, lead, limits, cell, coast) {
   for (const value of upTicks) {
     context.fillText(label(value, "y", upTicks[1] - upTicks[0]), place.left - 5, Math.max(place.py(value), 14));
   }
-  if (grid.geographic) drawCoast(context, place, coast);
+  if (grid.geographic) drawGraticule(context, place, acrossTicks, upTicks);
   if (cell) markCell(context, place, cell);
   return place;
 }
@@ -131,30 +131,21 @@ function paintCells(context, place, grid, name, lead, limits, scale) {
   context.drawImage(layer, place.left, place.top, place.wide, place.tall);
 }
 
-/** Coasts and borders, wherever they fall on the map: a grid may start at any meridian. */
-function drawCoast(context, place, lines) {
+/** Meridians and parallels at the labeled degrees. */
+function drawGraticule(context, place, meridians, parallels) {
   context.save();
   context.beginPath();
-  context.rect(place.left, place.top, place.wide, place.tall);
-  context.clip();
-  for (const [width, shade] of [[2.4, "rgba(255, 255, 255, .55)"], [1, "rgba(0, 0, 0, .75)"]]) {
-    context.lineWidth = width;
-    context.strokeStyle = shade;
-    context.beginPath();
-    for (const turn of [-360, 0, 360]) {
-      if (turn + 180 < place.x[0] || turn - 180 > place.x.at(-1)) continue;
-      for (const line of lines) {
-        for (let i = 0; i < line.length; i += 2) {
-          const [x, y] = [place.px(line[i] + turn), place.py(line[i + 1])];
-          if (i) context.lineTo(x, y);
-          else context.moveTo(x, y);
-        }
-      }
-    }
-    context.stroke();
+  for (const value of meridians) {
+    context.moveTo(place.px(value), place.top);
+    context.lineTo(place.px(value), place.top + place.tall);
   }
+  for (const value of parallels) {
+    context.moveTo(place.left, place.py(value));
+    context.lineTo(place.left + place.wide, place.py(value));
+  }
+  context.strokeStyle = "rgba(255, 255, 255, .35)";
+  context.stroke();
   context.restore();
-  context.lineWidth = 1;
 }
 
 function markCell(context, place, cell) {

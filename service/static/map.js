@@ -6,7 +6,7 @@ import { places } from "./colors.js";
 const COVERAGE = "application/prs.coverage+json";
 const FRAME_MILLISECONDS = 600;
 const at = (id) => document.getElementById(id);
-const state = { grid: null, name: "", lead: 0, cell: null, place: null, timer: 0, last: null, coast: [] };
+const state = { grid: null, name: "", lead: 0, cell: null, place: null, timer: 0, last: null };
 
 function say(text, fault = false) {
   at("status").textContent = text;
@@ -107,7 +107,7 @@ function drawLead() {
   at("lead").value = lead;
   at("lead-text").textContent = leadText(grid, lead);
   at("lead").setAttribute("aria-valuetext", `${leadText(grid, lead)}, ${stamp(grid.times[lead])}`);
-  state.place = drawMap(at("map"), grid, name, lead, limits, cell, state.coast);
+  state.place = drawMap(at("map"), grid, name, lead, limits, cell);
   at("map").setAttribute("aria-label", `Map of ${at("title").textContent}; ${cellText()}`);
   drawCell();
 }
@@ -228,8 +228,4 @@ window.addEventListener("resize", () => {
   cancelAnimationFrame(resizing);
   resizing = requestAnimationFrame(drawAll);
 });
-fetch("/static/coast.json").then((answer) => answer.json()).then(({ lines }) => {
-  state.coast = lines;
-  drawAll();
-}).catch(() => {}); // a map without coasts is still a map
 guarded(loadModels)();

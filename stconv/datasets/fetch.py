@@ -8,8 +8,12 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from stconv.datasets.recipe import Recipe, RemoteFile, load_recipe, unpacked_path
+from stconv.datasets.recipe import Recipe, RemoteFile, list_recipes, load_recipe, unpacked_path
 from stconv.errors import RecipeError
+
+
+SERIES = "series"
+"""Folder of series that are cached because they do not fit in memory, beside those of the recipes."""
 
 
 def cache_dir() -> Path:
@@ -69,7 +73,9 @@ def find_fetched(name: str) -> list[Path]:
 
 
 def clean(name: str | None = None) -> int:
-    """Remove what was downloaded and unpacked for a recipe, or everything in the cache; mirrors stay.
+    """Remove what was downloaded and unpacked for a recipe, or all that stconv keeps; mirrors stay.
+
+    Whatever else lies in the cache folder stays, too.
 
     Returns:
         Bytes freed.
@@ -77,10 +83,12 @@ def clean(name: str | None = None) -> int:
     Raises:
         RecipeError: Unknown recipe.
     """
-    folder = cache_dir() if name is None else cache_dir() / load_recipe(name).name
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    freed = sum(path.stat().st_size for path in files)
-    shutil.rmtree(folder, ignore_errors=True)
+    names = [*list_recipes(), SERIES] if name is None else [load_recipe(name).name]
+    freed = 0
+    for folder in (cache_dir() / name for name in names):
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        freed += sum(path.stat().st_size for path in files)
+        shutil.rmtree(folder, ignore_errors=True)
     return freed
 
 

@@ -16,7 +16,7 @@ import xarray as xr
 
 from stconv.datasets import time_axis
 from stconv.datasets.cache import available_bytes, cached, fingerprint
-from stconv.datasets.fetch import cache_dir
+from stconv.datasets.fetch import SERIES, cache_dir
 from stconv.datasets.splits import iso
 from stconv.dims import LAT, LON, TIME, X, Y
 from stconv.errors import DataError, VariableError
@@ -138,7 +138,7 @@ def load_series(
     values_hash = ""
     if files and 4 * math.prod(shape) > memory_share * available_bytes():
         key = fingerprint(files, (variables, settings))
-        values, values_hash = cached(cache_dir() / "series", key, shape, read, edges)
+        values, values_hash = cached(cache_dir() / SERIES, key, shape, read, edges)
     else:
         values = np.empty(shape, dtype=np.float32)
         for start, stop in pairwise(edges):
