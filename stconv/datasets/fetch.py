@@ -11,7 +11,6 @@ from pathlib import Path
 from stconv.datasets.recipe import Recipe, RemoteFile, list_recipes, load_recipe, unpacked_path
 from stconv.errors import RecipeError
 
-
 SERIES = "series"
 """Folder of series that are cached because they do not fit in memory, beside those of the recipes."""
 
