@@ -1,26 +1,27 @@
 # The service, and every stconv command. Build from the top folder: docker build -f docker/service.Dockerfile .
 FROM python:3.11.14-slim-bookworm AS build
-# The CPU wheels of PyTorch; for a GPU: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# PyTorch keeps its CPU wheels on an index of their own, which its installation page names: give its address as
+# --build-arg TORCH_INDEX=ADDRESS. Without one the default wheels come, with several GB of CUDA.
+ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/stconv
+RUN python -m venv /srv/stconv
 WORKDIR /src
 COPY requirements.lock ./
-RUN /opt/stconv/bin/pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.lock)"
+RUN /srv/stconv/bin/pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' requirements.lock)"
 COPY pyproject.toml README.md LICENSE ./
 COPY stconv stconv
 COPY service service
 COPY configs configs
 COPY data/recipes data/recipes
-RUN /opt/stconv/bin/pip install -c requirements.lock .
+RUN /srv/stconv/bin/pip install -c requirements.lock .
 
 FROM python:3.11.14-slim-bookworm
 RUN useradd --system --uid 10001 --create-home --home-dir /home/stconv stconv \
-    && install -d -o stconv -g stconv /var/cache/stconv /work
-COPY --from=build /opt/stconv /opt/stconv
-ENV PATH=/opt/stconv/bin:$PATH PYTHONUNBUFFERED=1 STCONV_CACHE=/var/cache/stconv MPLCONFIGDIR=/tmp
+    && install -d -o stconv -g stconv /var/cache/stconv /home/stconv/runs
+COPY --from=build /srv/stconv /srv/stconv
+ENV PATH=/srv/stconv/bin:$PATH PYTHONUNBUFFERED=1 STCONV_CACHE=/var/cache/stconv MPLCONFIGDIR=/tmp
 USER 10001
-WORKDIR /work
+WORKDIR /home/stconv/runs
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
