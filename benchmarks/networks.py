@@ -13,6 +13,7 @@ from benchmarks.limits import interleaved, matmul_flops
 from stconv.explain.anatomy import anatomy
 from stconv.losses import RootMSE
 from stconv.models import STConvS2S
+from stconv.nn.memory import channels_last
 
 SIZES = {
     "CFSR": {"grid": (32, 32), "n_layers": 3, "n_filters": 32, "kernel": 5},
@@ -29,14 +30,6 @@ def rows() -> list[dict[str, Any]]:
     for name, size in SIZES.items():
         found += _of_size(name, size, limit)
     return found
-
-
-def channels_last(network: nn.Module) -> nn.Module:
-    """The memory format of a task on a CPU; see `ForecastTask.setup`."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv3d):
-            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return network
 
 
 def training_step(network: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stconv.datasets.preparation import Preparation
 from stconv.errors import ConfigError, ShapeError
 from stconv.models import Network, describe
+from stconv.nn.memory import channels_last
 from stconv.verification import ScoreSums, Verification, lead_labels
 
 if TYPE_CHECKING:
@@ -74,10 +75,8 @@ class ForecastTask(pl.LightningModule):
         if "preparation" not in self._modules:
             self.preparation = self.data.preparation
         check_fit(self.network, self.data)
-        if self.trainer.strategy.root_device.type == "cpu":  # 1.5 to 2 times faster there
-            for module in self.network.modules():
-                if isinstance(module, nn.Conv3d):  # a parameter of four dimensions can not follow
-                    module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        if self.trainer.strategy.root_device.type == "cpu":  # how much faster: benchmarks/RESULTS.md
+            channels_last(self.network)
         if stage == "fit" and not self.has_parameters:
             raise ConfigError(
                 f"{describe(self.network)['name']} has no parameters, there is nothing to fit. "
