@@ -1,14 +1,17 @@
 """The result a person reads: outcome, verdict, table, JSON and NetCDF."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from stconv.errors import FileError
 from stconv.verification import ScoreSums, Verification, lead_labels
+from stconv.verification.calibration import Calibration
 from stconv.verification.labels import lead_ranges
 from stconv.verification.table import number
 from stconv.verification.verdict import verdict_sentences
@@ -182,3 +185,18 @@ def test_another_netcdf_file_is_refused(tmp_path):
         Verification.from_netcdf(tmp_path / "other.nc")
     with pytest.raises(FileError, match=r"absent\.nc holds no verification"):
         Verification.from_netcdf(tmp_path / "absent.nc")
+
+
+def test_diagnostics_survive_the_file_and_are_in_the_json(tmp_path):
+    calibration = Calibration(["t"], 4)
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(5, 1, 4, 3, 3))
+    calibration.add_band(truth, truth - 1, truth + rng.random(truth.shape) - 0.5, 0.8)
+    ds = calibration.to_dataset()
+    verification = replace(made_verification(), diagnostics={"calibration": ds})
+    read = Verification.from_netcdf(verification.to_netcdf(tmp_path / "scores.nc"))
+    xr.testing.assert_equal(read.diagnostics["calibration"], ds)
+    values = json.loads(json.dumps(read.to_json()))["diagnostics"]["calibration"]
+    assert values["coverage"]["dims"] == ["variable", "lead", "level"]
+    assert values["coverage"]["values"][0][1] == [pytest.approx(float(ds["coverage"][0, 1, 0]))]
+    assert values["variable"]["values"] == ["t"]

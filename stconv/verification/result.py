@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from stconv.verification.sums import ScoreSums
 from stconv.verification.table import render_table
 from stconv.verification.verdict import BEATS, LOSES, UNDECIDED, verdict_sentences
 
+GROUP = "diagnostics"
+"""Of the NetCDF file, with a group in it for each."""
 MIN_SKILL = 1e-4
 """Less is rounding in single precision, however significant (a forecast against itself, normalized)."""
 
@@ -45,6 +48,9 @@ class Verification:
         confidence: Of intervals and tests.
         n_resamples: Of the bootstrap.
         seed: Of the bootstrap.
+        diagnostics: What else was looked at, by name, with dimensions `variable` and `lead`. "calibration"
+            is what `stconv.verification.calibration.Calibration.to_dataset` makes: whoever scores bands,
+            probabilities or an ensemble puts it here, and the report has a section on it.
     """
 
     sums: ScoreSums
@@ -56,6 +62,7 @@ class Verification:
     confidence: float = 0.95
     n_resamples: int = 1000
     seed: int = 0
+    diagnostics: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -140,6 +147,7 @@ class Verification:
                 }
                 for i, name in enumerate(sums.variables)
             },
+            "diagnostics": {name: _dataset_json(ds) for name, ds in self.diagnostics.items()},
         }
 
     def _variable_json(self, variable: int, weighting: str) -> dict[str, Any]:
@@ -181,11 +189,14 @@ class Verification:
             "confidence": self.confidence,
             "n_resamples": self.n_resamples,
             "seed": self.seed,
+            "diagnostics": list(self.diagnostics),
         }
         ds.attrs = {"title": self.title, "verification": json.dumps(description)}
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         ds.to_netcdf(path, engine="h5netcdf")
+        for name, diagnostic in self.diagnostics.items():
+            diagnostic.to_netcdf(path, mode="a", group=f"{GROUP}/{name}", engine="h5netcdf")
         return path
 
     @classmethod
@@ -199,6 +210,10 @@ class Verification:
             with xr.open_dataset(path, engine="h5netcdf") as ds:
                 sums = ScoreSums.from_dataset(ds.load())
                 description = json.loads(ds.attrs["verification"])
+            diagnostics = {}
+            for name in description.pop("diagnostics", ()):
+                with xr.open_dataset(path, engine="h5netcdf", group=f"{GROUP}/{name}") as ds:
+                    diagnostics[name] = ds.load()
         except (OSError, KeyError, ValueError) as error:
             raise FileError(
                 f"{path} holds no verification ({type(error).__name__}: {error}); "
@@ -206,10 +221,21 @@ class Verification:
             ) from error
         for key in ("period", "lead_labels"):
             description[key] = tuple(description[key])
-        return cls(sums, **description)
+        return cls(sums, **description, diagnostics=diagnostics)
+
+
+def _dataset_json(ds: xr.Dataset) -> dict[str, Any]:
+    """Dimensions and values of everything but maps."""
+    names = [*ds.coords, *(name for name in ds.data_vars if not {"row", "column"} & set(ds[name].dims))]
+    return {
+        str(name): {"dims": [str(dim) for dim in ds[name].dims], "values": _plain(ds[name].values)}
+        for name in names
+    }
 
 
 def _plain(values: Any) -> Any:
     if np.ndim(values):
         return [_plain(value) for value in values]
+    if isinstance(values, str):
+        return str(values)
     return float(values) if math.isfinite(values) else None
