@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from stconv.datasets.preparation import Preparation
 from stconv.errors import ConfigError, ShapeError
 from stconv.models import Network, describe
+from stconv.nn.damping import Damping
 from stconv.nn.memory import channels_last
 from stconv.verification import ScoreSums, Verification, lead_labels
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
 
 BASELINES = ("persistence", "climatology")
+START_BATCHES = 500
+"""At most so many batches of the training period fit what is fitted before training."""
 Batch = dict[str, Tensor]
 
 
@@ -101,6 +105,18 @@ class ForecastTask(pl.LightningModule):
                 "trained with (config.yaml in the folder of its run) and the same version of stconv, or "
                 "train again."
             ) from error
+
+    def on_fit_start(self) -> None:
+        """Start from the best damped persistence, unless the training goes on from a checkpoint."""
+        dampings = [part for part in self.network.modules() if isinstance(part, Damping)]
+        if self.trainer.ckpt_path is None:
+            for damping in dampings:
+                damping.fit(self._start_windows())
+
+    def _start_windows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for batch in islice(self.data.train_dataloader(), START_BATCHES):
+            batch = self.trainer.strategy.batch_to_device(batch)
+            yield (self.preparation.inputs(batch), *self.preparation.targets(batch))
 
     def forecast(self, batch: Batch) -> Tensor:
         """Forecast in physical units, float32, (batch, c_out, leads, lat, lon); NaN in never valid cells."""

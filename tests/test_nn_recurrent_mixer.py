@@ -121,6 +121,33 @@ def test_damping_by_lead_target_and_cell():
         Damping(2, 3, (5,))
 
 
+def test_damping_is_fitted_by_least_squares_and_cells_with_little_data_follow_the_others():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2, 3, 2, 2))
+    truth = np.array([[0.8, 0.5], [0.3, 1.4]])[:, :, None, None]  # target, lead; the last is clamped to 1
+    y = truth[None] * x[:, :, -1:, :, :] + 0.1 * rng.normal(size=(400, 2, 2, 2, 2))
+    weight = np.ones_like(y)
+    weight[2:, :, :, 0, 0] = 0
+    y[:2, 0, :, 0, 0] = 9 * x[:2, 0, -1, 0, 0][:, None]  # two windows must not persuade a cell
+    arrays = [torch.from_numpy(a).float() for a in (x, y, weight)]
+    batches = list(zip(*(a.split(150) for a in arrays), strict=True))
+    cells, common = Damping(2, 2, (2, 2)), Damping(2, 2)
+    cells.fit(iter(batches))
+    common.fit(iter(batches))
+    newest = x[:, :, -1:]
+    xy, xx = (weight * newest * y).sum(0), (weight * newest**2).sum(0)
+    pooled = xy.sum((-2, -1), keepdims=True) / xx.sum((-2, -1), keepdims=True)
+    prior = 30 * xx.sum((-2, -1), keepdims=True) / weight.sum(0).sum((-2, -1), keepdims=True)
+    expected = ((xy + prior * pooled) / (xx + prior)).clip(0, 1)
+    np.testing.assert_allclose(cells.factor.detach(), expected, rtol=1e-5)
+    np.testing.assert_allclose(common.factor.detach(), pooled.clip(0, 1), rtol=1e-5)
+    assert cells.factor[0, 0, 1, 1].item() == pytest.approx(0.8, abs=0.05)
+    assert cells.factor[0, 0, 0, 0].item() < 1
+    before = cells.factor.clone()
+    cells.fit(iter([]))
+    assert torch.equal(cells.factor, before)
+
+
 def test_frames_as_channels_and_back():
     x = torch.randn(2, 3, 4, 5, 6)
     stacked = StackFrames()(x)

@@ -13,7 +13,7 @@ from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.synthetic import generate
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import MaskedMSE
-from stconv.models import Bounded, Climatology, Conv3D, Increment, Network, Persistence
+from stconv.models import Bounded, Climatology, Conv3D, DampedPersistence, Increment, Network, Persistence
 from stconv.task import ForecastTask, WeightAveraging, display_name, score_metrics
 from stconv.verification import ScoreSums
 
@@ -200,3 +200,19 @@ def test_checkpoint_of_another_network_is_refused(path: Path, tmp_path: Path) ->
             ckpt_path=str(tmp_path / "a.ckpt"),
             verbose=False,
         )
+
+
+def test_training_starts_from_the_damping_of_the_training_period(path: Path, tmp_path: Path) -> None:
+    task = ForecastTask(DampedPersistence(1, 1, 4, LEADS), MaskedMSE(), lambda p: torch.optim.SGD(p, lr=0.0))
+    data = data_module(path)
+    trainer(tmp_path).fit(task, data)
+    frames = (data.series.values - data.preparation.harmonics(torch.from_numpy(data.series.cycles)[None].float())[0]
+              .transpose(0, 1).numpy())  # fmt: skip
+    now = np.array(data.references["train"])
+    weight = data.preparation.cell_weight.numpy()
+    x = frames[now, 0]
+    expected = [
+        (weight * x * frames[now + lead, 0]).sum() / (weight * x**2).sum() for lead in range(1, LEADS + 1)
+    ]
+    factor = task.network.damping.factor.detach().flatten()  # type: ignore[union-attr]
+    np.testing.assert_allclose(factor, expected, rtol=1e-3)

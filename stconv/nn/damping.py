@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,13 @@ from stconv.errors import ConfigError, ShapeError
 from stconv.nn.settings import check_count
 
 START = 0.9
-"""Damping per lead that training starts from."""
+"""Damping per lead before it is fitted."""
+PRIOR_WINDOWS = 30
+"""The damping that all cells share counts as much in each cell as this many windows."""
 
 
 class Damping(nn.Module):
-    """y[b, c, l, i, j] = damping[c, l, i, j] x[b, c, newest, i, j], with a learned damping.
+    """y[b, c, l, i, j] = damping[c, l, i, j] x[b, c, newest, i, j], with a damping fitted, then learned.
 
     Args:
         c_out: Number of target channels, the first ones of the input.
@@ -38,6 +40,36 @@ class Damping(nn.Module):
         start = START ** torch.arange(1.0, leads + 1)
         self.grid = None if grid is None else tuple(cells)
         self.factor = nn.Parameter(start.view(1, leads, 1, 1).expand(c_out, leads, *cells).clone())
+
+    @torch.no_grad()
+    def fit(self, windows: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Set the damping to the least-squares one, in [0, 1], before training improves on it.
+
+        damping = (sum x y + n s d) / (sum x^2 + n s) in each cell, where d is the damping of all cells
+        together, s the mean of x^2 and n = `PRIOR_WINDOWS`: a cell with little data follows the others.
+
+        Args:
+            windows: Batches of (x, y, weight): inputs (batch, c_in, t_in, lat, lon), targets and their
+                weights, 0 where missing, (batch, c_out, leads, lat, lon), all normalized.
+
+        Source:
+            Murphy (1992), Weather and Forecasting 7, 692-698: the regression of the state on an earlier one.
+        """
+        products = squares = total = 0.0
+        for x, y, weight in windows:
+            newest = x[:, : self.factor.shape[0], -1:].double()
+            products = products + (weight * newest * y).sum(0)
+            squares = squares + (weight * newest.square()).sum(0)
+            total = total + weight.double().sum(0)
+        if not torch.is_tensor(products):
+            return
+        cells = (-2, -1)
+        common = products.sum(cells, keepdim=True) / squares.sum(cells, keepdim=True).clamp(min=1e-12)
+        mean = squares.sum(cells, keepdim=True) / total.sum(cells, keepdim=True).clamp(min=1e-12)
+        fitted = (products + PRIOR_WINDOWS * mean * common) / (squares + PRIOR_WINDOWS * mean).clamp(
+            min=1e-12
+        )
+        self.factor.copy_((common if self.grid is None else fitted).clamp(0, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
