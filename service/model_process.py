@@ -82,8 +82,8 @@ class _Model:
         self.forecaster.predict(
             {
                 "inputs": torch.zeros(1, len(self.forecaster.variables), frames, *sizes),
-                "input_cycles": torch.zeros(1, frames, 2),
-                "target_cycles": torch.zeros(1, self.forecaster.leads, 2),
+                "input_cycles": torch.zeros(1, frames, 3),
+                "target_cycles": torch.zeros(1, self.forecaster.leads, 3),
                 "reference_index": torch.zeros(1, dtype=torch.int64),
             }
         )

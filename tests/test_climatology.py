@@ -1,9 +1,11 @@
 """Harmonic climatology against known coefficients, NumPy least squares and plain means."""
 
+import cftime
 import numpy as np
 import pytest
 import torch
 
+from stconv.datasets import time_axis
 from stconv.datasets.climatology import HarmonicClimatology
 from stconv.datasets.harmonics import harmonic_basis, supported_terms
 from stconv.errors import ShapeError
@@ -104,3 +106,29 @@ def test_basis_in_numpy_and_in_torch_are_the_same() -> None:
     np.testing.assert_allclose(
         module.basis(torch.from_numpy(times)), harmonic_basis(times, terms), atol=1e-12
     )
+
+
+def test_weekly_cycle_is_the_mean_of_each_hour_of_the_week():
+    """Against plain means by weekday and hour; a cell with missing steps gets nearly the same."""
+    times = np.datetime64("2021-03-01T00") + np.arange(24 * 7 * 8) * np.timedelta64(1, "h")
+    hours = np.arange(times.size)
+    rng = np.random.default_rng(4)
+    profile = np.convolve(rng.normal(size=168), np.ones(6) / 6, mode="same")
+    values = np.stack([profile[hours % 168] + 0.01 * rng.normal(size=hours.size) for _ in range(2)], axis=1)
+    values[rng.random(hours.size) < 0.3, 1] = np.nan
+    cycles = time_axis.cycles(times)
+    np.testing.assert_allclose(cycles[:, 2] * 168, hours % 168, atol=1e-9)
+    climatology = HarmonicClimatology.fit(values.reshape(-1, 1, 1, 2).astype(np.float32), cycles, weekly=True)
+    assert len(climatology.terms) == 119
+    assert len(climatology.terms[0]) == 4
+    fitted = evaluate(climatology, cycles[:168])[0, :, 0]
+    truth = values[:, 0].reshape(8, 168).mean(axis=0)
+    assert np.abs(fitted[:, 0] - truth).max() < 0.5 * np.abs(profile).max()
+    assert np.sqrt(np.mean((fitted - truth[:, None]) ** 2, axis=0)).max() < 0.25 * profile.std()
+
+
+def test_days_of_the_week_in_any_calendar():
+    noon = [cftime.datetime(2021, 3, 3, 12, calendar=c) for c in ("standard", "proleptic_gregorian")]
+    expected = (2 + 0.5) / 7  # a Wednesday
+    assert time_axis.cycles(np.array(noon))[:, 2] == pytest.approx([expected, expected])
+    assert time_axis.cycles(np.array(["2021-03-03T12"], "datetime64[s]"))[0, 2] == pytest.approx(expected)

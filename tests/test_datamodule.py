@@ -12,9 +12,11 @@ import xarray as xr
 from jsonargparse import ArgumentParser
 
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.harmonics import check_weekly
 from stconv.datasets.splits import SplitSpec
 from stconv.datasets.static import read_static
 from stconv.datasets.synthetic import generate
+from stconv.datasets.time_axis import TimeStep
 from stconv.errors import ConfigError, GridError, SplitError, VariableError, WindowError
 
 
@@ -66,7 +68,7 @@ def test_setup_keeps_its_promises(path):
     assert datamodule.preparation.targets(batch)[0].shape == (15, datamodule.c_out, 2, 6, 7)
     assert datamodule.periods.to_json() == {"train": [0, 115], "val": [120, 155], "test": [160, 200]}
     counts = {name: len(references) for name, references in datamodule.references.items()}
-    assert counts == {"train": 111, "val": 31, "test": 36}
+    assert counts == {"train": 111, "val": 34, "test": 39}
 
 
 def test_order_follows_seed_and_epoch_alone(path):
@@ -135,7 +137,7 @@ def test_stride_thins_training_only(path):
     datamodule = make(path, stride=4)
     datamodule.setup()
     assert len(datamodule.references["train"]) == 28
-    assert len(datamodule.references["test"]) == 36
+    assert len(datamodule.references["test"]) == 39
 
 
 def test_prediction_starts_at_the_newest_frame(path):
@@ -162,7 +164,7 @@ def test_description_is_json(path):
         "start": "2021-02-10T00:00:00",
         "end": "2021-02-19T18:00:00",
         "n_steps": 40,
-        "n_windows": 36,
+        "n_windows": 39,
         "n_left_out": 0,
     }
 
@@ -196,8 +198,9 @@ def test_refusals(path):
         make(path, targets=["t2m", "q"])
     with pytest.raises(WindowError, match="t_in is 0"):
         make(path, t_in=0)
+    inside = SplitSpec([0.85, 0.05, 0.1], purge=0, inputs_before=False)
     with pytest.raises(WindowError, match=r"the val period has 10 steps .* one spans 14 steps without a gap"):
-        make(path, t_in=9, split=SplitSpec([0.85, 0.05, 0.1], purge=0), leads=5).setup()
+        make(path, t_in=9, split=inside, leads=5).setup()
     with pytest.raises(SplitError, match="the val period is empty"):
         make(path, t_in=40, leads=20).setup()
 
@@ -325,15 +328,50 @@ def test_published_offsets_of_bike_nyc(shared_data):
         paths=str(shared_data / "benchmark" / "bikenyc.nc"),
         input_offsets=offsets,
         leads=1,
-        split=SplitSpec(train_end="2014-08-08T00", val_end="2014-08-25T23", purge=0),
+        split=SplitSpec(last_steps=[431, 864], purge=0),
+        weekly_cycle=True,
+        time_features=True,
     )
-    assert (bikes.t_in, bikes.c_in, bikes.c_out, bikes.leads) == (19, 2, 2, 1)
+    assert (bikes.t_in, bikes.c_in, bikes.c_out, bikes.leads) == (19, 2 + 6, 2, 1)
     bikes.setup()
     assert len(bikes.periods.test) == 864
+    assert {name: len(found) for name, found in bikes.references.items()} == {
+        "train": 3097 - 74,
+        "val": 431,
+        "test": 864,
+    }
     batch = next(iter(bikes.test_dataloader()))
     i = int(batch["reference_index"][0])
-    assert i == 4392 - 864 + 73
+    assert i == 4392 - 864 - 1
     with xr.open_dataset(shared_data / "benchmark" / "bikenyc.nc") as ds:
         raw = np.stack([ds[name].values for name in ("new_flow", "end_flow")])
     np.testing.assert_array_equal(batch["inputs"][0].numpy(), raw[:, [i + k for k in offsets]])
     np.testing.assert_array_equal(batch["targets"][0].numpy(), raw[:, [i + 1]])
+    seen = bikes.preparation.inputs(batch)[0, 2:, -1, 0, 0].numpy()
+    hour, weekday = 23, 0  # the newest input of the first window: Monday 2014-08-25, 23 h
+    week, day = (weekday + hour / 24) / 7, hour / 24
+    assert str(bikes.series.times[i])[:13] == "2014-08-25T23"
+    np.testing.assert_allclose(
+        seen[[0, 2, 3, 5]], [f(2 * np.pi * x) for f in (np.sin, np.cos) for x in (day, week)], atol=1e-4
+    )
+    climatology = [bikes.preparation.climatology(b).numpy()[:, :, 0] for b in bikes.test_dataloader()]
+    errors = np.concatenate(climatology) - raw[:, 4392 - 864 :].swapaxes(0, 1)
+    assert float(np.sqrt((errors**2).mean())) == pytest.approx(6.82, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("step", "calendar", "n_training", "message"),
+    [
+        (
+            TimeStep("fixed", 3600),
+            "360_day",
+            9999,
+            "calendar is 360_day, whose dates have no day of the week",
+        ),
+        (TimeStep("month"), "standard", 9999, "a step is 1month, more than half a week"),
+        (TimeStep("fixed", 3600), "standard", 336, "training period is 2.0 weeks, expected 4 or more"),
+    ],
+)
+def test_weekly_cycle_that_can_not_be_is_refused(step, calendar, n_training, message):
+    with pytest.raises(ConfigError, match=message):
+        check_weekly(step, calendar, n_training)

@@ -39,8 +39,8 @@ def test_window_is_what_the_series_holds(series, offsets):
     assert {key: tuple(tensor.shape) for key, tensor in sample.items()} == {
         "inputs": (2, len(offsets), 2, 3),
         "targets": (1, 3, 2, 3),
-        "input_cycles": (len(offsets), 2),
-        "target_cycles": (3, 2),
+        "input_cycles": (len(offsets), 3),
+        "target_cycles": (3, 3),
         "reference_index": (),
     }
     np.testing.assert_array_equal(sample["inputs"].numpy(), series.values[past].transpose(1, 0, 2, 3))
@@ -59,10 +59,10 @@ def test_missing_stays_missing_and_the_series_is_not_copied(series):
 
 
 def test_forecast_window_has_no_targets(series):
-    cycles = np.concatenate([series.cycles, [[0.0, 0.1], [0.25, 0.1]]])
+    cycles = np.concatenate([series.cycles, [[0.0, 0.1, 0.3], [0.25, 0.1, 0.3]]])
     sample = window(series.values, cycles.astype(np.float32), WindowSpec.consecutive(4, 2), 19)
     assert set(sample) == {"inputs", "input_cycles", "target_cycles", "reference_index"}
-    torch.testing.assert_close(sample["target_cycles"], torch.tensor([[0.0, 0.1], [0.25, 0.1]]))
+    torch.testing.assert_close(sample["target_cycles"], torch.tensor([[0.0, 0.1, 0.3], [0.25, 0.1, 0.3]]))
 
 
 def test_a_worker_receives_no_source(series):

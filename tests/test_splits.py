@@ -140,9 +140,50 @@ def test_rolling_folds_by_hand():
     [
         ({"folds": 4}, r"fold 1 of 4 leaves no training period: validation would begin at step 0 "),
         ({"folds": 3, "fold": 4}, "fold is 4 of 3 folds; expected 1 to 3"),
-        ({"folds": 3, "train_end": "2013", "val_end": "2014"}, "folds and dates"),
+        ({"folds": 3, "train_end": "2013", "val_end": "2014"}, "folds and dates; give one"),
+        ({"folds": 3, "last_steps": [5, 5]}, "folds and last_steps; give one"),
+        ({"last_steps": [5]}, r"last_steps \[5\] must be two positive numbers of steps"),
+        ({"last_steps": [0, 5]}, "must be two positive numbers"),
+        ({"last_steps": [40, 20]}, "leave nothing to train on: the series has 60 steps"),
     ],
 )
 def test_impossible_folds_are_refused(options, message):
     with pytest.raises(SplitError, match=message):
         SplitSpec(**options).apply(DAYS, span=2)
+
+
+def test_steps_counted_from_the_end():
+    """The published split of BikeNYC: 864 hours of test, the 431 before for validation."""
+    split = SplitSpec(last_steps=[431, 864], purge=0)
+    assert split.apply(range(4392), span=75) == Periods(range(0, 3097), range(3097, 3528), range(3528, 4392))
+    purged = SplitSpec(last_steps=[431, 864]).apply(range(4392), span=75)
+    assert purged == Periods(range(0, 3022), range(3097, 3453), range(3528, 4392))
+
+
+@given(
+    st.integers(60, 300),
+    st.sets(st.integers(-9, -1), max_size=4).map(lambda past: (*sorted(past), 0)),
+    st.integers(1, 5),
+)
+def test_every_step_of_the_test_period_is_forecast_from_untrained_frames(n_steps, offsets, leads):
+    """With the default purge the inputs of the first windows reach into the gap, never past it."""
+    spec, split = WindowSpec(offsets, leads), SplitSpec()
+    periods = split.apply(range(n_steps), spec.span) if n_steps > 5 * (spec.span + leads) + 5 else None
+    assume(periods is not None)
+    frames, targets = {}, {}
+    for name, period in periods.items():
+        references = reference_indices(period, spec, first_input=split.first_input(name, period))
+        frames[name] = {i + k for i in references for k in (*offsets, *range(1, leads + 1))}
+        targets[name] = {i + k for i in references for k in range(1, leads + 1)}
+        assert targets[name] <= set(period)
+    assert targets["val"] == set(periods.val)
+    assert targets["test"] == set(periods.test)
+    assert not frames["train"] & frames["val"]
+    assert not frames["val"] & frames["test"]
+
+
+def test_windows_wholly_inside_on_request():
+    split = SplitSpec(inputs_before=False)
+    periods = split.apply(range(100), span=7)
+    assert [split.first_input(name, period) for name, period in periods.items()] == [0, 60, 80]
+    assert [SplitSpec().first_input(name, period) for name, period in periods.items()] == [0, 0, 0]

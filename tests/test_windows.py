@@ -82,3 +82,29 @@ def test_too_few_steps_names_what_is_needed_and_found():
         forecast_index(4, WindowSpec.consecutive(5, 1))
     with pytest.raises(WindowError, match=r"gaps before the steps \[3\]"):
         forecast_index(6, WindowSpec.consecutive(4, 1), breaks=(3,))
+
+
+def test_inputs_may_reach_back_before_the_period_by_hand():
+    spec = WindowSpec((-3, -1, 0), leads=2)
+    assert reference_indices(range(10, 14), spec, first_input=0) == [9, 10, 11]
+    assert reference_indices(range(10, 14), spec, first_input=8) == [11]
+    assert reference_indices(range(10, 14), spec) == []
+    assert reference_indices(range(2, 7), spec, first_input=0) == [3, 4]
+
+
+@given(
+    specs, st.integers(0, 12), st.integers(0, 30), st.integers(0, 12), st.sets(st.integers(1, 45), max_size=4)
+)
+def test_targets_inside_inputs_not_before_first_input(spec, start, length, first_input, breaks):
+    """Brute force: the targets lie in the period, no input is before `first_input`, no break between."""
+    period = range(start, start + length)
+    first_input = min(first_input, start)
+
+    def is_good(i):
+        used = steps_between(i + spec.input_offsets[0], i + spec.leads)
+        targets = steps_between(i + 1, i + spec.leads)
+        whole = not (used - {min(used)}) & set(breaks)
+        return targets <= set(period) and min(used) >= first_input and whole
+
+    expected = [i for i in range(-20, 80) if is_good(i)]
+    assert reference_indices(period, spec, tuple(breaks), first_input=first_input) == expected

@@ -66,6 +66,8 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
     }
     if any(variable.missing_share > 0 for variable in found.variables):
         data["mask_channel"] = True
+    if any(variable.weekly_gain is not None for variable in found.variables):
+        data["weekly_cycle"] = True
     stack = {
         "class_path": "stconv.models.Conv2Plus1D",
         "init_args": {"n_layers": 3, "n_filters": 32, "kernel": 5},

@@ -92,6 +92,11 @@ def _about_variable(variable: VariableSummary) -> list[str]:
             f"{{{name}: log1p}}`, and do "
             "not judge by RMSE alone."
         )
+    if variable.weekly_gain is not None:
+        advice.append(
+            f"'{name}' has a weekly cycle: it lowers the error of the climatology by "
+            f"{100 * variable.weekly_gain:.0f} %. Set `weekly_cycle: true`."
+        )
     if not variable.units:
         advice.append(f"'{name}' states no units; scores will have none.")
     never, missing = variable.never_valid_share, variable.missing_share

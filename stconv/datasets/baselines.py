@@ -8,13 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.harmonics import fit_harmonics, harmonic_basis
+from stconv.datasets.harmonics import check_weekly, fit_harmonics, harmonic_basis
 from stconv.datasets.splits import SplitSpec
-from stconv.datasets.time_axis import cycles
+from stconv.datasets.time_axis import calendar_of, cycles, time_step
 from stconv.datasets.windows import WindowSpec, reference_indices
 from stconv.dims import LAT, TIME
-from stconv.errors import SplitError
+from stconv.errors import ConfigError, SplitError
 
+WORTH = 0.02
+"""A weekly cycle that lowers the error of the climatology by this share is worth having."""
 LARGEST_BYTES = 2**29
 """Of larger variables the errors are not computed: looking at a file is to take seconds."""
 ENOUGH_VALUES = 4_000_000
@@ -39,10 +41,13 @@ def baseline_errors(
         return [], []
     phases = cycles(variable[TIME].values)
     try:
-        periods = SplitSpec().apply(variable[TIME].values, spec.span)
+        split = SplitSpec()
+        periods = split.apply(variable[TIME].values, spec.span)
     except SplitError:
         return [], []
-    references = np.array(reference_indices(periods.test, spec, breaks), dtype=int)
+    references = np.array(
+        reference_indices(periods.test, spec, breaks, 1, split.first_input("test", periods.test)), dtype=int
+    )
     if not references.size:
         return [], []
     every = math.ceil(math.sqrt(variable.size / ENOUGH_VALUES))
@@ -65,3 +70,36 @@ def baseline_errors(
             squares = np.nan_to_num(truth - forecast).astype(np.float64) ** 2
             errors.append(float(np.sqrt((weights * squares).sum() / weights.sum())))
     return persistence_rmse, climatology_rmse
+
+
+def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
+    """How much lower a weekly cycle makes the error of the climatology, as a share.
+
+    Fitted on the first 40 % of the steps and compared on the next 20 %: test is not looked at.
+
+    Args:
+        variable: Canonical variable, (time, lat, lon) or (time, y, x).
+
+    Returns:
+        The share, None where it is not worth having, can not be told, or the variable is too large.
+    """
+    times = variable[TIME].values
+    n_fit, n_train = int(0.4 * times.size), int(0.6 * times.size)
+    if 4 * variable.size > LARGEST_BYTES or n_train < 3:
+        return None
+    try:
+        check_weekly(time_step(times), calendar_of(times), n_fit)
+    except ConfigError:
+        return None
+    every = math.ceil(math.sqrt(n_train * variable[0].size / ENOUGH_VALUES))
+    values = np.asarray(variable[:n_train, ::every, ::every].values, dtype=np.float32)
+    phases, errors = cycles(times[:n_train]), []
+    for weekly in (False, True):
+        terms, coefficients = fit_harmonics(values[:n_fit, None], phases[:n_fit], weekly)
+        expected = np.einsum("tk,kyx->tyx", harmonic_basis(phases[n_fit:], terms), coefficients[:, 0])
+        departure = values[n_fit:] - expected
+        if not np.isfinite(departure).any():
+            return None
+        errors.append(float(np.sqrt(np.nanmean(departure**2))))
+    gain = 1 - errors[1] / errors[0] if errors[0] > 0 else 0.0
+    return gain if gain > WORTH else None

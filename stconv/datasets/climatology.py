@@ -1,4 +1,4 @@
-"""The mean state by time of day and time of year, as a module: the harmonics of `harmonics.py` per cell."""
+"""The mean state by time of day, year and maybe week, as a module: the harmonics of `harmonics.py`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from stconv.errors import ShapeError
 
 
 class HarmonicClimatology(nn.Module):
-    """Climatology of every channel and cell, as harmonics of the day and of the year.
+    """Climatology of every channel and cell, as harmonics of day and year, and of the week if it has one.
 
-    c(day, year) = sum over terms (j, k, q) of coefficient * cos(2 pi (j day + k year) - q pi / 2)
+    c(day, year, week) = sum over terms of coefficient * cos(2 pi (j day + k year + w week) - q pi / 2)
 
     Args:
-        terms: The terms, the constant (0, 0, 0) first.
+        terms: The terms, (j, k, q) or, with a weekly cycle, (j, k, w, q); the constant first.
         coefficients: float32, (term, channel, lat, lon); NaN in cells without a valid value.
     """
 
@@ -27,7 +27,7 @@ class HarmonicClimatology(nn.Module):
 
     def __init__(self, terms: Sequence[Sequence[int]], coefficients: Tensor) -> None:
         super().__init__()
-        self.terms: list[Term] = [(int(j), int(k), int(q)) for j, k, q in terms]
+        self.terms: list[Term] = [tuple(int(n) for n in term) for term in terms]
         if coefficients.ndim != 4 or len(coefficients) != len(self.terms):
             raise ShapeError(
                 f"coefficients have shape {tuple(coefficients.shape)}; "
@@ -36,26 +36,30 @@ class HarmonicClimatology(nn.Module):
         self.register_buffer("coefficients", coefficients.float())
 
     @classmethod
-    def fit(cls, values: np.ndarray, cycles: np.ndarray) -> HarmonicClimatology:
+    def fit(cls, values: np.ndarray, cycles: np.ndarray, weekly: bool = False) -> HarmonicClimatology:
         """Fit each cell by least squares over its valid steps; see `fit_harmonics`.
 
         Args:
             values: Training period, float32, (time, channel, lat, lon), NaN missing.
-            cycles: Fractions of day and year, (time, 2).
+            cycles: Fractions of day, year and week, (time, 3).
+            weekly: Whether there is a weekly cycle.
         """
-        terms, coefficients = fit_harmonics(values, cycles)
+        terms, coefficients = fit_harmonics(values, cycles, weekly)
         return cls(terms, torch.from_numpy(coefficients))
 
     def basis(self, cycles: Tensor) -> Tensor:
-        """Values of the terms: (..., 2) fractions of day and year to (..., term)."""
+        """Values of the terms: (..., 3) fractions of day, year and week to (..., term)."""
         table = torch.tensor(self.terms, dtype=cycles.dtype, device=cycles.device)
-        return torch.cos(2 * math.pi * (cycles @ table[:, :2].T) - 0.5 * math.pi * table[:, 2])
+        used = table.shape[1] - 1
+        return torch.cos(
+            2 * math.pi * (cycles[..., :used] @ table[:, :used].T) - 0.5 * math.pi * table[:, -1]
+        )
 
     def forward(self, cycles: Tensor) -> Tensor:
         """Climatology at given times.
 
         Args:
-            cycles: Fractions of day and year, float32, (batch, time, 2).
+            cycles: Fractions of day, year and week, float32, (batch, time, 3).
 
         Returns:
             float32, (batch, channel, time, lat, lon), physical units, NaN in cells without a valid value.

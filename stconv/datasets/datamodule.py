@@ -14,6 +14,7 @@ from stconv.datasets import time_axis
 from stconv.datasets.dataset import BatchDataset, WindowDataset, as_it_is
 from stconv.datasets.features import StaticField, count_channels
 from stconv.datasets.grid import GridSpec, open_series
+from stconv.datasets.harmonics import check_weekly
 from stconv.datasets.missing import missing_per_step, sufficient
 from stconv.datasets.preparation import Impute, Preparation, check_target_inputs
 from stconv.datasets.reading import find_files
@@ -51,6 +52,8 @@ class GridDataModule(pl.LightningDataModule):
         static_files: File by name of a static variable in it (orography, land mask); one input more each.
         time_features: Show the network sine and cosine of day and year.
         solar_zenith: Show the network the cosine of the solar zenith angle.
+        weekly_cycle: Let the climatology follow the week, too, and time_features show sine and cosine of the
+            week: for what people do (traffic, consumption, air quality). `stconv inspect` says if it pays.
         max_missing: Leave out windows whose inputs or targets miss more than this share of their values,
             cells that never hold one aside; in all three periods. Default: keep all.
         batch_size: Windows per batch.
@@ -88,6 +91,7 @@ class GridDataModule(pl.LightningDataModule):
         static_files: dict[str, str] | None = None,
         time_features: bool = False,
         solar_zenith: bool = False,
+        weekly_cycle: bool = False,
         max_missing: float | None = None,
         batch_size: int = 15,
         stride: int = 1,
@@ -126,6 +130,7 @@ class GridDataModule(pl.LightningDataModule):
             "static_fields": list(static_fields or []),
             "time_features": time_features,
             "solar_zenith": solar_zenith,
+            "weekly_cycle": weekly_cycle,
         }
         self.memory_share = memory_share
         self.static_files, self.max_missing = dict(static_files or {}), max_missing
@@ -138,6 +143,7 @@ class GridDataModule(pl.LightningDataModule):
             time_features,
             self.static_files,
             solar_zenith,
+            weekly_cycle,
         )
         self.c_out = len(self.targets)
         self.batch_size, self.stride, self.num_workers, self.seed = batch_size, stride, num_workers, seed
@@ -184,9 +190,15 @@ class GridDataModule(pl.LightningDataModule):
             )
             self.series.static = read_static(self.static_files, ds)
         self.periods = self.split.apply(self.series.times, self.spec.span)
+        if self.options["weekly_cycle"]:
+            check_weekly(self.series.step, self.series.calendar, len(self.periods.train))
         self.references = {
             name: reference_indices(
-                period, self.spec, self.series.breaks, self.stride if name == "train" else 1
+                period,
+                self.spec,
+                self.series.breaks,
+                self.stride if name == "train" else 1,
+                self.split.first_input(name, period),
             )
             for name, period in self.periods.items()
         }
@@ -244,6 +256,7 @@ class GridDataModule(pl.LightningDataModule):
             "input_offsets": list(self.spec.input_offsets),
             "leads": self.leads,
             "purge": self.purge,
+            "inputs_before": self.split.inputs_before,
             "periods": {
                 name: {
                     "start": self._date(period[0]),

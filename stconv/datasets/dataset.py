@@ -28,14 +28,14 @@ def window(
 
     Args:
         values: float32, (time, channel, lat, lon), targets first.
-        cycles: Fractions of day and year of each step, float32, (time, 2); for a forecast they reach
+        cycles: Fractions of day, year and week of each step, float32, (time, 3); for a forecast they reach
             `leads` steps past the end of `values`.
         spec: Form of a window.
         i: Reference index.
         n_targets: Leading channels that are targets; 0 leaves "targets" out (a forecast without truth).
 
     Returns:
-        "inputs" (channel, t_in, lat, lon), "input_cycles" (t_in, 2), "target_cycles" (leads, 2), all float32,
+        "inputs" (channel, t_in, lat, lon), "input_cycles" (t_in, 3), "target_cycles" (leads, 3), all float32,
         "reference_index" int64, and with n_targets "targets" (n_targets, leads, lat, lon).
     """
     values, cycles = torch.as_tensor(values), torch.as_tensor(cycles)

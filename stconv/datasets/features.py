@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 StaticField = Literal["latitude", "longitude", "position", "valid"]
 
 N_TIME_FEATURES = 4
+N_WEEK_FEATURES = 2
 STATIC_CHANNELS: dict[str, int] = {"latitude": 1, "longitude": 2, "position": 2, "valid": 1}
 """sin(lat); cos(lon) and sin(lon); row and column from -1 to 1; 1 where the first target was ever valid."""
 
@@ -29,6 +30,7 @@ def count_channels(
     time_features: bool = False,
     static_files: Collection[str] = (),
     solar_zenith: bool = False,
+    weekly_cycle: bool = False,
 ) -> int:
     """Channels a network sees: inputs, a mask per input, static fields, time features, height of the sun.
 
@@ -42,7 +44,7 @@ def count_channels(
             "the file that holds it in static_files."
         )
     static = sum(STATIC_CHANNELS[name] for name in static_fields) + len(static_files)
-    time = (N_TIME_FEATURES if time_features else 0) + bool(solar_zenith)
+    time = (N_TIME_FEATURES + N_WEEK_FEATURES * weekly_cycle if time_features else 0) + bool(solar_zenith)
     return n_inputs * (2 if mask_channel else 1) + static + time
 
 
@@ -86,9 +88,9 @@ def static_channels(
     return torch.from_numpy(np.array(fields, dtype=np.float32).reshape(-1, n_lat, n_lon))
 
 
-def time_channels(cycles: Tensor) -> Tensor:
-    """Sine of day and year, then cosine of day and year: (batch, time, 2) to (batch, 4, time)."""
-    angles = 2 * math.pi * cycles
+def time_channels(cycles: Tensor, weekly_cycle: bool = False) -> Tensor:
+    """Sine of day, year (and week), then their cosine: (batch, time, 3) to (batch, 4 or 6, time)."""
+    angles = 2 * math.pi * cycles[..., : 3 if weekly_cycle else 2]
     return torch.cat([angles.sin(), angles.cos()], dim=-1).transpose(1, 2)
 
 
@@ -113,7 +115,7 @@ def cos_zenith(cycles: Tensor, lat: Tensor, lon: Tensor) -> Tensor:
     (0.0006 rad and 0.0025 rad at most from the exact ones). Times are UTC.
 
     Args:
-        cycles: Fractions of day and year, (batch, time, 2).
+        cycles: Fractions of day, year and week, (batch, time, 3).
         lat: Radians north, (lat,).
         lon: Radians east, (lon,).
 

@@ -47,7 +47,7 @@ def fit_statistics(
         raw.add(block)
     check_missing(training, raw.count.sum(axis=(1, 2)), series.variables, settings["impute"])
     check_transforms(transforms, series.variables, scaling, raw.low.min(axis=(1, 2)))
-    harmonics = HarmonicClimatology.fit(training, cycles)
+    harmonics = HarmonicClimatology.fit(training, cycles, settings["weekly_cycle"])
     moments = raw
     if scaling == "anomaly" or any(name != "identity" for name in transforms.values()):
         moments = _moments_of_scaled(training, cycles, harmonics, series.variables, scaling, transforms)

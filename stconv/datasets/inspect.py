@@ -27,7 +27,8 @@ TRAIN_SHARE = 0.6
 class VariableSummary:
     """One variable over the whole period; numbers are of the valid values, in `units`.
 
-    The errors are per lead, on the last 20 % of the steps; empty where they can not be computed.
+    The errors are per lead, on the last 20 % of the steps; empty where they can not be computed. The weekly
+    gain says by what share a weekly cycle lowers the error of the climatology, None where it does not.
     """
 
     name: str
@@ -45,6 +46,7 @@ class VariableSummary:
     memory_bytes: int
     persistence_rmse: list[float] = field(default_factory=list)
     climatology_rmse: list[float] = field(default_factory=list)
+    weekly_gain: float | None = None
 
 
 @dataclass(frozen=True)
@@ -264,10 +266,15 @@ def _with_errors(
 ) -> VariableSummary:
     if variable.sizes[TIME] < 3 * window.span or summary.mean is None:
         return summary
-    from stconv.datasets.baselines import baseline_errors
+    from stconv.datasets.baselines import baseline_errors, weekly_cycle_pays
 
     persistence, climatology = baseline_errors(variable, window, holes)
-    return replace(summary, persistence_rmse=persistence, climatology_rmse=climatology)
+    return replace(
+        summary,
+        persistence_rmse=persistence,
+        climatology_rmse=climatology,
+        weekly_gain=weekly_cycle_pays(variable),
+    )
 
 
 def _disk_bytes(path: Path) -> int:

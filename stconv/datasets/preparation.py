@@ -34,8 +34,8 @@ class Preparation(nn.Module):
     dimension.
 
     Channels of the network's input: the targets' history, the other inputs, a mask per input (1 where there
-    was a value), static fields computed and from files, sin and cos of day and year at the input times, the
-    cosine of the solar zenith angle at the input times. Targets that are no inputs
+    was a value), static fields computed and from files, sin and cos of day and year (and week) at the
+    input times, the cosine of the solar zenith angle at the input times. Targets that are no inputs
     are kept from the network; `targets_are_inputs` says which.
 
     Attributes:
@@ -69,6 +69,7 @@ class Preparation(nn.Module):
         self.time_features = bool(spec["time_features"])
         self.static_files: tuple[str, ...] = tuple(spec.get("static_files", ()))
         self.solar_zenith = bool(spec.get("solar_zenith", False))
+        self.weekly_cycle = bool(spec.get("weekly_cycle", False))
         self.per_cell = bool(spec["per_cell"])
         n_inputs = len(self.input_variables)
         self.c_in = count_channels(
@@ -78,6 +79,7 @@ class Preparation(nn.Module):
             self.time_features,
             self.static_files,
             self.solar_zenith,
+            self.weekly_cycle,
         )
         self._visible = [
             self.variables.index(name) for name in self.variables if name in self.input_variables
@@ -102,6 +104,7 @@ class Preparation(nn.Module):
         static_fields: Sequence[str] = (),
         time_features: bool = False,
         solar_zenith: bool = False,
+        weekly_cycle: bool = False,
     ) -> Preparation:
         """Fit all statistics on a period of a series, and on nothing else of it.
 
@@ -119,6 +122,7 @@ class Preparation(nn.Module):
             static_fields: Names of static fields, see `features.STATIC_CHANNELS`.
             time_features: Show the network sin and cos of day and year.
             solar_zenith: Show the network the cosine of the solar zenith angle.
+            weekly_cycle: Let the climatology, and the time features, follow the week.
 
         Returns:
             The fitted preparation.
@@ -143,6 +147,7 @@ class Preparation(nn.Module):
             "static_files": list(series.static),
             "time_features": time_features,
             "solar_zenith": solar_zenith,
+            "weekly_cycle": weekly_cycle,
         }
         check_target_inputs(spec["inputs"], series.variables[: series.n_targets])
         tensors, terms = fit_statistics(series, period, spec)
@@ -201,7 +206,7 @@ class Preparation(nn.Module):
         if len(self.static):
             parts.append(self.static[None, :, None].expand(n_batch, -1, t_in, -1, -1))
         if self.time_features:
-            features = time_channels(cycles)[..., None, None]
+            features = time_channels(cycles, self.weekly_cycle)[..., None, None]
             parts.append(features.expand(-1, -1, -1, n_lat, n_lon))
         if self.solar_zenith:
             lat, lon = self.sun_axes.split([n_lat, n_lon])
@@ -229,7 +234,7 @@ class Preparation(nn.Module):
 
         Args:
             x: float32, (batch, channel, time, lat, lon), physical units.
-            cycles: Fractions of day and year, (batch, time, 2).
+            cycles: Fractions of day, year and week, (batch, time, 3).
         """
         channels = slice(0, x.shape[1])
         if self.scaling == "anomaly":

@@ -1,7 +1,8 @@
 """Training, validation and test periods: consecutive in time, with a purge gap between them.
 
 The purge gap is taken from the end of the earlier period, so that validation and test begin exactly where the
-fractions or dates say: experiments with other window lengths are still verified on the same test period.
+fractions, dates or numbers of steps say. The inputs of their first windows reach back into the gap: each step
+of the test period is forecast, and experiments with other window lengths are verified on the same steps.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ class SplitSpec:
         fractions: Shares of training, validation and test; they add up to 1. Used where no dates are given.
         train_end: Last date of training, included ("2013", "2014-03", "2014-03-14", "2014-03-14T06:00").
         val_end: Last date of validation, included; test is the rest.
+        last_steps: Number of steps of validation and of test, counted from the end of the series, as in
+            [431, 864]; training is all that comes before.
         purge: Steps left out at the end of training and of validation; default: as many as a window spans.
+            With 0 the targets of neighboring periods touch, as published protocols often have it.
+        inputs_before: Whether the inputs of validation and test windows may lie before their period (the
+            targets never do): the past is known when a forecast is made. With the default purge they reach
+            into the gap and no further. Else windows lie wholly inside, and the first steps of a period are
+            never forecast.
         folds: Number of folds with a rolling origin, instead of one split: each has the test share of the
             fractions, right after one another up to the end; validation is the share before, training all
             that comes earlier. With folds=3 and fractions [0.6, 0.2, 0.2] training begins with 20 %.
@@ -35,7 +43,9 @@ class SplitSpec:
     fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])
     train_end: str | None = None
     val_end: str | None = None
+    last_steps: list[int] | None = None
     purge: int | None = None
+    inputs_before: bool = True
     folds: int | None = None
     fold: int = 1
 
@@ -43,13 +53,18 @@ class SplitSpec:
         """Split these times, for windows of `span` steps.
 
         Raises:
-            SplitError: Only one of the two dates is given, or a period would be empty.
+            SplitError: Only one of the two dates is given, two ways to split, or a period would be empty.
         """
         purge = span if self.purge is None else self.purge
+        dates = self.train_end is not None or self.val_end is not None
+        ways = {"folds": self.folds is not None, "dates": dates, "last_steps": self.last_steps is not None}
+        if sum(ways.values()) > 1:
+            given = " and ".join(name for name, is_given in ways.items() if is_given)
+            raise SplitError(f"split has {given}; give one or the other.")
         if self.folds is not None:
-            if self.train_end is not None or self.val_end is not None:
-                raise SplitError("split has folds and dates; give one or the other.")
             return split_by_fold(len(list(times)), self.folds, self.fold, self.fractions, purge)
+        if self.last_steps is not None:
+            return split_by_last_steps(len(list(times)), self.last_steps, purge)
         if self.train_end is None and self.val_end is None:
             return split_by_fraction(len(list(times)), self.fractions, purge)
         if self.train_end is None or self.val_end is None:
@@ -58,6 +73,10 @@ class SplitSpec:
                 "give both dates, or neither."
             )
         return split_by_date(times, self.train_end, self.val_end, purge)
+
+    def first_input(self, name: str, period: range) -> int:
+        """First step that the inputs of a period's windows may use; `name` is train, val or test."""
+        return 0 if self.inputs_before and name != "train" else period.start
 
 
 @dataclass(frozen=True)
@@ -102,6 +121,30 @@ def split_by_fraction(n_steps: int, fractions: Sequence[float] = (0.6, 0.2, 0.2)
     return _periods(
         n_steps, round(n_steps * fractions[0]), round(n_steps * (fractions[0] + fractions[1])), purge
     )
+
+
+def split_by_last_steps(n_steps: int, last_steps: Sequence[int], purge: int = 0) -> Periods:
+    """Split by the number of steps of validation and test, counted from the end.
+
+    Args:
+        n_steps: Steps in the series.
+        last_steps: Steps of validation and of test.
+        purge: Steps left out at the end of training and of validation.
+
+    Raises:
+        SplitError: Not two positive numbers, more steps than there are, or an empty period.
+    """
+    if len(last_steps) != 2 or min(last_steps) < 1:
+        raise SplitError(
+            f"last_steps {list(last_steps)} must be two positive numbers of steps, of validation and of "
+            "test, as in [431, 864]."
+        )
+    if sum(last_steps) >= n_steps:
+        raise SplitError(
+            f"last_steps {list(last_steps)} leave nothing to train on: the series has {n_steps} steps. "
+            "Give fewer steps to validation and test, or more data."
+        )
+    return _periods(n_steps, n_steps - sum(last_steps), n_steps - last_steps[1], purge)
 
 
 def split_by_fold(

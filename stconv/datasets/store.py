@@ -81,7 +81,7 @@ class Series:
 
     @cached_property
     def cycles(self) -> np.ndarray:
-        """Fractions of day and year of each step, float64, (time, 2)."""
+        """Fractions of day, year and week of each step, float64, (time, 3)."""
         return time_axis.cycles(self.times)
 
     def __len__(self) -> int:

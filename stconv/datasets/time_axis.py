@@ -16,6 +16,8 @@ import numpy as np
 from stconv.errors import TimeAxisError
 
 DAY_SECONDS = 86_400
+MONDAY = 3
+"""Days since a Monday on 1970-01-01, a Thursday."""
 SHORTEST_MONTH_SECONDS = 28 * DAY_SECONDS
 _LABELS = ((DAY_SECONDS, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _SAME_PLACE_IN_MONTH = 0.06
@@ -143,27 +145,30 @@ def advance(time: Any, step: TimeStep, n: int) -> Any:
 
 
 def cycles(times: Any) -> np.ndarray:
-    """Where each time stands in its day and in its year.
+    """Where each time stands in its day, in its year and in its week.
 
     Args:
         times: datetime64 or cftime, (n,), any calendar.
 
     Returns:
-        Fraction of the day and fraction of the year, each in [0, 1), float64, (n, 2).
+        Fraction of the day, of the year and of the week from Monday on, each in [0, 1), float64, (n, 3). In a
+        calendar that never was (noleap, 360_day) the days of the week follow one another all the same.
     """
     times = np.atleast_1d(np.asarray(times))
-    result = np.empty((times.size, 2))
+    result = np.empty((times.size, 3))
     if np.issubdtype(times.dtype, np.datetime64):
         day = times.astype("datetime64[D]")
         year = times.astype("datetime64[Y]")
         result[:, 0] = (times - day) / np.timedelta64(DAY_SECONDS, "s")
         start, end = year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")
         result[:, 1] = (times - start) / (end - start)
+        result[:, 2] = ((day.astype(np.int64) + MONDAY) % 7 + result[:, 0]) / 7
         return result
     for i, time in enumerate(times):
         clock = time.hour * 3600 + time.minute * 60 + time.second + time.microsecond * 1e-6
         result[i, 0] = clock / DAY_SECONDS
         result[i, 1] = (time.dayofyr - 1 + result[i, 0]) / _days_in_year(time)
+        result[i, 2] = (time.dayofwk + result[i, 0]) / 7
     return result
 
 

@@ -63,15 +63,21 @@ class WindowSpec:
 
 
 def reference_indices(
-    period: range, spec: WindowSpec, breaks: Sequence[int] = (), stride: int = 1
+    period: range,
+    spec: WindowSpec,
+    breaks: Sequence[int] = (),
+    stride: int = 1,
+    first_input: int | None = None,
 ) -> list[int]:
-    """Reference indices of the windows that lie wholly inside a period and cross no break.
+    """Reference indices of the windows whose targets lie inside a period and that cross no break.
 
     Args:
-        period: Steps that the windows may use.
+        period: Steps that the targets may use.
         spec: Form of a window.
         breaks: Indices i where step i does not directly follow step i - 1 in time.
         stride: Keep every stride-th window.
+        first_input: First step that the inputs may use; default: the start of the period, so that the
+            windows lie wholly inside.
 
     Returns:
         Ascending reference indices; empty where the period holds no window.
@@ -82,7 +88,9 @@ def reference_indices(
     if stride < 1:
         raise WindowError(f"stride is {stride}; expected 1 or more.")
     ordered = sorted(breaks)
-    first, last = period.start - spec.input_offsets[0], period.stop - spec.leads
+    earliest = period.start if first_input is None else first_input
+    first = max(period.start - 1, earliest - spec.input_offsets[0])
+    last = period.stop - spec.leads
     found = [
         i for i in range(first, last) if not _crosses(i + spec.input_offsets[0], i + spec.leads, ordered)
     ]
