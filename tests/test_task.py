@@ -206,8 +206,8 @@ def test_training_starts_from_the_damping_of_the_training_period(path: Path, tmp
     task = ForecastTask(DampedPersistence(1, 1, 4, LEADS), MaskedMSE(), lambda p: torch.optim.SGD(p, lr=0.0))
     data = data_module(path)
     trainer(tmp_path).fit(task, data)
-    frames = (data.series.values - data.preparation.harmonics(torch.from_numpy(data.series.cycles)[None].float())[0]
-              .transpose(0, 1).numpy())  # fmt: skip
+    cycles = torch.from_numpy(data.series.cycles)[None].float()
+    frames = data.series.values - data.preparation.harmonics(cycles)[0].transpose(0, 1).numpy()
     now = np.array(data.references["train"])
     weight = data.preparation.cell_weight.numpy()
     x = frames[now, 0]
