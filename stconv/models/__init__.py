@@ -11,6 +11,7 @@ from stconv.models.simvp import SimVP
 from stconv.models.stacks import Conv2Plus1D, Conv3D, MixedConv
 from stconv.models.stconvs2s import STConvS2S
 from stconv.models.unet import UNet2Plus1D
+from stconv.models.unet2d import UNet2D
 from stconv.models.wrappers import Bounded, Damped
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ResNet2Plus1D",
     "STConvS2S",
     "SimVP",
+    "UNet2D",
     "UNet2Plus1D",
     "build",
     "describe",

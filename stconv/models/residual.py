@@ -111,23 +111,18 @@ class ResNet2D(Network):
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         d, size = n_filters, (1, check_odd("kernel", kernel, type(self).__name__), kernel)
-
-        def block(dilation: int) -> Residual:
-            reach = (1, dilation, dilation)
-            first = Convolution(
-                d, d, size, dilation=reach, space_padding=space_padding, norm=norm, activation="gelu"
-            )
-            last = Convolution(
-                d, d, size, dilation=reach, space_padding=space_padding,
-                bias=True, norm="none", activation="none",
-            )  # fmt: skip
-            return Residual(nn.Sequential(first, channel_dropout(dropout), start_at_zero(last)))
-
         self.frames = StackFrames()
         self.stem = Convolution(
             c_in * t_in, d, size, space_padding=space_padding, norm=norm, activation="gelu"
         )
-        self.blocks = nn.Sequential(*(block(dilation) for dilation in dilations))
+        self.blocks = nn.Sequential(
+            *(
+                frame_block(
+                    d, kernel, dilation=dilation, norm=norm, dropout=dropout, space_padding=space_padding
+                )
+                for dilation in dilations
+            )
+        )
         self.head = LeadHead(d, c_out, 1, leads, kernel, space_padding)
         start_at_zero(self.head.convolution)
 
@@ -135,3 +130,36 @@ class ResNet2D(Network):
         """Stack the frames, run stem, blocks and head."""
         y: Tensor = self.head(self.blocks(self.stem(self.frames(x))))
         return y
+
+
+def frame_block(
+    width: int,
+    kernel: int,
+    *,
+    dilation: int = 1,
+    norm: Norm = "group",
+    dropout: float = 0.0,
+    space_padding: GridPadding = "zero",
+) -> Residual:
+    """Return x + W2 * drop(gelu(norm(W1 * x))), kernels (1, k, k), where W2 starts at zero.
+
+    Args:
+        width: Channels in and out.
+        kernel: Odd kernel size along lat and lon.
+        dilation: Distance between taps along lat and lon.
+        norm: Normalization after the first convolution.
+        dropout: Share of channels dropped, in training.
+        space_padding: Beyond the grid.
+
+    Source:
+        He et al. (2016), arXiv 1603.05027; the start of Zhang et al. (2019), arXiv 1901.09321.
+    """
+    size, reach = (1, kernel, kernel), (1, dilation, dilation)
+    first = Convolution(
+        width, width, size, dilation=reach, space_padding=space_padding, norm=norm, activation="gelu"
+    )
+    last = Convolution(
+        width, width, size, dilation=reach, space_padding=space_padding,
+        bias=True, norm="none", activation="none",
+    )  # fmt: skip
+    return Residual(nn.Sequential(first, channel_dropout(dropout), start_at_zero(last)))

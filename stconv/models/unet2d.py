@@ -1,0 +1,125 @@
+"""A U-Net in two dimensions with the frames as channels: the eddy and the front in one network."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.models.registry import Network, register
+from stconv.models.residual import frame_block
+from stconv.nn.conv import Convolution
+from stconv.nn.frames import StackFrames
+from stconv.nn.heads import LeadHead
+from stconv.nn.norm import Norm
+from stconv.nn.padding import GridPadding
+from stconv.nn.pyramid import PadToMultiple
+from stconv.nn.residual import start_at_zero
+from stconv.nn.settings import check_count, check_odd
+
+GROUP = 8
+"""Channels of every level are a multiple of this, so that group normalization finds its groups."""
+
+
+@register
+class UNet2D(Network):
+    """Residual blocks on coarser and coarser grids, and back; all frames at once, as channels of one field.
+
+    Each level has half the cells along lat and lon of the one above and `growth` times its channels. On the
+    way back the coarse field, interpolated and projected, is added to the finer one. As in `ResNet2D` the
+    last convolution of each block and of the head start at zero: inside `Damped` training starts from damped
+    persistence. A grid of any size is lengthened to a multiple of 2^(n_levels - 1), and the forecast cut back.
+
+    Args:
+        c_in: Number of input channels.
+        c_out: Number of target channels.
+        t_in: Number of input frames.
+        leads: Number of leads.
+        n_levels: Number of grids, the full one included.
+        n_filters: Number of filters of the first level.
+        growth: Factor of the filters from one level to the next; rounded up to a multiple of eight.
+        n_blocks: Number of residual blocks at the coarsest level; the others have one on each way.
+        kernel: Odd kernel size along lat and lon.
+        norm: batch, group, layer or none; `group` looks at the whole grid at once.
+        dropout: Share of channels dropped inside each block, in training.
+        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+
+    Raises:
+        ConfigError: A setting is out of its range.
+
+    Source:
+        Ronneberger et al. (2015), arXiv 1505.04597, with blocks of He et al. (2016), arXiv 1603.05027.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        t_in: int,
+        leads: int,
+        *,
+        n_levels: int = 3,
+        n_filters: int = 32,
+        growth: float = 1.5,
+        n_blocks: int = 2,
+        kernel: int = 3,
+        norm: Norm = "group",
+        dropout: float = 0.0,
+        space_padding: GridPadding = "zero",
+    ) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        where = type(self).__name__
+        check_count("n_filters", n_filters, where)
+        check_count("n_blocks", n_blocks, where)
+        if not growth >= 1:
+            raise ConfigError(f"growth of {where} is {growth}; expected at least 1.")
+        size = (1, check_odd("kernel", kernel, where), kernel)
+        widths = [n_filters]
+        for _ in range(check_count("n_levels", n_levels, where) - 1):
+            widths.append(-(-round(widths[-1] * growth) // GROUP) * GROUP)
+
+        def block(width: int) -> nn.Module:
+            return frame_block(width, kernel, norm=norm, dropout=dropout, space_padding=space_padding)
+
+        steps = list(zip(widths, widths[1:], strict=False))
+        self.frames = StackFrames()
+        self.whole = PadToMultiple(2 ** (n_levels - 1), space_padding)
+        self.stem = Convolution(
+            c_in * t_in, n_filters, size, space_padding=space_padding, norm=norm, activation="gelu"
+        )
+        self.down = nn.ModuleList(block(width) for width in widths[:-1])
+        self.coarser = nn.ModuleList(
+            Convolution(
+                fine,
+                coarse,
+                size,
+                stride=(1, 2, 2),
+                space_padding=space_padding,
+                norm=norm,
+                activation="gelu",
+            )
+            for fine, coarse in steps
+        )
+        self.bottom = nn.Sequential(*(block(widths[-1]) for _ in range(n_blocks)))
+        self.finer = nn.ModuleList(
+            nn.Sequential(
+                Convolution(coarse, fine, 1, bias=True, norm="none", activation="none"),
+                nn.Upsample(scale_factor=(1, 2, 2), mode="trilinear"),
+            )
+            for fine, coarse in steps
+        )
+        self.up = nn.ModuleList(block(width) for width in widths[:-1])
+        self.head = LeadHead(n_filters, c_out, 1, leads, kernel, space_padding)
+        start_at_zero(self.head.convolution)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Stack the frames, go down and up again, run the head, and cut."""
+        n_lat, n_lon = x.shape[-2:]
+        y, levels = self.stem(self.frames(self.whole(x))), []
+        for down, coarser in zip(self.down, self.coarser, strict=True):
+            y = down(y)
+            levels.append(y)
+            y = coarser(y)
+        y = self.bottom(y)
+        for finer, up in zip(reversed(self.finer), reversed(self.up), strict=True):
+            y = up(levels.pop() + finer(y))
+        return self.head(y)[..., :n_lat, :n_lon]
