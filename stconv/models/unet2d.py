@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError
@@ -27,7 +29,7 @@ class UNet2D(Network):
     Each level has half the cells along lat and lon of the one above and `growth` times its channels. On the
     way back the coarse field, interpolated and projected, is added to the finer one. As in `ResNet2D` the
     last convolution of each block and of the head start at zero: inside `Damped` training starts from damped
-    persistence. A grid of any size is lengthened to a multiple of 2^(n_levels - 1), and the forecast cut back.
+    persistence. A grid of any size is lengthened to a multiple of 2^(n_levels - 1), the forecast cut back.
 
     Args:
         c_in: Number of input channels.
@@ -80,7 +82,7 @@ class UNet2D(Network):
         def block(width: int) -> nn.Module:
             return frame_block(width, kernel, norm=norm, dropout=dropout, space_padding=space_padding)
 
-        steps = list(zip(widths, widths[1:], strict=False))
+        steps = list(pairwise(widths))
         self.frames = StackFrames()
         self.whole = PadToMultiple(2 ** (n_levels - 1), space_padding)
         self.stem = Convolution(
