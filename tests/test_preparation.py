@@ -194,6 +194,38 @@ def test_extra_channels_in_their_order():
         np.testing.assert_allclose(x[:, channel, :, 3, 4].numpy(), expected, atol=1e-6)
 
 
+def test_climate_of_the_training_period_as_static_fields():
+    series = make_series(missing=False)
+    preparation = Preparation.fit(series, TRAIN, scaling="anomaly", static_fields=["climate"])
+    assert preparation.c_in == 2 + 2 * 4
+    x = preparation.inputs(make_batch(series))[0, 2:, 0].numpy()
+    steps = slice(TRAIN.start, TRAIN.stop)
+    values, cycles = series.values[steps].astype(np.float64), series.cycles[steps, :2]
+    terms = preparation.harmonics.terms
+    basis = np.stack([np.cos(2 * np.pi * (cycles @ term[:2]) - term[2] * np.pi / 2) for term in terms], 1)
+    yearly, daily = ([i for i, term in enumerate(terms) if term[c] and not term[1 - c]] for c in (1, 0))
+    for channel in range(2):
+        flat = values[:, channel].reshape(len(values), -1)
+        solved = np.linalg.lstsq(basis, flat, rcond=None)[0]
+        expected = [
+            solved[0],
+            np.sqrt((solved[yearly] ** 2).sum(0) / 2),
+            np.sqrt((solved[daily] ** 2).sum(0) / 2),
+            (flat - basis @ solved).std(0),
+        ]
+        for field, got in zip(expected, x[4 * channel : 4 * channel + 4], strict=True):
+            spread = field.std() or 1
+            np.testing.assert_allclose(got.ravel(), (field - field.mean()) / spread, atol=5e-3)
+
+
+def test_climate_is_zero_where_nothing_was_ever_measured():
+    series = make_series()
+    preparation = Preparation.fit(series, TRAIN, static_fields=["climate"])
+    assert torch.isfinite(preparation.static).all()
+    assert not preparation.static[:4, *NEVER].any()
+    assert preparation.static[0].std() > 0.5
+
+
 def test_targets_that_are_no_inputs_are_hidden():
     series = make_series()
     preparation = Preparation.fit(series, TRAIN, inputs=["q"])

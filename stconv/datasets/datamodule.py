@@ -48,7 +48,8 @@ class GridDataModule(pl.LightningDataModule):
         transforms: log1p or sqrt by variable, before scaling.
         impute: What stands in for a missing input: mean or climatology; none refuses missing values.
         mask_channel: Show the network which inputs were there.
-        static_fields: Static inputs among latitude, longitude, position, valid.
+        static_fields: Static inputs among latitude, longitude, position, valid, and climate (of each input
+            the mean, the amplitudes of year and day, and the spread in the training period).
         static_files: File by name of a static variable in it (orography, land mask); one input more each.
         time_features: Show the network sine and cosine of day and year.
         solar_zenith: Show the network the cosine of the solar zenith angle.

@@ -13,14 +13,16 @@ from torch import Tensor
 from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
+    from stconv.datasets.harmonics import Term
     from stconv.datasets.store import Series
 
-StaticField = Literal["latitude", "longitude", "position", "valid"]
+StaticField = Literal["latitude", "longitude", "position", "valid", "climate"]
 
 N_TIME_FEATURES = 4
 N_WEEK_FEATURES = 2
-STATIC_CHANNELS: dict[str, int] = {"latitude": 1, "longitude": 2, "position": 2, "valid": 1}
-"""sin(lat); cos(lon) and sin(lon); row and column from -1 to 1; 1 where the first target was ever valid."""
+STATIC_CHANNELS: dict[str, int] = {"latitude": 1, "longitude": 2, "position": 2, "valid": 1, "climate": 4}
+"""sin(lat); cos(lon) and sin(lon); row and column from -1 to 1; 1 where the first target was ever valid; and
+of each input variable the mean, the amplitudes of its year and of its day, and the spread about them."""
 
 
 def count_channels(
@@ -43,13 +45,18 @@ def count_channels(
             f"static field '{unknown[0]}' is unknown; choose among {', '.join(STATIC_CHANNELS)}, or name "
             "the file that holds it in static_files."
         )
-    static = sum(STATIC_CHANNELS[name] for name in static_fields) + len(static_files)
+    each = {"climate": n_inputs}
+    static = sum(STATIC_CHANNELS[name] * each.get(name, 1) for name in static_fields) + len(static_files)
     time = (N_TIME_FEATURES + N_WEEK_FEATURES * weekly_cycle if time_features else 0) + bool(solar_zenith)
     return n_inputs * (2 if mask_channel else 1) + static + time
 
 
 def static_channels(
-    series: Series, names: Sequence[str], ever_valid: np.ndarray, files: Sequence[str] = ()
+    series: Series,
+    names: Sequence[str],
+    ever_valid: np.ndarray,
+    files: Sequence[str] = (),
+    climate: Sequence[np.ndarray] = (),
 ) -> Tensor:
     """Static fields by name, in the order named; then those from files, standardized, 0 where missing.
 
@@ -58,6 +65,7 @@ def static_channels(
         names: Keys of `STATIC_CHANNELS`.
         ever_valid: Cells where the first target had a value in training, bool, (lat, lon).
         files: Names in `series.static`.
+        climate: Fields of `climate_fields`, for the static field of this name.
 
     Returns:
         float32, (channel, lat, lon), of order 1.
@@ -74,6 +82,7 @@ def static_channels(
         "longitude": [np.cos(lon), np.sin(lon)],
         "position": [rows, columns],
         "valid": [ever_valid],
+        "climate": [_standardized(field) for field in climate],
     }
     for name in names:
         if name in ("latitude", "longitude") and not series.geographic:
@@ -81,11 +90,41 @@ def static_channels(
                 f"static field '{name}' needs a geographic grid; this one has y and x. Use 'position'."
             )
     fields = [field for name in names for field in known[name]]
-    for name in files:
-        values = series.static[name].astype(np.float64)
-        spread = float(np.nanstd(values))
-        fields.append(np.nan_to_num((values - np.nanmean(values)) / (spread if spread > 0 else 1.0)))
+    fields += [_standardized(series.static[name].astype(np.float64)) for name in files]
     return torch.from_numpy(np.array(fields, dtype=np.float32).reshape(-1, n_lat, n_lon))
+
+
+def climate_fields(terms: Sequence[Term], coefficients: np.ndarray, spread: np.ndarray) -> list[np.ndarray]:
+    """What the training period says of each cell: mean, amplitude of year and of day, spread.
+
+    An amplitude is the root of half the sum of squares of the coefficients with this cycle alone: the
+    standard deviation of that part of the climatology.
+
+    Args:
+        terms: Terms of the climatology, see `harmonics.Term`.
+        coefficients: Their coefficients, (term, channel, lat, lon); NaN in cells without a value.
+        spread: Standard deviation of the scaled quantity about its center, (channel, lat, lon).
+
+    Returns:
+        Four fields for each channel, (lat, lon) each.
+    """
+    cycles = [[bool(k) for k in term[:-1]] for term in terms]
+
+    def amplitude(cycle: int) -> np.ndarray:
+        alone = [i for i, has in enumerate(cycles) if has[cycle] and sum(has) == 1]
+        return np.sqrt(0.5 * np.square(coefficients[alone]).sum(0)) + 0 * coefficients[0]  # NaN stays
+
+    parts = (coefficients[0], amplitude(1), amplitude(0), spread)
+    return [part[channel] for channel in range(coefficients.shape[1]) for part in parts]
+
+
+def _standardized(field: np.ndarray) -> np.ndarray:
+    """Mean 0 and standard deviation 1 over the cells with a value, 0 elsewhere and in a constant field."""
+    valid = np.isfinite(field)
+    if not valid.any():
+        return np.zeros_like(field)
+    spread = float(field[valid].std())
+    return np.nan_to_num((field - field[valid].mean()) / (spread if spread > 0 else 1.0))
 
 
 def time_channels(cycles: Tensor, weekly_cycle: bool = False) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stconv.datasets.cache import forget_pages
 from stconv.datasets.climatology import HarmonicClimatology
-from stconv.datasets.features import area_weight, static_channels, sun_axes
+from stconv.datasets.features import area_weight, climate_fields, static_channels, sun_axes
 from stconv.datasets.scaling import CellMoments, check_missing, check_transforms, fit_channel, transform
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ def fit_statistics(
     fitted = [fit_channel(moments, channel, scaling, per_cell) for channel in range(len(series.variables))]
     shape = training.shape[2:] if per_cell and scaling != "none" else (1, 1)
     ever_valid = raw.count > 0
+    shown = [i for i, name in enumerate(series.variables) if name in settings["inputs"]]
+    climate = climate_fields(
+        harmonics.terms, harmonics.coefficients.double().numpy()[:, shown], moments.deviation()[shown]
+    )
     tensors = {
         "center": _stack([np.broadcast_to(channel.center, shape) for channel in fitted]),
         "scale": _stack([np.broadcast_to(channel.scale, shape) for channel in fitted]),
@@ -61,7 +65,9 @@ def fit_statistics(
         "never_valid": torch.from_numpy(~ever_valid),
         "missing_share": torch.from_numpy(1 - raw.count.sum(axis=(1, 2)) / training[:, 0].size).float(),
         "cell_weight": area_weight(series),
-        "static": static_channels(series, settings["static_fields"], ever_valid[0], settings["static_files"]),
+        "static": static_channels(
+            series, settings["static_fields"], ever_valid[0], settings["static_files"], climate
+        ),
         "sun_axes": sun_axes(series, settings["solar_zenith"]),
         "harmonics.coefficients": harmonics.coefficients,
     }

@@ -60,6 +60,11 @@ class CellMoments:
         self.total += departure.sum(axis=0)
         self.squares += np.square(departure).sum(axis=0)
 
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each channel and cell, NaN without a value; (channel, lat, lon)."""
+        spread = _deviation(np.maximum(self.count, 1), self.total, self.squares)
+        return np.where(self.count > 0, spread, np.nan)
+
 
 def fit_channel(moments: CellMoments, channel: int, scaling: Scaling, per_cell: bool) -> ChannelScaling:
     """Scaling of one channel; missing values are left out, and a constant channel has scale 1.
