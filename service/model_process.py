@@ -60,11 +60,17 @@ class _Model:
     def __init__(self, bundle: str, version: str | None, data: list[str], threads: int | None) -> None:
         import torch
 
+        from stconv.errors import ConfigError
         from stconv.forecast import Forecaster
 
         if threads:
             torch.set_num_threads(threads)
         self.forecaster: Forecaster = Forecaster.from_path(bundle, version=version)
+        if self.forecaster.outputs != self.forecaster.targets:
+            raise ConfigError(
+                f"'{self.forecaster.bundle.name}' forecasts the probability of an event, and the service "
+                "answers fields. Use `stconv forecast`."
+            )
         self.version = self.forecaster.version
         self.data = [Path(path) for path in data]
         self._latest: tuple[Any, xr.Dataset] | None = None

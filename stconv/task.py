@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from stconv.datasets.preparation import Preparation
 from stconv.errors import ConfigError, ShapeError
-from stconv.models import Network, describe
+from stconv.models import EventNetwork, Network, describe
 from stconv.nn.damping import Damping
 from stconv.nn.memory import channels_last
 from stconv.verification import ScoreSums, Verification, lead_labels
+from stconv.verification.events import EventScores, event_metrics
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -63,6 +64,7 @@ class ForecastTask(pl.LightningModule):
         self.verification: Verification | None = None
         """Result of the latest test."""
         self._sums: ScoreSums | None = None
+        self._events: EventScores | None = None
 
     @property
     def has_parameters(self) -> bool:
@@ -138,7 +140,7 @@ class ForecastTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin to sum errors."""
-        self._sums = self._empty_sums()
+        self._begin_scores()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and errors of a validation batch."""
@@ -146,14 +148,15 @@ class ForecastTask(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log RMSE per lead and skill against the baselines."""
-        sums = self._gathered_sums()
-        metrics = score_metrics(sums, "val")
+        metrics = score_metrics(self._gathered(self._sums), "val")
+        if self._events is not None:
+            metrics |= event_metrics(self._gathered(self._events).to_dataset(), "val")
         self.log("val_rmse", metrics.pop("val_rmse"), prog_bar=True, rank_zero_only=True)
         self.log_dict(metrics, rank_zero_only=True)
 
     def on_test_epoch_start(self) -> None:
         """Begin to sum errors."""
-        self._sums = self._empty_sums()
+        self._begin_scores()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Errors of a test batch, beside those of the baselines on the same windows."""
@@ -161,8 +164,13 @@ class ForecastTask(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the scores and keep them in `verification`."""
-        sums = self._gathered_sums()
-        self.log_dict(score_metrics(sums, "test", detailed=True), rank_zero_only=True)
+        sums = self._gathered(self._sums)
+        metrics = score_metrics(sums, "test", detailed=True)
+        diagnostics = {}
+        if self._events is not None:
+            diagnostics = self._gathered(self._events).to_datasets()
+            metrics |= event_metrics(diagnostics["event"], "test")
+        self.log_dict(metrics, rank_zero_only=True)
         data = self.data
         times = data.series.times
         scored = sums.reference_index
@@ -176,6 +184,7 @@ class ForecastTask(pl.LightningModule):
             ),
             lead_labels=lead_labels(data.series.step, self.network.leads),
             span=data.spec.span,
+            diagnostics=diagnostics,
         )
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -199,28 +208,31 @@ class ForecastTask(pl.LightningModule):
             f"{stage}_loss", loss, prog_bar=stage == "val", batch_size=len(batch["inputs"]), sync_dist=True
         )
         assert self._sums is not None
+        preparation, index = self.preparation, batch["reference_index"]
+        truth = preparation.truth(batch)
+        forecasts = {
+            "model": preparation.physical(prediction, batch),
+            "persistence": preparation.persistence(batch),
+            "climatology": preparation.climatology(batch),
+        }
         self._sums.add(
-            batch["targets"],
-            {
-                "model": self.preparation.physical(prediction, batch),
-                "persistence": self.preparation.persistence(batch),
-                "climatology": self.preparation.climatology(batch),
-            },
-            self.preparation.cell_weight,
-            batch["reference_index"],
-            forecastable=~self.preparation.never_valid[: self.network.c_out],
+            truth, forecasts, preparation.score_weight, index, forecastable=preparation.forecastable
         )
+        if self._events is not None:
+            self._events.add(truth, forecasts, index)
 
-    def _empty_sums(self) -> ScoreSums:
-        series = self.data.series
-        return ScoreSums(series.variables[: series.n_targets], self.network.leads, series.units)
+    def _begin_scores(self) -> None:
+        outputs, leads = self.data.outputs, self.network.leads
+        self._sums = ScoreSums(list(outputs), leads, outputs)
+        self._events = EventScores(list(outputs), leads) if self.data.event is not None else None
 
-    def _gathered_sums(self) -> ScoreSums:
-        assert self._sums is not None
+    def _gathered(self, scores: Any) -> Any:
+        """The scores of all ranks together."""
+        assert scores is not None
         if self.trainer.world_size == 1:
-            return self._sums
+            return scores
         parts: list[Any] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(parts, self._sums)
+        torch.distributed.all_gather_object(parts, scores)
         return parts[0].merge(*parts[1:])
 
 
@@ -263,6 +275,7 @@ def check_fit(network: Network, data: GridDataModule) -> None:
                 "network takes it from the data by itself."
             )
     parts = [part for part in network.modules() if isinstance(part, Network)]
+    _check_event(network, parts, data)
     starting = [type(part).__name__ for part in parts if part.needs_history]
     if starting and not data.preparation.targets_are_inputs:
         raise ConfigError(
@@ -273,6 +286,24 @@ def check_fit(network: Network, data: GridDataModule) -> None:
         raise ConfigError(
             f"{describe(network)['name']} forecasts an anomaly of zero and needs data that are anomalies. "
             "Set `data.scaling` to `anomaly`."
+        )
+
+
+def _check_event(network: Network, parts: list[Network], data: GridDataModule) -> None:
+    events = [type(part).__name__ for part in parts if isinstance(part, EventNetwork)]
+    if bool(events) != (data.event is not None) or (len(parts) > 1 and events):
+        found = f"the network is {type(network).__name__}, and data.event is " + (
+            "not set" if data.event is None else f"'{data.event.name}'"
+        )
+        raise ConfigError(
+            f"An event is forecast by an event network (LeNet5, AlexNet, VGG16, ResNet18) without a wrapper, "
+            f"and fields by any other; {found}. Set `data.event`, or choose another network."
+        )
+    if isinstance(network, EventNetwork) and network.grid != tuple(data.series.values.shape[-2:]):
+        found = "{} x {}".format(*data.series.values.shape[-2:])
+        raise ShapeError(
+            f"{type(network).__name__} was built for a grid of {network.grid[0]} x {network.grid[1]} cells, "
+            f"the data have {found}. Set its `grid` to [{found.replace(' x ', ', ')}]."
         )
 
 

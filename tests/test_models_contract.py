@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stconv.errors import ConfigError, ShapeError
-from stconv.models import REGISTRY, Climatology, Increment, Network, Persistence, build, describe, frames_seen
+from stconv.models import (
+    REGISTRY,
+    Climatology,
+    EventNetwork,
+    Increment,
+    Network,
+    Persistence,
+    build,
+    describe,
+    frames_seen,
+)
 
 SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3, "n_3d": 1}
 """Settings that keep a test short, for the networks that have them."""
@@ -43,7 +53,7 @@ def takes(name, option):
     return option in inspect.signature(REGISTRY["Conv2Plus1D" if name in WRAPPERS else name]).parameters
 
 
-NAMES = [*REGISTRY]
+NAMES = [name for name, network in REGISTRY.items() if not issubclass(network, EventNetwork)]
 LEARNED = [name for name in NAMES if any(True for _ in make(name).parameters())]
 FROM_HISTORY = [*WRAPPERS, "DampedPersistence", "Persistence"]
 """Those that start from the targets' own newest frame."""

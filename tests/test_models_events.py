@@ -1,11 +1,14 @@
 """Event networks: the published sizes, probabilities, sliding over a larger grid."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from stconv.errors import ConfigError, ShapeError
-from stconv.models.events import VGG16, AlexNet, LeNet5, ResNet18
+from stconv.models import VGG16, AlexNet, LeNet5, ResNet18, build, describe
+from stconv.nn.conv import Convolution
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +61,26 @@ def test_sliding_gives_the_probability_of_each_cube():
             torch.testing.assert_close(network.probability(cube)[..., 0, 0], whole[..., i, j])
 
 
+@pytest.mark.parametrize(
+    ("network", "least", "stride"), [(LeNet5, 16, 4), (AlexNet, 67, 32), (VGG16, 32, 32), (ResNet18, 33, 32)]
+)
+def test_positions_of_the_cube_on_a_larger_grid(network, least, stride):
+    with torch.device("meta"):
+        built = network(1, 1, 1, 2, grid=(least, least + 1)).eval()
+        assert built.strides == (stride, stride)
+        y = built(torch.zeros(1, 1, 1, least + 2 * stride, least + 1 + 3 * stride))
+    assert y.shape == (1, 1, 2, 3, 4)
+
+
+def test_specification_and_weights_give_the_same_network():
+    network = LeNet5(2, 3, 4, 2, grid=[16, 18], kernel_time=3, norm="group", dropout=0.5).eval()
+    copy = build(json.loads(json.dumps(describe(network)))).eval()
+    copy.load_state_dict(network.state_dict())
+    x = torch.randn(2, 2, 4, 16, 18)
+    assert torch.equal(copy(x), network(x))
+    assert not torch.equal(network.train()(x), network(x))
+
+
 def test_probabilities_of_one_event_and_of_exclusive_ones():
     x = torch.randn(2, 1, 1, 16, 16)
     event = LeNet5(1, 1, 1, 3, grid=(16, 16))
@@ -67,13 +90,12 @@ def test_probabilities_of_one_event_and_of_exclusive_ones():
 
 
 def test_lenet_is_lenet_with_dense_layers():
-    network = LeNet5(1, 10, 1, 1).eval()
-    (one, two), dense = network.features, network.classifier
+    network = LeNet5(1, 10, 1, 1, grid=(32, 32)).eval()
     plain = nn.Sequential(
         nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
     )  # fmt: skip
-    ours = [one[0], two[0], *dense]
+    ours = [layer for layer in network.modules() if isinstance(layer, Convolution)]
     theirs = [layer for layer in plain if isinstance(layer, nn.Conv2d | nn.Linear)]
     for mine, other in zip(ours, theirs, strict=True):
         other.weight.data = mine.conv.weight.data.reshape(other.weight.shape)
@@ -116,6 +138,6 @@ def test_refused_settings():
     with pytest.raises(ConfigError, match=r"grid of LeNet5 is \(16,\); expected two sizes"):
         LeNet5(1, 1, 1, 1, grid=(16,))
     with pytest.raises(ConfigError, match="kernel_time of VGG16 is 2; expected an odd number"):
-        VGG16(1, 1, 1, 1, kernel_time=2)
-    with pytest.raises(ConfigError, match="classes of ResNet18 is 0; expected an integer"):
-        ResNet18(1, 0, 1, 1)
+        VGG16(1, 1, 1, 1, grid=(32, 32), kernel_time=2)
+    with pytest.raises(ConfigError, match="c_out of ResNet18 is 0; expected an integer"):
+        ResNet18(1, 0, 1, 1, grid=(32, 32))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from stconv.bundle import manifest
+from stconv.datasets.event import preparation_from_spec
 from stconv.datasets.preparation import Preparation
 from stconv.errors import BundleError, ConfigError
 from stconv.models import Network, build
@@ -153,7 +154,7 @@ def _build_network(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Pat
 
 def _build_preparation(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> Preparation:
     try:
-        preparation = Preparation.from_spec(spec["preparation"], tensors)
+        preparation = preparation_from_spec(spec["preparation"], tensors)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(f"The preparation of '{folder}' can not be built: {error}") from error
     _fit_weights(preparation, tensors, "preparation", folder)

@@ -14,6 +14,7 @@ import numpy as np
 
 import stconv
 from stconv.bundle.bundle import FORMAT_VERSION, Bundle
+from stconv.datasets.event import EventPreparation
 from stconv.models import describe
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def make_bundle(
         source: how the training files were read, the default for reading others.
         calendar, step, input_offsets, leads: the time axis and the window.
         missing: share of missing values allowed in cells that always had one in training; never valid cells.
+        outputs: of an event: name, units and long_name of each probability that is forecast.
         ranges: smallest and largest value of each variable in the training period, in its units.
         data, code, scores, name, created: where it comes from and how good it is.
 
@@ -92,6 +94,8 @@ def make_bundle(
         "code": code_version(),
         "scores": _finite(scores or {}),
     }
+    if isinstance(task.preparation, EventPreparation):
+        spec["outputs"] = task.preparation.outputs
     return Bundle(task.network, task.preparation, spec, always_valid=valid.all(axis=0))
 
 

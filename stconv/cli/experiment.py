@@ -20,6 +20,7 @@ from stconv.task import ForecastTask
 from stconv.tracking.callbacks import BEST_CHECKPOINT, ExportBundle, SaveConfigToRun, run_logger
 from stconv.tracking.logger import RunLogger
 from stconv.tracking.store import RunInfo, download, list_runs
+from stconv.verification.events import event_table
 
 SIZES = ("c_in", "c_out", "t_in", "leads")
 """What a network takes from the data."""
@@ -109,7 +110,10 @@ class ExperimentCLI(LightningCLI):
             from rich.console import Console
 
             console = Console()
-            console.print(self.model.verification.table(width=min(console.width, 110)))
+            result = self.model.verification
+            console.print(result.table(width=min(console.width, 110)))
+            if "event" in result.diagnostics:
+                console.print(event_table(result.diagnostics["event"], result.labels))
             logger = run_logger(self.trainer)
             if logger is not None:
                 print(f"Scores and pictures: {Path(logger.log_dir, 'verification')}")

@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--reference-time", metavar="T", help="time of the newest input, ISO 8601 (default: newest possible)")
     add("--convert-units", action="store_true", help="convert units that differ, and the forecast back")
     add("--allow-missing", type=float, metavar="SHARE", help="share of values, 0 to 1, that may be missing")
+    add(
+        "--slide",
+        action="store_true",
+        help="let an event network slide over a larger grid of the same spacing: a map of probabilities",
+    )
     add("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     add("--plot", metavar="FILE", help="also draw the forecast, as .png")
 
@@ -54,12 +59,15 @@ def run(args: argparse.Namespace) -> int:
     """Make the forecast, write it, and say in a few lines what it is."""
     from stconv.datasets.grid import open_series
     from stconv.forecast import Forecaster, check_destination, write_forecast
+    from stconv.forecast.sliding import slide_over
 
     check_destination(args.output)
     folder = _bundle_folder(args.model)
     version = args.model.rpartition("/")[2] if args.model.startswith("models:/") else None
     forecaster = Forecaster.from_path(folder, device=args.device, version=version)
     ds, origin = open_series(args.input, forecaster.source, forecaster.names)
+    if args.slide:
+        forecaster = Forecaster(slide_over(forecaster.bundle, ds), args.device, forecaster.version)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         forecast = forecaster.forecast(

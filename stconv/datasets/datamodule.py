@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from stconv.datasets import time_axis
 from stconv.datasets.dataset import BatchDataset, WindowDataset, as_it_is
+from stconv.datasets.event import Event, EventPreparation
 from stconv.datasets.features import StaticField, count_channels
 from stconv.datasets.grid import GridSpec, open_series
 from stconv.datasets.harmonics import check_weekly
@@ -64,6 +65,7 @@ class GridDataModule(pl.LightningDataModule):
             once, below STCONV_CACHE, and read from there.
         seed: Seed of the order of training windows.
         name: What to call the data; default: the recipe or the first file.
+        event: Forecast the probability that this happens, with an event network, instead of the fields.
     """
 
     series: Series
@@ -100,6 +102,7 @@ class GridDataModule(pl.LightningDataModule):
         memory_share: float = MEMORY_SHARE,
         seed: int = 0,
         name: str | None = None,
+        event: Event | None = None,
     ) -> None:
         super().__init__()
         if (paths is None) == (recipe is None):
@@ -146,7 +149,8 @@ class GridDataModule(pl.LightningDataModule):
             solar_zenith,
             weekly_cycle,
         )
-        self.c_out = len(self.targets)
+        self.event = event
+        self.c_out = len(self.targets) if event is None else event.n_classes
         self.batch_size, self.stride, self.num_workers, self.seed = batch_size, stride, num_workers, seed
         self.name = name or recipe or Path((self.paths or ["data"])[0]).stem
         self._is_set_up = False
@@ -207,6 +211,10 @@ class GridDataModule(pl.LightningDataModule):
         self.preparation = Preparation.fit(
             self.series, self.periods.train, inputs=self.inputs, **self.options
         )
+        if self.event is not None:
+            self.preparation = EventPreparation.of(
+                self.preparation, self.event, self.series, self.periods.train
+            )
         self.left_out = dict.fromkeys(self.references, 0)
         if self.max_missing is not None:
             shares = missing_per_step(self.series, self.preparation.never_valid.numpy())
@@ -229,6 +237,20 @@ class GridDataModule(pl.LightningDataModule):
     def purge(self) -> int:
         """Steps left out between periods."""
         return self.spec.span if self.split.purge is None else self.split.purge
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Units by name of what is forecast: the targets, or the probability of an event. After `setup`."""
+        if self.event is not None:
+            return dict.fromkeys(self.event.names, "1")
+        return {name: self.series.units.get(name, "") for name in self.targets}
+
+    def _describe_event(self) -> dict[str, Any]:
+        preparation = self.preparation
+        if not isinstance(preparation, EventPreparation):
+            return {}
+        text = preparation.event.text(preparation.event_units)
+        return {"event": {"text": text, "training_frequency": preparation.frequency}}
 
     def describe(self) -> dict[str, Any]:
         """What the data are, as JSON values: for a run, a report and a bundle. After `setup`."""
@@ -271,6 +293,7 @@ class GridDataModule(pl.LightningDataModule):
             "static_files": {name: Path(path).name for name, path in self.static_files.items()},
             "max_missing": self.max_missing,
             "preparation": self.options,
+            **self._describe_event(),
         }
 
     def train_dataloader(self) -> DataLoader[Any]:

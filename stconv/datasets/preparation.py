@@ -229,6 +229,20 @@ class Preparation(nn.Module):
         weight = weight * (valid.sum() / weight.sum().clamp(min=1e-12))
         return torch.where(valid, z, 0.0), weight
 
+    def truth(self, batch: Batch) -> Tensor:
+        """What came, (batch, c_out, leads, lat, lon), physical units, NaN where that is not known."""
+        return batch["targets"]
+
+    @property
+    def score_weight(self) -> Tensor | None:
+        """Weight of each cell in a score, (lat, lon)."""
+        return self.cell_weight
+
+    @property
+    def forecastable(self) -> Tensor:
+        """Where a forecast is possible, bool, (c_out, lat, lon)."""
+        return ~self.never_valid[: self.c_out]
+
     def normalize(self, x: Tensor, cycles: Tensor) -> Tensor:
         """Transform and scale the first channels of the series; missing stays NaN.
 

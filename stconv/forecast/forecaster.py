@@ -14,12 +14,14 @@ from torch import Tensor
 
 import stconv
 from stconv.bundle import Bundle
+from stconv.datasets.event import EventPreparation
 from stconv.datasets.grid import GridSpec, Origin, restore
 from stconv.datasets.time_axis import advance, cycles, text
 from stconv.errors import ConfigError, VariableError, WindowError
 from stconv.forecast.inputs import CheckedInput, Expected
 from stconv.forecast.output import CONVENTIONS, forecast_dataset, without_older_forecast
 from stconv.forecast.schema import input_schema
+from stconv.forecast.sliding import places
 from stconv.forecast.units import Conversion
 from stconv.forecast.window import require_frames
 
@@ -50,6 +52,7 @@ class Forecaster:
         self.preparation = bundle.preparation.to(self.device).eval()
         self.expected = Expected(bundle)
         self.variables, self.targets = self.expected.variables, self.expected.targets
+        self.outputs: list[dict[str, Any]] = bundle.spec.get("outputs", self.targets)
         self.names, self.offsets = self.expected.names, self.expected.offsets
         self.leads, self.step, self.source = self.expected.leads, self.expected.step, self.expected.source
 
@@ -197,6 +200,11 @@ class Forecaster:
         return self.predict(batch)[0].numpy()
 
     def _require_feedback(self) -> None:
+        if isinstance(self.preparation, EventPreparation):
+            raise VariableError(
+                f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: it forecasts the "
+                f"probability of an event, which is not among its inputs. Ask for at most {self.leads} steps."
+            )
         only_inputs = [variable["name"] for variable in self.expected.inputs if not variable["target"]]
         if only_inputs:
             raise VariableError(
@@ -219,22 +227,27 @@ class Forecaster:
 
     def _describe(self, fields: np.ndarray, checked: CheckedInput, first_lead: int) -> xr.Dataset:
         reference = checked.reference_time
-        names = [variable["name"] for variable in self.targets]
+        names = [variable["name"] for variable in self.outputs]
+        inputs, dims = checked.ds, self.bundle.spec["grid"]["dims"]
+        if isinstance(self.preparation, EventPreparation):
+            inputs, dims, fields = places(self.bundle, inputs, fields)
         leads = range(first_lead, first_lead + fields.shape[1])
         canonical = forecast_dataset(
             {
                 name: checked.conversions.get(name, Conversion()).backward(fields[i])
                 for i, name in enumerate(names)
             },
-            {target["name"]: self._attributes(target, checked.ds) for target in self.targets},
-            checked.ds,
-            self.bundle.spec["grid"]["dims"],
+            {target["name"]: self._attributes(target, checked.ds) for target in self.outputs},
+            inputs,
+            dims,
             reference,
             [advance(reference, self.step, lead) for lead in leads],
             self.step,
             first_lead,
         )
-        restored = without_older_forecast(restore(canonical, checked.origin), canonical)
+        on_input_grid = len(dims) != 2 or inputs is checked.ds
+        restored = restore(canonical, checked.origin) if on_input_grid else canonical
+        restored = without_older_forecast(restored, canonical)
         before = str(restored.attrs.get("history", ""))
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         line = f"{made} stconv {stconv.__version__}: {self.bundle.name} from {text(reference)}"

@@ -2,6 +2,7 @@
 
 from stconv.models.baselines import Climatology, Increment, Persistence
 from stconv.models.encdec import EncoderDecoder3D
+from stconv.models.events import VGG16, AlexNet, EventNetwork, LeNet5, ResNet18
 from stconv.models.linear import DampedPersistence, Linear3x3
 from stconv.models.probe import frames_seen
 from stconv.models.recurrent import ConvLSTM, PredRNN
@@ -16,6 +17,8 @@ from stconv.models.wrappers import Bounded, Damped
 
 __all__ = [
     "REGISTRY",
+    "VGG16",
+    "AlexNet",
     "Bounded",
     "Climatology",
     "Conv2Plus1D",
@@ -24,7 +27,9 @@ __all__ = [
     "Damped",
     "DampedPersistence",
     "EncoderDecoder3D",
+    "EventNetwork",
     "Increment",
+    "LeNet5",
     "Linear3x3",
     "MixedConv",
     "Network",
@@ -32,6 +37,7 @@ __all__ = [
     "PredRNN",
     "ResNet2D",
     "ResNet2Plus1D",
+    "ResNet18",
     "STConvS2S",
     "SimVP",
     "UNet2D",

@@ -7,279 +7,246 @@ one frame and the original grid they have the published numbers of parameters.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from stconv.dims import check_tensor
 from stconv.errors import ConfigError, ShapeError
+from stconv.models.registry import Network, register
 from stconv.nn.conv import Convolution
 from stconv.nn.dense import Dense
 from stconv.nn.norm import Norm
+from stconv.nn.padding import Pad, SpacePadding
 from stconv.nn.pool import Pool
-from stconv.nn.residual import residual_block
+from stconv.nn.probability import probability
+from stconv.nn.residual import channel_dropout, residual_block
 from stconv.nn.settings import check_count, check_odd
 
-Grid = Sequence[int]
-"""(lat, lon) cells of the cube that a network is built for."""
 
-
-class EventNetwork(nn.Module):
-    """Base of the event networks: (batch, c_in, t_in, lat, lon) to (batch, classes, leads, lat', lon').
+class EventNetwork(Network):
+    """Base of the event networks: (batch, c_in, t_in, lat, lon) to logits (batch, c_out, leads, lat', lon').
 
     lat' and lon' are 1 on the cube that the network is built for, and count the positions of that cube, at
-    the network's stride, on a larger grid.
+    the network's stride, on a larger grid. A subclass says how to make its features and how wide its dense
+    layers are.
 
     Args:
         c_in: Number of input channels.
-        classes: 1 for an event that happens or not (sigmoid); more for events that exclude each other
+        c_out: 1 for an event that happens or not (sigmoid); more for classes that exclude each other
             (softmax).
         t_in: Number of input frames; the last one is the newest.
         leads: Number of leads.
-        grid: (lat, lon) cells of the cube.
+        grid: (lat, lon) cells of the cube, those of the data that the network is trained on.
+        kernel_time: Odd kernel size along time of the convolutions.
+        norm: batch, group, layer or none; as published by default.
+        dropout: Share of channels dropped after each hidden dense layer, in training.
 
     Raises:
-        ConfigError: A number is not a positive integer.
+        ConfigError: A setting is out of its range, or the grid so small that pooling leaves nothing of it.
     """
 
-    features: nn.Module
-    classifier: nn.Module
+    widths: ClassVar[tuple[int, ...]] = ()
+    """Outputs of the hidden dense layers."""
+    averaged: ClassVar[bool] = False
+    """Features are averaged over the cube before the dense layers."""
+    published_norm: ClassVar[Norm] = "none"
 
-    def __init__(self, c_in: int, classes: int, t_in: int, leads: int, grid: Grid) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        t_in: int,
+        leads: int,
+        *,
+        grid: Sequence[int],
+        kernel_time: int = 1,
+        norm: Norm | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
-        self.c_in, self.classes = check_count("c_in", c_in, where), check_count("classes", classes, where)
-        self.t_in, self.leads = check_count("t_in", t_in, where), check_count("leads", leads, where)
         if len(grid) != 2:
             raise ConfigError(f"grid of {where} is {tuple(grid)}; expected two sizes: (lat, lon).")
         self.grid = (check_count("grid", grid[0], where), check_count("grid", grid[1], where))
+        check_odd("kernel_time", kernel_time, where)
+        self.features = self.make_features(c_in, kernel_time, norm or self.published_norm)
+        self.classifier = self._dense(dropout)
+
+    @staticmethod
+    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+        """Return the convolutions and poolings, for kernels of t steps."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits, float32, (batch, classes, leads, lat', lon').
+        """Return logits, float32, (batch, c_out, leads, lat', lon').
 
         Raises:
             ShapeError: The input has other channels or frames, or is smaller than the cube.
         """
-        check_tensor(x, f"input of {type(self).__name__}", channel=self.c_in, time=self.t_in)
-        if x.shape[-2] < self.grid[0] or x.shape[-1] < self.grid[1]:
+        if x.ndim == 5 and (x.shape[-2] < self.grid[0] or x.shape[-1] < self.grid[1]):
             raise ShapeError(
                 f"input of {type(self).__name__} has {tuple(x.shape[-2:])} cells, expected at least the "
-                f"{self.grid} it was built for. Build it with `grid` as large as the region of the event."
+                f"{self.grid} it was built for. Build it with `grid` as large as the data."
             )
+        return super().forward(x)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Run features and dense layers."""
         y: Tensor = self.classifier(self.features(x))
-        return y.squeeze(2).unflatten(1, (self.classes, self.leads))
+        return y.squeeze(2).unflatten(1, (self.c_out, self.leads))
 
     def probability(self, x: Tensor) -> Tensor:
         """Return probabilities of the same shape: of the event, or of each class (they sum to 1)."""
-        logits = self(x)
-        return logits.sigmoid() if self.classes == 1 else logits.softmax(dim=1)
+        return probability(self(x))
 
-    def dense(self, c_in: int, widths: Sequence[int], size: tuple[int, int], dropout: float) -> nn.Sequential:
-        """Return dense layers: the first over all frames and (lat, lon) cells, the last the logits."""
-        layers, shape = nn.Sequential(), (self.t_in, *size)
-        for width in widths:
-            layers.append(Dense(c_in, width, shape))
-            if dropout:
-                layers.append(nn.Dropout(dropout))
-            c_in, shape = width, (1, 1, 1)
-        return layers.append(Dense(c_in, self.classes * self.leads, shape, activation="none"))
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Cells between two positions of the cube on a larger grid, along (lat, lon)."""
+        far = 1024  # every stride is a power of two below it
+        (lat, lon), (further_lat, further_lon) = (
+            self._left((self.grid[0] + more, self.grid[1] + more))[1] for more in (0, far)
+        )
+        return far // (further_lat - lat), far // (further_lon - lon)
+
+    def _dense(self, dropout: float) -> nn.Sequential:
+        """Dense layers, the first over all frames and whatever the features leave; the last gives logits."""
+        channels, size = self._left(self.grid)
+        layers = nn.Sequential()
+        if self.averaged:
+            layers.append(Pool("average", (1, *size), 1))
+        shape = (self.t_in, 1, 1) if self.averaged else (self.t_in, *size)
+        for width in self.widths:
+            layers.extend([Dense(channels, width, shape), channel_dropout(dropout)])
+            channels, shape = width, (1, 1, 1)
+        return layers.append(Dense(channels, self.c_out * self.leads, shape, activation="none"))
+
+    def _left(self, grid: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+        """Channels and cells that the features leave of a grid; shapes only, nothing is computed."""
+        ghost = copy.deepcopy(self.features).to("meta").eval()
+        try:
+            y = ghost(torch.zeros(1, self.c_in, self.t_in, *grid, device="meta"))
+        except RuntimeError as error:
+            raise ConfigError(
+                f"grid of {type(self).__name__} is {self.grid}, of which its pooling leaves nothing. "
+                "Give a larger one, or a smaller network such as LeNet5."
+            ) from error
+        return y.shape[1], (y.shape[3], y.shape[4])
 
 
-def _after(size: int, kernel: int, stride: int, padding: int = 0) -> int:
-    return (size - kernel + 2 * padding) // stride + 1
-
-
+@register
 class LeNet5(EventNetwork):
-    """Two convolutions with pooling, three dense layers.
-
-    Args:
-        c_in: Number of input channels.
-        classes: 1 for sigmoid, more for softmax.
-        t_in: Number of input frames.
-        leads: Number of leads.
-        grid: (lat, lon) cells of the cube, at least 16 along each.
-        kernel_time: Odd kernel size along time of the convolutions.
-
-    Raises:
-        ConfigError: A setting is out of its range, or the grid too small.
+    """Two convolutions with pooling, three dense layers; on a grid of at least 16 cells along lat and lon.
 
     Source:
         LeCun et al. (1998), Proceedings of the IEEE 86, with every map of the second layer connected to all
         of the first, and rectifiers.
     """
 
-    def __init__(
-        self,
-        c_in: int,
-        classes: int,
-        t_in: int,
-        leads: int,
-        *,
-        grid: Grid = (32, 32),
-        kernel_time: int = 1,
-    ) -> None:
-        super().__init__(c_in, classes, t_in, leads, grid)
-        size = (check_odd("kernel_time", kernel_time, "LeNet5"), 5, 5)
+    widths = (120, 84)
 
-        def block(before: int, after: int) -> nn.Sequential:
-            return nn.Sequential(
-                Convolution(
-                    before, after, size, space_padding="valid", bias=True, norm="none", activation="relu"
-                ),
-                Pool("max", (1, 2, 2)),
-            )
-
-        self.features = nn.Sequential(block(c_in, 6), block(6, 16))
-        lat, lon = (_after(_after(n, 5, 1) // 2, 5, 1) // 2 for n in self.grid)
-        self.classifier = self.dense(16, [120, 84], _at_least_one(lat, lon, self), dropout=0.0)
+    @staticmethod
+    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+        """Return two convolutions (t, 5, 5), each with pooling."""
+        return nn.Sequential(
+            _layer(c_in, 6, (t, 5, 5), norm, space_padding="valid"), Pool("max", (1, 2, 2)),
+            _layer(6, 16, (t, 5, 5), norm, space_padding="valid"), Pool("max", (1, 2, 2)),
+        )  # fmt: skip
 
 
+@register
 class AlexNet(EventNetwork):
     """Five convolutions, the first with a stride of 4, overlapping pooling (3, stride 2), three dense layers.
 
-    One tower, without local response normalization. Most of its weights are in the dense layers.
-
-    Args:
-        c_in: Number of input channels.
-        classes: 1 for sigmoid, more for softmax.
-        t_in: Number of input frames.
-        leads: Number of leads.
-        grid: (lat, lon) cells of the cube, at least 67 along each.
-        kernel_time: Odd kernel size along time of the convolutions.
-
-    Raises:
-        ConfigError: A setting is out of its range, or the grid too small.
+    One tower, without local response normalization; published with a dropout of 0.5. Most of its weights are
+    in the dense layers. The grid has at least 67 cells along lat and lon.
 
     Source:
         Krizhevsky et al. (2012), NeurIPS 25.
     """
 
-    def __init__(
-        self,
-        c_in: int,
-        classes: int,
-        t_in: int,
-        leads: int,
-        *,
-        grid: Grid = (227, 227),
-        kernel_time: int = 1,
-    ) -> None:
-        super().__init__(c_in, classes, t_in, leads, grid)
-        t = check_odd("kernel_time", kernel_time, "AlexNet")
+    widths = (4096, 4096)
 
-        def layer(before: int, after: int, kernel: int, stride: int = 1) -> Convolution:
-            return Convolution(
-                before, after, (t, kernel, kernel), stride=(1, stride, stride),
-                space_padding="valid" if stride > 1 else "zero", bias=True, norm="none", activation="relu",
-            )  # fmt: skip
+    @staticmethod
+    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+        """Return five convolutions and three poolings."""
 
         def pool() -> Pool:
             return Pool("max", (1, 3, 3), (1, 2, 2))
 
-        self.features = nn.Sequential(
-            layer(c_in, 96, 11, 4), pool(), layer(96, 256, 5), pool(),
-            layer(256, 384, 3), layer(384, 384, 3), layer(384, 256, 3), pool(),
+        return nn.Sequential(
+            _layer(c_in, 96, (t, 11, 11), norm, stride=(1, 4, 4), space_padding="valid"), pool(),
+            _layer(96, 256, (t, 5, 5), norm), pool(),
+            _layer(256, 384, (t, 3, 3), norm), _layer(384, 384, (t, 3, 3), norm),
+            _layer(384, 256, (t, 3, 3), norm), pool(),
         )  # fmt: skip
-        lat, lon = (_after(_after(_after(_after(n, 11, 4), 3, 2), 3, 2), 3, 2) for n in self.grid)
-        self.classifier = self.dense(256, [4096, 4096], _at_least_one(lat, lon, self), dropout=0.5)
 
 
+@register
 class VGG16(EventNetwork):
-    """Thirteen convolutions (k, 3, 3) in five groups with pooling, three dense layers.
+    """Thirteen convolutions (t, 3, 3) in five groups with pooling, three dense layers.
 
-    Args:
-        c_in: Number of input channels.
-        classes: 1 for sigmoid, more for softmax.
-        t_in: Number of input frames.
-        leads: Number of leads.
-        grid: (lat, lon) cells of the cube, at least 32 along each.
-        kernel_time: Odd kernel size along time of the convolutions.
-
-    Raises:
-        ConfigError: A setting is out of its range, or the grid too small.
+    Published with a dropout of 0.5. The grid has at least 32 cells along lat and lon.
 
     Source:
         Simonyan and Zisserman (2015), arXiv 1409.1556, configuration D.
     """
 
-    def __init__(
-        self,
-        c_in: int,
-        classes: int,
-        t_in: int,
-        leads: int,
-        *,
-        grid: Grid = (224, 224),
-        kernel_time: int = 1,
-    ) -> None:
-        super().__init__(c_in, classes, t_in, leads, grid)
-        size = (check_odd("kernel_time", kernel_time, "VGG16"), 3, 3)
-        self.features = nn.Sequential()
+    widths = (4096, 4096)
+
+    @staticmethod
+    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+        """Return thirteen convolutions and five poolings."""
+        layers, before = nn.Sequential(), c_in
         for width, n_layers in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
             for _ in range(n_layers):
-                self.features.append(
-                    Convolution(c_in, width, size, bias=True, norm="none", activation="relu")
-                )
-                c_in = width
-            self.features.append(Pool("max", (1, 2, 2)))
-        lat, lon = (n // 32 for n in self.grid)
-        self.classifier = self.dense(512, [4096, 4096], _at_least_one(lat, lon, self), dropout=0.5)
+                layers.append(_layer(before, width, (t, 3, 3), norm))
+                before = width
+            layers.append(Pool("max", (1, 2, 2)))
+        return layers
 
 
+@register
 class ResNet18(EventNetwork):
     """Eight residual blocks, each second pair at half the grid; the average over the cube; one dense layer.
-
-    Args:
-        c_in: Number of input channels.
-        classes: 1 for sigmoid, more for softmax.
-        t_in: Number of input frames.
-        leads: Number of leads.
-        grid: (lat, lon) cells of the cube.
-        kernel_time: Odd kernel size along time of the convolutions.
-        norm: batch, group, layer or none.
-
-    Raises:
-        ConfigError: A setting is out of its range, or the grid too small.
 
     Source:
         He et al. (2016), arXiv 1512.03385, table 1.
     """
 
-    def __init__(
-        self,
-        c_in: int,
-        classes: int,
-        t_in: int,
-        leads: int,
-        *,
-        grid: Grid = (224, 224),
-        kernel_time: int = 1,
-        norm: Norm = "batch",
-    ) -> None:
-        super().__init__(c_in, classes, t_in, leads, grid)
-        t = check_odd("kernel_time", kernel_time, "ResNet18")
-        self.features = nn.Sequential(
-            Convolution(c_in, 64, (t, 7, 7), stride=(1, 2, 2), norm=norm, activation="relu"),
-            nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
-        )
-        before = 64
+    averaged = True
+    published_norm = "batch"
+
+    @staticmethod
+    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+        """Return a convolution (t, 7, 7) with pooling, and eight residual blocks."""
+        first = Convolution(c_in, 64, (t, 7, 7), stride=(1, 2, 2), norm=norm, activation="relu")
+        pool = Pool("max", (1, 3, 3), (1, 2, 2))  # zeros beside what is never negative
+        layers, before = nn.Sequential(first, Pad((0, 0), 1, 1), pool), 64
         for width in (64, 128, 256, 512):
             for stride in ((1, 1, 1) if width == 64 else (1, 2, 2), (1, 1, 1)):
-                self.features.append(
+                layers.append(
                     residual_block(
                         Convolution, before, width, (t, 3, 3), stride=stride, norm=norm, activation="relu"
                     )
                 )
                 before = width
-        lat, lon = (-(-n // 32) for n in self.grid)
-        pool = Pool("average", (1, lat, lon), 1)
-        self.classifier = nn.Sequential(pool, *self.dense(512, [], (1, 1), dropout=0.0))
+        return layers
 
 
-def _at_least_one(lat: int, lon: int, network: EventNetwork) -> tuple[int, int]:
-    if min(lat, lon) < 1:
-        raise ConfigError(
-            f"grid of {type(network).__name__} is {network.grid}, of which its pooling leaves nothing. "
-            "Give a larger one, or a smaller network such as LeNet5."
-        )
-    return lat, lon
+def _layer(
+    c_in: int,
+    c_out: int,
+    kernel: tuple[int, int, int],
+    norm: Norm,
+    *,
+    stride: tuple[int, int, int] = (1, 1, 1),
+    space_padding: SpacePadding = "zero",
+) -> Convolution:
+    """A convolution with a rectifier, and with a bias unless a normalization makes it superfluous."""
+    return Convolution(
+        c_in, c_out, kernel, stride=stride, space_padding=space_padding,
+        bias=norm == "none", norm=norm, activation="relu",
+    )  # fmt: skip

@@ -156,7 +156,15 @@ def best_checkpoint(trainer: Trainer) -> Path | None:
 
 
 def draw_test_forecast(task: ForecastTask, data: GridDataModule, folder: Path) -> list[Path]:
-    """Draw truth, forecast and error per lead for the middle test window; a picture for each variable."""
+    """Draw truth, forecast and error per lead for the middle test window; a picture for each variable.
+
+    Of an event draw its reliability and skill instead.
+    """
+    if data.event is not None:
+        from stconv.verification.event_plot import event_plot
+
+        assert task.verification is not None
+        return [event_plot(task.verification, folder / "event.png")]
     from stconv.datasets.dataset import WindowDataset
     from stconv.datasets.splits import iso
     from stconv.verification import lead_labels

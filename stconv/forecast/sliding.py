@@ -1,0 +1,119 @@
+"""An event network on a larger grid than it was trained on: a probability for each position of its cube."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from stconv.bundle import Bundle
+from stconv.datasets.event import EventPreparation
+from stconv.errors import ConfigError, GridError
+from stconv.models import EventNetwork
+
+SPACING_TOLERANCE = 0.01
+
+
+def slide_over(bundle: Bundle, ds: xr.Dataset) -> Bundle:
+    """Return the bundle of an event for another grid of the same spacing, at least as large as its own.
+
+    The forecast is then a map: the probability that the event happens in a region of the same shape, around
+    each position. A network that pads (all but LeNet5) sees beyond its cube what lies there on the larger
+    grid, where it saw zeros in training.
+
+    Args:
+        bundle: Of an event.
+        ds: Canonical data on the other grid.
+
+    Raises:
+        ConfigError: It is no event network, or what it sees is bound to the cells of its own grid.
+        GridError: The grid is smaller, or of another spacing.
+    """
+    preparation = bundle.preparation
+    if not isinstance(preparation, EventPreparation):
+        raise ConfigError(
+            f"'{bundle.name}' forecasts fields on its own grid and does not slide; only event networks do. "
+            "Leave --slide out."
+        )
+    _check_place_free(bundle.name, preparation.to_spec())
+    spec = copy.deepcopy(bundle.spec)
+    grid = spec["grid"]
+    sizes = []
+    for dim in grid["dims"]:
+        if dim not in ds.coords:
+            raise GridError(f"The input has no coordinate '{dim}'; '{bundle.name}' slides along it.")
+        axis, own = np.asarray(ds[dim].values, dtype=float), np.asarray(grid[dim])
+        if len(axis) < len(own):
+            raise GridError(
+                f"The input has {len(axis)} cells along {dim}, '{bundle.name}' was trained on {len(own)}; "
+                "expected at least as many. Give a larger grid."
+            )
+        spacing, trained = (abs(a[-1] - a[0]) / max(len(a) - 1, 1) for a in (axis, own))
+        if abs(spacing - trained) > SPACING_TOLERANCE * trained:
+            raise GridError(
+                f"The input has a spacing of {spacing:g} along {dim}, '{bundle.name}' was trained on "
+                f"{trained:g}. Interpolate the input to that spacing."
+            )
+        grid[dim] = axis.tolist()
+        sizes.append(len(axis))
+    tensors = preparation.state_dict()
+    n_channels, n_terms = len(preparation.variables), len(tensors["harmonics.coefficients"])
+    larger = {
+        **tensors,
+        "never_valid": torch.zeros(n_channels, *sizes, dtype=torch.bool),
+        "cell_weight": torch.ones(*sizes),
+        "static": torch.zeros(0, *sizes),
+        "harmonics.coefficients": torch.zeros(n_terms, n_channels, *sizes),
+    }
+    made = EventPreparation.from_spec(preparation.to_spec(), larger).eval()
+    return Bundle(bundle.network, made, spec, None, bundle.hash)
+
+
+def places(bundle: Bundle, ds: xr.Dataset, fields: np.ndarray) -> tuple[xr.Dataset, list[str], np.ndarray]:
+    """Say where the probabilities of an event belong.
+
+    Args:
+        bundle: Of the event.
+        ds: Canonical input.
+        fields: (class, lead, lat', lon').
+
+    Returns:
+        The input with the coordinates of the positions (the middle of the event's region), their dimensions,
+        and the fields; on the network's own grid there is a single position, and no dimension is left.
+    """
+    network, preparation = bundle.network, bundle.preparation
+    assert isinstance(network, EventNetwork)
+    assert isinstance(preparation, EventPreparation)
+    dims: list[str] = bundle.spec["grid"]["dims"]
+    if tuple(ds.sizes[dim] for dim in dims) == network.grid:
+        return ds, [], fields[..., 0, 0]
+    coords: dict[str, Any] = {}
+    for i, dim in enumerate(dims):
+        inside = preparation.event_cells.any(dim=1 - i).nonzero().flatten()
+        first = np.arange(fields.shape[2 + i]) * network.strides[i]
+        axis = ds[dim].values
+        middle = (axis[first + int(inside[0])] + axis[first + int(inside[-1])]) / 2
+        coords[dim] = (dim, middle, ds[dim].attrs)
+    return xr.Dataset(coords=coords), dims, fields
+
+
+def _check_place_free(name: str, spec: dict[str, Any]) -> None:
+    bound = [
+        what
+        for what, found in (
+            ("static fields", spec["static_fields"] or spec.get("static_files")),
+            ("the height of the sun", spec.get("solar_zenith")),
+            ("scaling by cell", spec["per_cell"]),
+            ("anomalies", spec["scaling"] == "anomaly"),
+            ("climatology for missing values", spec["impute"] == "climatology"),
+        )
+        if found
+    ]
+    if bound:
+        raise ConfigError(
+            f"'{name}' can not slide over another grid: its preparation has {', '.join(bound)}, which "
+            "belong to the cells it was trained on. Train it with scaling zscore or minmax and without these."
+        )
