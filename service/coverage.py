@@ -16,18 +16,12 @@ from covjson_pydantic.unit import Symbol, Unit
 
 from service.answers import nested
 from service.layout import Layout, find_layout
+from service.statement import statement
 from stconv.dims import TIME
 from stconv.errors import TimeAxisError
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 UCUM = "http://www.opengis.net/def/uom/UCUM/"
-MEMBERS = (
-    "model_name",
-    "model_version",
-    "bundle_sha256",
-    "input_outside_training_range",
-    "older_window",
-)
 
 
 def to_coverage(forecast: xr.Dataset) -> bytes:
@@ -74,7 +68,7 @@ def point_coverage(forecast: xr.Dataset, layout: Layout, row: int, column: int) 
 def _coverage(
     forecast: xr.Dataset, kind: DomainType, axes: Axes, ranges: dict[str, Any], geographic: bool
 ) -> Coverage:
-    members = {f"stconv:{name}": forecast.attrs[name] for name in MEMBERS if name in forecast.attrs}
+    members = {f"stconv:{name}": value for name, value in statement(forecast).items()}
     return Coverage(
         domain=Domain(domainType=kind, axes=axes, referencing=_referencing(geographic)),
         parameters=Parameters({str(name): _parameter(array) for name, array in forecast.data_vars.items()}),

@@ -133,16 +133,15 @@ class _Model:
 
 
 def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
-    from service.media_types import JSON
     from stconv.errors import StconvError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is unusual about an input is in the answer
             if request["kind"] == "point":
-                return {"status": "ok", "media_type": JSON}, _point(model, request)
+                return _point(model, request)
             if request["kind"] == "edr":
-                return {"status": "ok", "media_type": request["media_type"]}, _edr(model, request)
+                return _edr(model, request)
             steps = request["steps"]
             forecast = model.latest(steps) if request["kind"] == "latest" else model.forecast(body, steps)
             return _written(forecast, request)
@@ -154,19 +153,20 @@ def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[s
         return {"status": "refused", "error": type(error).__name__, "message": ""}, b""
 
 
-def _point(model: _Model, request: dict[str, Any]) -> bytes:
+def _point(model: _Model, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    from service.media_types import JSON
     from service.point import point_answer
 
     found = model.latest(request["steps"])
-    return point_answer(
-        found, model.forecaster.step, request["latitude"], request["longitude"], request["variables"]
-    )
+    where = request["latitude"], request["longitude"]
+    return _headed(found, JSON), point_answer(found, model.forecaster.step, *where, request["variables"])
 
 
-def _edr(model: _Model, request: dict[str, Any]) -> bytes:
+def _edr(model: _Model, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     from service.edr_cut import edr_answer
 
-    return edr_answer(model.latest(request["steps"]), request)
+    found = model.latest(request["steps"])
+    return _headed(found, request["media_type"]), edr_answer(found, request)
 
 
 def _written(forecast: xr.Dataset, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -174,9 +174,13 @@ def _written(forecast: xr.Dataset, request: dict[str, Any]) -> tuple[dict[str, A
     from service.writers import WRITERS
 
     media_type = request["media_type"]
-    return {"status": "ok", "media_type": media_type}, WRITERS[media_type](
-        chosen(forecast, request["variables"])
-    )
+    return _headed(forecast, media_type), WRITERS[media_type](chosen(forecast, request["variables"]))
+
+
+def _headed(forecast: xr.Dataset, media_type: str) -> dict[str, Any]:
+    from service.statement import forecast_headers
+
+    return {"status": "ok", "media_type": media_type, "headers": forecast_headers(forecast)}
 
 
 def _send(connection: Connection, header: dict[str, Any], body: bytes = b"") -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from service.answers import chosen, nested
 from service.layout import find_layout
+from service.statement import statement
 from stconv.datasets.time_axis import TimeStep
 from stconv.dims import TIME
 from stconv.errors import GridError
@@ -76,23 +77,19 @@ def point_answer(
     names = [str(name) for name in forecast.data_vars]
     times = [text[:16] for text in nested(forecast[TIME])]
     block = block_name(step)
+    said = statement(forecast)
     answer: dict[str, Any] = {
         "latitude": float(layout.rows[row]),
         "longitude": float((layout.columns[column] + 180.0) % 360.0 - 180.0),
         "utc_offset_seconds": 0,
         "timezone": "GMT",
         "timezone_abbreviation": "GMT",
-        "model": forecast.attrs.get("model_name"),
-        "model_version": forecast.attrs.get("model_version"),
-        "bundle_sha256": forecast.attrs.get("bundle_sha256"),
+        "model": said.pop("model_name", None),
         "reference_time": nested(forecast["forecast_reference_time"])[:16],
         f"{block}_units": {"time": "iso8601"} | {n: str(cell[n].attrs.get("units", "")) for n in names},
         block: {"time": times} | {name: nested(cell[name]) for name in names},
     }
-    for remark in ("input_outside_training_range", "older_window"):
-        if remark in forecast.attrs:
-            answer[remark] = forecast.attrs[remark]
-    return json.dumps(answer, allow_nan=False).encode()
+    return json.dumps(answer | said, allow_nan=False).encode()
 
 
 def _cell_size(axis: np.ndarray) -> float:

@@ -146,7 +146,7 @@ async def _ask(
         "media_type": COVERAGE,
     }
     answer = await while_connected(request, worker.ask(asked))
-    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker))
+    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
 
 
 def _check_form(crs: str | None, form: str | None) -> None:

@@ -118,7 +118,7 @@ async def create_forecast(
             "media_type": media_type,
         }
         answer = await while_connected(request, worker.ask(asked, fields))
-    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker))
+    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
 
 
 @router.get(
@@ -139,7 +139,7 @@ async def latest_forecast(
         "media_type": answer_type(request.headers.get("accept"), JSON),
     }
     answer = await while_connected(request, worker.ask(asked))
-    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker))
+    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
 
 
 def require_data(settings: Settings) -> None:

@@ -40,7 +40,9 @@ async def forecast_point(
         "steps": steps,
     }
     answer = await while_connected(request, worker.ask(asked))
-    headers = model_headers(worker) | {
-        "Server-Timing": f"forecast;dur={1000 * (time.perf_counter() - began):.1f}"
-    }
+    headers = (
+        model_headers(worker)
+        | answer.headers
+        | {"Server-Timing": f"forecast;dur={1000 * (time.perf_counter() - began):.1f}"}
+    )
     return Response(answer.body, media_type=answer.media_type, headers=headers)

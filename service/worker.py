@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -31,10 +31,11 @@ class WorkerLost(Exception):  # noqa: N818 - an event, seen only here
 
 @dataclass(frozen=True)
 class Answer:
-    """The body of a success and its type."""
+    """The body of a success, its type, and what its headers say of it."""
 
     body: bytes
     media_type: str
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ class Worker:
         if job.answer.done():
             return
         if header["status"] == "ok":
-            job.answer.set_result(Answer(body, header["media_type"]))
+            job.answer.set_result(Answer(body, header["media_type"], header.get("headers", {})))
         else:
             job.answer.set_exception(library_problem(header["error"], header["message"]))
 

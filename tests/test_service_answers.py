@@ -145,6 +145,24 @@ def test_range_remark_is_in_every_form(client, made):
     assert post(client, body, COVERAGE).json()["stconv:input_outside_training_range"] == said
 
 
+def test_every_form_says_how_usual_its_input_was(client, made):
+    """By hand: of 3 frames x 78 cells that ever had a value 2 lie far above all that was seen in training."""
+    hot = made.fields()
+    hot["t2m"][-1, 3, 3:5] = 400
+    body = made.as_netcdf(hot)
+    share = round(2 / (3 * 78), 6)
+    attributes = post(client, body, "application/json").json()["attributes"]
+    assert (attributes["input_missing_share"], attributes["input_outside_training_share"]) == (0, share)
+    picture = post(client, body, "image/png").headers
+    assert picture["stconv-input-outside-training-share"] == str(share)
+    assert picture["stconv-reference-time"] == "2020-01-10T18:00:00"
+    assert picture["stconv-bundle-sha256"] == attributes["bundle_sha256"]
+    assert post(client, body, COVERAGE).json()["stconv:input_outside_training_share"] == share
+    point = client.get("/v1/forecast", params={"latitude": 44, "longitude": 4})
+    assert point.json()["input_outside_training_share"] == 0
+    assert point.headers["stconv-input-missing-share"] == "0.0"
+
+
 def test_targets_that_are_no_inputs_are_served(tmp_path):
     """Warm-up has a channel for each variable of the series, not only for those that an input must have."""
     from types import SimpleNamespace

@@ -198,5 +198,40 @@ def range_remarks(
     return remarks
 
 
+def shares(
+    values: np.ndarray,
+    always_valid: np.ndarray | None,
+    variables: Sequence[Mapping[str, Any]],
+    ranges: Mapping[str, Any],
+) -> dict[str, float]:
+    """How much of the input is missing, and how much lies outside the training range.
+
+    Args:
+        values: Inputs in the units of the model, float32, (input, time, lat, lon), NaN is missing.
+        always_valid: Cells that always had a value in training, bool, (input, lat, lon); None: all.
+        variables: Of the inputs.
+        ranges: Smallest and largest value of the training period by name.
+
+    Returns:
+        `input_missing_share`, of the values that should be there, and `input_outside_training_share`, of
+        those that are; both in [0, 1], 6 decimals.
+    """
+    missing = np.isnan(values)
+    due = (
+        np.ones_like(missing)
+        if always_valid is None
+        else np.broadcast_to(always_valid[:, None], missing.shape)
+    )
+    outside = 0
+    for channel, variable in enumerate(variables):
+        low, high = ranges.get(variable["name"], (-np.inf, np.inf))
+        with np.errstate(invalid="ignore"):
+            outside += int(((values[channel] < np.float32(low)) | (values[channel] > np.float32(high))).sum())
+    return {
+        "input_missing_share": round(float((missing & due).sum() / max(1, due.sum())), 6),
+        "input_outside_training_share": round(outside / max(1, int((~missing).sum())), 6),
+    }
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"

@@ -260,7 +260,7 @@ class Forecaster:
             "model_version": self.version,
             "bundle_sha256": self.bundle_hash,
             "stconv_version": stconv.__version__,
-        }
+        } | checked.shares
         if checked.remarks:
             restored.attrs["input_outside_training_range"] = "; ".join(checked.remarks)
         return restored

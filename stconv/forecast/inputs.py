@@ -31,6 +31,7 @@ class CheckedInput:
         conversions: From the user's units to the model's, by variable.
         channels: The model's variables; a target that is no input has no conversion, and is all NaN.
         remarks: What is unusual about the values, with numbers.
+        shares: Of the values, missing and outside the training range, as `checks.shares` returns them.
     """
 
     ds: xr.Dataset
@@ -41,6 +42,7 @@ class CheckedInput:
     conversions: dict[str, Conversion]
     channels: list[str]
     remarks: list[str]
+    shares: dict[str, float]
 
     def read(self, times: list[Any]) -> np.ndarray:
         """Frames of times that are there, float32, (variable, time, lat, lon), in the model's units."""
@@ -102,10 +104,14 @@ class Expected:
         share = self.spec.get("missing", {}).get("allowed_share", 0.0)
         share = share if allowed_missing_share is None else allowed_missing_share
         checks.check_missing(values[self._seen], self.always_valid, self.names, share)
-        remarks = checks.range_remarks(values[self._seen], self.inputs, self.spec.get("ranges", {}))
+        ranges = self.spec.get("ranges", {})
+        remarks = checks.range_remarks(values[self._seen], self.inputs, ranges)
+        shares = checks.shares(values[self._seen], self.always_valid, self.inputs, ranges)
         if remarks:
             warnings.warn("; ".join(remarks), checks.TrainingRangeWarning, stacklevel=4)
-        return CheckedInput(canonical, origin, frames, reference, values, conversions, channels, remarks)
+        return CheckedInput(
+            canonical, origin, frames, reference, values, conversions, channels, remarks, shares
+        )
 
 
 def _read(
