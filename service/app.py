@@ -15,16 +15,20 @@ from service import (
     routes_edr,
     routes_forecasts,
     routes_health,
+    routes_jobs,
     routes_metrics,
     routes_models,
     routes_pages,
     routes_point,
+    routes_stored,
+    routes_zarr,
 )
 from service.gate import Gate
 from service.metrics import CountRequests, Metrics
 from service.parsers import Parsers
 from service.quota import Quota
 from service.settings import Settings
+from service.state import job_runner, state_folder, watched
 from service.worker import Worker
 
 DESCRIPTION = "Forecasts of gridded fields. Errors are application/problem+json (RFC 9457)."
@@ -52,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.quota = Quota(settings.requests_per_minute)
     app.state.draining = False
     app.state.workers = {}
+    app.state.stored = {}
     problems.install(app)
     for routes in (
         routes_health,
@@ -59,6 +64,9 @@ def create_app(settings: Settings) -> FastAPI:
         routes_models,
         routes_forecasts,
         routes_point,
+        routes_stored,
+        routes_jobs,
+        routes_zarr,
         routes_edr,
         routes_pages,
     ):
@@ -67,8 +75,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
             expose_headers=["Retry-After"],
         )
     app.add_middleware(Gate, settings=settings)
@@ -83,6 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.parsers = Parsers(settings)
     app.state.uploads = asyncio.Semaphore(settings.queue_size + settings.parsers)
     async with AsyncExitStack() as stack:
+        app.state.folder = stack.enter_context(state_folder(settings))
         stack.push_async_callback(app.state.parsers.stop)
         starting = [app.state.parsers.start()]
         for name, bundle in settings.models.items():
@@ -91,4 +100,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             stack.push_async_callback(worker.stop)
             starting.append(worker.start())
         await asyncio.gather(*starting)
+        stack.enter_context(watched(app))
+        stack.enter_context(job_runner(app))
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,10 +43,53 @@ class Metrics:
             "stconv_worker_restarts", "Workers replaced.", ["model"], registry=self.registry
         )
         self.ready = Gauge("stconv_model_ready", "1 when loaded.", ["model"], registry=self.registry)
+        self.stored = Gauge(
+            "stconv_stored_forecasts", "Forecasts in the archive.", ["model"], registry=self.registry
+        )
+        self.archive_failures = Counter(
+            "stconv_archive_failures",
+            "Looks at the data source that failed.",
+            ["model"],
+            registry=self.registry,
+        )
+        lead = ["model", "variable", "lead"]
+        self.live_rmse = Gauge(
+            "stconv_live_rmse", "Of stored forecasts against truth.", [*lead, "of"], registry=self.registry
+        )
+        self.live_skill = Gauge(
+            "stconv_live_skill",
+            "1 - RMSE / RMSE of a reference.",
+            [*lead, "reference"],
+            registry=self.registry,
+        )
+        self.live_cases = Gauge("stconv_live_cases", "Verified forecasts.", lead, registry=self.registry)
+        self.live_below = Gauge(
+            "stconv_live_skill_below_minimum",
+            "1 where the live skill against persistence is below the level set.",
+            lead,
+            registry=self.registry,
+        )
+
+    def live(self, model: str, found: dict[str, Any]) -> None:
+        """Show the live verification of a model, as /v1/verification gives it."""
+        below = {(entry["variable"], entry["lead"]) for entry in found["below"]}
+        for name, scores in found["variables"].items():
+            for i, lead in enumerate(found["leads"]):
+                labels = (model, name, str(lead))
+                self.live_cases.labels(*labels).set(scores["cases"][i])
+                self.live_below.labels(*labels).set((name, lead) in below)
+                for who, values in scores["rmse"].items():
+                    self.live_rmse.labels(*labels, who).set(_number(values[i]))
+                for who, values in scores["skill"].items():
+                    self.live_skill.labels(*labels, who).set(_number(values[i]))
 
     def text(self) -> bytes:
         """The exposition format of Prometheus, version 0.0.4."""
         return generate_latest(self.registry)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 class CountRequests:

@@ -60,6 +60,9 @@ class _Model:
     def __init__(self, bundle: str, version: str | None, data: list[str], threads: int | None) -> None:
         import torch
 
+        from service.archiving import Archivist
+        from service.rollouts import Rollouts
+        from service.source import Source
         from stconv.errors import ConfigError
         from stconv.forecast import Forecaster
 
@@ -72,7 +75,9 @@ class _Model:
                 "answers fields. Use `stconv forecast`."
             )
         self.version = self.forecaster.version
-        self.data = [Path(path) for path in data]
+        self.source = Source([Path(path) for path in data], self.forecaster)
+        self.rollouts = Rollouts()
+        self.archivist = Archivist(self.forecaster, self.source)
         self._latest: tuple[Any, xr.Dataset] | None = None
         self._warm_up()
 
@@ -97,6 +102,17 @@ class _Model:
 
     def forecast(self, body: bytes, steps: int | None) -> xr.Dataset:
         """Forecast from uploaded fields."""
+        return self._forecast(self._decoded(body), steps)
+
+    def begin_job(self, request: dict[str, Any], body: bytes) -> None:
+        """Check the input of a long forecast; its leads are computed by `Rollouts`, block by block."""
+        from service.rollouts import Rollout
+
+        ds = self._decoded(body)
+        self.rollouts.begin(request["job"], Rollout(self.forecaster, ds, request["steps"]))
+
+    @staticmethod
+    def _decoded(body: bytes) -> xr.Dataset:
         import xarray as xr
 
         from stconv.errors import DataError
@@ -104,22 +120,25 @@ class _Model:
         variables, attrs = decode(body)
         raw = xr.Dataset({name: (v.dims, v.values, v.attrs) for name, v in variables.items()}, attrs=attrs)
         try:
-            ds = xr.decode_cf(raw)
+            return xr.decode_cf(raw)
         except Exception as error:  # a client's attributes can break decoding in many ways
             raise DataError(f"The attributes of the input can not be decoded: {error}") from error
-        return self._forecast(ds, steps)
 
     def latest(self, steps: int | None) -> xr.Dataset:
         """Forecast from the configured data; kept until the files change."""
-        from stconv.datasets.grid import open_series
-
         steps = steps or self.forecaster.leads
-        state = (steps, tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in self.data))
+        state = (steps, self.source.state())
         if self._latest is None or self._latest[0] != state:
-            ds, origin = open_series(self.data, self.forecaster.source, self.forecaster.names)
-            with ds:
-                self._latest = state, self._forecast(ds, steps, origin=origin).load()
+            ds, origin = self.source.open()
+            self._latest = state, self._forecast(ds, steps, origin=origin).load()
         return self._latest[1]
+
+    def stored(self, request: dict[str, Any]) -> xr.Dataset:
+        """A stored forecast, or the truth at its valid times."""
+        from service.stored_fields import observed, stored_forecast
+
+        path = Path(request["path"])
+        return observed(path, self.source) if request["kind"] == "truth" else stored_forecast(path)
 
     def _forecast(self, ds: xr.Dataset, steps: int | None, **options: Any) -> xr.Dataset:
         """Forecast, and say in the answer what the library warns of."""
@@ -142,6 +161,15 @@ def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[s
                 return _point(model, request)
             if request["kind"] == "edr":
                 return _edr(model, request)
+            if request["kind"] == "archive":
+                return {"status": "ok", "media_type": "", "facts": model.archivist.step(request)}, b""
+            if request["kind"] in ("stored", "truth"):
+                return _written(model.stored(request), request)
+            if request["kind"] == "job-begin":
+                model.begin_job(request, body)
+                return {"status": "ok", "media_type": ""}, b""
+            if request["kind"] == "job-step":
+                return _job_step(model, request)
             steps = request["steps"]
             forecast = model.latest(steps) if request["kind"] == "latest" else model.forecast(body, steps)
             return _written(forecast, request)
@@ -175,6 +203,16 @@ def _written(forecast: xr.Dataset, request: dict[str, Any]) -> tuple[dict[str, A
 
     media_type = request["media_type"]
     return _headed(forecast, media_type), WRITERS[media_type](chosen(forecast, request["variables"]))
+
+
+def _job_step(model: _Model, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    from service.rollouts import job_answer
+
+    facts, forecast = job_answer(model.rollouts, request)
+    if forecast is None:
+        return {"status": "ok", "media_type": "", "facts": facts}, b""
+    header, body = _written(forecast, request)
+    return header | {"facts": facts}, body
 
 
 def _headed(forecast: xr.Dataset, media_type: str) -> dict[str, Any]:

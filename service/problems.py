@@ -156,12 +156,17 @@ def document(status: int, detail: str, instance: str | None = None, **extra: Any
     return body | extra
 
 
-def response(problem: Problem, instance: str | None = None) -> JSONResponse:
-    """The answer of a problem."""
+def problem_document(problem: Problem, instance: str | None = None) -> dict[str, Any]:
+    """The document of a problem."""
     kind = problem.extra.get("kind", _slug(type(problem).__name__))
     extra = problem.extra | {"kind": kind if type(problem) is not Problem else problem.extra.get("kind")}
+    return document(problem.status, problem.detail, instance, **extra)
+
+
+def response(problem: Problem, instance: str | None = None) -> JSONResponse:
+    """The answer of a problem."""
     return JSONResponse(
-        document(problem.status, problem.detail, instance, **extra),
+        problem_document(problem, instance),
         status_code=problem.status,
         headers=problem.headers,
         media_type=MEDIA_TYPE,

@@ -53,7 +53,7 @@ _FIELDS = {
         },
     },
 }
-_BODY: dict[str, Any] = {
+BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -62,7 +62,7 @@ _BODY: dict[str, Any] = {
         },
     }
 }
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+FORECAST_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             NETCDF: {"schema": {"type": "string", "format": "binary"}},
@@ -85,8 +85,8 @@ Steps = Annotated[int | None, Query(ge=1, le=1_000_000, description="Leads; by d
 @router.post(
     "/v1/forecasts",
     response_class=Response,
-    responses=_ANSWERS,
-    openapi_extra=_BODY,
+    responses=FORECAST_ANSWERS,
+    openapi_extra=BODY,
     dependencies=[Depends(require_key)],
 )
 async def create_forecast(
@@ -122,7 +122,10 @@ async def create_forecast(
 
 
 @router.get(
-    "/v1/forecasts/latest", response_class=Response, responses=_ANSWERS, dependencies=[Depends(require_key)]
+    "/v1/forecasts/latest",
+    response_class=Response,
+    responses=FORECAST_ANSWERS,
+    dependencies=[Depends(require_key)],
 )
 async def latest_forecast(
     request: Request, worker: ChosenModel, steps: Steps = None, variables: Names = None
@@ -189,10 +192,7 @@ def check_price(worker: Worker, steps: int | None, settings: Settings) -> None:
     Raises:
         TooLarge: With the numbers.
     """
-    leads = steps or worker.schema["leads"]
-    grid = worker.schema["grid"]
-    cells = math.prod(grid[dim]["size"] for dim in grid["dims"])
-    values = leads * len(worker.schema["targets"]) * cells
+    values = count_values(worker, steps or worker.schema["leads"])
     if values > settings.max_output_values:
         raise TooLarge(
             f"The forecast would have {values} values; at most {settings.max_output_values} are given. "
@@ -200,3 +200,10 @@ def check_price(worker: Worker, steps: int | None, settings: Settings) -> None:
             values=values,
             limit=settings.max_output_values,
         )
+
+
+def count_values(worker: Worker, leads: int) -> int:
+    """Cells x leads x variables of a forecast."""
+    grid = worker.schema["grid"]
+    cells = math.prod(grid[dim]["size"] for dim in grid["dims"])
+    return leads * len(worker.schema["targets"]) * cells

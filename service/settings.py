@@ -30,6 +30,32 @@ class Settings(BaseSettings):
     data: Annotated[list[Path], NoDecode] = Field(
         default_factory=list, description="Files that GET /v1/forecast starts from; comma-separated."
     )
+    state: Path | None = Field(
+        default=None,
+        description="Folder of stored forecasts and jobs; None: a temporary one, removed at the end.",
+    )
+    watch_seconds: float = Field(default=10.0, gt=0, description="Between two looks at the data source.")
+    archive_backfill: int = Field(
+        default=20, gt=0, description="Reference times forecast when nothing is stored yet."
+    )
+    archive_keep: int = Field(default=200, gt=0, description="Stored forecasts of a model, all versions.")
+    archive_days: float | None = Field(default=None, gt=0, description="Their age; None: any.")
+    verification_cases: int = Field(
+        default=200, gt=0, description="Newest forecasts that the live scores are made of."
+    )
+    minimum_skill: float | None = Field(
+        default=0.0, lt=1, description="Live skill against persistence below which a lead is reported."
+    )
+    minimum_cases: int = Field(default=10, gt=0, description="Cases of a lead before it is judged.")
+    max_jobs: int = Field(default=16, gt=0, description="Jobs that may wait and run.")
+    max_job_steps: int = Field(default=10_000, gt=0)
+    max_job_values: int = Field(
+        default=200_000_000, gt=0, description="Cells x leads x variables of one job's result."
+    )
+    max_job_bytes: int = Field(
+        default=4096 * MEBIBYTE, gt=0, description="All results on disk; the oldest go first."
+    )
+    job_hours: float = Field(default=24.0, gt=0, description="How long a finished job is kept; then 410.")
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
 

@@ -36,6 +36,7 @@ class Answer:
     body: bytes
     media_type: str
     headers: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,9 @@ class Worker:
         if job.answer.done():
             return
         if header["status"] == "ok":
-            job.answer.set_result(Answer(body, header["media_type"], header.get("headers", {})))
+            job.answer.set_result(
+                Answer(body, header["media_type"], header.get("headers", {}), header.get("facts", {}))
+            )
         else:
             job.answer.set_exception(library_problem(header["error"], header["message"]))
 

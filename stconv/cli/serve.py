@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import sys
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1; others need API keys)")
     parser.add_argument("--port", type=int, help="port to listen on (default: 8000; 0 takes a free one)")
     parser.add_argument(
-        "--data", nargs="+", type=Path, metavar="FILE", help="files that GET /v1/forecast starts from"
+        "--data",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="files, folders or patterns that forecasts start from; watched for new times",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FOLDER",
+        help="keep stored forecasts and jobs here (default: until the end)",
     )
     parser.add_argument("--threads", type=int, help="threads of the model (default: as PyTorch chooses)")
     parser.add_argument(
@@ -51,9 +62,10 @@ def run(args: argparse.Namespace) -> int:
     from service.settings import Settings
 
     for path in args.data or []:
-        if not path.exists():
+        if not (path.exists() or has_magic(str(path))):
             raise FileError(f"There is no '{path}' to start forecasts from. Check --data.")
-    given = {name: getattr(args, name) for name in ("host", "port", "data", "threads", "allow_anonymous")}
+    names = ("host", "port", "data", "state", "threads", "allow_anonymous")
+    given = {name: getattr(args, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     settings = _settings(Settings, given)  # before the model is looked for: a wrong option is said at once
     bundle, version = _local_bundle(args.model)

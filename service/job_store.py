@@ -1,0 +1,162 @@
+"""Jobs on disk: what each is, and its result. Everything is written beside and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+UNFINISHED = ("queued", "running")
+TOMBSTONE_LIVES = 10
+"""For so many lifetimes a job that expired is known to have been there."""
+
+
+@dataclass
+class Job:
+    """One piece of long work.
+
+    Attributes:
+        id: Made by the server; who knows it and has the key it was submitted with can read it.
+        owner: Hash of the API key; "" where there are none.
+        model: Name of the model.
+        steps: Leads asked for.
+        media_type: Of the result.
+        variables: To be given; None: all.
+        digest: Of the request; equal for equal requests.
+        idempotency_key: Hash of the client's, or "".
+        status: queued, running, done, failed, cancelled, interrupted or expired.
+        leads_done: How far it is.
+        created: Seconds since 1970.
+        ended: The same; None: not yet.
+        problem: Status, detail and type where it failed.
+        headers: Of the result.
+    """
+
+    id: str
+    owner: str
+    model: str
+    steps: int
+    media_type: str
+    variables: list[str] | None
+    digest: str
+    idempotency_key: str
+    status: str = "queued"
+    leads_done: int = 0
+    created: float = 0.0
+    ended: float | None = None
+    problem: dict[str, Any] | None = None
+    headers: dict[str, str] | None = None
+
+    def facts(self, life_seconds: float) -> dict[str, Any]:
+        """What its owner sees."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "model": self.model,
+            "steps": self.steps,
+            "leads_done": self.leads_done,
+            "progress": round(self.leads_done / self.steps, 4),
+            "created": _text(self.created),
+            "ended": _text(self.ended),
+            "expires": _text(self.ended and self.ended + life_seconds),
+            "problem": self.problem,
+            "href": f"/v1/jobs/{self.id}",
+            "result": f"/v1/jobs/{self.id}/result" if self.status == "done" else None,
+        }
+
+
+class JobStore:
+    """The jobs of one server, by id; what was unfinished when the server ended is marked so.
+
+    Args:
+        folder: Where they are kept.
+        life_seconds: How long after its end a job is kept.
+        max_bytes: Of all results together; the oldest go first.
+    """
+
+    def __init__(self, folder: Path, life_seconds: float, max_bytes: int) -> None:
+        self._folder, self.life_seconds, self._max_bytes = folder, life_seconds, max_bytes
+        self.by_id: dict[str, Job] = {}
+        for path in folder.glob("*/job.json"):
+            try:
+                job = Job(**json.loads(path.read_text()))
+            except (ValueError, TypeError):
+                continue
+            if job.id != path.parent.name:
+                continue
+            self.by_id[job.id] = job
+            if job.status in UNFINISHED:
+                self.end(job, "interrupted")
+
+    def save(self, job: Job) -> None:
+        """Write what a job is.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        self.by_id[job.id] = job
+        self._write(job, "job.json", json.dumps(asdict(job)).encode())
+
+    def end(self, job: Job, status: str, problem: dict[str, Any] | None = None) -> None:
+        """Note how a job ended."""
+        job.status, job.problem, job.ended = status, problem, time.time()
+        self.save(job)
+
+    def finish(self, job: Job, result: bytes) -> None:
+        """Keep the result, then say that it is there.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        self._write(job, "result", result)
+        self.end(job, "done")
+        self.sweep()
+
+    def result(self, job: Job) -> bytes:
+        """Read the result of a job that is done."""
+        return (self._folder / job.id / "result").read_bytes()
+
+    def expire(self, job: Job) -> None:
+        """Remove the result; only that it was there is remembered."""
+        (self._folder / job.id / "result").unlink(missing_ok=True)
+        job.status = "expired"
+        self.save(job)
+
+    def sweep(self) -> None:
+        """Expire what is too old or, in sum, too large."""
+        now, total = time.time(), 0
+        ended = [job for job in self.by_id.values() if job.ended is not None]
+        for job in sorted(ended, key=lambda job: job.ended or 0, reverse=True):
+            age = now - (job.ended or now)
+            if age > TOMBSTONE_LIVES * self.life_seconds:
+                shutil.rmtree(self._folder / job.id, ignore_errors=True)
+                del self.by_id[job.id]
+                continue
+            if job.status == "expired":
+                continue
+            path = self._folder / job.id / "result"
+            total += path.stat().st_size if path.exists() else 0
+            if age > self.life_seconds or total > self._max_bytes:
+                self.expire(job)
+
+    def _write(self, job: Job, name: str, content: bytes) -> None:
+        folder = self._folder / job.id
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = folder / f".{name}"
+        try:
+            with scratch.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, folder / name)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+def _text(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

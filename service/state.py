@@ -1,0 +1,57 @@
+"""What outlives a request: stored forecasts and jobs, in a folder of the operator or a temporary one."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from service.job_store import JobStore
+from service.jobs import Jobs
+from service.settings import Settings
+from service.stored import StoredForecasts
+from service.watch import Watch
+
+
+@contextmanager
+def state_folder(settings: Settings) -> Iterator[Path]:
+    """The folder that the settings name, or one that is removed at the end."""
+    if settings.state is not None:
+        settings.state.mkdir(parents=True, exist_ok=True)
+        yield settings.state
+        return
+    with tempfile.TemporaryDirectory(prefix="stconv-state-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def watched(app: FastAPI) -> Iterator[None]:
+    """Watch the data source for each model, if there is one."""
+    settings: Settings = app.state.settings
+    watching = []
+    for worker in app.state.workers.values() if settings.data else ():
+        stored = app.state.stored[worker.name] = StoredForecasts()
+        watch = Watch(worker, stored, app.state.folder / "archive", settings, app.state.metrics)
+        watching.append(asyncio.create_task(watch.run()))
+    try:
+        yield
+    finally:
+        for task in watching:
+            task.cancel()
+
+
+@contextmanager
+def job_runner(app: FastAPI) -> Iterator[None]:
+    """Work on jobs until the server ends."""
+    settings: Settings = app.state.settings
+    store = JobStore(app.state.folder / "jobs", 3600 * settings.job_hours, settings.max_job_bytes)
+    jobs = app.state.jobs = Jobs(store, app.state.workers, settings)
+    jobs.start()
+    try:
+        yield
+    finally:
+        jobs.stop()

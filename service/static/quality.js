@@ -1,0 +1,69 @@
+// The box that says how good past forecasts were, from /v1/verification.
+import { number, unitText } from "./words.js";
+
+const MOST_ROWS = 12;
+const at = (id) => document.getElementById(id);
+
+function cellOf(text, kind = "") {
+  const made = document.createElement("td");
+  made.textContent = text;
+  made.className = kind;
+  return made;
+}
+
+/** A bar whose length is a share of the largest error. */
+function bar(value, largest, kind) {
+  const made = document.createElement("td");
+  const inside = document.createElement("div");
+  inside.className = `bar ${kind}`;
+  inside.style.width = `${Math.max(0, (100 * value) / largest)}%`;
+  made.append(inside);
+  made.className = "bars";
+  return made;
+}
+
+function heading() {
+  const row = document.createElement("tr");
+  for (const text of ["Ahead", "Usual error", "", "If nothing changed", "Gain"]) {
+    const made = document.createElement("th");
+    made.textContent = text;
+    row.append(made);
+  }
+  return row;
+}
+
+const dayOf = (text) => text.slice(0, 10);
+
+/** Show the verification of one variable; hide the box where there is none. */
+export function showQuality(found, name) {
+  const scores = found?.variables?.[name];
+  at("quality").hidden = !scores;
+  if (!scores) return;
+  const units = unitText(scores.units);
+  const { model, persistence } = scores.rmse;
+  const largest = Math.max(...model, ...persistence);
+  at("quality-text").textContent = `${found.cases} forecasts, made between ${dayOf(found.first_reference_time)} ` +
+    `and ${dayOf(found.last_reference_time)}, have been compared with what was observed afterwards.`;
+  const every = Math.ceil(found.leads.length / MOST_ROWS);
+  const below = new Set(found.below.filter((entry) => entry.variable === name).map((entry) => entry.lead));
+  at("quality-table").replaceChildren(heading(), ...found.leads.flatMap((lead, i) => {
+    const skill = scores.skill.persistence[i];
+    if (i % every || model[i] === null || skill === null) return [];
+    const row = document.createElement("tr");
+    const gain = Math.round(100 * skill);
+    row.append(
+      cellOf(found.lead_labels[i]),
+      cellOf(`${number(model[i], largest)} ${units}`, "number"),
+      bar(model[i], largest, "model"),
+      cellOf(`${number(persistence[i], largest)} ${units}`, "number"),
+      cellOf(`${gain < 0 ? "−" : "+"}${Math.abs(gain)} %`, below.has(lead) ? "number bad" : "number good"),
+    );
+    return [row];
+  }));
+  at("quality-note").textContent = "Gain: by how much the error is smaller than that of assuming that nothing " +
+    "changes. Below zero the forecast is of no use.";
+  const labels = [...below].map((lead) => found.lead_labels[lead - 1]);
+  at("quality-warning").hidden = !labels.length;
+  at("quality-warning").textContent = `Take care: the forecasts for ${labels.join(", ")} ahead are at present ` +
+    "worse than they should be.";
+}

@@ -1,0 +1,35 @@
+// Times and numbers as people say them; everything is UTC.
+import { places } from "./colors.js";
+
+const DAY = new Intl.DateTimeFormat("en-GB",
+  { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+
+/** "Sun, 28 Dec 2014". */
+export const day = (time) => DAY.format(time);
+
+/** "Sun, 28 Dec 2014, 12:00 UTC". */
+export const stamp = (time) => `${day(time)}, ${time.toISOString().slice(11, 16)} UTC`;
+
+/** "6 hours", "3 days", "1 month": how far a time is ahead. */
+export function ahead(from, to) {
+  const minutes = Math.round((to - from) / 6e4);
+  const days = minutes / 1440;
+  const [count, unit] = days >= 28 ? [Math.round(days / 30.44), "month"]
+    : days >= 3 && minutes % 1440 === 0 ? [days, "day"]
+      : minutes >= 60 ? [minutes / 60, "hour"] : [minutes, "minute"];
+  return `${Number(count.toFixed(2))} ${unit}${count === 1 ? "" : "s"}`;
+}
+
+/** A number with as many places as a scale of this width tells apart. */
+export function number(value, span) {
+  return value === null ? "missing" : value.toFixed(places(span / 100 || 0.01));
+}
+
+/** What a unit is called in a sentence; "1" and "" are none. */
+export function unitText(units) {
+  if (units === "1" || units === "") return "";
+  return isKelvin(units) ? "K" : units;
+}
+
+export const isKelvin = (units) => /^(deg\s?|degrees?_?\s?)?k(elvin)?$/i.test(units);
+export const ZERO_CELSIUS = 273.15;

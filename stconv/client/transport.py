@@ -1,0 +1,122 @@
+"""One service as httpx reaches it: waiting as it says, refusals as the errors of the library."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from stconv import errors
+from stconv.errors import ServiceError, StconvError
+
+if TYPE_CHECKING:
+    import httpx
+    import xarray as xr
+
+BUSY = frozenset({429, 503})
+"""The server says when to come back."""
+FIRST_PAUSE_SECONDS = 0.5
+_ERRORS = {
+    re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower(): kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, StconvError)
+}
+
+
+class Transport:
+    """Requests that are patient.
+
+    Args:
+        url: Of the service.
+        headers: Of every request.
+        timeout_seconds: Of one request.
+        patience_seconds: How long to go on asking a server that is busy or can not be reached.
+        transport: Of httpx.
+        sleep: Waits some seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: dict[str, str],
+        timeout_seconds: float,
+        patience_seconds: float,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        import httpx
+
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_seconds, transport=transport)
+        self._patience = patience_seconds
+        self.sleep = sleep
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Ask until there is an answer.
+
+        Raises:
+            StconvError: Refused, as the library would have raised it.
+            ServiceError: The service fails, can not be reached, or was busy too long.
+        """
+        import httpx
+
+        waited, pause = 0.0, FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                answer = self._http.request(method, path, **options)
+            except httpx.ConnectError as error:
+                problem: StconvError = ServiceError(
+                    f"{self._http.base_url} can not be reached: {error}. Is the service running there?"
+                )
+                wait = pause
+            except httpx.TransportError as error:
+                said = str(error) or type(error).__name__
+                raise ServiceError(f"{self._http.base_url} did not answer {path}: {said}.") from error
+            else:
+                if answer.is_success:
+                    return answer
+                problem = _problem(answer)
+                if answer.status_code not in BUSY:
+                    raise problem
+                wait = max(retry_after(answer.headers.get("retry-after", "")), pause)
+            if waited + wait > self._patience:
+                raise problem
+            self.sleep(wait)
+            waited, pause = waited + wait, 2 * pause
+
+
+def _problem(answer: httpx.Response) -> StconvError:
+    """The error that the library would have raised, by the type of the problem document."""
+    try:
+        document = answer.json()
+        detail, kind = str(document["detail"]), str(document.get("type", ""))
+    except (ValueError, KeyError, TypeError):
+        detail, kind = answer.text[:200], ""
+    known = _ERRORS.get(kind.removeprefix("urn:stconv:problem:"), ServiceError)
+    if known is ServiceError:
+        return ServiceError(f"The service answered {answer.status_code}: {detail}")
+    return known(detail)
+
+
+def retry_after(value: str) -> float:
+    """Seconds, from a number of them or from an HTTP date; 0 if it is neither."""
+    if value.isdecimal():
+        return float(value)
+    try:
+        when = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def opened(body: bytes) -> xr.Dataset:
+    """A NetCDF file in memory."""
+    import xarray as xr
+
+    return xr.load_dataset(body, engine="h5netcdf")

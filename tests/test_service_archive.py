@@ -1,0 +1,249 @@
+"""A server whose data source grows: stored forecasts, Zarr over HTTP, live verification."""
+
+import os
+import shutil
+import time
+
+import httpx
+import numpy as np
+import pytest
+import xarray as xr
+
+FIRST, KEEP, BACKFILL = 35, 6, 4
+NAMES = ["20200108T180000Z", "20200109T000000Z", "20200109T060000Z", "20200109T120000Z"]
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    raise AssertionError("never came true")
+
+
+@pytest.fixture(scope="module")
+def made(service_server):
+    return service_server
+
+
+@pytest.fixture(scope="module")
+def library(service_bundle):
+    from stconv.forecast import Forecaster
+
+    return Forecaster.from_path(service_bundle)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("growing")
+
+
+def write(made, place, ds, name="analysis.nc"):
+    """As a careful writer does: beside, then renamed."""
+    fresh = place / f".{name}"
+    fresh.write_bytes(made.as_netcdf(ds))
+    os.replace(fresh, place / name)
+
+
+def start(made, service_bundle, place):
+    return made.Server(
+        *("--model", str(service_bundle), "--data", str(place / "*.nc"), "--state", str(place / "state")),
+        watch_seconds="0.2",
+        archive_backfill=str(BACKFILL),
+        archive_keep=str(KEEP),
+        minimum_skill="0.999",
+        minimum_cases="3",
+    )
+
+
+@pytest.fixture(scope="module")
+def server(made, service_bundle, place):
+    write(made, place, made.fields().isel(time=slice(0, FIRST)))
+    server = start(made, service_bundle, place)
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with server.client() as client:
+        until(lambda: client.get("/v1/verification").json()["cases"] == 3)
+        yield client
+
+
+def expected_scores(library, ds, names, newest):
+    """RMSE of the model and of persistence by lead, in plain NumPy, from the file and the library alone."""
+    values, weight = ds["t2m"].values.astype(float), np.cos(np.deg2rad(ds["latitude"].values))[:, None]
+    stamps = [str(t)[:19].replace("-", "").replace(":", "") + "Z" for t in ds["time"].values]
+    squares, weights = np.zeros((2, 2)), np.zeros(2)
+    for name in names:
+        i = stamps.index(name)
+        forecast = library.forecast(ds.isel(time=slice(0, i + 1)))["t2m"].values
+        for lead in (1, 2):
+            if i + lead > newest:
+                continue
+            truth = values[i + lead]
+            known = np.isfinite(truth) * weight
+            weights[lead - 1] += known.sum()
+            for row, field in enumerate((forecast[lead - 1], values[i])):
+                squares[row, lead - 1] += (known * np.nan_to_num(field - truth) ** 2).sum()
+    return np.sqrt(squares / weights)
+
+
+def test_past_and_new_forecasts_are_stored_and_verified(client, library, made, place):
+    listed = client.get("/v1/forecasts").json()["forecasts"]
+    assert [entry["name"] for entry in listed] == NAMES
+    assert listed[0]["made_when_truth_was_known"] == 1
+    assert listed[-1]["made_when_truth_was_known"] == 0
+    found = client.get("/v1/verification").json()
+    assert found["variables"]["t2m"]["cases"] == [3, 2]
+    ds = made.fields()
+    model, persistence = expected_scores(library, ds, NAMES, FIRST - 1)
+    scores = found["variables"]["t2m"]
+    np.testing.assert_allclose(scores["rmse"]["model"], model, rtol=1e-5)
+    np.testing.assert_allclose(scores["rmse"]["persistence"], persistence, rtol=1e-5)
+    np.testing.assert_allclose(scores["skill"]["persistence"], 1 - model / persistence, rtol=1e-4)
+
+    write(made, place, ds.isel(time=slice(0, FIRST + 1)))
+    until(lambda: client.get("/v1/verification").json()["cases"] == 4)
+    found = client.get("/v1/verification").json()
+    assert found["variables"]["t2m"]["cases"] == [4, 3]
+    model, persistence = expected_scores(library, ds, NAMES, FIRST)
+    np.testing.assert_allclose(found["variables"]["t2m"]["rmse"]["model"], model, rtol=1e-5)
+    assert found["lead_labels"] == ["6 h", "12 h"]
+    assert len(client.get("/v1/forecasts").json()["forecasts"]) == 5
+
+
+def test_drop_below_the_level_is_in_the_metrics(client):
+    below = client.get("/v1/verification").json()["below"]
+    assert {(entry["variable"], entry["lead"]) for entry in below} == {("t2m", 1), ("t2m", 2)}
+    text = client.get("/metrics").text
+    assert 'stconv_live_skill_below_minimum{lead="1",model="air",variable="t2m"} 1.0' in text
+    assert 'stconv_live_cases{lead="1",model="air",variable="t2m"} 4.0' in text
+    assert 'stconv_stored_forecasts{model="air"} 5.0' in text
+
+
+def test_climatology_is_that_of_the_training_period(client, library, made):
+    """The sum of cosines, written out, at the valid times of lead 1."""
+    harmonics = library.preparation.harmonics
+    coefficients, ds = harmonics.coefficients.numpy()[:, 0].astype(float), made.fields()
+    values = ds["t2m"].sortby("latitude").values.astype(float)
+    weight = np.cos(np.deg2rad(np.sort(ds["latitude"].values)))[:, None]
+    squares = weights = 0.0
+    for i in range(FIRST - 3, FIRST + 1):
+        when = ds["time"].values[i]
+        day = (when - when.astype("datetime64[D]")) / np.timedelta64(1, "D")
+        year = (when - np.datetime64("2020-01-01", "ns")) / np.timedelta64(366, "D")
+        climatology = sum(
+            c * np.cos(2 * np.pi * (j * day + k * year) - q * np.pi / 2)
+            for (j, k, q), c in zip(harmonics.terms, coefficients, strict=True)
+        )
+        known = np.isfinite(values[i]) * weight
+        squares += (known * np.nan_to_num(climatology - values[i]) ** 2).sum()
+        weights += known.sum()
+    found = client.get("/v1/verification").json()["variables"]["t2m"]["rmse"]["climatology"][0]
+    assert found == pytest.approx(np.sqrt(squares / weights), rel=1e-4)
+
+
+def test_a_stored_forecast_is_what_the_library_forecast(client, library, made):
+    expected = library.forecast(made.fields().isel(time=slice(0, 34)))
+    for name in ("20200109T060000Z", "2020-01-09T06:00:00Z", "2020-01-09T06:00"):
+        answer = client.get(f"/v1/forecasts/{name}", headers={"Accept": "application/x-netcdf"})
+        found = xr.load_dataset(answer.content, engine="h5netcdf")
+        xr.testing.assert_equal(found, expected)
+    assert answer.headers["stconv-reference-time"] == "2020-01-09T06:00:00"
+    assert client.get(f"/v1/forecasts/{name}", headers={"Accept": "image/png"}).content[1:4] == b"PNG"
+
+
+def test_truth_beside_it_is_null_where_not_yet_known(client, made):
+    ds = made.fields()
+    newest = client.get("/v1/forecasts").json()["forecasts"][-2]["name"]
+    found = client.get(f"/v1/forecasts/{newest}/truth").json()
+    values = np.array(found["variables"]["t2m"]["values"], float)
+    np.testing.assert_array_equal(values[0].astype("f4"), ds["t2m"].values[FIRST])
+    assert np.isnan(values[1]).all()
+    assert found["attributes"]["leads_known"] == "1 of 2"
+
+
+def test_xarray_opens_the_archive_over_http(client, library, made, server):
+    listed = client.get("/zarr/air").json()
+    one = xr.open_zarr(f"{server.url}{listed['forecasts'][0]['href']}").load()
+    xr.testing.assert_equal(one, library.forecast(made.fields().isel(time=slice(0, 32))))
+    whole = xr.open_zarr(f"{server.url}{listed['all']}")
+    assert whole["t2m"].dims == ("forecast_reference_time", "lead", "latitude", "longitude")
+    assert whole["t2m"].shape == (5, 2, 8, 10)
+    for i, entry in enumerate(listed["forecasts"]):
+        alone = xr.open_zarr(f"{server.url}{entry['href']}")
+        np.testing.assert_array_equal(whole["t2m"][i], alone["t2m"])
+        np.testing.assert_array_equal(whole["time"][i], alone["time"])
+        assert whole["forecast_reference_time"].values[i] == alone["forecast_reference_time"].values
+    tree = xr.open_datatree(f"{server.url}/zarr/air", engine="zarr")
+    assert set(tree.children) == {entry["name"] for entry in listed["forecasts"]}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", f"/zarr/air/{NAMES[0]}/zarr.json", 200),
+        ("HEAD", f"/zarr/air/{NAMES[0]}/zarr.json", 200),
+        ("GET", f"/zarr/air/{NAMES[0]}/t2m/c/1/0/0", 200),
+        ("GET", f"/zarr/air/{NAMES[0]}/t2m/c/2/0/0", 404),
+        ("GET", f"/zarr/air/{NAMES[0]}--{NAMES[2]}/t2m/zarr.json", 200),
+        ("GET", f"/zarr/air/{NAMES[0]}--{NAMES[2]}/t2m/c/2/1/0/0", 200),
+        ("GET", f"/zarr/air/{NAMES[0]}--{NAMES[2]}/t2m/c/3/1/0/0", 404),
+        ("GET", f"/zarr/air/{NAMES[0]}--{NAMES[2]}/t2m/c/-1/1/0/0", 404),
+        ("GET", f"/zarr/air/{NAMES[2]}--{NAMES[0]}/zarr.json", 404),
+        ("GET", f"/zarr/air/{NAMES[0]}/%2e%2e/scores.nc", 404),
+        ("GET", f"/zarr/air/{NAMES[0]}/..%2fscores.nc", 404),
+        ("GET", "/zarr/air/%2e%2e/scores.nc", 404),
+        ("GET", "/zarr/air/19990101T000000Z/zarr.json", 404),
+        ("GET", "/zarr/sea/19990101T000000Z/zarr.json", 404),
+        ("PUT", f"/zarr/air/{NAMES[0]}/zarr.json", 405),
+        ("DELETE", f"/zarr/air/{NAMES[0]}/zarr.json", 405),
+    ],
+)
+def test_zarr_reads_keys_of_a_table_and_nothing_else(client, method, path, status):
+    answer = client.request(method, path)
+    assert answer.status_code == status, answer.text
+    assert (answer.content == b"") == (method == "HEAD")
+
+
+def test_old_forecasts_go_and_say_so(client, made, place):
+    write(made, place, made.fields())
+    until(lambda: client.get("/v1/forecasts").json()["forecasts"][-1]["name"] == "20200110T180000Z")
+    names = [entry["name"] for entry in client.get("/v1/forecasts").json()["forecasts"]]
+    assert len(names) == KEEP
+    assert NAMES[0] not in names
+    gone = client.get(f"/zarr/air/{NAMES[0]}/zarr.json")
+    assert gone.status_code == 410, "not 404: Zarr would read a missing chunk as fill value"
+    assert "too old" in gone.json()["detail"]
+    unknown = client.get("/v1/forecasts/noon")
+    assert unknown.status_code == 404
+    assert "6 stored, from 2020-01-09T12:00:00Z to 2020-01-10T18:00:00Z" in unknown.json()["detail"]
+
+
+def test_a_new_server_knows_what_was_stored(client, made, service_bundle, place, tmp_path):
+    until(lambda: client.get("/v1/verification").json()["cases"] == 8)
+    before = client.get("/v1/verification").json()
+    shutil.copytree(place / "state", tmp_path / "state")
+    write(made, tmp_path, made.fields())
+    second = start(made, service_bundle, tmp_path)
+    try:
+        with second.client() as other:
+            until(lambda: other.get("/v1/verification").json()["cases"])
+            again = other.get("/v1/verification").json()
+            assert again["variables"] == before["variables"], "also of forecasts that are no longer stored"
+    finally:
+        second.kill()
+
+
+def test_without_data_nothing_is_stored(service_server, service_bundle):
+    server = service_server.Server("--model", str(service_bundle))
+    try:
+        for path in ("/v1/forecasts", "/v1/verification", "/zarr/air"):
+            answer = httpx.get(f"{server.url}{path}")
+            assert answer.status_code == 404
+            assert "--data" in answer.json()["detail"]
+    finally:
+        server.kill()

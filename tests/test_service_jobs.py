@@ -1,0 +1,238 @@
+"""Jobs of a real server: submitted, followed, fetched, canceled, expired, and after a restart."""
+
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+NETCDF = "application/x-netcdf"
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def made(service_server):
+    return service_server
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("state")
+
+
+def start(made, service_bundle, place, **settings):
+    return made.Server(
+        "--model", str(service_bundle), "--state", str(place), max_job_steps="5000", **settings
+    )
+
+
+@pytest.fixture(scope="module")
+def server(made, service_bundle, place):
+    server = start(made, service_bundle, place, max_jobs="3")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with server.client() as client:
+        yield client
+
+
+def submit(client, body, key=None, **parameters):
+    headers = {"Content-Type": NETCDF} | ({"Idempotency-Key": key} if key else {})
+    return client.post("/v1/jobs", content=body, params=parameters, headers=headers)
+
+
+def ended(client, job, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        facts = client.get(f"/v1/jobs/{job}").json()
+        if facts["status"] not in ("queued", "running"):
+            return facts
+        time.sleep(0.1)
+    raise AssertionError(facts)
+
+
+@pytest.fixture(scope="module")
+def done(client, made):
+    answer = submit(client, made.as_netcdf(made.fields()), key="the long one", steps=STEPS)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == answer.json()["href"]
+    return ended(client, answer.json()["id"])
+
+
+def test_result_is_the_roll_out_of_the_library(client, done, made, service_bundle):
+    from stconv.forecast import Forecaster
+
+    assert (done["status"], done["progress"], done["leads_done"]) == ("done", 1.0, STEPS)
+    answer = client.get(done["result"])
+    assert answer.headers["content-type"] == NETCDF
+    assert answer.headers["stconv-reference-time"] == "2020-01-10T18:00:00"
+    found = xr.load_dataset(answer.content, engine="h5netcdf")
+    expected = Forecaster.from_path(service_bundle).forecast(made.fields(), steps=STEPS)
+    xr.testing.assert_equal(found, expected)
+
+
+def test_equal_requests_with_one_idempotency_key_are_one_job(client, done, made):
+    body = made.as_netcdf(made.fields())
+    again = submit(client, body, key="the long one", steps=STEPS)
+    assert (again.status_code, again.json()["id"]) == (202, done["id"])
+    other = submit(client, body, key="the long one", steps=STEPS + 1)
+    assert other.status_code == 422
+    assert other.json()["type"] == "urn:stconv:problem:idempotency-key"
+    assert submit(client, body, steps=1).json()["id"] != done["id"]
+
+
+def test_a_short_job_needs_no_roll_out_and_has_the_format_of_accept(client, made):
+    answer = client.post(
+        "/v1/jobs",
+        json=made.as_json(made.fields()),
+        headers={"Accept": "application/prs.coverage+json"},
+        params={"steps": 1},
+    )
+    facts = ended(client, answer.json()["id"])
+    assert client.get(facts["result"]).json()["domain"]["axes"]["t"]["values"] == ["2020-01-11T00:00:00Z"]
+
+
+def test_cancelled_between_two_blocks(client, made):
+    job = submit(client, made.as_netcdf(made.fields()), steps=5000).json()["id"]
+    early = client.get(f"/v1/jobs/{job}/result")
+    assert early.status_code == 409
+    assert early.headers["retry-after"] == "1"
+    assert client.delete(f"/v1/jobs/{job}").json()["status"] == "cancelled"
+    assert client.get(f"/v1/jobs/{job}/result").status_code == 410
+    before = client.get(f"/v1/jobs/{job}").json()["leads_done"]
+    assert before < 5000
+    after = submit(client, made.as_netcdf(made.fields()), steps=2).json()["id"]
+    assert ended(client, after)["status"] == "done", "the next one runs at once"
+
+
+def test_what_the_model_refuses_fails_with_its_words(client, made):
+    body = made.as_netcdf(made.fields().isel(latitude=slice(1, None)))
+    facts = ended(client, submit(client, body).json()["id"])
+    assert facts["status"] == "failed"
+    assert facts["problem"]["type"] == "urn:stconv:problem:grid"
+    answer = client.get(f"{facts['href']}/result")
+    assert answer.status_code == 422
+    assert "lat" in answer.json()["detail"]
+    assert answer.json()["type"] == "urn:stconv:problem:grid"
+
+
+def test_what_the_parser_refuses_is_refused_at_once(client):
+    answer = submit(client, b"CDF\x01 nonsense")
+    assert answer.status_code == 422
+
+
+def test_limits(client, made):
+    body = made.as_netcdf(made.fields())
+    answer = submit(client, body, steps=5001)
+    assert answer.status_code == 413
+    assert (answer.json()["found"], answer.json()["limit"]) == (5001, 5000)
+    jobs = [submit(client, body, steps=5000) for _ in range(4)]
+    assert [answer.status_code for answer in jobs] == [202, 202, 202, 503]
+    assert jobs[-1].json()["limit"] == 3
+    assert int(jobs[-1].headers["retry-after"]) > 0
+    for answer in jobs[:3]:
+        client.delete(answer.json()["href"])
+
+
+@pytest.mark.parametrize("job", ["nobody", "..%2f..%2fjob.json", "%2e%2e", "x" * 60])
+def test_unknown_job(client, job):
+    assert client.get(f"/v1/jobs/{job}").status_code == 404
+
+
+def test_restart_keeps_what_is_finished_and_says_what_is_not(
+    client, done, made, service_bundle, place, server
+):
+    running = submit(client, made.as_netcdf(made.fields()), key="lost", steps=5000).json()["id"]
+    before = client.get(done["result"]).content
+    server.kill()
+    second = start(made, service_bundle, place)
+    try:
+        with second.client() as later:
+            assert later.get(done["result"]).content == before
+            assert later.get(f"/v1/jobs/{running}").json()["status"] == "interrupted"
+            gone = later.get(f"/v1/jobs/{running}/result")
+            assert gone.status_code == 410
+            assert "Submit it again" in gone.json()["detail"]
+            again = submit(later, made.as_netcdf(made.fields()), key="lost", steps=5000).json()
+            assert again["id"] != running, "an interrupted job does not stand in the way"
+    finally:
+        second.kill()
+
+
+def test_expired_results_go_and_the_oldest_make_room(tmp_path):
+    from service.job_store import Job, JobStore
+
+    store = JobStore(tmp_path, life_seconds=100.0, max_bytes=25)
+    jobs = [Job(f"job{i}", "", "air", 1, NETCDF, None, "", "") for i in range(4)]
+    for i, job in enumerate(jobs):
+        store.save(job)
+        store.finish(job, bytes(10))
+        job.ended -= 10 - i
+    store.sweep()
+    assert [job.status for job in jobs] == ["expired", "expired", "done", "done"]
+    assert not (tmp_path / "job0" / "result").exists()
+    jobs[2].ended -= 200
+    jobs[0].ended -= 2000
+    store.sweep()
+    assert jobs[2].status == "expired"
+    assert "job0" not in store.by_id
+    assert not (tmp_path / "job0").exists()
+    again = JobStore(tmp_path, 100.0, 25)
+    assert again.by_id["job3"].status == "done"
+    assert np.frombuffer(again.result(again.by_id["job3"]), "u1").size == 10
+
+
+def test_another_key_sees_no_job(tmp_path):
+    from service.job_store import Job, JobStore
+    from service.jobs import JobGone, Jobs, UnknownJob
+    from service.settings import Settings
+
+    store = JobStore(tmp_path, 100.0, 100)
+    jobs = Jobs(store, {}, Settings())
+    store.save(Job("secret", "mine", "air", 1, NETCDF, None, "", ""))
+    assert jobs.get("mine", "secret").id == "secret"
+    with pytest.raises(UnknownJob, match="no job 'secret'"):
+        jobs.get("theirs", "secret")
+    store.by_id["secret"].ended = time.time() - 101
+    with pytest.raises(JobGone, match="expired"):
+        jobs.get("mine", "secret")
+
+
+def test_disk_full_is_the_end_of_the_job_only(tmp_path, monkeypatch):
+    import asyncio
+    from types import SimpleNamespace
+
+    from service.job_store import Job, JobStore
+    from service.jobs import Jobs
+    from service.settings import Settings
+    from service.worker import Answer
+
+    async def ask(asked, body=b""):
+        return Answer(b"x", NETCDF, facts={"leads_done": 1})
+
+    def full(job, result):
+        raise OSError(28, "No space left on device")
+
+    async def run():
+        jobs = Jobs(store, {"air": SimpleNamespace(ask=ask)}, Settings())
+        jobs.start()
+        for job in (first, second):
+            jobs.submit(job, b"fields")
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            if second.ended:
+                break
+        jobs.stop()
+
+    store = JobStore(tmp_path, 100.0, 100)
+    first, second = (Job(name, "", "air", 1, NETCDF, None, "", "") for name in ("one", "two"))
+    store.save(first)
+    store.save(second)
+    monkeypatch.setattr(store, "finish", full)
+    asyncio.run(run())
+    assert (first.status, second.status) == ("failed", "failed")
+    assert first.problem["status"] == 503
+    assert "no room" in first.problem["detail"]
