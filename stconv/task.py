@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import xarray as xr
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 
+from stconv.bands import LEVELS, Bands, calibrate
 from stconv.datasets.preparation import Preparation
 from stconv.errors import ConfigError, ShapeError
+from stconv.losses import DistributionLoss
 from stconv.models import EventNetwork, Network, describe
 from stconv.nn.damping import Damping
 from stconv.nn.memory import channels_last
 from stconv.verification import ScoreSums, Verification, lead_labels
+from stconv.verification.calibration import Calibration
 from stconv.verification.events import EventScores, event_metrics
 
 if TYPE_CHECKING:
@@ -63,7 +67,10 @@ class ForecastTask(pl.LightningModule):
         self._lr_interval = lr_interval
         self.verification: Verification | None = None
         """Result of the latest test."""
+        self.bands: Bands | None = None
+        """Bands of uncertainty, once they are calibrated; a test calibrates them if nothing did before."""
         self._sums: ScoreSums | None = None
+        self._calibration: Calibration | None = None
         self._events: EventScores | None = None
 
     @property
@@ -125,10 +132,11 @@ class ForecastTask(pl.LightningModule):
         return self.preparation.physical(self.network(self.preparation.inputs(batch)), batch)
 
     def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss of a batch, and the normalized forecast it was computed from."""
-        prediction = self.network(self.preparation.inputs(batch))
+        """Loss of a batch, and the members of the normalized forecast it was computed from."""
+        members = self.network.members(self.preparation.inputs(batch))
         target, weight = self.preparation.targets(batch)
-        return self.loss(prediction, target, weight), prediction
+        prediction = members if isinstance(self.loss, DistributionLoss) else members.mean(0)
+        return self.loss(prediction, target, weight), members
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a training batch."""
@@ -155,12 +163,30 @@ class ForecastTask(pl.LightningModule):
         self.log_dict(metrics, rank_zero_only=True)
 
     def on_test_epoch_start(self) -> None:
-        """Begin to sum errors."""
+        """Begin to sum errors, with bands calibrated on the validation period."""
         self._begin_scores()
+        if self.bands is None:
+            self.calibrate()
+        self._calibration = None
+        if self.bands is not None:
+            self._calibration = Calibration(list(self.data.outputs), self.network.leads)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Errors of a test batch, beside those of the baselines on the same windows."""
-        self._score(batch, "test")
+        members = self._score(batch, "test")
+        if self.bands is None or self._calibration is None:
+            return
+        bounds = self.bands.physical(members, batch, self.preparation)
+        for level, (lower, upper) in zip(LEVELS, bounds, strict=True):
+            self._calibration.add_band(batch["targets"], lower, upper, level / 100)
+        if len(members) > 1:
+            fields = torch.stack([self.preparation.physical(member, batch) for member in members])
+            self._calibration.add_members(batch["targets"], fields)
+
+    def calibrate(self) -> None:
+        """Calibrate the bands on the validation period; a probability of an event has none."""
+        if self.data.event is None:
+            self.bands = calibrate(self.network, self.preparation, self.data)
 
     def on_test_epoch_end(self) -> None:
         """Log the scores and keep them in `verification`."""
@@ -170,6 +196,9 @@ class ForecastTask(pl.LightningModule):
         if self._events is not None:
             diagnostics = self._gathered(self._events).to_datasets()
             metrics |= event_metrics(diagnostics["event"], "test")
+        if self._calibration is not None:
+            diagnostics["calibration"] = self._gathered(self._calibration).to_dataset()
+            metrics |= calibration_metrics(diagnostics["calibration"], "test")
         self.log_dict(metrics, rank_zero_only=True)
         data = self.data
         times = data.series.times
@@ -202,8 +231,9 @@ class ForecastTask(pl.LightningModule):
             config["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": config}
 
-    def _score(self, batch: Batch, stage: str) -> None:
-        loss, prediction = self._step(batch)
+    def _score(self, batch: Batch, stage: str) -> Tensor:
+        """Add a batch to the sums, and hand on the members of its forecast."""
+        loss, members = self._step(batch)
         self.log(
             f"{stage}_loss", loss, prog_bar=stage == "val", batch_size=len(batch["inputs"]), sync_dist=True
         )
@@ -211,7 +241,7 @@ class ForecastTask(pl.LightningModule):
         preparation, index = self.preparation, batch["reference_index"]
         truth = preparation.truth(batch)
         forecasts = {
-            "model": preparation.physical(prediction, batch),
+            "model": preparation.physical(members.mean(0), batch),
             "persistence": preparation.persistence(batch),
             "climatology": preparation.climatology(batch),
         }
@@ -220,6 +250,7 @@ class ForecastTask(pl.LightningModule):
         )
         if self._events is not None:
             self._events.add(truth, forecasts, index)
+        return members
 
     def _begin_scores(self) -> None:
         outputs, leads = self.data.outputs, self.network.leads
@@ -343,6 +374,28 @@ def score_metrics(sums: ScoreSums, stage: str, detailed: bool = False) -> dict[s
         fields |= {"mae": sums.mae("model"), "bias": sums.bias("model")}
     for field, values in fields.items():
         for variable, row in zip(sums.variables, values, strict=True):
+            name = f"{stage}_{field}_{variable}" if several else f"{stage}_{field}"
+            metrics |= {f"{name}_lead_{lead}": float(value) for lead, value in enumerate(row, 1)}
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+
+
+def calibration_metrics(calibration: xr.Dataset, stage: str) -> dict[str, float]:
+    """Name coverage and CRPS for a log: `test_coverage_80_lead_1`, `test_crps_lead_1`; see `score_metrics`.
+
+    Args:
+        calibration: As `Calibration.to_dataset` makes it; coverage becomes percent.
+        stage: What the names begin with.
+    """
+    fields = {
+        f"coverage_{round(100 * float(level))}": 100 * calibration["coverage"].sel(level=level)
+        for level in calibration.get("level", [])
+    }
+    if "crps" in calibration:
+        fields["crps"] = calibration["crps"]
+    several = calibration.sizes["variable"] > 1
+    metrics: dict[str, float] = {}
+    for field, values in fields.items():
+        for variable, row in zip(calibration["variable"].values, values.values, strict=True):
             name = f"{stage}_{field}_{variable}" if several else f"{stage}_{field}"
             metrics |= {f"{name}_lead_{lead}": float(value) for lead, value in enumerate(row, 1)}
     return {name: value for name, value in metrics.items() if np.isfinite(value)}

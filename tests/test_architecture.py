@@ -20,6 +20,7 @@ RANKS = {
     "datasets": 3,
     "losses": 3,
     "verification": 3,
+    "bands": 4,
     "task": 4,
     "bundle": 5,
     "forecast": 6,

@@ -23,7 +23,7 @@ from stconv.models import (
 
 SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3, "n_3d": 1}
 """Settings that keep a test short, for the networks that have them."""
-WRAPPERS = {"Increment": {}, "Damped": {}, "Bounded": {"lower": -9.0}}
+WRAPPERS = {"Increment": {}, "Damped": {}, "Bounded": {"lower": -9.0}, "Quantiles": {}, "Gaussian": {}}
 """Networks around a network, and settings that they do not do without."""
 
 
@@ -38,7 +38,11 @@ def seed():
 
 def make(name, c_in=3, c_out=2, t_in=4, leads=3, **options):
     """Build a registered network small, by name, with no weight at zero, as some start from."""
-    if name in WRAPPERS:
+    if name == "Ensemble":
+        network = REGISTRY[name]([make("Conv2Plus1D", c_in, c_out, t_in, leads, **options) for _ in "ab"])
+    elif name == "MonteCarloDropout":
+        network = REGISTRY[name](make("ResNet2D", c_in, c_out, t_in, leads, dropout=0.1))
+    elif name in WRAPPERS:
         network = REGISTRY[name](make("Conv2Plus1D", c_in, c_out, t_in, leads, **options), **WRAPPERS[name])
     else:
         small = {key: value for key, value in SMALL.items() if takes(name, key)}
@@ -49,8 +53,11 @@ def make(name, c_in=3, c_out=2, t_in=4, leads=3, **options):
     return network
 
 
+AROUND = {*WRAPPERS, "Ensemble", "MonteCarloDropout"}
+
+
 def takes(name, option):
-    return option in inspect.signature(REGISTRY["Conv2Plus1D" if name in WRAPPERS else name]).parameters
+    return option in inspect.signature(REGISTRY["Conv2Plus1D" if name in AROUND else name]).parameters
 
 
 NAMES = [name for name, network in REGISTRY.items() if not issubclass(network, EventNetwork)]
@@ -157,7 +164,7 @@ def test_another_input_is_refused(name, x, message):
         make(name)(x)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in WRAPPERS])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in AROUND])
 @pytest.mark.parametrize("size", ["c_in", "c_out", "t_in", "leads"])
 def test_sizes_are_positive_integers(name, size):
     for value in (0, -1, 1.5, True, "3"):

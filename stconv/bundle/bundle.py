@@ -1,6 +1,6 @@
 """The bundle: everything a forecast needs, and no code.
 
-weights.safetensors   network.* and preparation.* tensors, bundle.always_valid
+weights.safetensors   network.*, preparation.* and bands.* tensors, bundle.always_valid
 spec.json             what the tensors mean: network, variables, grid, calendar, step, window, data, scores
 manifest.json         size and sha256 of the other two; its own sha256 is the bundle hash
 """
@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from stconv.bands import Bands
 from stconv.bundle import manifest
 from stconv.datasets.event import preparation_from_spec
 from stconv.datasets.preparation import Preparation
@@ -48,6 +49,7 @@ class Bundle:
         spec: What spec.json holds, JSON types only; `make_bundle` says which keys.
         always_valid: Cells with a value in every frame of the training period, bool, (variable, lat, lon);
             None if that is not known, and then no missing value is refused.
+        bands: Calibrated bands of uncertainty; None in a bundle that was made without.
     """
 
     network: Network
@@ -55,6 +57,7 @@ class Bundle:
     spec: dict[str, Any]
     always_valid: np.ndarray | None = None
     _hash: str | None = field(default=None, repr=False, compare=False)
+    bands: Bands | None = None
 
     @property
     def hash(self) -> str:
@@ -105,7 +108,8 @@ class Bundle:
                 )
         mask = tensors.get("bundle.always_valid")
         always_valid = None if mask is None else mask.numpy().astype(bool)
-        return cls(network.eval(), preparation.eval(), spec, always_valid, digest)
+        bands = _build_bands(spec, _under(tensors, "bands."), folder)
+        return cls(network.eval(), preparation.eval(), spec, always_valid, digest, bands)
 
     def _files(self) -> dict[str, bytes]:
         parts = {"network": self.network, "preparation": self.preparation}
@@ -117,6 +121,9 @@ class Bundle:
         if self.always_valid is not None:
             tensors["bundle.always_valid"] = torch.from_numpy(self.always_valid.astype(np.uint8))
         spec = {**self.spec, "format_version": FORMAT_VERSION}
+        if self.bands is not None:
+            tensors |= {f"bands.{name}": tensor.contiguous() for name, tensor in self.bands.tensors().items()}
+            spec["bands"] = self.bands.to_spec()
         try:
             text = json.dumps(spec, indent=2, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -159,6 +166,15 @@ def _build_preparation(spec: dict[str, Any], tensors: dict[str, Tensor], folder:
         raise BundleError(f"The preparation of '{folder}' can not be built: {error}") from error
     _fit_weights(preparation, tensors, "preparation", folder)
     return preparation
+
+
+def _build_bands(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> Bands | None:
+    if "bands" not in spec:
+        return None
+    try:
+        return Bands.from_spec(spec["bands"], tensors)
+    except (ConfigError, TypeError, ValueError) as error:
+        raise BundleError(f"The bands of '{folder}' can not be built: {error}") from error
 
 
 def _fit_weights(module: torch.nn.Module, tensors: dict[str, Tensor], what: str, folder: Path) -> None:

@@ -43,6 +43,7 @@ def make_bundle(
         missing: share of missing values allowed in cells that always had one in training; never valid cells.
         outputs: of an event: name, units and long_name of each probability that is forecast.
         ranges: smallest and largest value of each variable in the training period, in its units.
+        bands: levels of the bands of uncertainty, and how many windows they were calibrated on.
         data, code, scores, name, created: where it comes from and how good it is.
 
     Args:
@@ -96,7 +97,10 @@ def make_bundle(
     }
     if isinstance(task.preparation, EventPreparation):
         spec["outputs"] = task.preparation.outputs
-    return Bundle(task.network, task.preparation, spec, always_valid=valid.all(axis=0))
+    bands = getattr(task, "bands", None)
+    if bands is not None:
+        spec["bands"] = bands.to_spec()
+    return Bundle(task.network, task.preparation, spec, always_valid=valid.all(axis=0), bands=bands)
 
 
 def code_version() -> dict[str, str | None]:

@@ -178,7 +178,7 @@ def evaluate(subject: Subject, output: Path | None = None, device: str = "auto")
     data.setup("test")
     check_data(bundle, data)
     task = ForecastTask(bundle.network, MaskedMSE())
-    task.preparation = bundle.preparation
+    task.preparation, task.bands = bundle.preparation, bundle.bands
     logger = _run_logger(subject.run) if subject.run else None
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for advice in (r".*does not have many workers.*", r".*isinstance\(treespec, LeafSpec\).*"):

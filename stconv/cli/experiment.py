@@ -24,6 +24,8 @@ from stconv.verification.events import event_table
 
 SIZES = ("c_in", "c_out", "t_in", "leads")
 """What a network takes from the data."""
+WRAPPERS = 3
+"""A network may be inside so many others, as in Bounded(Damped(Quantiles(ResNet2D)))."""
 
 
 class ExperimentCLI(LightningCLI):
@@ -57,7 +59,8 @@ class ExperimentCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the network take its sizes from the data, also inside a wrapper such as Increment."""
         for size in SIZES:
-            for path in ("model.network.init_args", "model.network.init_args.network.init_args"):
+            for depth in range(WRAPPERS + 1):
+                path = ".".join(["model", *["network.init_args"] * (depth + 1)])
                 parser.link_arguments(f"data.{size}", f"{path}.{size}", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:

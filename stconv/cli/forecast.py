@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of leads; beyond those trained it rolls out (default: all)",
     )
     add("--reference-time", metavar="T", help="time of the newest input, ISO 8601 (default: newest possible)")
+    add("--no-bands", action="store_true", help="leave out the 80 and 95 %% bands of uncertainty")
     add("--convert-units", action="store_true", help="convert units that differ, and the forecast back")
     add("--allow-missing", type=float, metavar="SHARE", help="share of values, 0 to 1, that may be missing")
     add(
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         forecast = forecaster.forecast(
             ds,
             steps=args.steps,
+            bands=not args.no_bands,
             origin=origin,
             reference_time=args.reference_time,
             convert_units=args.convert_units,
@@ -91,12 +93,14 @@ def run(args: argparse.Namespace) -> int:
 
 def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> list[Path]:
     """Draw each variable at every lead; with several variables their names become part of the file name."""
+    from stconv.forecast import without_bands
     from stconv.verification import lead_labels
     from stconv.verification.plots import forecast_plot
 
     geographic = "lat" in origin.sizes
     rows, columns = (origin.dims[dim] for dim in (("lat", "lon") if geographic else ("y", "x")))
     valid_times = forecast[origin.names.get("time", "time")].values
+    forecast = without_bands(forecast)
     names = [str(name) for name in forecast.data_vars if "lead" in forecast[name].dims]
     pictures = []
     for name in names:
@@ -120,7 +124,9 @@ def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> li
 
 
 def summary(forecast: xr.Dataset, path: Path) -> str:
-    """Reference time, leads, range of values, and the file, one line each."""
+    """Reference time, leads, range of values, bands, and the file, one line each."""
+    from stconv.forecast import without_bands
+
     lead = forecast["lead"]
     reference = str(forecast["forecast_reference_time"].values)[:16].replace(" ", "T")
     lines = [
@@ -128,11 +134,15 @@ def summary(forecast: xr.Dataset, path: Path) -> str:
         f"reference time  {reference}",
         f"leads           {lead.size}, {int(lead[0])} to {int(lead[-1])} {lead.attrs['units']}",
     ]
-    for name, field in forecast.data_vars.items():
+    alone = without_bands(forecast)
+    for name, field in alone.data_vars.items():
         units = field.attrs.get("units", "")
         share = float(field.isnull().mean())
         missing = f", {100 * share:.3g} % missing" if share else ""
         lines.append(f"{name!s:<16}{float(field.min()):.6g} to {float(field.max()):.6g} {units}{missing}")
+    if len(forecast.data_vars) > len(alone.data_vars):
+        names = ", ".join(str(name) for name in forecast.data_vars if name not in alone.data_vars)
+        lines.append(f"bands           {names}")
     return "\n".join([*lines, f"file            {path}"])
 
 

@@ -18,6 +18,7 @@ from stconv.datasets.event import EventPreparation
 from stconv.datasets.grid import GridSpec, Origin, restore
 from stconv.datasets.time_axis import advance, cycles, text
 from stconv.errors import ConfigError, VariableError, WindowError
+from stconv.forecast.bounds import band_names, describe_bands, with_bands
 from stconv.forecast.inputs import CheckedInput, Expected
 from stconv.forecast.output import CONVENTIONS, forecast_dataset, without_older_forecast
 from stconv.forecast.schema import input_schema
@@ -69,18 +70,23 @@ class Forecaster:
         """What an input must be: variables, units, grid, step, frames, calendar; JSON types only."""
         return input_schema(self.bundle)
 
-    def forecast(self, ds: xr.Dataset, steps: int | None = None, **options: Any) -> xr.Dataset:
+    def forecast(
+        self, ds: xr.Dataset, steps: int | None = None, bands: bool = True, **options: Any
+    ) -> xr.Dataset:
         """Forecast from the newest complete window, or from the one of `reference_time`.
 
         Args:
             ds: The model's inputs, at least, on its grid, in the user's own names, order and conventions.
             steps: Number of leads; those the model was trained for by default, more are rolled out.
+            bands: Also give the bands of uncertainty, if the bundle has any.
             **options: Those of `check`.
 
         Returns:
             Variables (lead, lat, lon) in the user's names, order, conventions and units, missing where the
             training data always were; `lead` with units, the valid time per lead, scalar
-            `forecast_reference_time`.
+            `forecast_reference_time`. Bands are variables beside each target, such as `t2m_lower_80` and
+            `t2m_upper_80`; beyond the leads that the model was trained for nothing is known of the errors,
+            and they are missing.
 
         Raises:
             DataError: The input does not fit; the subclass and the message say in what.
@@ -95,8 +101,8 @@ class Forecaster:
             blocks.append(block)
             if len(blocks) * self.leads >= steps:
                 break
-        fields = np.concatenate(blocks, axis=1)[:, :steps]
-        return self._describe(fields, checked, first_lead=1)
+        fields = np.concatenate(blocks, axis=2)[:, :, :steps]
+        return self._describe(fields if bands else fields[:1], checked, first_lead=1)
 
     def rollout(self, ds: xr.Dataset, **options: Any) -> Iterator[xr.Dataset]:
         """Forecast on and on: yield block after block of leads, each made from the forecasts before it.
@@ -159,12 +165,34 @@ class Forecaster:
         Returns:
             float32, (batch, target, leads, lat, lon), physical units, NaN in cells that never had a value.
         """
+        return self._fields(batch)[0]
+
+    @torch.inference_mode()
+    def predict_bands(self, batch: dict[str, Tensor]) -> Tensor:
+        """Forecast as `predict` does, with the bands.
+
+        Returns:
+            float32, (1 + bounds, batch, target, leads, lat, lon): the forecast, then the bounds in the order
+            of `band_names`.
+        """
+        return self._fields(batch, with_bands=True)
+
+    @property
+    def band_names(self) -> list[str]:
+        """What is put behind the name of a target for each bound: _lower_80, _upper_80, ...; maybe none."""
+        return band_names(self.bundle)
+
+    def _fields(self, batch: dict[str, Tensor], with_bands: bool = False) -> Tensor:
         batch = {key: value.to(self.device) for key, value in batch.items()}
-        forecast: Tensor = self.preparation.physical(self.network(self.preparation.inputs(batch)), batch)
-        return forecast.cpu()
+        members = self.network.members(self.preparation.inputs(batch))
+        fields = self.preparation.physical(members.mean(0), batch)[None]
+        if with_bands and self.bundle.bands is not None:
+            bounds = self.bundle.bands.physical(members, batch, self.preparation)
+            fields = torch.cat([fields, bounds.flatten(0, 1)])
+        return fields.cpu()
 
     def _roll(self, checked: CheckedInput, endless: bool) -> Iterator[np.ndarray]:
-        """Yield (target, leads, lat, lon) in the model's units."""
+        """Yield (1 + bounds, target, leads, lat, lon) in the model's units; only the first has bounds."""
         if endless:
             self._require_feedback()
         # Frames by steps from the reference time: negative ones are observed, positive ones forecast.
@@ -181,8 +209,10 @@ class Forecaster:
             block = self._forecast_block(
                 checked.reference_time, newest, np.stack([history[k] for k in wanted], axis=1)
             )
+            if newest > 0:
+                block[1:] = np.nan
             yield block
-            history.update({newest + lead: block[:, lead - 1] for lead in range(1, self.leads + 1)})
+            history.update({newest + lead: block[0, :, lead - 1] for lead in range(1, self.leads + 1)})
             newest += self.leads
             history = {k: frame for k, frame in history.items() if k >= newest + self.offsets[0]}
 
@@ -197,7 +227,7 @@ class Forecaster:
             "target_cycles": cycle_tensor([newest + lead for lead in range(1, self.leads + 1)]),
             "reference_index": torch.zeros(1, dtype=torch.int64),
         }
-        return self.predict(batch)[0].numpy()
+        return self.predict_bands(batch)[:, 0].numpy()
 
     def _require_feedback(self) -> None:
         if isinstance(self.preparation, EventPreparation):
@@ -230,14 +260,21 @@ class Forecaster:
         names = [variable["name"] for variable in self.outputs]
         inputs, dims = checked.ds, self.bundle.spec["grid"]["dims"]
         if isinstance(self.preparation, EventPreparation):
-            inputs, dims, fields = places(self.bundle, inputs, fields)
-        leads = range(first_lead, first_lead + fields.shape[1])
+            inputs, dims, probabilities = places(self.bundle, inputs, fields[0])
+            fields = probabilities[None]
+        leads = range(first_lead, first_lead + fields.shape[2])
+        bounds = self.band_names if len(fields) > 1 else []
         canonical = forecast_dataset(
             {
-                name: checked.conversions.get(name, Conversion()).backward(fields[i])
+                f"{name}{bound}": checked.conversions.get(name, Conversion()).backward(fields[k, i])
                 for i, name in enumerate(names)
+                for k, bound in enumerate(["", *bounds])
             },
-            {target["name"]: self._attributes(target, checked.ds) for target in self.outputs},
+            {
+                f"{target['name']}{bound}": self._attributes(target, checked.ds)
+                for target in self.outputs
+                for bound in ["", *bounds]
+            },
             inputs,
             dims,
             reference,
@@ -246,8 +283,10 @@ class Forecaster:
             first_lead,
         )
         on_input_grid = len(dims) != 2 or inputs is checked.ds
-        restored = restore(canonical, checked.origin) if on_input_grid else canonical
+        origin = with_bands(checked.origin, names, bounds)
+        restored = restore(canonical, origin) if on_input_grid else canonical
         restored = without_older_forecast(restored, canonical)
+        describe_bands(restored, names, bounds)
         before = str(restored.attrs.get("history", ""))
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         line = f"{made} stconv {stconv.__version__}: {self.bundle.name} from {text(reference)}"

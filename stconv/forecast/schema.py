@@ -8,6 +8,7 @@ import numpy as np
 
 from stconv.bundle import Bundle
 from stconv.datasets.time_axis import TimeStep
+from stconv.forecast.bounds import band_names
 from stconv.forecast.checks import axis_text
 
 
@@ -40,6 +41,7 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
             for variable in inputs
         ],
         "targets": [{"name": variable["name"], "units": variable["units"]} for variable in targets],
+        "bands": band_names(bundle),
         "grid": {
             "geographic": spec["grid"]["geographic"],
             "dims": spec["grid"]["dims"],

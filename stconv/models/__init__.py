@@ -1,6 +1,7 @@
 """Whole networks, each one (batch, channel, time, lat, lon) in and out."""
 
 from stconv.models.baselines import Climatology, Increment, Persistence
+from stconv.models.distribution import Ensemble, Gaussian, MonteCarloDropout, Quantiles
 from stconv.models.encdec import EncoderDecoder3D
 from stconv.models.events import VGG16, AlexNet, EventNetwork, LeNet5, ResNet18
 from stconv.models.linear import DampedPersistence, Linear3x3
@@ -27,14 +28,18 @@ __all__ = [
     "Damped",
     "DampedPersistence",
     "EncoderDecoder3D",
+    "Ensemble",
     "EventNetwork",
+    "Gaussian",
     "Increment",
     "LeNet5",
     "Linear3x3",
     "MixedConv",
+    "MonteCarloDropout",
     "Network",
     "Persistence",
     "PredRNN",
+    "Quantiles",
     "ResNet2D",
     "ResNet2Plus1D",
     "ResNet18",

@@ -80,6 +80,10 @@ class Increment(Network):
         change: Tensor = self.network(x)
         return x[:, : self.c_out, -1:] + change
 
+    def members(self, x: Tensor) -> Tensor:
+        """Add each member to the newest frame of the targets."""
+        return x[:, : self.c_out, -1:] + self.network.members(x)
+
 
 def check_history(network: Network) -> None:
     """Mark a network that starts from the targets' newest frame, and hold it to having one for each target.

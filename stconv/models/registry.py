@@ -1,8 +1,8 @@
 """Networks by name: what a bundle or a run writes down is enough to build the same network again.
 
 A specification is ``{"name": "STConvS2S", "arguments": {...}}``, JSON through and through; a network
-among the arguments (as in `Increment`) is a specification itself. Only registered names are built: nothing is
-ever imported because a file says so.
+among the arguments (as in `Increment`), or a list of them, is a specification itself. Only registered names
+are built: nothing is ever imported because a file says so.
 """
 
 from __future__ import annotations
@@ -67,6 +67,18 @@ class Network(nn.Module):
         """
         check_tensor(x, f"input of {type(self).__name__}", channel=self.c_in, time=self.t_in)
         return self.compute(x)
+
+    def members(self, x: Tensor) -> Tensor:
+        """Forecast a distribution, as members that are equally probable; `forward` gives their mean.
+
+        Args:
+            x: As of `forward`.
+
+        Returns:
+            (member, batch, c_out, leads, lat, lon), normalized: quantiles, an ensemble, or, of a network
+            that makes a single forecast, this one.
+        """
+        return self(x)[None]
 
     def compute(self, x: Tensor) -> Tensor:
         """Do what `forward` promises, for an input whose shape has been checked."""
@@ -135,7 +147,7 @@ def build(spec: dict[str, Any]) -> Network:
     if name not in REGISTRY:
         raise ConfigError(f"unknown network '{name}'. {_known()}")
     cls = REGISTRY[name]
-    arguments = {key: build(value) if _is_spec(value) else value for key, value in arguments.items()}
+    arguments = {key: _built(value) for key, value in arguments.items()}
     signature = inspect.signature(cls)
     try:
         signature.bind(**arguments)
@@ -146,10 +158,20 @@ def build(spec: dict[str, Any]) -> Network:
     return cls(**arguments)
 
 
+def _built(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_built(item) for item in value]
+    return build(value) if _is_spec(value) else value
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_described(item) for item in value]
+    return describe(value) if isinstance(value, Network) else value
+
+
 def _recorded(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    plain = {
-        key: describe(value) if isinstance(value, Network) else value for key, value in arguments.items()
-    }
+    plain = {key: _described(value) for key, value in arguments.items()}
     try:
         recorded: dict[str, Any] = json.loads(json.dumps(plain, allow_nan=False))
     except (TypeError, ValueError) as error:

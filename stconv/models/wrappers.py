@@ -41,6 +41,11 @@ class Damped(Network):
         y: Tensor = self.damping(x) + self.network(x)
         return y
 
+    def members(self, x: Tensor) -> Tensor:
+        """Add the damped newest frame to each member."""
+        y: Tensor = self.damping(x) + self.network.members(x)
+        return y
+
 
 @register
 class Bounded(Network):
@@ -82,7 +87,13 @@ class Bounded(Network):
 
     def compute(self, x: Tensor) -> Tensor:
         """Clamp the network's output, except in training."""
-        y: Tensor = self.network(x)
+        return self._held(self.network(x))
+
+    def members(self, x: Tensor) -> Tensor:
+        """Clamp each member, except in training."""
+        return self._held(self.network.members(x))
+
+    def _held(self, y: Tensor) -> Tensor:
         return y if self.training else torch.minimum(torch.maximum(y, self.low), self.high)
 
     def _per_target(self, name: str, bound: Bound, missing: float) -> list[float]:

@@ -75,7 +75,7 @@ class ExportBundle(Callback):
             checkpoint["stconv"] = {"run_id": logger.run_id, "experiment": logger.name}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the best weights, and export them."""
+        """Take the best weights, calibrate their bands on the validation period, and export both."""
         logger = run_logger(trainer)
         if logger is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -88,6 +88,8 @@ class ExportBundle(Callback):
                 known.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(best, known)
             logger.log_artifact(known)
+        assert isinstance(pl_module, ForecastTask)
+        pl_module.calibrate()
         self._export(trainer, pl_module, logger, scores=None)
         logger.set_tag("stconv.trained", "true")
 

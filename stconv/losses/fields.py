@@ -1,10 +1,8 @@
-"""Losses: what training minimizes, over valid cells only and weighted by area.
-
-All are called `loss(prediction, target, weight) -> scalar`, on normalized values. `weight` is 0 where the
-target is missing (`target` must hold some finite value there) and elsewhere the share of the cell's area.
-"""
+"""Losses of a single forecast: the error that each cell has for itself, and of the whole spectrum."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +23,20 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     """
     total = weight.sum()
     return (values * weight).sum() / torch.where(total > 0, total, 1)
+
+
+def check_shapes(prediction: Tensor, target: Tensor, weight: Tensor) -> None:
+    """Refuse tensors that would be broadcast.
+
+    Raises:
+        ShapeError: The shapes differ.
+    """
+    if not prediction.shape == target.shape == weight.shape:
+        raise ShapeError(
+            f"A loss needs three tensors of one shape, found prediction {tuple(prediction.shape)}, "
+            f"target {tuple(target.shape)} and weight {tuple(weight.shape)}. "
+            "Check c_out and leads of the network."
+        )
 
 
 class PointwiseLoss(nn.Module):
@@ -48,12 +60,7 @@ class PointwiseLoss(nn.Module):
         Raises:
             ShapeError: The shapes differ.
         """
-        if not prediction.shape == target.shape == weight.shape:
-            raise ShapeError(
-                f"A loss needs three tensors of one shape, found prediction {tuple(prediction.shape)}, "
-                f"target {tuple(target.shape)} and weight {tuple(weight.shape)}. "
-                "Check c_out and leads of the network."
-            )
+        check_shapes(prediction, target, weight)
         return weighted_mean(self.error(prediction, target), weight)
 
 
@@ -97,6 +104,46 @@ class MaskedHuber(PointwiseLoss):
         return F.huber_loss(prediction, target, reduction="none", delta=self.delta)
 
 
+class LogCosh(PointwiseLoss):
+    """log(cosh(p - t)): half the square of a small error, the size of a large one less log 2.
+
+    Written as |e| + log(1 + exp(-2 |e|)) - log 2, which does not overflow.
+
+    Source:
+        Saleh and Saleh (2022), arXiv 2208.04564.
+    """
+
+    def error(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Log-cosh error of each cell."""
+        size = (prediction - target).abs()
+        return size + F.softplus(-2 * size) - math.log(2)
+
+
+class Quantile(PointwiseLoss):
+    """Pinball loss of one quantile: max(q (t - p), (q - 1) (t - p)); its least value is at that quantile.
+
+    Args:
+        level: q, between 0 and 1; 0.5 is half the absolute error, more asks for a higher forecast.
+
+    Raises:
+        ConfigError: The level is not between 0 and 1.
+
+    Source:
+        Koenker and Bassett (1978), Econometrica 46, 33-50.
+    """
+
+    def __init__(self, level: float = 0.5) -> None:
+        super().__init__()
+        if not 0 < level < 1:
+            raise ConfigError(f"Quantile: level is {level}; expected between 0 and 1, such as 0.9.")
+        self.level = level
+
+    def error(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Pinball error of each cell."""
+        below = target - prediction
+        return torch.maximum(self.level * below, (self.level - 1) * below)
+
+
 class RootMSE(MaskedMSE):
     """Root of the mean squared error of the batch, sqrt(MSE + epsilon), as STConvS2S was trained with.
 
@@ -121,57 +168,38 @@ class RootMSE(MaskedMSE):
         return torch.sqrt(super().forward(prediction, target, weight) + self.epsilon)
 
 
-class EventLoss(nn.Module):
-    """Cross-entropy of an event, on logits: binary for one event, over the classes for several.
+class Spectral(MaskedMSE):
+    """Mean squared error, plus the mean difference of spatial amplitudes: a smooth forecast lacks some.
 
-    -mean of (w o log p + (1 - o) log(1 - p)) over known outcomes; of classes -mean of sum_k w_k o_k log p_k
+    MSE + share * mean over wavenumbers of | |rfft2(p)| - |rfft2(t)| | / sqrt(cells)
 
-    A weight other than 1 makes rare events count more in training, and the probabilities too high for them:
-    good for finding events, bad for the Brier score.
+    Missing cells are set to zero in both, so that they differ nowhere. In the spectrum every cell counts
+    alike.
 
     Args:
-        event_weight: Weight w of the cases in which the event happens, such as (1 - f) / f for an event of
-            frequency f; of classes one for each.
+        share: Of the spectral term.
+        epsilon: Keeps the slope of an amplitude finite at 0, in squared normalized units.
 
     Raises:
-        ConfigError: A weight is not positive.
+        ConfigError: The share or epsilon is not positive.
+
+    Source:
+        Jiang et al. (2021), arXiv 2012.12821 (focal frequency loss), with amplitudes and without its focus.
     """
 
-    weight: Tensor
-
-    def __init__(self, event_weight: float | list[float] = 1.0) -> None:
+    def __init__(self, share: float = 0.1, epsilon: float = 1e-6) -> None:
         super().__init__()
-        weights = [event_weight] if isinstance(event_weight, int | float) else list(event_weight)
-        if not weights or min(weights) <= 0:
-            raise ConfigError(f"EventLoss: event_weight is {event_weight}; expected positive numbers.")
-        self.register_buffer("weight", torch.tensor(weights).view(1, -1, 1, 1, 1), persistent=False)
+        if not (share > 0 and epsilon > 0):
+            raise ConfigError(f"Spectral: share is {share} and epsilon {epsilon}; expected positive numbers.")
+        self.share, self.epsilon = share, epsilon
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Average over the known outcomes.
+        """Average as `MaskedMSE` does, and add the spectral term."""
+        error = super().forward(prediction, target, weight)
+        known = weight > 0
+        ours, theirs = (self._amplitude(torch.where(known, field, 0)) for field in (prediction, target))
+        return error + self.share * (ours - theirs).abs().mean()
 
-        Args:
-            prediction: Logits, float32, (batch, class, lead, 1, 1).
-            target: 1 where the event (the class) happened, else 0; the same shape.
-            weight: Same shape; 0 where the outcome is not known.
-
-        Returns:
-            Scalar.
-
-        Raises:
-            ShapeError: The shapes differ, or there is not a weight for each class.
-        """
-        n_classes = prediction.shape[1]
-        if not prediction.shape == target.shape == weight.shape or len(self.weight[0]) not in (1, n_classes):
-            raise ShapeError(
-                f"EventLoss needs three tensors of one shape, found logits {tuple(prediction.shape)}, "
-                f"outcomes {tuple(target.shape)} and weights {tuple(weight.shape)}, and one "
-                f"event_weight or one for each class, found {len(self.weight[0])}. "
-                "Check data.event and the network."
-            )
-        if n_classes == 1:
-            error = F.binary_cross_entropy_with_logits(
-                prediction, target, pos_weight=self.weight, reduction="none"
-            )
-            return weighted_mean(error, weight)
-        error = -(self.weight * target * prediction.log_softmax(dim=1)).sum(dim=1)
-        return weighted_mean(error, weight[:, 0])
+    def _amplitude(self, field: Tensor) -> Tensor:
+        spectrum = torch.view_as_real(torch.fft.rfft2(field, norm="ortho"))
+        return (spectrum.square().sum(-1) + self.epsilon).sqrt()

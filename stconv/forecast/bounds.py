@@ -1,0 +1,58 @@
+"""Bands of uncertainty as variables of a forecast, beside the variable that they belong to."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import xarray as xr
+
+from stconv.bands import LEVELS
+from stconv.bundle import Bundle
+from stconv.datasets.grid import Origin
+
+SIDES = ("lower", "upper")
+_BOUND = re.compile(rf"_({'|'.join(SIDES)})_({'|'.join(map(str, LEVELS))})$")
+
+
+def band_names(bundle: Bundle) -> list[str]:
+    """Suffix of each bound, in the order of `Bands.physical`; none in a bundle without bands."""
+    return [] if bundle.bands is None else [f"_{side}_{level}" for level in LEVELS for side in SIDES]
+
+
+def with_bands(origin: Origin, names: Sequence[str], bounds: Sequence[str]) -> Origin:
+    """The origin with the bounds in it, so that they are restored as the variable that they belong to."""
+    fields = {
+        f"{name}{bound}": origin.fields[name] for name in names if name in origin.fields for bound in bounds
+    }
+    return dataclasses.replace(origin, fields={**origin.fields, **fields})
+
+
+def describe_bands(forecast: xr.Dataset, names: Sequence[str], bounds: Sequence[str]) -> None:
+    """Say in the attributes what the bounds are, and which variable they belong to."""
+    for name in names if bounds else ():
+        forecast[name].attrs["ancillary_variables"] = " ".join(f"{name}{bound}" for bound in bounds)
+        what = forecast[name].attrs.get("long_name", name)
+        for bound in bounds:
+            _, side, level = bound.split("_")
+            attributes = forecast[f"{name}{bound}"].attrs
+            attributes.pop("standard_name", None)
+            attributes["long_name"] = f"{what}, {side} bound of the {level} % band"
+            attributes["comment"] = "Calibrated on the validation period; missing beyond the trained leads."
+
+
+def without_bands(forecast: xr.Dataset) -> xr.Dataset:
+    """The forecast alone."""
+    bounds = [name for name in forecast.data_vars if is_bound(str(name), forecast)]
+    kept = forecast.drop_vars(bounds)
+    for array in kept.data_vars.values():
+        if bounds:
+            array.attrs = {key: value for key, value in array.attrs.items() if key != "ancillary_variables"}
+    return kept
+
+
+def is_bound(name: str, forecast: xr.Dataset) -> bool:
+    """Whether a variable is a bound of another one that is there."""
+    found = _BOUND.search(name)
+    return found is not None and name[: found.start()] in forecast.data_vars

@@ -1,0 +1,103 @@
+"""Losses of a whole distribution: what its members are worth in each cell."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.losses.fields import check_shapes, weighted_mean
+from stconv.nn.normal_scores import normal_scores
+
+
+class DistributionLoss(nn.Module):
+    """Base: the weighted mean of an error that a whole distribution has in each cell."""
+
+    def error(self, members: Tensor, target: Tensor) -> Tensor:
+        """Error of each cell, shaped like the target."""
+        raise NotImplementedError
+
+    def forward(self, members: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Average the error over the valid cells.
+
+        Args:
+            members: Equally probable, normalized, (member, batch, channel, lead, lat, lon).
+            target: (batch, channel, lead, lat, lon); finite everywhere.
+            weight: Shaped like the target; 0 where it is missing.
+
+        Returns:
+            Scalar.
+
+        Raises:
+            ShapeError: A member is not shaped like the target.
+            ConfigError: There is a single member.
+        """
+        check_shapes(members[0], target, weight)
+        if len(members) < 2:
+            raise ConfigError(
+                f"{type(self).__name__} needs a network that forecasts a distribution, found one with a "
+                "single forecast. Put the network into `Quantiles` or `Gaussian` of stconv.models, or choose "
+                "another loss."
+            )
+        return weighted_mean(self.error(members, target), weight)
+
+
+class CRPS(DistributionLoss):
+    """Continuous ranked probability score of the members, mean |x_i - t| - 1/2 mean |x_i - x_j|.
+
+    Of n ascending members it is the mean pinball loss of the quantiles (i - 1/2) / n, times 2: the loss for
+    `Quantiles`, and for any ensemble.
+
+    Args:
+        fair: Divide the second mean by n (n - 1) pairs instead of n^2: for members drawn at random, not for
+            quantiles.
+
+    Source:
+        Zamo and Naveau (2018), Mathematical Geosciences 50, 209-234; Broecker (2012), QJRMS 138,
+        1611-1617: the quantiles that minimize it.
+    """
+
+    def __init__(self, fair: bool = False) -> None:
+        super().__init__()
+        self.fair = fair
+
+    def error(self, members: Tensor, target: Tensor) -> Tensor:
+        """CRPS of each cell, from sorted members."""
+        n = len(members)
+        position = 2 * torch.arange(1, n + 1, dtype=target.dtype, device=target.device) - n - 1
+        ordered = members.sort(dim=0).values
+        spread = torch.tensordot(position, ordered, 1) / (n * (n - 1) if self.fair else n * n)
+        return (members - target).abs().mean(0) - spread
+
+
+class GaussianCRPS(DistributionLoss):
+    """CRPS of a normal distribution with the mean and the spread of the members, in closed form.
+
+    s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), z = (t - m) / s: the loss for `Gaussian`, whose members
+    give back its mean and standard deviation exactly.
+
+    Args:
+        epsilon: Added to the variance, so that the slope is finite where all members agree.
+
+    Raises:
+        ConfigError: epsilon is not positive.
+
+    Source:
+        Gneiting and Raftery (2007), JASA 102, 359-378, eq. 21.
+    """
+
+    def __init__(self, epsilon: float = 1e-6) -> None:
+        super().__init__()
+        if not epsilon > 0:
+            raise ConfigError(f"GaussianCRPS: epsilon is {epsilon}; expected a positive number like 1e-6.")
+        self.epsilon = epsilon
+
+    def error(self, members: Tensor, target: Tensor) -> Tensor:
+        """CRPS of each cell."""
+        variance = members.var(0, correction=0) / normal_scores(len(members)).var(correction=0).item()
+        spread = (variance + self.epsilon).sqrt()
+        z = (target - members.mean(0)) / spread
+        density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+        return spread * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))

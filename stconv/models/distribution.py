@@ -1,0 +1,204 @@
+"""Networks that forecast a distribution: as members that are equally probable, ascending in every cell.
+
+Quantiles, a normal distribution, several networks and passes with dropout all come out in this one form, see
+`Network.members`; the forecast is their mean. A head widens the network that it is given, so that it goes
+right around the network that makes the output: `Damped(Quantiles(ResNet2D))`, not the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stconv.errors import ConfigError
+from stconv.models.registry import Network, build, describe, register
+from stconv.nn.normal_scores import normal_scores
+from stconv.nn.settings import check_count
+
+LEAST_DEVIATION, MOST_DEVIATION = 1e-3, 1e2
+"""Of a normal distribution, normalized units."""
+
+
+class _Head(Network):
+    """A network with several output channels for each target."""
+
+    def __init__(self, network: Network, channels: int) -> None:
+        super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
+        spec = describe(network)
+        if "c_out" not in spec["arguments"]:
+            raise ConfigError(
+                f"{type(self).__name__} goes around a network that has output channels of its own; "
+                f"{spec['name']} takes them from another one. Put {type(self).__name__} inside of it."
+            )
+        spec["arguments"]["c_out"] = network.c_out * channels
+        self.network = build(spec)
+        self.channels = channels
+
+    def channels_of(self, x: Tensor) -> Tensor:
+        """Output channels, (channel, batch, target, leads, lat, lon)."""
+        y: Tensor = self.network(x)
+        return y.unflatten(1, (self.c_out, self.channels)).movedim(2, 0)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Mean of the members."""
+        return self.members(x).mean(0)
+
+
+@register
+class Quantiles(_Head):
+    """Forecast quantiles (i - 1/2) / n of each target, i = 1 to n; train it with `stconv.losses.CRPS`.
+
+    They never cross: the output is sorted, which changes no loss of members.
+
+    Args:
+        network: A network with c_out of its own; a copy of it with n times the output channels is trained.
+        n_members: Number n of quantiles; 9 are those of 5.6, 16.7, ..., 94.4 %.
+
+    Raises:
+        ConfigError: There are fewer than 2, or the network has no output channels of its own.
+
+    Source:
+        Chernozhukov et al. (2010), Econometrica 78, 1093-1125: sorting quantiles that cross.
+    """
+
+    def __init__(self, network: Network, *, n_members: int = 9) -> None:
+        super().__init__(network, check_count("n_members", n_members, "Quantiles", at_least=2))
+
+    def members(self, x: Tensor) -> Tensor:
+        """Sorted output channels."""
+        return self.channels_of(x).sort(dim=0).values
+
+
+@register
+class Gaussian(_Head):
+    """Forecast mean and standard deviation of each target; train it with `stconv.losses.GaussianCRPS`.
+
+    Args:
+        network: A network with c_out of its own; a copy of it with twice the output channels is trained:
+            mean and logarithm of the variance.
+        n_members: The distribution is handed on as so many of its quantiles.
+
+    Raises:
+        ConfigError: There are fewer than 2 members, or the network has no output channels of its own.
+
+    Source:
+        Nix and Weigend (1994), ICNN 1, 55-60: mean and variance as outputs of a network.
+    """
+
+    def __init__(self, network: Network, *, n_members: int = 9) -> None:
+        super().__init__(network, 2)
+        self.n_members = check_count("n_members", n_members, "Gaussian", at_least=2)
+
+    def members(self, x: Tensor) -> Tensor:
+        """Quantiles of the normal distribution."""
+        mean, log_variance = self.channels_of(x)
+        deviation = (0.5 * log_variance).exp().clamp(LEAST_DEVIATION, MOST_DEVIATION)
+        scores = normal_scores(self.n_members).to(mean).view(-1, 1, 1, 1, 1, 1)
+        return mean + scores * deviation
+
+    def compute(self, x: Tensor) -> Tensor:
+        """The mean."""
+        return self.channels_of(x)[0]
+
+
+@register
+class Ensemble(Network):
+    """Several networks, trained apart: their members together are the distribution.
+
+    `stconv ensemble` makes one from trained bundles.
+
+    Args:
+        networks: Of the same channels, frames and leads.
+
+    Raises:
+        ConfigError: There are fewer than 2, or their sizes differ.
+
+    Source:
+        Lakshminarayanan et al. (2017), arXiv 1612.01474, deep ensembles.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        if len(networks) < 2:
+            raise ConfigError(f"Ensemble has {len(networks)} networks; expected 2 or more.")
+        sizes = [(n.c_in, n.c_out, n.t_in, n.leads) for n in networks]
+        if len(set(sizes)) > 1:
+            raise ConfigError(
+                f"The networks of an Ensemble differ in (c_in, c_out, t_in, leads): {sorted(set(sizes))}. "
+                "Train them on the same inputs, targets and leads."
+            )
+        super().__init__(*sizes[0])
+        self.networks = nn.ModuleList(networks)
+
+    def members(self, x: Tensor) -> Tensor:
+        """Members of all networks, ascending."""
+        return torch.cat([network.members(x) for network in self._each()]).sort(dim=0).values
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Mean of the forecasts of the networks."""
+        return torch.stack([network(x) for network in self._each()]).mean(0)
+
+    def _each(self) -> list[Network]:
+        return [network for network in self.networks if isinstance(network, Network)]
+
+
+@register
+class MonteCarloDropout(Network):
+    """Leave the dropout of a network on when it forecasts: several passes are the members.
+
+    The passes are drawn from a seed of their own, so that a forecast can be made again.
+
+    Args:
+        network: A network with dropout.
+        n_members: Number of passes; a forecast costs as many times that of the network.
+        seed: Of the passes.
+
+    Raises:
+        ConfigError: There are fewer than 2 members, or the network has no dropout.
+
+    Source:
+        Gal and Ghahramani (2016), arXiv 1506.02142.
+    """
+
+    def __init__(self, network: Network, *, n_members: int = 10, seed: int = 0) -> None:
+        super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
+        self.n_members = check_count("n_members", n_members, "MonteCarloDropout", at_least=2)
+        self.seed = seed
+        if not any(_drops(module) for module in network.modules()):
+            raise ConfigError(
+                "MonteCarloDropout goes around a network that drops channels; "
+                f"{type(network).__name__} drops none. Give it a `dropout` above 0."
+            )
+        self.network = network
+
+    def members(self, x: Tensor) -> Tensor:
+        """Passes with dropout, ascending; in training the one forecast of the network.
+
+        What is dropped in a pass is the same for every window, whatever batch it comes in.
+        """
+        if self.training:
+            return self.network.members(x)
+        dropouts = [module for module in self.network.modules() if _drops(module)]
+        with torch.random.fork_rng([x.device] if x.is_cuda else []):
+            for module in dropouts:
+                module.train()
+            try:
+                passes = [self._passes(window) for window in x]
+            finally:
+                for module in dropouts:
+                    module.eval()
+        return torch.stack(passes, dim=1).sort(dim=0).values
+
+    def _passes(self, window: Tensor) -> Tensor:
+        torch.manual_seed(self.seed)
+        y = self.network.members(window.expand(self.n_members, -1, -1, -1, -1))
+        return y.flatten(0, 1)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Mean of the passes."""
+        return self.members(x).mean(0)
+
+
+def _drops(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0

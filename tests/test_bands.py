@@ -1,0 +1,215 @@
+"""Bands: what they are said to hold, they hold on a period that nothing was fitted on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import xarray as xr
+
+from stconv.bands import LEVELS, Bands, calibrate, thinned
+from stconv.bundle import Bundle, make_bundle
+from stconv.datasets.datamodule import GridDataModule
+from stconv.errors import BundleError, ConfigError
+from stconv.forecast import Forecaster
+from stconv.forecast.bounds import without_bands
+from stconv.losses import MaskedMSE
+from stconv.models import Climatology, Ensemble, Persistence
+from stconv.task import ForecastTask
+
+DAYS, LEADS = 1461, 2
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise whose spread differs by cell and by a factor of 4 over the year; two cells are never there."""
+    rng = np.random.default_rng(0)
+    season = 1 + 0.6 * np.sin(2 * np.pi * np.arange(DAYS) / 365.25)
+    cells = np.linspace(0.5, 3, 30).reshape(5, 6)
+    values = rng.normal(size=(DAYS, 5, 6)) * season[:, None, None] * cells
+    values[:, 0, :2] = np.nan
+    rain = np.maximum(values, 0)
+    ds = xr.Dataset(
+        {
+            "t2m": (("time", "lon", "lat"), values.transpose(0, 2, 1).astype("float32"), {"units": "K"}),
+            "rain": (("time", "lon", "lat"), rain.transpose(0, 2, 1).astype("float32"), {"units": "mm"}),
+        },
+        {
+            "time": np.datetime64("2011-01-01", "ns") + np.arange(DAYS) * np.timedelta64(1, "D"),
+            "lat": np.arange(50.0, 45.0, -1),
+            "lon": np.arange(6.0),
+        },
+    )
+    path = tmp_path_factory.mktemp("data") / "noise.nc"
+    ds.to_netcdf(path)
+    return path
+
+
+def data_module(path: Path, variables=("t2m",), scaling="anomaly") -> GridDataModule:
+    data = GridDataModule(
+        list(variables),
+        paths=str(path),
+        t_in=2,
+        leads=LEADS,
+        scaling=scaling,
+        batch_size=64,
+    )
+    data.setup()
+    return data
+
+
+@pytest.fixture(scope="module")
+def task(path: Path) -> ForecastTask:
+    """Tested; its forecast is the climatology, so that the noise itself is the error."""
+    task = ForecastTask(Climatology(1, 1, 2, LEADS), MaskedMSE())
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False
+    )
+    trainer.test(task, data_module(path), verbose=False)
+    return task
+
+
+def test_bands_hold_what_they_say_in_another_season(task: ForecastTask) -> None:
+    """Validation is May to March, the test period March to December."""
+    coverage = task.verification.diagnostics["calibration"]["coverage"]
+    assert coverage.sizes == {"variable": 1, "lead": LEADS, "level": 2}
+    np.testing.assert_allclose(100 * coverage.sel(level=0.8), 80, atol=2)
+    np.testing.assert_allclose(100 * coverage.sel(level=0.95), 95, atol=2)
+    logged = task.trainer.callback_metrics
+    assert logged["test_coverage_80_lead_2"] == pytest.approx(100 * coverage.values[0, 1, 0])
+
+
+def test_bands_follow_cell_and_season(path: Path, task: ForecastTask) -> None:
+    data = data_module(path)
+    winter, summer = (np.argmin(abs(data.series.cycles[:, 1] - day)) for day in (0.75, 0.25))
+    members = torch.zeros(1, 2, 1, LEADS, 5, 6)
+    cycles = torch.tensor(data.series.cycles[[winter, summer]], dtype=torch.float32)
+    bounds = task.bands.normalized(members, cycles[:, None].expand(-1, LEADS, -1))
+    width = (bounds[0, 1] - bounds[0, 0])[:, 0, 0]
+    # the sine is -1 in autumn and 1 in spring: spreads of 0.4 and 1.6
+    assert (width[1] / width[0])[1:].median().item() == pytest.approx(4, rel=0.25)
+    # normal quantiles of 80 %: 2 * 1.2816 standard deviations, with a spread from 0.5 to 3 over the cells
+    scale = data.preparation.scale[0].squeeze().expand(5, 6)
+    south_up = np.linspace(0.5, 3, 30).reshape(5, 6)[::-1]
+    np.testing.assert_allclose((width[1] * scale)[:4], 2 * 1.2816 * 1.6 * south_up[:4], rtol=0.2)
+
+
+def test_calibration_does_not_look_at_the_test_period(path: Path) -> None:
+    data, spoiled = data_module(path), data_module(path)
+    spoiled.series.values = spoiled.series.values.copy()
+    spoiled.series.values[spoiled.periods.test.start :] = 1e6
+    network = Climatology(1, 1, 2, LEADS)
+    ours, theirs = (calibrate(network, d.preparation, d) for d in (data, spoiled))
+    for name, tensor in ours.tensors().items():
+        assert torch.equal(tensor, theirs.tensors()[name]), name
+
+
+def test_bounds_keep_their_order_and_stay_possible(path: Path) -> None:
+    data = data_module(path, ("rain", "t2m"), scaling="zscore")
+    network = Persistence(2, 2, 2, LEADS)
+    bands = calibrate(network, data.preparation, data)
+    batch = next(iter(data.val_dataloader()))
+    members = network.members(data.preparation.inputs(batch))
+    (low_80, high_80), (low_95, high_95) = bands.physical(members, batch, data.preparation)
+    missing = low_80.isnan()
+    assert missing[:, :, :, -1, :2].all()
+    assert missing.sum() == missing[:, :, :, -1, :2].sum()
+    known = ~missing
+    for less, more in ((low_95, low_80), (low_80, high_80), (high_80, high_95)):
+        assert (less <= more)[known].all()
+    assert low_95[:, 0][known[:, 0]].min() == 0
+    assert low_95[:, 1][known[:, 1]].min() < 0
+
+
+def test_spread_of_members_widens_the_bands(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = data_module(path, scaling="zscore")
+    network = Ensemble([Persistence(1, 1, 2, LEADS), Persistence(1, 1, 2, LEADS)])
+
+    def members(x: torch.Tensor) -> torch.Tensor:
+        return x[:, :, -1:].repeat(1, 1, LEADS, 1, 1) + torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1, 1, 1)
+
+    monkeypatch.setattr(network, "members", members)
+    bands = calibrate(network, data.preparation, data)
+    assert bands.spread == pytest.approx(torch.ones(1, LEADS))
+    narrow = torch.zeros(2, 1, 1, LEADS, 5, 6)
+    wide = narrow + torch.tensor([-3.0, 3.0]).view(2, 1, 1, 1, 1, 1)
+    cycles = torch.zeros(1, LEADS, 3)
+    widths = [(b[1, 1] - b[1, 0]) for b in (bands.normalized(m, cycles) for m in (narrow, wide))]
+    # spread 3 and 0, both with 0.2 added in squares
+    np.testing.assert_allclose(widths[1] / widths[0], np.sqrt(9.04 / 0.04), rtol=1e-4)
+
+
+def test_references_are_thinned_evenly() -> None:
+    assert thinned(range(10), 20) == list(range(10))
+    assert thinned(range(101), 5) == [0, 25, 50, 75, 100]
+
+
+@pytest.fixture(scope="module")
+def bundle(path: Path, task: ForecastTask) -> Bundle:
+    return make_bundle(task, data_module(path), name="noise")
+
+
+def test_bands_travel_in_the_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    again = Bundle.load(bundle.save(tmp_path / "bundle"))
+    assert isinstance(again.bands, Bands)
+    assert again.spec["bands"] == bundle.bands.to_spec()
+    for name, tensor in bundle.bands.tensors().items():
+        assert torch.equal(tensor, again.bands.tensors()[name])
+    again.spec["bands"] = {"levels": [50]}
+    spec = {**bundle.bands.to_spec(), "levels": [50]}
+    with pytest.raises(ConfigError, match=r"the bands have the levels \[50\], expected \[80, 95\]"):
+        Bands.from_spec(spec, bundle.bands.tensors())
+
+
+def test_damaged_bands_are_refused(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = {name: tensor for name, tensor in bundle.bands.tensors().items() if name != "scale"}
+    monkeypatch.setattr(Bands, "tensors", lambda self: tensors)
+    folder = bundle.save(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="the bands lack scale; export the model again"):
+        Bundle.load(folder)
+
+
+def test_bands_are_variables_of_the_forecast(path: Path, bundle: Bundle) -> None:
+    ds = xr.open_dataset(path)[["t2m"]].isel(time=slice(-30, None))
+    forecast = Forecaster(bundle).forecast(ds)
+    names = [f"t2m_{side}_{level}" for level in LEVELS for side in ("lower", "upper")]
+    assert list(forecast.data_vars) == ["t2m", *names]
+    assert forecast["t2m"].attrs["ancillary_variables"] == " ".join(names)
+    for name in names:
+        assert forecast[name].dims == forecast["t2m"].dims
+        assert forecast[name].attrs["units"] == "K"
+        assert (forecast[name].isnull() == forecast["t2m"].isnull()).all()
+    assert forecast["t2m_lower_80"].attrs["long_name"] == "t2m, lower bound of the 80 % band"
+    assert not (forecast["t2m_lower_95"] > forecast["t2m_upper_80"]).any()
+
+    alone = Forecaster(bundle).forecast(ds, bands=False)
+    assert list(alone.data_vars) == ["t2m"]
+    xr.testing.assert_identical(without_bands(forecast)["t2m"], alone["t2m"])
+
+
+def test_bands_are_in_the_units_of_the_input(path: Path, bundle: Bundle) -> None:
+    ds = xr.open_dataset(path)[["t2m"]].isel(time=slice(-30, None))
+    celsius = (ds - 273.15).assign(t2m=lambda d: d["t2m"].assign_attrs(units="degC"))
+    kelvin = Forecaster(bundle).forecast(ds)
+    converted = Forecaster(bundle).forecast(celsius, convert_units=True)
+    np.testing.assert_allclose(converted["t2m_upper_95"], kelvin["t2m_upper_95"] - 273.15, atol=1e-3)
+
+
+def test_beyond_the_trained_leads_bands_are_missing(path: Path, bundle: Bundle) -> None:
+    ds = xr.open_dataset(path)[["t2m"]].isel(time=slice(-30, None))
+    forecast = Forecaster(bundle).forecast(ds, steps=3)
+    known = forecast["t2m_lower_80"].notnull().any(["lat", "lon"])
+    assert known.values.tolist() == [True, True, False]
+    assert forecast["t2m"].notnull().any(["lat", "lon"]).all()
+    first, second = (block for block, _ in zip(Forecaster(bundle).rollout(ds), range(2), strict=False))
+    assert list(first.data_vars) == list(second.data_vars) == list(forecast.data_vars)
+    assert second["t2m_upper_95"].isnull().all()
