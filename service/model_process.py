@@ -193,7 +193,7 @@ def _point(model: _Model, request: dict[str, Any]) -> tuple[dict[str, Any], byte
 def _edr(model: _Model, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     from service.edr_cut import edr_answer
 
-    found = model.latest(request["steps"])
+    found = model.stored(request) if "path" in request else model.latest(request["steps"])
     return _headed(found, request["media_type"]), edr_answer(found, request)
 
 

@@ -1,196 +1,181 @@
-"""OGC API - Environmental Data Retrieval 1.1 over the newest forecasts: a collection for each model."""
+"""OGC API-EDR 1.1: a collection for each model, an instance for each stored forecast."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from service import edr_metadata as metadata
 from service.edr_query import read_bbox, read_interval, read_point, read_polygon
 from service.keys import require_key
 from service.media_types import COVERAGE
 from service.models import find_model
 from service.problems import Malformed, NotAcceptable, Unavailable
 from service.routes_forecasts import Steps, check_price, check_steps, model_headers, require_data, split_names
+from service.stored import StoredForecasts, UnknownForecast
 from service.waiting import while_connected
+from service.watch import stored_of
 from service.worker import Worker
 
 router = APIRouter(prefix="/edr", tags=["edr"], dependencies=[Depends(require_key)])
-
-CONFORMANCE = [
-    "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
-    "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
-    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/core",
-    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/collections",
-    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/json",
-    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/covjson",
-]
-CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
-FORMAT = "CoverageJSON"
 ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": {COVERAGE: {}}}}
 Coords = Annotated[str, Query(max_length=20_000, description="WKT; longitude before latitude.")]
-When = Annotated[str | None, Query(alias="datetime", max_length=100, description="A time, or START/END.")]
-Names = Annotated[str | None, Query(alias="parameter-name", max_length=1000)]
-Crs = Annotated[str | None, Query(max_length=100)]
-Format = Annotated[str | None, Query(alias="f", max_length=100)]
+Bbox = Annotated[str, Query(max_length=200, description="WEST,SOUTH,EAST,NORTH")]
+Instance = Annotated[str, Path(max_length=40, description="Reference time, like 20141231T180000Z.")]
+COLLECTION = "/collections/{name}"
+INSTANCE = "/collections/{name}/instances/{instance}"
+
+
+def wanted(
+    datetime: Annotated[str | None, Query(max_length=100, description="A time, or START/END.")] = None,
+    parameter_name: Annotated[str | None, Query(alias="parameter-name", max_length=1000)] = None,
+    crs: Annotated[str | None, Query(max_length=100)] = None,
+    f: Annotated[str | None, Query(max_length=100, description="Format of the answer.")] = None,
+) -> dict[str, Any]:
+    """What every query takes: times, parameters, and the one reference system and format there are.
+
+    Raises:
+        Malformed: Another reference system, or no time.
+        NotAcceptable: Another format.
+    """
+    if crs not in (None, "CRS84", "OGC:CRS84", metadata.CRS84):
+        raise Malformed(f"crs {crs[:60]!r} is not known; coordinates are CRS84 (longitude, latitude).")
+    if f not in (None, metadata.FORMAT, COVERAGE):
+        raise NotAcceptable(
+            f"f={f[:60]!r} is not given; known: {metadata.FORMAT}.", available=[metadata.FORMAT]
+        )
+    interval = read_interval(datetime)
+    return {
+        "start": interval.start and interval.start.isoformat(),
+        "end": interval.end and interval.end.isoformat(),
+        "variables": split_names(parameter_name),
+    }
+
+
+Wanted = Annotated[dict[str, Any], Depends(wanted)]
 
 
 @router.get("/")
-async def landing() -> dict[str, Any]:
+async def landing(request: Request) -> dict[str, Any]:
     """The landing page."""
-    return {
-        "title": "stconv",
-        "description": "The newest forecast of each model.",
-        "links": [
-            _link("/edr/", "self"),
-            _link("/edr/conformance", "conformance"),
-            _link("/edr/collections", "data"),
-            _link("/openapi.json", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
-            _link("/docs", "service-doc", "text/html"),
-        ],
-    }
+    return metadata.landing(str(request.base_url))
 
 
 @router.get("/conformance")
 async def conformance() -> dict[str, list[str]]:
     """The classes of requirements that hold."""
-    return {"conformsTo": CONFORMANCE}
+    return {"conformsTo": metadata.CONFORMANCE}
 
 
 @router.get("/collections")
 async def collections(request: Request) -> dict[str, Any]:
     """A collection for each model on a geographic grid."""
     workers: dict[str, Worker] = request.app.state.workers
-    found = [_collection(worker) for worker in workers.values() if worker.schema["grid"]["geographic"]]
-    return {"links": [_link("/edr/collections", "self")], "collections": found}
+    found = [_collection(request, name) for name, w in workers.items() if w.schema["grid"]["geographic"]]
+    links = [metadata.link(f"{request.base_url}edr/collections", "self")]
+    return {"links": links, "collections": found}
 
 
-@router.get("/collections/{name}")
+@router.get(COLLECTION)
 async def collection(request: Request, name: str) -> dict[str, Any]:
     """One model: extent, parameters, and what can be asked."""
-    return _collection(find_model(request, name))
+    return _collection(request, name)
 
 
-@router.get("/collections/{name}/position", response_class=Response, responses=ANSWERS)
+@router.get("/collections/{name}/instances")
+async def instances(request: Request, name: str) -> dict[str, Any]:
+    """The stored forecasts of a model, newest first."""
+    worker, stored = stored_of(request, _geographic(request, name).name)
+    base = str(request.base_url)
+    found = [metadata.instance(worker, key, base) for key in reversed(stored.by_name)]
+    here = f"{base}edr/collections/{worker.name}/instances"
+    return {"links": [metadata.link(here, "self")], "instances": found}
+
+
+@router.get(INSTANCE)
+async def instance(request: Request, name: str, instance: Instance) -> dict[str, Any]:
+    """One stored forecast."""
+    worker, stored = stored_of(request, _geographic(request, name).name)
+    return metadata.instance(worker, stored.get(instance).name, str(request.base_url))
+
+
+@router.get(f"{COLLECTION}/position", response_class=Response, responses=ANSWERS)
 async def position(
-    request: Request,
-    name: str,
-    coords: Coords,
-    datetime: When = None,
-    parameter_name: Names = None,
-    crs: Crs = None,
-    f: Format = None,
-    steps: Steps = None,
+    request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None
 ) -> Response:
     """The series of the cell that holds POINT(longitude latitude)."""
-    _check_form(crs, f)
-    return await _ask(request, name, "position", read_point(coords), datetime, parameter_name, steps)
+    return await _newest(request, name, steps, wanted | {"query": "position", "where": read_point(coords)})
 
 
-@router.get("/collections/{name}/area", response_class=Response, responses=ANSWERS)
-async def area(
-    request: Request,
-    name: str,
-    coords: Coords,
-    datetime: When = None,
-    parameter_name: Names = None,
-    crs: Crs = None,
-    f: Format = None,
-    steps: Steps = None,
-) -> Response:
+@router.get(f"{COLLECTION}/area", response_class=Response, responses=ANSWERS)
+async def area(request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None) -> Response:
     """The cells whose centers lie in POLYGON((longitude latitude, ...)); null around them."""
-    _check_form(crs, f)
-    return await _ask(request, name, "area", read_polygon(coords), datetime, parameter_name, steps)
+    return await _newest(request, name, steps, wanted | {"query": "area", "where": read_polygon(coords)})
 
 
-@router.get("/collections/{name}/cube", response_class=Response, responses=ANSWERS)
-async def cube(
-    request: Request,
-    name: str,
-    bbox: Annotated[str, Query(max_length=200, description="WEST,SOUTH,EAST,NORTH")],
-    datetime: When = None,
-    parameter_name: Names = None,
-    crs: Crs = None,
-    f: Format = None,
-    steps: Steps = None,
-) -> Response:
+@router.get(f"{COLLECTION}/cube", response_class=Response, responses=ANSWERS)
+async def cube(request: Request, name: str, bbox: Bbox, wanted: Wanted, steps: Steps = None) -> Response:
     """The cells whose centers lie in a box, which may cross the date line."""
-    _check_form(crs, f)
-    return await _ask(request, name, "cube", read_bbox(bbox), datetime, parameter_name, steps)
+    return await _newest(request, name, steps, wanted | {"query": "cube", "where": read_bbox(bbox)})
 
 
-async def _ask(
-    request: Request,
-    name: str,
-    query: str,
-    where: Any,
-    when: str | None,
-    names: str | None,
-    steps: int | None,
+@router.get(f"{INSTANCE}/position", response_class=Response, responses=ANSWERS)
+async def position_of_instance(
+    request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
 ) -> Response:
-    if request.app.state.draining:
-        raise Unavailable("The server is draining; ask again.", retry_after_seconds=5)
+    """The same of a stored forecast."""
+    return await _stored(request, name, instance, wanted | {"query": "position", "where": read_point(coords)})
+
+
+@router.get(f"{INSTANCE}/area", response_class=Response, responses=ANSWERS)
+async def area_of_instance(
+    request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
+) -> Response:
+    """The same of a stored forecast."""
+    return await _stored(request, name, instance, wanted | {"query": "area", "where": read_polygon(coords)})
+
+
+@router.get(f"{INSTANCE}/cube", response_class=Response, responses=ANSWERS)
+async def cube_of_instance(
+    request: Request, name: str, instance: Instance, bbox: Bbox, wanted: Wanted
+) -> Response:
+    """The same of a stored forecast."""
+    return await _stored(request, name, instance, wanted | {"query": "cube", "where": read_bbox(bbox)})
+
+
+async def _newest(request: Request, name: str, steps: int | None, asked: dict[str, Any]) -> Response:
     worker, settings = find_model(request, name), request.app.state.settings
     require_data(settings)
     check_steps(steps, settings)
     check_price(worker, steps, settings)
-    interval = read_interval(when)
-    asked = {
-        "kind": "edr",
-        "query": query,
-        "where": where,
-        "start": interval.start and interval.start.isoformat(),
-        "end": interval.end and interval.end.isoformat(),
-        "variables": split_names(names),
-        "steps": steps,
-        "media_type": COVERAGE,
-    }
-    answer = await while_connected(request, worker.ask(asked))
-    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
+    return await _ask(request, worker, asked | {"steps": steps})
 
 
-def _check_form(crs: str | None, form: str | None) -> None:
-    if crs not in (None, "CRS84", "OGC:CRS84", CRS84):
-        raise Malformed(f"crs {crs[:60]!r} is not known; coordinates are CRS84 (longitude, latitude).")
-    if form not in (None, FORMAT, COVERAGE):
-        raise NotAcceptable(f"f={form[:60]!r} is not given; known: {FORMAT}.", available=[FORMAT])
+async def _stored(request: Request, name: str, instance: str, asked: dict[str, Any]) -> Response:
+    worker, stored = stored_of(request, name)
+    return await _ask(request, worker, asked | {"path": str(stored.get(instance).path)})
 
 
-def _collection(worker: Worker) -> dict[str, Any]:
-    grid, base = worker.schema["grid"], f"/edr/collections/{worker.name}"
-    if not grid["geographic"]:
-        extent = None
-    else:
-        west, east = grid["lon"]["first"], grid["lon"]["last"]
-        extent = {
-            "spatial": {"bbox": [[west, grid["lat"]["first"], east, grid["lat"]["last"]]], "crs": "CRS84"}
-        }
-    return {
-        "id": worker.name,
-        "title": worker.name,
-        "description": f"{worker.schema['leads']} leads of {worker.schema['step']['label']}; "
-        f"version {worker.version}.",
-        "links": [_link(base, "self")],
-        "extent": extent,
-        "crs": ["CRS84"],
-        "output_formats": [FORMAT],
-        "data_queries": {
-            query: {
-                "link": _link(f"{base}/{query}", "data", COVERAGE)
-                | {"variables": {"query_type": query, "output_formats": [FORMAT]}}
-            }
-            for query in ("position", "area", "cube")
-        },
-        "parameter_names": {
-            target["name"]: {
-                "type": "Parameter",
-                "observedProperty": {"label": target["name"]},
-                "unit": {"symbol": target["units"]},
-            }
-            for target in worker.schema["targets"]
-        },
-    }
+async def _ask(request: Request, worker: Worker, asked: dict[str, Any]) -> Response:
+    if request.app.state.draining:
+        raise Unavailable("The server is draining; ask again.", retry_after_seconds=5)
+    work = worker.ask(asked | {"kind": "edr", "media_type": COVERAGE})
+    answer = await while_connected(request, work)
+    headers = model_headers(worker) | answer.headers
+    return Response(answer.body, media_type=answer.media_type, headers=headers)
 
 
-def _link(href: str, rel: str, kind: str = "application/json") -> dict[str, str]:
-    return {"href": href, "rel": rel, "type": kind}
+def _geographic(request: Request, name: str) -> Worker:
+    worker = find_model(request, name)
+    if not worker.schema["grid"]["geographic"]:
+        raise UnknownForecast(
+            f"{worker.name} is not on a geographic grid; ask /v1/forecasts/latest for the whole field."
+        )
+    return worker
+
+
+def _collection(request: Request, name: str) -> dict[str, Any]:
+    worker = _geographic(request, name)
+    stored: StoredForecasts | None = request.app.state.stored.get(worker.name)
+    return metadata.collection(worker, stored, str(request.base_url))

@@ -206,4 +206,5 @@ def count_values(worker: Worker, leads: int) -> int:
     """Cells x leads x variables of a forecast."""
     grid = worker.schema["grid"]
     cells = math.prod(grid[dim]["size"] for dim in grid["dims"])
-    return leads * len(worker.schema["targets"]) * cells
+    variables = len(worker.schema["targets"]) * (1 + len(worker.schema["bands"]))
+    return leads * variables * cells

@@ -65,6 +65,7 @@ def service(service_server: ModuleType, service_bundle: Path, service_data: Path
         max_body_bytes=str(service_server.BODY_LIMIT),
         max_decoded_bytes=str(service_server.DECODED_LIMIT),
         body_seconds="3",
+        watch_seconds="1",
     )
     yield server
     server.kill()

@@ -1,9 +1,11 @@
 """stconv.client against a real server, and against answers made by hand."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import httpx
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -42,6 +44,59 @@ def test_newest_forecast_and_its_point(client, library, service_server):
 def test_models(client, library):
     assert [model["name"] for model in client.models()] == ["air"]
     assert client.model("air")["input"]["bundle_sha256"] == library.bundle_hash
+
+
+@pytest.fixture(scope="module")
+def stored(client):
+    """The past forecasts of the server, once they are verified."""
+    end = time.monotonic() + 90
+    while not client.verification()["cases"]:
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    return client.stored()
+
+
+def test_past_forecasts_and_their_truth(client, stored, library, service_server):
+    ds = service_server.fields()
+    newest, older = stored[-1], stored[-3]
+    assert newest["reference_time"] == "2020-01-10T18:00:00Z"
+    xr.testing.assert_equal(client.stored_forecast(ds["time"].values[-1]), library.forecast(ds))
+    truth = client.truth(older["reference_time"], variables=["t2m"])
+    np.testing.assert_array_equal(truth["t2m"].values, ds["t2m"].values[-2:])
+    assert client.verification()["variables"]["t2m"]["units"] == "K"
+    with pytest.raises(ServiceError, match=r"404: No forecast from '1999.* is stored"):
+        client.stored_forecast("1999-01-01")
+
+
+def test_archive_is_read_when_it_is_used(client, stored, library, service_server):
+    whole = client.archive("air")
+    assert whole.sizes["forecast_reference_time"] == len(stored)
+    last = whole.isel(forecast_reference_time=-1)["t2m"].values
+    np.testing.assert_array_equal(last, library.forecast(service_server.fields())["t2m"].values)
+
+
+def test_job_is_waited_for_and_fetched(client, library, service_server):
+    ds, seen = service_server.fields(), []
+    job = client.submit(ds, steps=7)
+    assert job.wait(on_progress=seen.append)["status"] == "done"
+    assert seen[-1] == 1
+    xr.testing.assert_equal(job.result(), library.forecast(ds, steps=7))
+    again = client.job(job.id)
+    again.cancel()
+    with pytest.raises(ServiceError, match="410: The job expired"):
+        again.result()
+    refused = client.submit(ds.isel(latitude=slice(1, None)))
+    with pytest.raises(GridError, match="lat"):
+        refused.result()
+
+
+def test_job_that_takes_too_long_goes_on():
+    running = {"status": "running", "progress": 0.25, "leads_done": 1, "steps": 4}
+    answers = [httpx.Response(200, json=running, headers={"Retry-After": "2"}) for _ in range(3)]
+    client, pauses = scripted(*answers)
+    with pytest.raises(ServiceError, match=r"1 of 4 leads are done\. It goes on"):
+        client.job("abc").wait(timeout_seconds=5)
+    assert pauses == [2, 2]
 
 
 def test_refusals_are_the_errors_of_the_library(client, service_server):

@@ -1,8 +1,12 @@
 """OGC API-EDR of a real server: what is cut out is what the whole forecast holds there."""
 
+import time
+
 import numpy as np
 import pytest
 from covjson_pydantic.coverage import Coverage
+from edr_pydantic.capabilities import ConformanceModel, LandingPageModel
+from edr_pydantic.collections import Collection, Collections, Instances
 
 BASE = "/edr/collections/air"
 
@@ -33,7 +37,7 @@ def values(coverage):
     return np.array(found["values"], float).astype("f4").reshape(found["shape"])
 
 
-def test_landing_leads_to_every_query(client):
+def test_landing_leads_to_every_query(client, service):
     links = {link["rel"]: link["href"] for link in client.get("/edr/").json()["links"]}
     assert any(c.endswith("/conf/covjson") for c in client.get(links["conformance"]).json()["conformsTo"])
     [collection] = client.get(links["data"]).json()["collections"]
@@ -41,7 +45,38 @@ def test_landing_leads_to_every_query(client):
     assert collection["extent"]["spatial"]["bbox"] == [[-10, 36, 8, 50]]
     assert collection["parameter_names"]["t2m"]["unit"]["symbol"] == "K"
     assert client.get(f"{BASE}").json() == collection
-    assert collection["data_queries"]["position"]["link"]["href"] == f"{BASE}/position"
+    position = collection["data_queries"]["position"]["link"]["href"]
+    assert position == f"{service.url}{BASE}/position", "absolute, as most clients expect"
+    assert position in {link["href"] for link in collection["links"] if link["rel"] == "data"}
+
+
+def test_documents_are_valid(client):
+    """By models of another hand, which forbid what the standard does not know."""
+    LandingPageModel.model_validate_json(client.get("/edr/").content)
+    ConformanceModel.model_validate_json(client.get("/edr/conformance").content)
+    Collections.model_validate_json(client.get("/edr/collections").content)
+    Collection.model_validate_json(client.get(BASE).content)
+
+
+def test_stored_forecasts_are_instances(client, service_server, service_bundle):
+    from stconv.forecast import Forecaster
+
+    end = time.monotonic() + 90
+    while not (found := client.get(f"{BASE}/instances").json()["instances"])[1:]:
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    Instances.model_validate_json(client.get(f"{BASE}/instances").content)
+    oldest = found[-1]
+    assert client.get(oldest["links"][0]["href"]).json() == oldest
+    first_lead = np.datetime64(oldest["extent"]["temporal"]["values"][0].removesuffix("Z"))
+    n = round((first_lead - service_server.START) / service_server.STEP)
+    expected = Forecaster.from_path(service_bundle).forecast(service_server.fields().isel(time=slice(0, n)))
+    query = oldest["data_queries"]["position"]["link"]["href"]
+    answer = client.get(query, params={"coords": "POINT(4.9 44.6)"})
+    assert answer.json()["domain"]["axes"]["t"]["values"] == oldest["extent"]["temporal"]["values"]
+    np.testing.assert_array_equal(values(answer.json()), expected["t2m"].sel(latitude=44, longitude=4))
+    nowhere = client.get(f"{BASE}/instances/19990101T000000Z/position", params={"coords": "POINT(4 44)"})
+    assert nowhere.status_code == 404
 
 
 def test_position(client, whole):

@@ -61,7 +61,12 @@ def test_no_server_error_and_every_refusal_is_a_problem(service):
         "/edr/",
         "/edr/conformance",
         "/edr/collections",
-        *(f"/edr/collections/{{name}}{query}" for query in ("", "/position", "/area", "/cube")),
+        "/edr/collections/{name}/instances",
+        *(
+            f"/edr/collections/{{name}}{instance}{query}"
+            for instance in ("", "/instances/{instance}")
+            for query in ("", "/position", "/area", "/cube")
+        ),
     }
     assert 200 in seen["GET /livez"]
     assert seen["POST /v1/forecasts"] & {400, 422}

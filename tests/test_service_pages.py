@@ -152,8 +152,11 @@ def text(page, name):
 
 @needs_chromium
 def test_newest_forecast_is_shown_at_once(shown, service):
-    assert text(shown, "title") == "temperature for 2020-01-11 00:00 UTC"
-    assert "+6 h after the reference time 2020-01-10 18:00 UTC. Model air" in text(shown, "times")
+    assert text(shown, "title") == "Temperature on Sat, 11 Jan 2020, 00:00 UTC"
+    assert text(shown, "times").startswith(
+        "Forecast for 6 hours ahead, made from what was known on Fri, 10 Jan"
+    )
+    assert "Made by the model air" in text(shown, "origin")
     assert "t2m (K)" in text(shown, "needs")
     assert "8 \u00d7 10" in text(shown, "needs")
     assert len(np.unique(shown.pixels().reshape(-1, 3 + (shown.pixels().shape[2] == 4)), axis=0)) > 60
@@ -179,8 +182,123 @@ def test_cell_and_series_are_those_of_the_point_route(shown, service):
     shown.click(box[0] + where[0], box[1] + where[1])
     cells = shown.until("document.getElementById('cell').textContent.startsWith('44° N, 4° E') || ''")
     assert cells
-    found = shown.run("[...document.querySelectorAll('#values tr')].map(r => Number(r.cells[2].textContent))")
-    assert found == pytest.approx(expected, abs=0.1)
+    column = "[...document.querySelectorAll('#values tr')].slice(1).map(r => Number(r.cells[2].textContent))"
+    assert shown.run(column) == pytest.approx([value - 273.15 for value in expected], abs=0.1), (
+        "degrees Celsius"
+    )
+    choose(shown, "units", "K")
+    assert shown.run(column) == pytest.approx(expected, abs=0.1)
+
+
+def choose(page, name, value):
+    page.run(
+        f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')); }})"
+        f"(document.getElementById('{name}'))"
+    )
+
+
+@pytest.fixture
+def listed(shown):
+    """The map page once past forecasts are there to choose from."""
+    shown.until("document.querySelectorAll('#reference option').length > 10", 90)
+    return shown
+
+
+@needs_chromium
+def test_an_older_forecast_beside_what_was_observed(listed, service_server):
+    """2020-01-09 12:00 is frame 34 of the file: both of its leads are known."""
+    choose(listed, "reference", "20200109T120000Z")
+    listed.until("document.getElementById('title').textContent.includes('Thu, 9 Jan 2020, 18:00')")
+    listed.until("!document.getElementById('truth-pane').hidden")
+    listed.until("document.getElementById('cell').textContent.includes('observed')")
+    observed = listed.run(
+        "[...document.querySelectorAll('#values tr')].slice(1).map(r => Number(r.cells[3].textContent))"
+    )
+    cell = listed.run("document.getElementById('cell').textContent")
+    north, east = (float(part.split("°")[0]) for part in cell.split(":")[0].split(","))
+    east = -east if " W" in cell.split(":")[0] else east
+    truth = service_server.fields()["t2m"].sel(latitude=north, longitude=east % 360)[35:37] - 273.15
+    assert observed == pytest.approx(truth.values, abs=0.1)
+    assert text(listed, "truth-note") == ""
+
+
+@needs_chromium
+def test_older_and_newer_by_buttons_and_keys(listed):
+    assert listed.run("document.getElementById('truth-pane').hidden"), "nothing is known yet"
+    assert not listed.run("document.getElementById('future').hidden")
+    newest = listed.run("document.getElementById('reference').value")
+    assert newest == "20200110T180000Z"
+    assert listed.run("document.getElementById('newer').disabled")
+    listed.run("document.getElementById('older').click()")
+    listed.until("document.getElementById('times').textContent.includes('10 Jan 2020, 12:00')")
+    assert text(listed, "truth-note") == ""
+    listed.run("document.getElementById('map').focus()")
+    listed.press(".")
+    assert text(listed, "truth-note") == "(not known yet)"
+    listed.press("[", "BracketLeft")
+    listed.until("document.getElementById('times').textContent.includes('10 Jan 2020, 06:00')")
+    listed.press("]", "BracketRight")
+    listed.until("document.getElementById('times').textContent.includes('10 Jan 2020, 12:00')")
+
+
+@needs_chromium
+def test_quality_of_past_forecasts_is_said(listed, service):
+    listed.until("!document.getElementById('quality').hidden", 60)
+    with service.client() as client:
+        found = client.get("/v1/verification").json()
+    rows = listed.run("[...document.querySelectorAll('#quality-table tr')].map(r => r.innerText)")
+    assert len(rows) == 3
+    skill = round(100 * found["variables"]["t2m"]["skill"]["persistence"][0])
+    assert f"{'−' if skill < 0 else '+'}{abs(skill)} %" in rows[1]  # noqa: RUF001
+    assert f"{found['variables']['t2m']['rmse']['model'][0]:.1f}"[:3] in rows[1]
+    assert bool(found["below"]) is not listed.run("document.getElementById('quality-warning').hidden")
+
+
+@needs_chromium
+def test_a_drop_in_quality_is_a_warning(shown):
+    shown.run(
+        """(async () => {
+          const { showQuality } = await import('/static/quality.js');
+          showQuality({ cases: 12, leads: [1, 2], lead_labels: ['6 h', '12 h'],
+            first_reference_time: '2020-01-01T00:00:00Z', last_reference_time: '2020-01-05T00:00:00Z',
+            below: [{ variable: 't2m', lead: 2, skill: -0.25 }],
+            variables: { t2m: { units: 'K', cases: [12, 11], rmse: { model: [1, 5], persistence: [2, 4] },
+              skill: { persistence: [0.5, -0.25] } } } }, 't2m');
+        })()"""
+    )
+    assert text(shown, "quality-warning").startswith("Take care: the forecasts for 12 h ahead")
+    assert shown.run("!document.getElementById('quality-warning').hidden")
+    assert "−25 %" in text(shown, "quality-table")  # noqa: RUF001
+
+
+@needs_chromium
+def test_bands_are_shaded_and_no_variables_of_their_own(shown):
+    found = shown.run(
+        """(async () => {
+          const { readGrid } = await import('/static/coverage.js');
+          const { drawSeries } = await import('/static/series.js');
+          const range = (value) => ({ values: [value, value] });
+          const label = { observedProperty: { label: { en: 'temperature' } } };
+          const grid = readGrid({
+            domain: { axes: { x: { values: [0] }, y: { values: [0] }, t: { values: [0, 1] } } },
+            parameters: { t: label },
+            ranges: { t: range(5), t_lower_80: range(4), t_upper_80: range(6), t_lower_95: range(2),
+              t_upper_95: range(8), low_lower_80: range(1) },
+          });
+          const canvas = document.getElementById('series');
+          const bands = grid.bands('t').map((level) => (
+            { level, lower: [level === 80 ? 4 : 2, 4], upper: [level === 80 ? 6 : 8, 6] }));
+          const times = [new Date(0), new Date(3.6e6)];
+          drawSeries(canvas, { times, forecast: [5, 5], truth: null, bands, lead: 1, units: 'K' });
+          const scale = window.devicePixelRatio;
+          const alpha = (y) => canvas.getContext('2d').getImageData(62 * scale, y * scale, 1, 1).data[3];
+          return [grid.names, grid.bands('t'), alpha(30), alpha(70), alpha(105)];
+        })()"""
+    )
+    names, levels, outside, wide, narrow = found
+    assert names == ["t", "low_lower_80"]
+    assert levels == [95, 80]
+    assert outside < wide < narrow
 
 
 @needs_chromium
@@ -195,23 +313,31 @@ def test_keyboard_moves_steps_and_plays(shown):
     assert text(shown, "cell").split(",")[0] == before.split(",")[0]
     assert text(shown, "cell") != before
     shown.press(".")
-    assert text(shown, "title").endswith("2020-01-11 06:00 UTC")
-    assert text(shown, "lead-text") == "+12 h"
+    assert text(shown, "title").endswith("11 Jan 2020, 06:00 UTC")
+    assert text(shown, "lead-text") == "+ 12 hours"
     shown.press(",")
     shown.press(" ", "Space")
     assert text(shown, "play") == "Pause"
-    shown.until("document.getElementById('lead-text').textContent === '+12 h'", 10)
+    shown.until("document.getElementById('lead-text').textContent === '+ 12 hours'", 10)
     shown.press(" ", "Space")
     assert text(shown, "play") == "Play"
 
 
 @needs_chromium
-def test_own_file_gets_its_forecast(shown, service_server, tmp_path):
+@pytest.mark.parametrize("how", ["chosen", "dropped"])
+def test_own_file_gets_its_forecast(shown, service_server, tmp_path, how):
     later = service_server.fields(service_server.N + 4)
     path = tmp_path / "later.nc"
     path.write_bytes(service_server.as_netcdf(later))
-    shown.choose("#file", path)
-    shown.until("document.getElementById('title').textContent.endsWith('2020-01-12 00:00 UTC')")
+    if how == "chosen":
+        shown.choose("#file", path)
+    else:
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            shown.call("Input.dispatchDragEvent", type=kind, x=200, y=200, data=data)
+    shown.until("document.getElementById('title').textContent.endsWith('12 Jan 2020, 00:00 UTC')")
+    assert shown.run("document.getElementById('truth-pane').hidden")
+    assert "later.nc" in shown.run("document.getElementById('reference').selectedOptions[0].textContent")
 
 
 @needs_chromium

@@ -16,7 +16,8 @@ export function ticks(low, high, wanted = 5, degrees = false) {
   if (!(high > low)) return [low];
   const raw = (high - low) / wanted;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const round = [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= raw);
+  const far = (step) => Math.abs(Math.log(step / raw));
+  const round = [1, 2, 5, 10].map((factor) => factor * power).reduce((a, b) => (far(b) < far(a) ? b : a));
   const step = degrees && raw > 2 ? [5, 10, 15, 20, 30, 45, 60, 90].find((size) => size >= raw) ?? 90 : round;
   const found = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) found.push(i * step);

@@ -1,5 +1,8 @@
 // A CoverageJSON Grid as the page draws it.
 
+const BAND = /_(lower|upper)_(\d+)$/;
+const LEVELS = [95, 80];
+
 /** Read a Grid: axes, and a function value(name, lead, row, column); rows and columns as in the file. */
 export function readGrid(coverage) {
   const axes = coverage.domain.axes;
@@ -7,7 +10,8 @@ export function readGrid(coverage) {
   const y = axes.y.values;
   const times = axes.t.values.map((text) => new Date(text));
   const system = coverage.domain.referencing?.find((entry) => entry.coordinates.includes("x"))?.system;
-  const names = Object.keys(coverage.ranges);
+  const all = Object.keys(coverage.ranges);
+  const names = all.filter((name) => !all.includes(name.replace(BAND, "")) || !BAND.test(name));
   const at = (lead, row, column) => (lead * y.length + row) * x.length + column;
   return {
     x, y, times, names,
@@ -20,6 +24,11 @@ export function readGrid(coverage) {
     label: (name) => coverage.parameters[name].observedProperty.label.en,
     units: (name) => coverage.parameters[name].unit?.symbol?.value ?? "",
     value: (name, lead, row, column) => coverage.ranges[name].values[at(lead, row, column)],
+    bands: (name) => LEVELS.filter((level) => all.includes(`${name}_lower_${level}`)),
+    hasValues: (name, lead) => {
+      const size = y.length * x.length;
+      return coverage.ranges[name].values.slice(lead * size, (lead + 1) * size).some((value) => value !== null);
+    },
     limits: (name) => {
       let low = Infinity;
       let high = -Infinity;
@@ -28,7 +37,7 @@ export function readGrid(coverage) {
         if (value < low) low = value;
         if (value > high) high = value;
       }
-      return low <= high ? [low, high] : [0, 1];
+      return low <= high ? [low, high] : null;
     },
   };
 }

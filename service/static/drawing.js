@@ -1,31 +1,7 @@
-// The three canvases: map, color scale, series. Sizes are CSS pixels; the canvas is as fine as the screen.
+// The map and its color scale.
+import { prepare, styled } from "./canvas.js";
 import { color, places, ticks } from "./colors.js";
 import { unwrapped } from "./coverage.js";
-
-const FONT = '13px system-ui, "DejaVu Sans", sans-serif';
-
-/** A color of the style sheet as the canvas wants it, also where it depends on light or dark. */
-function styled(name) {
-  const probe = document.createElement("span");
-  probe.style.color = `var(--${name})`;
-  document.body.append(probe);
-  const found = getComputedStyle(probe).color;
-  probe.remove();
-  return found;
-}
-
-function prepare(canvas, height) {
-  const width = canvas.clientWidth || canvas.parentElement.clientWidth;
-  const scale = window.devicePixelRatio || 1;
-  canvas.style.height = `${height}px`;
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
-  const context = canvas.getContext("2d");
-  context.scale(scale, scale);
-  context.font = FONT;
-  context.lineWidth = 1;
-  return { context, width, scale };
-}
 
 /** Edges of cells halfway between their centers, ascending. */
 function edges(centers) {
@@ -77,6 +53,7 @@ export function degrees(value, kind) {
   return `${Number(Math.abs(turned).toFixed(3))}°${letter}`;
 }
 
+/** Draw one lead of a grid; null is drawn as missing. */
 export function drawMap(canvas, grid, name, lead, limits, cell) {
   const place = geometry(grid, canvas.clientWidth || canvas.parentElement.clientWidth);
   const { context, scale } = prepare(canvas, place.height);
@@ -163,84 +140,22 @@ function markCell(context, place, cell) {
   context.lineWidth = 1;
 }
 
-export function drawLegend(canvas, limits, title) {
-  const { context, width } = prepare(canvas, 54);
+/** The scale from lowest to highest; shift is added to what is written. */
+export function drawLegend(canvas, limits, shift) {
+  const { context, width } = prepare(canvas, 36);
   const left = 46;
-  const wide = Math.min(width - left - 12, 480);
+  const wide = Math.min(width - left - 20, 560);
   for (let i = 0; i < wide; i += 1) {
     context.fillStyle = `rgb(${color(i / (wide - 1))})`;
-    context.fillRect(left + i, 20, 1.5, 12);
+    context.fillRect(left + i, 0, 1.5, 12);
   }
-  context.fillStyle = styled("ink");
-  context.textBaseline = "top";
-  context.fillText(title, left, 1);
-  context.textAlign = "center";
-  const marks = ticks(...limits, Math.max(2, wide / 90));
-  for (const value of marks) {
-    const at = left + ((value - limits[0]) / (limits[1] - limits[0] || 1)) * wide;
-    context.fillRect(at, 32, 1, 4);
-    context.fillText(value.toFixed(places(marks[1] - marks[0])), at, 38);
-  }
-}
-
-export function drawSeries(canvas, times, values, lead, units) {
-  const { context, width } = prepare(canvas, 250);
-  const [left, right, top, bottom] = [52, 14, 24, 40];
-  const present = values.filter((value) => value !== null);
-  context.fillStyle = styled("ink");
-  context.textBaseline = "top";
-  if (!present.length) {
-    context.fillText("This cell has no values.", left, top);
-    return;
-  }
-  const middle = (Math.min(...present) + Math.max(...present)) / 2;
-  const half = Math.max((Math.max(...present) - Math.min(...present)) * 0.6, Math.abs(middle) * 1e-4, 1e-9);
-  const [low, high] = [middle - half, middle + half];
-  const wide = width - left - right;
-  const tall = 250 - top - bottom;
-  const px = (i) => left + (values.length > 1 ? (i / (values.length - 1)) * wide : wide / 2);
-  const py = (value) => top + ((high - value) / (high - low)) * tall;
-  context.fillText(units, left, 2);
-  const marks = ticks(low, high, 5);
-  context.textAlign = "right";
-  context.textBaseline = "middle";
-  for (const value of marks) {
-    context.fillStyle = styled("line");
-    context.fillRect(left, py(value), wide, 1);
-    context.fillStyle = styled("ink");
-    context.fillText(value.toFixed(places(marks[1] - marks[0])), left - 6, py(value));
-  }
-  context.fillStyle = styled("line");
-  context.fillRect(px(lead) - 1, top, 2, tall);
-  timeLabels(context, times, px, top + tall + 5, Math.max(2, Math.floor(wide / 80)));
-  context.strokeStyle = context.fillStyle = styled("accent");
-  context.lineWidth = 2;
-  context.beginPath();
-  values.forEach((value, i) => {
-    if (value === null) return;
-    if (i && values[i - 1] !== null) context.lineTo(px(i), py(value));
-    else context.moveTo(px(i), py(value));
-  });
-  context.stroke();
-  values.forEach((value, i) => {
-    if (value === null) return;
-    context.beginPath();
-    context.arc(px(i), py(value), i === lead ? 6 : 3.5, 0, 2 * Math.PI);
-    context.fill();
-  });
-}
-
-function timeLabels(context, times, px, y, most) {
-  const every = Math.ceil(times.length / most);
   context.fillStyle = styled("ink");
   context.textBaseline = "top";
   context.textAlign = "center";
-  let day = "";
-  times.forEach((time, i) => {
-    if (i % every) return;
-    const text = time.toISOString();
-    context.fillText(text.slice(11, 16), px(i), y);
-    if (text.slice(5, 10) !== day) context.fillText(text.slice(5, 10), px(i), y + 15);
-    day = text.slice(5, 10);
-  });
+  const marks = ticks(limits[0] + shift, limits[1] + shift, Math.max(3, wide / 90));
+  for (const value of marks) {
+    const at = left + ((value - shift - limits[0]) / (limits[1] - limits[0] || 1)) * wide;
+    context.fillRect(at, 12, 1, 4);
+    context.fillText(value.toFixed(places(marks[1] - marks[0])), at, 18);
+  }
 }

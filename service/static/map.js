@@ -1,152 +1,224 @@
-// The map page: ask for a forecast, show it, step through it.
+// The map page: choose a forecast, show it beside what was observed, step through it.
 import { readGrid } from "./coverage.js";
-import { degrees, drawLegend, drawMap, drawSeries, geometry } from "./drawing.js";
-import { places } from "./colors.js";
+import { degrees, drawLegend, drawMap, geometry } from "./drawing.js";
+import { showQuality } from "./quality.js";
+import { drawSeries } from "./series.js";
+import * as service from "./service.js";
+import { ahead, isKelvin, number, stamp, unitText, ZERO_CELSIUS } from "./words.js";
 
-const COVERAGE = "application/prs.coverage+json";
-const FRAME_MILLISECONDS = 600;
+const FRAME_MILLISECONDS = 700;
+const LOOK_AGAIN_MILLISECONDS = 15000;
+const OWN = "own file";
 const at = (id) => document.getElementById(id);
-const state = { grid: null, name: "", lead: 0, cell: null, place: null, timer: 0, last: null };
+const state = { grid: null, truth: null, name: "", lead: 0, cell: null, place: null, timer: 0, last: null,
+  quality: null, source: false };
 
 function say(text, fault = false) {
   at("status").textContent = text;
   at("status").classList.toggle("fault", fault);
 }
 
-/** Ask the server; an error is said in its own words. */
-async function ask(path, options = {}) {
-  const headers = { ...options.headers };
-  if (at("key").value) headers["X-API-Key"] = at("key").value;
-  const answer = await fetch(path, { ...options, headers });
-  if (answer.ok) return answer.json();
-  const problem = await answer.json().catch(() => ({}));
-  if (answer.status === 401) {
-    at("key-label").hidden = false;
-    at("key").focus();
-  }
-  throw new Error(problem.detail ?? `The server answered ${answer.status}.`);
-}
+const model = () => at("model").value;
+const guarded = (action) => (...given) => Promise.resolve(action(...given)).catch((error) => say(error.message, true));
 
 async function loadModels() {
-  const { models } = await ask("/v1/models");
-  at("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+  const { models } = await service.models();
+  at("model").replaceChildren(...models.map(({ name }) => new Option(name.replaceAll("_", " "), name)));
+  at("model-label").hidden = models.length < 2;
   await describe();
 }
 
 /** What the chosen model needs; its newest forecast, if the server has data. */
 async function describe() {
-  const found = await ask(`/v1/models/${encodeURIComponent(at("model").value)}`);
+  const found = await service.describe(model());
   const { variables, grid, frames, step, leads } = found.input;
   const named = variables.map((v) => (v.units ? `${v.name} (${v.units})` : v.name)).join(", ");
   const size = grid.dims.map((dim) => grid[dim].size).join(" × ");
-  at("needs").textContent = `A file needs ${named} on the model's grid of ${size} points and at least ` +
-    `${frames.span} frames, ${step.label} apart. The forecast has ${leads} lead times.`;
-  at("latest").hidden = !found.data_source;
+  at("needs").textContent = `A NetCDF file with ${named} on the model's grid of ${size} points and at least ` +
+    `${frames.span} times, ${step.label} apart. The forecast then has ${leads} times more.`;
+  state.source = found.data_source;
+  state.quality = null;
   say("");
-  if (found.data_source && !state.grid) await latest();
+  if (!found.data_source) return;
+  await lookAgain();
+  const newest = at("reference").value;
+  if (newest) await showStored(newest);
+  else await show(() => service.latest(model()), null, "the newest data");
 }
 
-function latest() {
-  return show(() => ask(`/v1/forecasts/latest?model=${encodeURIComponent(at("model").value)}`,
-    { headers: { Accept: COVERAGE } }));
+/** The stored forecasts and how good they were; both grow while the page is open. */
+async function lookAgain() {
+  const [{ forecasts }, quality] = await Promise.all([service.list(model()), service.verification(model())]);
+  const kept = at("reference").value;
+  const options = [...forecasts].reverse().map(({ name, reference_time: time }) => new Option(stamp(new Date(time)), name));
+  if (kept === OWN) options.unshift(at("reference").selectedOptions[0]);
+  at("reference").replaceChildren(...options);
+  if (options.some((option) => option.value === kept)) at("reference").value = kept;
+  at("choice").hidden = !options.length;
+  state.quality = quality;
+  showQuality(quality, state.name);
+  stepButtons();
 }
 
-function upload(file) {
-  return show(() => ask(`/v1/forecasts?model=${encodeURIComponent(at("model").value)}`, {
-    method: "POST",
-    body: file,
-    headers: { Accept: COVERAGE, "Content-Type": "application/x-netcdf" },
-  }), file.name);
+function showStored(name) {
+  at("reference").value = name;
+  stepButtons();
+  return show(() => service.stored(model(), name), () => service.truth(model(), name).catch(() => null));
 }
 
-async function show(request, from = "the newest data") {
+async function upload(file) {
+  const done = await show(() => service.upload(model(), file), null, file.name);
+  if (!done) return;
+  [...at("reference").options].filter((option) => option.value === OWN).forEach((option) => option.remove());
+  at("reference").prepend(new Option(`${stamp(state.grid.reference)}, from ${file.name}`, OWN));
+  at("reference").value = OWN;
+  at("choice").hidden = false;
+  stepButtons();
+}
+
+/** Ask for a forecast and, where there is one, for its truth; show both. */
+async function show(request, truthRequest, from) {
   const turn = {};
   state.last = turn;
-  say(`Forecasting from ${from} …`);
+  say(from ? `Making a forecast from ${from} …` : "Loading …");
   try {
-    const grid = readGrid(await request());
-    if (state.last !== turn) return; // a later one was asked for
-    pause();
-    Object.assign(state, { grid, name: grid.names[0], lead: 0, cell: middle(grid) });
+    const [forecast, truth] = await Promise.all([request(), truthRequest ? truthRequest() : null]);
+    if (state.last !== turn) return false; // a later one was asked for
+    const grid = readGrid(forecast);
+    const same = state.grid && state.grid.x.length === grid.x.length && state.grid.y.length === grid.y.length;
+    Object.assign(state, {
+      grid,
+      truth: truth && readGrid(truth),
+      name: grid.names.includes(state.name) ? state.name : grid.names[0],
+      lead: Math.min(state.lead, grid.times.length - 1),
+      cell: same ? state.cell : middle(grid),
+    });
     at("variable").replaceChildren(...grid.names.map((name) => new Option(grid.label(name), name)));
-    at("variable").disabled = grid.names.length < 2;
+    at("variable").value = state.name;
+    at("variable-label").hidden = grid.names.length < 2;
     at("lead").max = grid.times.length - 1;
     at("view").hidden = false;
     at("remark").textContent = grid.remarks.join(" ");
     at("remark").hidden = !grid.remarks.length;
+    at("origin").textContent = `Made by the model ${grid.model}, version ${grid.version}. All times are UTC.`;
     say("");
     drawAll();
+    return true;
   } catch (error) {
     if (state.last === turn) say(error.message, true);
+    return false;
   }
 }
 
 const middle = (grid) => ({ row: Math.floor(grid.y.length / 2), column: Math.floor(grid.x.length / 2) });
-const stamp = (time) => `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
-
-function leadText(grid, lead) {
-  const hours = (grid.times[lead] - grid.reference) / 3.6e6;
-  return hours % 24 === 0 && hours >= 72 ? `+${hours / 24} d` : `+${Number(hours.toFixed(2))} h`;
-}
+const truthHere = () => (state.truth?.names.includes(state.name) ? state.truth : null);
+const shift = () => (isKelvin(state.grid.units(state.name)) && at("units").value === "°C" ? -ZERO_CELSIUS : 0);
+const units = () => (shift() ? "°C" : unitText(state.grid.units(state.name)));
+const span = () => state.limits[1] - state.limits[0];
+const shown = (value) => (value === null ? null : value + shift());
+const written = (value) => (value === null ? "no value" : `${number(shown(value), span())} ${units()}`.trim());
+const title = (grid, name) => grid.label(name).replace(/^./, (letter) => letter.toUpperCase());
 
 function drawAll() {
   const { grid, name } = state;
   if (!grid) return;
-  const units = grid.units(name);
-  state.limits = grid.limits(name);
-  drawLegend(at("legend"), state.limits, units && units !== "1" ? `${grid.label(name)}, ${units}` : grid.label(name));
+  const both = [grid.limits(name), truthHere()?.limits(name)].filter(Boolean);
+  state.limits = both.length ? [Math.min(...both.map((l) => l[0])), Math.max(...both.map((l) => l[1]))] : [0, 1];
+  at("units-label").hidden = !isKelvin(grid.units(name));
+  const known = truthHere() && grid.times.some((_, i) => truthHere().hasValues(name, i));
+  at("truth-pane").hidden = !known;
+  at("future").hidden = !truthHere() || known || at("reference").options.length < 2;
+  const what = units() ? `${title(grid, name)} in ${units()}` : title(grid, name);
+  at("legend-title").textContent = what;
+  drawLegend(at("legend"), state.limits, shift());
+  at("legend").setAttribute("aria-label", `Colors: ${what}, dark is low and bright is high`);
+  showQuality(state.quality, name);
   drawLead();
 }
 
 function drawLead() {
   const { grid, name, lead, cell, limits } = state;
   if (!grid) return;
-  at("title").textContent = `${grid.label(name)} for ${stamp(grid.times[lead])}`;
-  at("times").textContent = `${leadText(grid, lead)} after the reference time ${stamp(grid.reference)}. ` +
-    `Model ${grid.model}, version ${grid.version}.`;
+  const truth = truthHere();
+  const far = ahead(grid.reference, grid.times[lead]);
+  at("title").textContent = `${title(grid, name)} on ${stamp(grid.times[lead])}`;
+  at("times").textContent = `Forecast for ${far} ahead, made from what was known on ${stamp(grid.reference)}.`;
   at("lead").value = lead;
-  at("lead-text").textContent = leadText(grid, lead);
-  at("lead").setAttribute("aria-valuetext", `${leadText(grid, lead)}, ${stamp(grid.times[lead])}`);
+  at("lead-text").textContent = `+ ${far}`;
+  at("lead").setAttribute("aria-valuetext", `${far} ahead, ${stamp(grid.times[lead])}`);
   state.place = drawMap(at("map"), grid, name, lead, limits, cell);
   at("map").setAttribute("aria-label", `Map of ${at("title").textContent}; ${cellText()}`);
+  if (!at("truth-pane").hidden) {
+    at("truth-note").textContent = truth.hasValues(name, lead) ? "" : "(not known yet)";
+    drawMap(at("truth"), truth, name, lead, limits, cell);
+    at("truth").setAttribute("aria-label", `Map of what was observed ${at("truth-note").textContent}`);
+  }
   drawCell();
-}
-
-function format(value) {
-  if (value === null) return "missing";
-  return value.toFixed(places((state.limits[1] - state.limits[0]) / 100 || 0.01));
 }
 
 function cellText() {
   const { grid, name, lead, cell } = state;
   const [x, y] = [grid.x[cell.column], grid.y[cell.row]];
   const place = grid.geographic ? `${degrees(y, "y")}, ${degrees(x, "x")}` : `y ${y}, x ${x}`;
-  const value = grid.value(name, lead, cell.row, cell.column);
-  return `${place}: ${format(value)}${value === null ? "" : ` ${grid.units(name)}`}`;
+  return `${place}: ${written(grid.value(name, lead, cell.row, cell.column))}`;
 }
 
 function drawCell() {
   const { grid, name, lead, cell } = state;
-  const values = grid.times.map((_, i) => grid.value(name, i, cell.row, cell.column));
-  at("cell").textContent = cellText();
-  drawSeries(at("series"), grid.times, values, lead, grid.units(name));
-  at("series").setAttribute("aria-label", `Series of the cell at ${cellText()}; its values are in the table below`);
-  at("values").replaceChildren(...values.map((value, i) => {
+  const along = (source, which) => source.times.map((_, i) => shown(source.value(which, i, cell.row, cell.column)));
+  const forecast = along(grid, name);
+  const observed = truthHere() && along(truthHere(), name);
+  const truth = observed?.some((value) => value !== null) ? observed : null;
+  const bands = grid.bands(name).map((level) => (
+    { level, lower: along(grid, `${name}_lower_${level}`), upper: along(grid, `${name}_upper_${level}`) }));
+  at("cell").textContent = `${cellText()}${truth && truth[lead] !== null
+    ? `, observed ${number(truth[lead], span())} ${units()}` : ""}`;
+  drawSeries(at("series"), { times: grid.times, forecast, truth, bands, lead, units: units() });
+  at("series").setAttribute("aria-label", `How it goes on at ${cellText()}; the numbers are in the table below`);
+  document.querySelector("#series-key .truth").hidden = !truth;
+  for (const level of [80, 95]) {
+    document.querySelector(`#series-key .band${level}`).hidden = !bands.some((band) => band.level === level);
+  }
+  fillTable(forecast, truth, bands);
+}
+
+function fillTable(forecast, truth, bands) {
+  const { grid } = state;
+  const text = (value) => (value === null ? "no value" : number(value, span()));
+  const heads = ["Ahead", "Time", `Forecast${units() && `, ${units()}`}`,
+    ...bands.map(({ level }) => `${level} % of the time`), ...(truth ? ["Observed"] : [])];
+  const rows = forecast.map((value, i) => [ahead(grid.reference, grid.times[i]), stamp(grid.times[i]), text(value),
+    ...bands.map(({ lower, upper }) => `${text(lower[i])} to ${text(upper[i])}`), ...(truth ? [text(truth[i])] : [])]);
+  const line = (cells, tag) => {
     const row = document.createElement("tr");
-    for (const [text, kind] of [[leadText(grid, i), "number"], [stamp(grid.times[i]), ""], [format(value), "number"]]) {
-      const cellOfTable = document.createElement("td");
-      cellOfTable.textContent = text;
-      cellOfTable.className = kind;
-      row.append(cellOfTable);
-    }
+    cells.forEach((content, i) => {
+      const cell = document.createElement(tag);
+      cell.textContent = content;
+      if (tag === "td" && i > 1) cell.className = "number";
+      row.append(cell);
+    });
     return row;
-  }));
+  };
+  at("values").replaceChildren(line(heads, "th"), ...rows.map((row) => line(row, "td")));
 }
 
 function step(by) {
   const n = state.grid.times.length;
   state.lead = (state.lead + by + n) % n;
   drawLead();
+}
+
+/** The next older (1) or newer (-1) forecast of the list. */
+async function stepReference(by) {
+  const options = at("reference").options;
+  const next = options[at("reference").selectedIndex + by];
+  if (next && next.value !== OWN) await showStored(next.value);
+}
+
+function stepButtons() {
+  const { selectedIndex, options } = at("reference");
+  at("older").disabled = selectedIndex >= options.length - 1;
+  at("newer").disabled = selectedIndex <= 0 || options[selectedIndex - 1].value === OWN;
 }
 
 function pause() {
@@ -179,6 +251,7 @@ function move(down, right) {
 const KEYS = {
   ArrowUp: () => move(-1, 0), ArrowDown: () => move(1, 0), ArrowLeft: () => move(0, -1), ArrowRight: () => move(0, 1),
   ",": () => step(-1), ".": () => step(1), " ": toggle,
+  "[": guarded(() => stepReference(1)), "]": guarded(() => stepReference(-1)),
 };
 
 at("map").addEventListener("keydown", (event) => {
@@ -186,13 +259,15 @@ at("map").addEventListener("keydown", (event) => {
   event.preventDefault();
   KEYS[event.key]();
 });
-at("map").addEventListener("click", (event) => {
-  const place = geometry(state.grid, at("map").clientWidth);
-  const cell = { row: place.row(event.offsetY), column: place.column(event.offsetX) };
-  if (cell.row < 0 || cell.column < 0) return;
-  state.cell = cell;
-  drawLead();
-});
+for (const id of ["map", "truth"]) {
+  at(id).addEventListener("click", (event) => {
+    const place = geometry(state.grid, at(id).clientWidth);
+    const cell = { row: place.row(event.offsetY), column: place.column(event.offsetX) };
+    if (cell.row < 0 || cell.column < 0) return;
+    state.cell = cell;
+    drawLead();
+  });
+}
 at("play").addEventListener("click", toggle);
 at("lead").addEventListener("input", () => {
   pause();
@@ -203,15 +278,18 @@ at("variable").addEventListener("change", () => {
   state.name = at("variable").value;
   drawAll();
 });
-const guarded = (action) => () => action().catch((error) => say(error.message, true));
+at("units").addEventListener("change", drawAll);
+at("reference").addEventListener("change", guarded(() => at("reference").value !== OWN && showStored(at("reference").value)));
+at("older").addEventListener("click", guarded(() => stepReference(1)));
+at("newer").addEventListener("click", guarded(() => stepReference(-1)));
 at("model").addEventListener("change", guarded(() => {
   state.grid = null;
   at("view").hidden = true;
+  at("reference").replaceChildren();
   pause();
   return describe();
 }));
 at("key").addEventListener("change", guarded(loadModels));
-at("latest").addEventListener("click", latest);
 at("file").addEventListener("change", () => {
   if (at("file").files.length) upload(at("file").files[0]);
   at("file").value = "";
@@ -228,4 +306,7 @@ window.addEventListener("resize", () => {
   cancelAnimationFrame(resizing);
   resizing = requestAnimationFrame(drawAll);
 });
+setInterval(() => {
+  if (state.source && !document.hidden) lookAgain().catch(() => {});
+}, LOOK_AGAIN_MILLISECONDS);
 guarded(loadModels)();

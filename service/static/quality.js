@@ -27,6 +27,7 @@ function heading() {
   for (const text of ["Ahead", "Usual error", "", "If nothing changed", "Gain"]) {
     const made = document.createElement("th");
     made.textContent = text;
+    if (!text) made.className = "bars";
     row.append(made);
   }
   return row;
