@@ -15,7 +15,7 @@ from stconv.errors import ConfigError, DataError, MissingValuesError
 Scaling = Literal["zscore", "minmax", "none", "anomaly"]
 Transform = Literal["identity", "log1p", "sqrt"]
 
-SMALLEST_CELL_SCALE = 0.01
+SMALLEST_CELL_SCALE = 0.1
 """A cell's own scale is at least this share of its channel's: nearly constant cells are not blown up."""
 
 
