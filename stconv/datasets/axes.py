@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cf_xarray  # noqa: F401  (registers the .cf accessor)
+import numpy as np
 import xarray as xr
 
 from stconv.datasets.grid_spec import GridSpec
@@ -68,6 +69,7 @@ def find_horizontal(
         GridError: No axis or several found; names the candidates.
     """
     used = {dim for name in wanted if name in ds.variables for dim in ds[name].dims} - {time}
+    ds = _without_values(ds)
     if spec.y is not None or spec.x is not None:
         y, x = (
             _index_dim(ds, spec.y, "Y", Y_NAMES, used, source),
@@ -98,6 +100,15 @@ def find_horizontal(
         "grid "
         "first."
     )
+
+
+def _without_values(ds: xr.Dataset) -> xr.Dataset:
+    """The same variables and attributes, large ones without their values.
+
+    A dataset that was asked for `.cf` lives on in a reference cycle, and its values with it.
+    """
+    large = {name: v for name, v in ds.data_vars.items() if v.ndim > 2}
+    return ds.assign({n: (v.dims, np.broadcast_to(np.int8(0), v.shape), v.attrs) for n, v in large.items()})
 
 
 def _coordinate(

@@ -68,7 +68,8 @@ def open_parts(
     _check_present(opened, variables)
     lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     parts = []
-    for source, ds in opened:
+    while opened:  # let go of each file once it is canonical: they may hold float64 twice as large
+        source, ds = opened.pop(0)
         here = None if variables is None else [name for name in variables if name in ds.data_vars]
         wanted = variables if here == [] else here
         ds = ds if lazy else load(_only(ds, wanted), source)

@@ -19,7 +19,7 @@ from stconv.datasets.time_axis import TimeStep, breaks, text, time_step
 from stconv.datasets.windows import WindowSpec, reference_indices
 from stconv.dims import LAT, TIME, Y
 
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 8 * 2**20
 TRAIN_SHARE = 0.6
 
 
@@ -124,12 +124,14 @@ def describe(
     files = find_files(paths)
     parts = open_parts(files, spec, variables)
     ds, origin = join_parts(parts, variables)
+    first_field = next(iter(ds.data_vars))
+    n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
+    left_out = {n: why for n, why in parts[0].left_out.items() if "select" in why or "static" in why}
+    del parts  # their values, which were copied
     times = ds[TIME].values
     step = time_step(times) if times.size > 1 else None
     holes = breaks(times, step) if step else ()
     window = WindowSpec.consecutive(t_in, leads)
-    first_field = next(iter(ds.data_vars))
-    n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
     description = Description(
         files=[str(file) for file in files],
         disk_bytes=sum(_disk_bytes(file) for file in files),
@@ -145,7 +147,7 @@ def describe(
         gaps=[_gap(times, i, step) for i in holes] if step else [],
         repeated_steps=n_in_files - int(times.size),
         variables=[_with_errors(_summarize(ds[name]), ds[name], window, holes) for name in ds.data_vars],
-        left_out={n: why for n, why in parts[0].left_out.items() if "select" in why or "static" in why},
+        left_out=left_out,
         memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
         t_in=t_in,
         leads=leads,
