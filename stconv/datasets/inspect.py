@@ -47,6 +47,7 @@ class VariableSummary:
     persistence_rmse: list[float] = field(default_factory=list)
     climatology_rmse: list[float] = field(default_factory=list)
     weekly_gain: float | None = None
+    infinite_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
     """Statistics of one variable, block by block along the time."""
     frame_bytes = 4 * max(variable.size // variable.sizes[TIME], 1)
     block = max(BLOCK_BYTES // frame_bytes, 1)
-    n_valid = n_zero = n_lone = 0
+    n_valid = n_zero = n_lone = n_infinite = 0
     total = total_squares = 0.0
     low, high = np.inf, -np.inf
     lone: set[float] = set()
@@ -229,6 +230,7 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
     for start in range(0, variable.sizes[TIME], block):
         values = variable.isel({TIME: slice(start, start + block)}).values
         finite = np.isfinite(values)
+        n_infinite += int(np.isinf(values).sum())
         ever_valid |= finite.any(axis=0)
         valid = values[finite]
         if not valid.size:
@@ -260,6 +262,7 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
         lone_negative=lone.pop() if len(lone) == 1 else None,
         lone_negative_share=n_lone / n_valid if n_valid else 0.0,
         memory_bytes=4 * variable.size,
+        infinite_share=n_infinite / variable.size,
     )
 
 
