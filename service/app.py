@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 import stconv
 from service import (
     problems,
+    routes_admin,
     routes_edr,
     routes_forecasts,
     routes_health,
@@ -68,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         routes_jobs,
         routes_zarr,
         routes_edr,
+        routes_admin,
         routes_pages,
     ):
         app.include_router(routes.router)
@@ -89,7 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start the processes; fail with the reason if a model can not be loaded."""
     settings: Settings = app.state.settings
     app.state.parsers = Parsers(settings)
-    app.state.uploads = asyncio.Semaphore(settings.queue_size + settings.parsers)
+    app.state.uploads = asyncio.Semaphore(settings.queue_size + settings.parsers + 2 * settings.max_batch)
     async with AsyncExitStack() as stack:
         app.state.folder = stack.enter_context(state_folder(settings))
         stack.push_async_callback(app.state.parsers.stop)

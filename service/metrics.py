@@ -35,12 +35,22 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.batches = Histogram(
+            "stconv_batch_windows",
+            "Windows computed together, as each request saw it.",
+            ["model"],
+            buckets=(1, 2, 4, 8, 16, 32),
+            registry=self.registry,
+        )
         self.waiting = Gauge("stconv_queue_length", "Requests that wait.", ["model"], registry=self.registry)
         self.rejected = Counter(
             "stconv_dropped", "Requests not computed.", ["model", "reason"], registry=self.registry
         )
         self.restarts = Counter(
             "stconv_worker_restarts", "Workers replaced.", ["model"], registry=self.registry
+        )
+        self.swaps = Counter(
+            "stconv_model_swaps", "Loads of another version.", ["model", "outcome"], registry=self.registry
         )
         self.ready = Gauge("stconv_model_ready", "1 when loaded.", ["model"], registry=self.registry)
         self.stored = Gauge(

@@ -1,4 +1,4 @@
-"""The process a model runs in: loads one bundle, then answers one request after the other."""
+"""The process a model runs in: loads one bundle, then answers; requests that come together are one batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import json
 import logging
 import signal
 import sys
+import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,70 +21,116 @@ from service.wire import decode
 if TYPE_CHECKING:
     import xarray as xr
 
-    from stconv.forecast import Forecaster
-
 log = logging.getLogger(__name__)
+SWITCH_SECONDS = 0.0002
+"""Python's default of 5 ms is how long every operation of the network would wait for a thread at the desk."""
+WARM_UP = -1
+"""Number of the request that is none."""
 
 
-def run(
-    connection: Connection, bundle: str, version: str | None, data: list[str], threads: int | None
-) -> None:
+@dataclass(frozen=True)
+class Load:
+    """What a process loads, and how it works; sent to it when it starts.
+
+    Attributes:
+        bundle: Folder of the bundle, local.
+        version: What the forecasts name as model version; None is a part of the hash.
+        sha256: Expected hash of the bundle; None takes any whose files fit its manifest.
+        data: Files that points are forecast from.
+        threads: Of torch; None as torch chooses.
+        max_batch: Windows in one batch.
+        batch_seconds: How long a window waits for others that may join it.
+    """
+
+    bundle: str
+    version: str | None = None
+    sha256: str | None = None
+    data: tuple[str, ...] = ()
+    threads: int | None = None
+    max_batch: int = 8
+    batch_seconds: float = 0.003
+
+
+def run(connection: Connection, load: Load) -> None:
     """Load, warm up, say so, and answer until the pipe closes.
 
     Messages: a JSON header, then a body. The first one sent is `ready` with the input schema, or `failed`.
+    Requests have a number, which their answer repeats; answers come in any order.
 
     Args:
         connection: The server's pipe.
-        bundle: Folder of the bundle, local.
-        version: What the forecasts name as model version; None is a part of the hash.
-        data: Files that points are forecast from.
-        threads: Of torch; None as torch chooses.
+        load: What to load.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the server drains first, then closes the pipe
+    sys.setswitchinterval(SWITCH_SECONDS)
+    warnings.simplefilter("ignore")  # what is unusual about an input is in the answer
     _name_process("stconv-model")
     try:
-        model = _Model(bundle, version, data, threads)
+        model = _Model(load)
     except Exception as error:
         _send(connection, {"status": "failed", "error": type(error).__name__, "message": str(error)})
         return
-    _send(
-        connection, {"status": "ready", "schema": model.forecaster.input_schema(), "version": model.version}
-    )
-    while True:
-        try:
+    forecaster = model.forecaster
+    _send(connection, {"status": "ready", "schema": forecaster.input_schema(), "version": model.version})
+    sending = threading.Lock()
+
+    def work(request: dict[str, Any], body: bytes) -> None:
+        header, answer = _worked(model, request, body)
+        with sending, suppress(OSError):  # the server has left
+            _send(connection, {"number": request["number"]} | header, answer)
+
+    threads = ThreadPoolExecutor(2 * load.max_batch, thread_name_prefix="request")
+    with suppress(EOFError, OSError):
+        while True:
             request = json.loads(connection.recv_bytes())
             body = connection.recv_bytes()
-        except EOFError:
-            return
-        header, answer = _answer(model, request, body)
-        _send(connection, header, answer)
+            if request["kind"] == "end":
+                break
+            if request["kind"] == "drop":
+                forecaster.drop(request["number"])
+            else:
+                forecaster.announce(request["number"])
+                threads.submit(work, request, body)
+            del body
+    threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _Model:
-    def __init__(self, bundle: str, version: str | None, data: list[str], threads: int | None) -> None:
+    def __init__(self, load: Load) -> None:
         import torch
 
         from service.archiving import Archivist
+        from service.batching import BatchingForecaster
         from service.rollouts import Rollouts
         from service.source import Source
-        from stconv.errors import ConfigError
-        from stconv.forecast import Forecaster
+        from stconv.bundle import Bundle
+        from stconv.errors import BundleError, ConfigError
 
-        if threads:
-            torch.set_num_threads(threads)
-        self.forecaster: Forecaster = Forecaster.from_path(bundle, version=version)
+        if load.threads:
+            torch.set_num_threads(load.threads)
+        bundle = Bundle.load(load.bundle)
+        if load.sha256 not in (None, bundle.hash):
+            raise BundleError(
+                f"The bundle in '{load.bundle}' has the hash {bundle.hash}; expected {load.sha256}. "
+                "It is not the one that was meant."
+            )
+        self.forecaster = BatchingForecaster(
+            bundle, version=load.version, max_batch=load.max_batch, wait_seconds=load.batch_seconds
+        )
         if self.forecaster.outputs != self.forecaster.targets:
             raise ConfigError(
                 f"'{self.forecaster.bundle.name}' forecasts the probability of an event, and the service "
                 "answers fields. Use `stconv forecast`."
             )
         self.version = self.forecaster.version
-        self.source = Source([Path(path) for path in data], self.forecaster)
+        self.source = Source([Path(path) for path in load.data], self.forecaster)
         self.rollouts = Rollouts()
         self.archivist = Archivist(self.forecaster, self.source)
         self._latest: tuple[Any, xr.Dataset] | None = None
-        self._warm_up()
+        self.forecaster.announce(WARM_UP)
+        with self.forecaster.at_desk(WARM_UP):
+            self._warm_up()
 
     def _warm_up(self) -> None:
         """Run and write once, so that the first client does not wait for what is made on first use."""
@@ -92,7 +143,7 @@ class _Model:
         sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
         self.forecaster.predict(
             {
-                "inputs": torch.zeros(1, len(self.forecaster.variables), frames, *sizes),
+                "inputs": torch.full((1, len(self.forecaster.variables), frames, *sizes), torch.nan),
                 "input_cycles": torch.zeros(1, frames, 3),
                 "target_cycles": torch.zeros(1, self.forecaster.leads, 3),
                 "reference_index": torch.zeros(1, dtype=torch.int64),
@@ -144,35 +195,55 @@ class _Model:
         """Forecast, and say in the answer what the library warns of."""
         from stconv.forecast import OlderWindowWarning
 
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            forecast = self.forecaster.forecast(ds, steps=steps, **options)
-        older = [str(w.message) for w in caught if issubclass(w.category, OlderWindowWarning)]
+        forecast = self.forecaster.forecast(ds, steps=steps, **options)
+        warned = self.forecaster.work.warnings
+        older = [str(w.message) for w in warned if issubclass(w.category, OlderWindowWarning)]
         return forecast.assign_attrs(older_window="; ".join(older)) if older else forecast
 
 
+def _worked(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    """Answer one request, with the seconds that its parts took."""
+    from service.batching import Dropped
+
+    came = time.perf_counter()
+    try:
+        with model.forecaster.at_desk(request["number"]) as work:
+            began = time.perf_counter()
+            header, answer = _answer(model, request, body)
+            ended = time.perf_counter()
+    except Dropped:
+        return {"status": "dropped"}, b""
+    seconds = {
+        "wait": began - came,
+        "forecast": work.forecast_seconds,
+        "work": ended - began - work.forecast_seconds,
+    }
+    return header | {"seconds": seconds, "batch": work.batch}, answer
+
+
 def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    from service.batching import Dropped
     from stconv.errors import StconvError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is unusual about an input is in the answer
-            if request["kind"] == "point":
-                return _point(model, request)
-            if request["kind"] == "edr":
-                return _edr(model, request)
-            if request["kind"] == "archive":
-                return {"status": "ok", "media_type": "", "facts": model.archivist.step(request)}, b""
-            if request["kind"] in ("stored", "truth"):
-                return _written(model.stored(request), request)
-            if request["kind"] == "job-begin":
-                model.begin_job(request, body)
-                return {"status": "ok", "media_type": ""}, b""
-            if request["kind"] == "job-step":
-                return _job_step(model, request)
-            steps = request["steps"]
-            forecast = model.latest(steps) if request["kind"] == "latest" else model.forecast(body, steps)
-            return _written(forecast, request)
+        if request["kind"] == "point":
+            return _point(model, request)
+        if request["kind"] == "edr":
+            return _edr(model, request)
+        if request["kind"] == "archive":
+            return {"status": "ok", "media_type": "", "facts": model.archivist.step(request)}, b""
+        if request["kind"] in ("stored", "truth"):
+            return _written(model.stored(request), request)
+        if request["kind"] == "job-begin":
+            model.begin_job(request, body)
+            return {"status": "ok", "media_type": ""}, b""
+        if request["kind"] == "job-step":
+            return _job_step(model, request)
+        steps = request["steps"]
+        forecast = model.latest(steps) if request["kind"] == "latest" else model.forecast(body, steps)
+        return _written(forecast, request)
+    except Dropped:
+        raise
     except StconvError as error:
         return {"status": "refused", "error": type(error).__name__, "message": str(error)}, b""
     except Exception as error:

@@ -9,6 +9,7 @@ import resource
 from multiprocessing.connection import Connection
 
 from service.problems import Problem, TooLarge, Unprocessable
+from service.syscalls import restrict_system_calls
 
 
 def read_one_upload(
@@ -32,6 +33,7 @@ def read_one_upload(
     except EOFError:
         return
     limit_resources(memory_bytes, cpu_seconds)
+    restrict_system_calls()
     try:
         answer = PARSERS[kind](body, max_decoded_bytes)
     except Problem as problem:

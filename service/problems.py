@@ -44,6 +44,12 @@ class Unauthorized(Problem):
     status = 401
 
 
+class Forbidden(Problem):
+    """The key is known, and may not do this."""
+
+    status = 403
+
+
 class UnknownModel(Problem):
     """No model of that name is served."""
 
@@ -66,6 +72,12 @@ class NotAcceptable(Problem):
     """None of the formats in Accept can be given."""
 
     status = 406
+
+
+class NotLoaded(Problem):
+    """Another version was to be loaded and could not be; the present one stays."""
+
+    status = 409
 
 
 class TooSlow(Problem):

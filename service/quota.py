@@ -31,11 +31,12 @@ class Quota:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    def spend(self, key: str) -> dict[str, str]:
+    def spend(self, key: str, per_minute: int | None = None) -> dict[str, str]:
         """Take one request from a key.
 
         Args:
             key: Its hash; only those of configured keys come here, so that the table is bounded.
+            per_minute: A limit of its own; None is that of all keys.
 
         Returns:
             RateLimit headers (draft-ietf-httpapi-ratelimit-headers-07); none without a limit.
@@ -43,25 +44,26 @@ class Quota:
         Raises:
             QuotaExceeded: Nothing is left.
         """
-        if self._limit is None:
+        limit = per_minute or self._limit
+        if limit is None:
             return {}
-        now, per_second = self._clock(), self._limit / 60
-        tokens, since = self._buckets.get(key, (float(self._limit), now))
-        tokens = min(self._limit, tokens + (now - since) * per_second)
+        now, per_second = self._clock(), limit / 60
+        tokens, since = self._buckets.get(key, (float(limit), now))
+        tokens = min(limit, tokens + (now - since) * per_second)
         passes = tokens >= 1
         tokens -= passes
         self._buckets[key] = tokens, now
         headers = {
-            "RateLimit-Limit": str(self._limit),
+            "RateLimit-Limit": str(limit),
             "RateLimit-Remaining": str(int(tokens)),
-            "RateLimit-Reset": str(math.ceil((self._limit - tokens) / per_second)),
+            "RateLimit-Reset": str(math.ceil((limit - tokens) / per_second)),
         }
         if passes:
             return headers
         wait = math.ceil((1 - tokens) / per_second)
         raise QuotaExceeded(
-            f"This key may ask {self._limit} times a minute; ask again in {wait} s.",
+            f"This key may ask {limit} times a minute; ask again in {wait} s.",
             headers=headers | {"Retry-After": str(wait)},
-            limit=self._limit,
+            limit=limit,
             retry_after_seconds=wait,
         )

@@ -102,6 +102,7 @@ async def create_forecast(
     kind = upload_kind(request.headers.get("content-type"), request.headers.get("content-encoding"))
     media_type = answer_type(request.headers.get("accept"), NETCDF if kind == "netcdf" else JSON)
     check_steps(steps, settings)
+    worker.require_room()
     if state.uploads.locked():
         raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
     async with state.uploads:

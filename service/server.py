@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.protocol import patient
 from service.settings import Settings
 from stconv.errors import ServiceError
 
@@ -81,8 +82,10 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(app: FastAPI, listener: socket.socket, on_ready: Callable[[FastAPI], None]) -> None:
+    settings: Settings = app.state.settings
     config = uvicorn.Config(
         app,
+        http=patient(settings.header_seconds, settings.answer_seconds, settings.max_connections),
         lifespan="off",  # run below, so that a model that can not be loaded is an error with its own words
         ws="none",
         log_config=None,

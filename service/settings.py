@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.api_keys import ApiKey, read_entry, read_file
+from stconv.datasets.fetch import cache_dir
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MEBIBYTE = 1 << 20
@@ -60,7 +64,16 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
 
     api_keys: Annotated[list[str], NoDecode] = Field(
-        default_factory=list, description="sha256 of each accepted key, hexadecimal; comma-separated."
+        default_factory=list,
+        description="sha256 of each accepted key, hexadecimal, and :SCOPE+SCOPE if not :read+forecast; "
+        "comma-separated.",
+    )
+    keys_file: Path | None = Field(default=None, description="Accepted keys as `stconv key` stores them.")
+    bundles: Path | None = Field(
+        default=None, description="Folder of bundles that an admin may load by their folder's name."
+    )
+    cache: Path = Field(
+        default_factory=cache_dir, description="Where registered models are kept once loaded."
     )
     requests_per_minute: int | None = Field(
         default=None, gt=0, description="Quota of each key; None: no quota."
@@ -82,6 +95,13 @@ class Settings(BaseSettings):
         default=50_000_000, gt=0, description="Cells x leads x variables of one answer."
     )
     max_steps: int = Field(default=1000, gt=0)
+    max_connections: int = Field(default=1000, gt=0)
+    header_seconds: float = Field(
+        default=10.0, gt=0, description="From a connection to the end of a request's headers."
+    )
+    answer_seconds: float = Field(
+        default=60.0, gt=0, description="In which a client must have taken an answer that is written."
+    )
     body_seconds: float = Field(
         default=30.0, gt=0, description="From the first to the last byte of a request."
     )
@@ -91,6 +111,10 @@ class Settings(BaseSettings):
     parse_memory_bytes: int = Field(default=1024 * MEBIBYTE, gt=0, description="Address space of one parse.")
     parsers: int = Field(default=2, gt=0, description="Uploads parsed at once.")
 
+    max_batch: int = Field(default=8, gt=0, description="Windows that one model computes together.")
+    batch_seconds: float = Field(
+        default=0.003, ge=0, description="How long a window waits for others that may join it."
+    )
     queue_size: int = Field(default=16, gt=0, description="Requests that may wait for one model.")
     deadline_seconds: float = Field(default=60.0, gt=0, description="Waiting and computing; then 504.")
     hang_seconds: float = Field(default=120.0, gt=0, description="Computing; then the worker is replaced.")
@@ -112,21 +136,31 @@ class Settings(BaseSettings):
 
     @field_validator("api_keys")
     @classmethod
-    def _sha256(cls, value: list[str]) -> list[str]:
-        for number, key in enumerate(value, start=1):
-            if len(key) != 64 or set(key.lower()) - set("0123456789abcdef"):
-                raise ValueError(
-                    f"entry {number} of api_keys is no sha256 in hexadecimal (64 digits, found {len(key)}). "
-                    "Give the hash, not the key: `printf %s KEY | sha256sum`."
-                )
-        return [key.lower() for key in value]
+    def _entries(cls, value: list[str]) -> list[str]:
+        for number, entry in enumerate(value, start=1):
+            try:
+                read_entry(entry)
+            except ValueError as error:
+                raise ValueError(f"entry {number} of api_keys: {error}") from error
+        return [entry.lower() for entry in value]
+
+    @cached_property
+    def keys(self) -> tuple[ApiKey, ...]:
+        """All accepted keys.
+
+        Raises:
+            ConfigError: `keys_file` can not be read.
+        """
+        stored = read_file(self.keys_file) if self.keys_file is not None else []
+        return (*map(read_entry, self.api_keys), *stored)
 
     @model_validator(mode="after")
     def _not_open_to_the_world(self) -> Settings:
-        if self.host not in LOOPBACK and not self.api_keys and not self.allow_anonymous:
+        keys = self.keys  # read now: a file that can not be read is said at the start
+        if self.host not in LOOPBACK and not keys and not self.allow_anonymous:
             raise ValueError(
                 f"host {self.host} is beyond loopback and no API key is configured. Set "
-                "STCONV_SERVE_API_KEYS to sha256 hashes (`printf %s KEY | sha256sum`), "
+                "STCONV_SERVE_KEYS_FILE to what `stconv key` writes, STCONV_SERVE_API_KEYS to sha256 hashes, "
                 "or say --allow-anonymous if that is meant."
             )
         return self

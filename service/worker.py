@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import multiprocessing
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from service.metrics import Metrics
-from service.model_process import run
-from service.problems import DeadlineExceeded, Unavailable, library_problem
+from service.model_link import Answer, Job, ModelLink, WorkerLost
+from service.model_process import Load
+from service.problems import DeadlineExceeded, Unavailable
 from service.settings import Settings
 from stconv.errors import ServiceError
 
 log = logging.getLogger(__name__)
-END_SECONDS = 2
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 10.0
 
 
-class WorkerLost(Exception):  # noqa: N818 - an event, seen only here
-    """The process ended, hung, or could not load."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The body of a success, its type, and what its headers say of it."""
-
-    body: bytes
-    media_type: str
-    headers: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Job:
-    request: dict[str, Any]
-    body: bytes
-    answer: asyncio.Future[Answer]
-
-
 class Worker:
-    """One model, one process, one request at a time; the next ones wait in order.
+    """One model, one process; what it has no room for waits in order.
+
+    As many requests are with the process as fill two batches: one is computed while the next is made ready.
 
     Args:
         name: What clients call the model.
@@ -58,24 +35,39 @@ class Worker:
 
     def __init__(self, name: str, bundle: Path, settings: Settings, metrics: Metrics) -> None:
         self.name = name
-        self.schema: dict[str, Any] = {}
-        self.version = ""
-        self._bundle = bundle
         self._settings = settings
         self._metrics = metrics
-        self._ready = False
-        self._computing = False
-        self._jobs: deque[_Job] = deque()
+        self._load = Load(
+            str(bundle),
+            version=settings.versions.get(name),
+            data=tuple(map(str, settings.data)),
+            threads=settings.threads,
+            max_batch=settings.max_batch,
+            batch_seconds=settings.batch_seconds,
+        )
+        self._link: ModelLink | None = None
+        self._jobs: deque[Job] = deque()
         self._wake = asyncio.Event()
-        self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._swapping = asyncio.Lock()
         self._supervisor: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"worker-{name}")
-        self._context = multiprocessing.get_context("spawn")
+        self._endings: set[asyncio.Task[None]] = set()
+        self._known: dict[str, Any] = {"schema": {}, "version": ""}
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What an input must be; that of the process before while a lost one is replaced."""
+        schema: dict[str, Any] = self._known["schema"]
+        return schema
+
+    @property
+    def version(self) -> str:
+        """Of the model."""
+        return str(self._known["version"])
 
     @property
     def ready(self) -> bool:
         """The model is loaded and its process lives."""
-        return self._ready
+        return self._link is not None and self._link.lost is None
 
     async def start(self) -> None:
         """Start the process and wait until the model is loaded and warm.
@@ -83,8 +75,11 @@ class Worker:
         Raises:
             ServiceError: It can not be loaded; the message says why.
         """
+        try:
+            self._take(await self._open(self._load))
+        except WorkerLost as error:
+            raise ServiceError(f"Model {self.name} can not be served: {error}") from error
         self._supervisor = asyncio.create_task(self._supervise())
-        await asyncio.shield(self._loaded)
 
     async def stop(self) -> None:
         """End the process; what waits is refused."""
@@ -92,175 +87,152 @@ class Worker:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
         while self._jobs:
-            self._refuse(self._jobs.popleft(), Unavailable("The server is stopping.", retry_after_seconds=5))
-        self._thread.shutdown(wait=False)
+            job = self._jobs.popleft()
+            if not job.answer.done():
+                job.answer.set_exception(Unavailable("The server is stopping.", retry_after_seconds=5))
+        if self._link is not None:
+            await self._link.close()
+        await asyncio.gather(*self._endings, return_exceptions=True)
+        self._set_ready()
+
+    async def swap(self, bundle: Path, version: str | None = None, sha256: str | None = None) -> None:
+        """Load another bundle beside the present one, and switch when it is warm; no request is lost.
+
+        The present one answers what it has begun, and then ends. If the other can not be loaded, all stays as
+        it was.
+
+        Args:
+            bundle: Local folder.
+            version: To be named by the forecasts; a part of the hash otherwise.
+            sha256: The hash it must have; None takes any.
+
+        Raises:
+            ServiceError: The bundle can not be loaded; the message says why.
+        """
+        async with self._swapping:
+            load = replace(self._load, bundle=str(bundle), version=version, sha256=sha256)
+            try:
+                link = await self._open(load)
+            except WorkerLost as error:
+                self._metrics.swaps.labels(self.name, "failed").inc()
+                raise ServiceError(f"Model {self.name} stays at version {self.version}: {error}") from error
+            self._load, before = load, self._link
+            self._take(link)
+            self._metrics.swaps.labels(self.name, "switched").inc()
+            if before is not None:
+                ending = asyncio.create_task(self._retire(before))
+                self._endings.add(ending)
+                ending.add_done_callback(self._endings.discard)
+
+    def require_room(self) -> None:
+        """Refuse a request before any work is done for it, if there is no place for it in the queue.
+
+        Raises:
+            Unavailable: The model is being loaded, or the queue is full.
+        """
+        if not self.ready:
+            raise Unavailable(f"Model {self.name} is being loaded.", retry_after_seconds=5)
+        waiting = len(self._jobs)
+        if waiting >= self._settings.queue_size:
+            self._metrics.rejected.labels(self.name, "queue full").inc()
+            raise Unavailable(
+                f"Model {self.name} is busy: {waiting} requests wait, the limit.",
+                waiting=waiting,
+                limit=self._settings.queue_size,
+            )
 
     async def ask(self, request: dict[str, Any], body: bytes = b"") -> Answer:
-        """Have one request answered. Cancelling drops it, if it has not been started.
+        """Have one request answered. Cancelling drops it, if its forecast has not been begun.
 
         Raises:
             Problem: 503: queue full or process lost; 504: past the deadline; 422: as the model finds.
         """
-        if not self._ready:
-            raise Unavailable(f"Model {self.name} is being loaded.", retry_after_seconds=5)
-        if len(self._jobs) >= self._settings.queue_size:
-            self._metrics.rejected.labels(self.name, "queue full").inc()
-            raise Unavailable(
-                f"Model {self.name} is busy: {len(self._jobs)} requests wait, the limit.",
-                waiting=len(self._jobs),
-                limit=self._settings.queue_size,
-            )
-        job = _Job(request, body, asyncio.get_running_loop().create_future())
+        self.require_room()
+        loop = asyncio.get_running_loop()
+        job = Job(request, body, loop.create_future(), loop.time())
         self._jobs.append(job)
-        self._metrics.waiting.labels(self.name).set(len(self._jobs))
-        self._wake.set()
+        self._dispatch()
         limit = self._settings.deadline_seconds
         try:
             return await asyncio.wait_for(job.answer, limit)
         except TimeoutError:
             self._metrics.rejected.labels(self.name, "deadline").inc()
             raise DeadlineExceeded(f"No forecast within {limit:g} s.", limit_seconds=limit) from None
+        except asyncio.CancelledError:
+            self._metrics.rejected.labels(self.name, "client left").inc()
+            raise
+        finally:
+            if job in self._jobs:
+                self._jobs.remove(job)
+
+    def _dispatch(self) -> None:
+        """Send what there is room for: two batches, and no more bytes than one request may have."""
+        link = self._link
+        while self._jobs and link is not None and link.lost is None:
+            job = self._jobs[0]
+            crowded = link.bytes_under_way + len(job.body) > self._settings.max_decoded_bytes
+            if len(link.under_way) >= 2 * self._settings.max_batch or (link.under_way and crowded):
+                break
+            link.send(self._jobs.popleft())
+            self._wake.set()  # whoever watches for a hang starts to count
+        self._metrics.waiting.labels(self.name).set(len(self._jobs))
 
     async def _supervise(self) -> None:
+        """Replace the process whenever it is lost."""
         pause = FIRST_PAUSE_SECONDS
         while True:
-            try:
-                process, connection = await self._begin()
-            except WorkerLost as error:
-                if not self._loaded.done():
-                    self._loaded.set_exception(ServiceError(f"Model {self.name} can not be served: {error}"))
-                    return
-                log.error("model %s: %s; trying again in %g s", self.name, error, pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                continue
-            pause = FIRST_PAUSE_SECONDS
-            self._computing = False
-            try:
-                self._set_ready(True)
-                if not self._loaded.done():
-                    self._loaded.set_result(None)
-                await self._serve(process, connection)
-            except WorkerLost as error:
-                log.error("model %s: worker %s %s; replacing it", self.name, process.pid, error)
-                self._metrics.restarts.labels(self.name).inc()
-            finally:
-                self._set_ready(False)
-                await asyncio.get_running_loop().run_in_executor(None, self._end, process, connection)
-
-    async def _begin(self) -> tuple[SpawnProcess, Connection]:
-        ours, theirs = multiprocessing.Pipe()
-        process = self._context.Process(
-            target=run,
-            args=(
-                theirs,
-                str(self._bundle),
-                self._settings.versions.get(self.name),
-                [str(path) for path in self._settings.data],
-                self._settings.threads,
-            ),
-            name=f"stconv-model-{self.name}",
-            daemon=True,
-        )
-        try:
-            await self._in_thread(process.start)
-            theirs.close()
-            header, _ = await self._in_thread(_receive, ours, self._settings.load_seconds)
-            if header["status"] != "ready":
-                raise WorkerLost(header["message"] or header["error"])
-        except BaseException:
-            ours.close()
-            if process.pid is not None:
-                process.kill()
-            raise
-        self.schema, self.version = header["schema"], header["version"]
-        log.info("model %s: worker %s is ready", self.name, process.pid)
-        return process, ours
-
-    def _end(self, process: SpawnProcess, connection: Connection) -> None:
-        """Let an idle process end by itself; a busy one, or one that does not, is killed."""
-        if not self._computing:
-            connection.close()
-            process.join(END_SECONDS)
-        process.kill()
-        process.join()
-        connection.close()
-
-    async def _serve(self, process: SpawnProcess, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        died = asyncio.Event()
-
-        def on_death() -> None:
-            loop.remove_reader(process.sentinel)
-            died.set()
-            self._wake.set()
-
-        loop.add_reader(process.sentinel, on_death)
-        try:
-            while True:
-                await self._wake.wait()
+            link = self._link
+            assert link is not None
+            left = self._settings.hang_seconds - link.idle_seconds()
+            if link.lost is None and left > 0:
                 self._wake.clear()
-                while self._jobs and not died.is_set():
-                    job = self._jobs.popleft()
-                    self._metrics.waiting.labels(self.name).set(len(self._jobs))
-                    if job.answer.done():
-                        self._metrics.rejected.labels(self.name, "client left").inc()
-                        continue
-                    await self._run(job, connection)
-                if died.is_set():
-                    raise WorkerLost("died")
-        finally:
-            loop.remove_reader(process.sentinel)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), left if link.under_way else None)
+                continue
+            if link.lost is None:
+                link.lose(f"did not answer within {self._settings.hang_seconds:g} s")
+            log.error("model %s: worker %s %s; replacing it", self.name, link.pid, link.lost)
+            self._metrics.restarts.labels(self.name).inc()
+            self._set_ready()
+            await link.close()
+            while self._link is link:  # a swap may have put another in its place
+                try:
+                    self._take(await self._open(self._load))
+                    pause = FIRST_PAUSE_SECONDS
+                except WorkerLost as error:
+                    log.error("model %s: %s; trying again in %g s", self.name, error, pause)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _run(self, job: _Job, connection: Connection) -> None:
-        self._computing = True
-        try:
-            with self._metrics.computing.labels(self.name).time():
-                header, body = await self._in_thread(
-                    _exchange, connection, job.request, job.body, self._settings.hang_seconds
-                )
-        except (WorkerLost, asyncio.CancelledError):
-            self._refuse(
-                job, Unavailable(f"The worker of model {self.name} was lost.", retry_after_seconds=5)
-            )
-            raise
-        self._computing = False
-        if job.answer.done():
+    async def _open(self, load: Load) -> ModelLink:
+        return await ModelLink.open(self.name, load, self._settings.load_seconds)
+
+    def _take(self, link: ModelLink) -> None:
+        """From now on this process gets the requests."""
+        link.on_change, link.on_answer = self._on_change, self._note
+        self._link = link
+        self._known = {"schema": link.schema, "version": link.version}
+        self._on_change()
+
+    async def _retire(self, link: ModelLink) -> None:
+        """Let a process finish what it has begun, but for no longer than anybody waits for it."""
+        end = asyncio.get_running_loop().time() + self._settings.deadline_seconds
+        while link.under_way and link.lost is None and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.02)
+        await link.close()
+
+    def _on_change(self) -> None:
+        self._set_ready()
+        self._wake.set()
+        self._dispatch()
+
+    def _note(self, header: dict[str, Any]) -> None:
+        if header["status"] == "dropped":
             return
-        if header["status"] == "ok":
-            job.answer.set_result(
-                Answer(body, header["media_type"], header.get("headers", {}), header.get("facts", {}))
-            )
-        else:
-            job.answer.set_exception(library_problem(header["error"], header["message"]))
+        spent = header["seconds"]
+        self._metrics.computing.labels(self.name).observe(spent["forecast"] + spent["work"])
+        if header["batch"]:
+            self._metrics.batches.labels(self.name).observe(header["batch"])
 
-    def _refuse(self, job: _Job, problem: Unavailable) -> None:
-        if not job.answer.done():
-            job.answer.set_exception(problem)
-
-    def _set_ready(self, ready: bool) -> None:
-        self._ready = ready
-        self._metrics.ready.labels(self.name).set(ready)
-
-    async def _in_thread(self, function: Any, *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
-
-
-def _exchange(
-    connection: Connection, request: dict[str, Any], body: bytes, limit_seconds: float
-) -> tuple[dict[str, Any], bytes]:
-    try:
-        connection.send_bytes(json.dumps(request).encode())
-        connection.send_bytes(body)
-    except OSError as error:
-        raise WorkerLost("died") from error
-    return _receive(connection, limit_seconds)
-
-
-def _receive(connection: Connection, limit_seconds: float) -> tuple[dict[str, Any], bytes]:
-    try:
-        if not connection.poll(limit_seconds):
-            raise WorkerLost(f"did not answer within {limit_seconds:g} s")
-        return json.loads(connection.recv_bytes()), connection.recv_bytes()
-    except (EOFError, OSError) as error:
-        raise WorkerLost("died") from error
+    def _set_ready(self) -> None:
+        self._metrics.ready.labels(self.name).set(self.ready)

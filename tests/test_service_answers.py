@@ -183,7 +183,7 @@ def test_targets_that_are_no_inputs_are_served(tmp_path):
     )
     model._warm_up()
     assert asked["inputs"].shape == torch.Size([1, 2, 2, 4])
-    assert json.dumps(list(asked["target_cycles"].shape)) == "[1, 3, 2]"
+    assert json.dumps(list(asked["target_cycles"].shape)) == "[1, 3, 3]"
 
 
 def test_pixel_grid_without_coordinates():

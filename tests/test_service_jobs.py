@@ -207,8 +207,8 @@ def test_disk_full_is_the_end_of_the_job_only(tmp_path, monkeypatch):
 
     from service.job_store import Job, JobStore
     from service.jobs import Jobs
+    from service.model_link import Answer
     from service.settings import Settings
-    from service.worker import Answer
 
     async def ask(asked, body=b""):
         return Answer(b"x", NETCDF, facts={"leads_done": 1})

@@ -1,8 +1,10 @@
 """NetCDF files that were made to do harm, read by the limited process."""
 
 import asyncio
+import errno
 import io
 import os
+import platform
 import signal
 
 import h5netcdf
@@ -190,15 +192,33 @@ def test_memory_of_a_parse_is_limited():
 
 def hostile(connection, *_):
     """In place of the parser: report what the process is still able to do."""
+    import ctypes
     import socket
 
     from service.parser_child import limit_resources
+    from service.syscalls import restrict_system_calls
 
     connection.send_bytes(b"waiting")
     connection.recv_bytes(), connection.recv_bytes()
     limit_resources(200 * 2**20, 2)
-    done = []
+    done = [] if restrict_system_calls() else ["no filter here"]
+    ptrace, prctl, execve = (101, 157, 59) if platform.machine() == "x86_64" else (117, 167, 221)
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(number):
+        if libc.syscall(number, 0, 0, 0, 0) == -1 and ctypes.get_errno() == errno.EPERM:
+            raise PermissionError
+
     for name, attempt in {
+        "signal the server": lambda: os.kill(os.getppid(), 0),
+        "fork": lambda: os.fork() or os._exit(0),
+        "remove": lambda: os.unlink("/tmp/nothing"),
+        "look": lambda: os.stat("/etc/passwd"),
+        "rename": lambda: os.rename("/tmp/nothing", "/tmp/else"),
+        "ptrace": lambda: call(ptrace),
+        "prctl": lambda: call(prctl),
+        "execve": lambda: call(execve),
+        "other table of calls": lambda: call(0x40000000 + 1),
         "open": lambda: os.open("/etc/hostname", os.O_RDONLY),
         "socket": socket.socket,
         "pipe": os.pipe,
@@ -206,8 +226,11 @@ def hostile(connection, *_):
     }.items():
         try:
             attempt()
-        except (OSError, MemoryError):
+        except (PermissionError, MemoryError):
             continue
+        except OSError as error:
+            if error.errno == errno.EMFILE:
+                continue
         done.append(name)
     connection.send_bytes(b"ok")
     connection.send_bytes(",".join(done).encode())
@@ -243,7 +266,10 @@ def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
         return await pool.parse("json", b"{}")
 
     if act is hostile:
-        assert in_a_parser(work) == b""
+        done = in_a_parser(work)
+        if done.startswith(b"no filter here"):
+            pytest.skip("the kernel lets no system call filter be set")
+        assert done == b""
     else:
         with pytest.raises(Unprocessable, match="was stopped"):
             in_a_parser(work, parse_seconds=1 if act is crashing else 30)

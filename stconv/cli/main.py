@@ -52,6 +52,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "forecast": Command("stconv.cli.forecast", "forecast from files that have no truth yet"),
         "export": Command("stconv.cli.export", "write a network as ONNX or as an exported program"),
         "serve": Command("stconv.cli.serve", "answer forecasts over HTTP"),
+        "key": Command("stconv.cli.key", "make an API key of the service"),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}

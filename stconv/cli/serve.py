@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Callable
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "Limits and keys are set by environment variables STCONV_SERVE_*; for example\n"
-        "STCONV_SERVE_API_KEYS holds the sha256 of each accepted key: printf %s KEY | sha256sum"
+        "STCONV_SERVE_KEYS_FILE names the file to which `stconv key` adds the keys it makes."
     )
 
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     settings = _settings(Settings, given)  # before the model is looked for: a wrong option is said at once
-    bundle, version = _local_bundle(args.model)
+    bundle, version, keep = _local_bundle(args.model, settings.cache)
     name = args.name or _name(args.model, bundle)
     settings = settings.model_copy(
         update={"models": {name: bundle}, "versions": {name: version} if version else {}}
@@ -77,7 +78,12 @@ def run(args: argparse.Namespace) -> int:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     print(f"Loading {name} from {bundle} ...", flush=True)
-    return serve(settings, _introduce)
+
+    def introduce(app: FastAPI, url: str) -> None:
+        keep()
+        _introduce(app, url)
+
+    return serve(settings, introduce)
 
 
 def _settings(kind: Any, given: dict[str, Any]) -> Any:
@@ -92,19 +98,21 @@ def _settings(kind: Any, given: dict[str, Any]) -> Any:
         raise ConfigError(said) from error
 
 
-def _local_bundle(reference: str) -> tuple[Path, str | None]:
-    """The folder, and for a registered model the version that an alias means now."""
+def _local_bundle(reference: str, cache: Path) -> tuple[Path, str | None, Callable[[], None]]:
+    """The folder; of a registered model the version that an alias means now; what to do when it is loaded."""
     folder = Path(reference)
     if folder.is_dir():
-        return folder, None
-    from stconv.tracking import resolve_bundle
-
+        return folder, None, lambda: None
     if not reference.startswith("models:/"):
-        return resolve_bundle(reference), None
-    from stconv.tracking.registry import find_version
+        from stconv.tracking import resolve_bundle
 
-    found = find_version(reference)
-    return resolve_bundle(f"models:/{found.name}/{found.version}"), str(found.version)
+        return resolve_bundle(reference), None, lambda: None
+    from service.last_good import fetch_model, keep
+
+    found = fetch_model(reference, cache)
+    if found.instead_of_registry:
+        print(f"The tracking server does not answer; serving version {found.version}, which worked before.")
+    return Path(found.folder), found.version, lambda: keep(reference, found, cache)
 
 
 def _name(reference: str, bundle: Path) -> str:
@@ -124,7 +132,7 @@ def _introduce(app: FastAPI, url: str) -> None:
         variables = ", ".join(f"{v['name']} ({v['units']})" for v in worker.schema["variables"])
         step, frames = worker.schema["step"]["label"], worker.schema["frames"]["count"]
         print(f"Serving {name}, version {worker.version}: {variables}; {frames} frames of {step} in.")
-    key = " -H 'Authorization: Bearer KEY'" if settings.api_keys else ""
+    key = " -H 'Authorization: Bearer KEY'" if settings.keys else ""
     name = next(iter(workers))
     print(f"\n  {url}\n\nAsk it:")
     print(f"  curl{key} {url}/v1/models/{name}")
