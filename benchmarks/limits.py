@@ -1,7 +1,8 @@
-"""What the machine can do at all: the two rates everything else is held against."""
+"""What the machine can do at all, and how calls are timed."""
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 
@@ -24,22 +25,16 @@ def best_seconds(run: Callable[[], object], at_least: float = 1.0, repeats: int 
 
 
 def interleaved(runs: dict[str, Callable[[], object]], rounds: int = 10) -> dict[str, float]:
-    """Shortest wall time of each call, in turns, so that a busy moment of the machine hits them all alike."""
-    best = {name: float("inf") for name in runs}
+    """Median wall time of each call, in turns, so that a busy moment of the machine hits them all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
     for _ in range(rounds):
         for name, run in runs.items():
             start = time.perf_counter()
             run()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
-def matmul_flops(n: int = 2048) -> float:
-    """Floating point operations per second of a float32 matrix product, (n, n) by (n, n)."""
-    a, b, out = (torch.randn(n, n) for _ in range(3))
-    return 2 * n**3 / best_seconds(lambda: torch.mm(a, b, out=out))
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found) for name, found in seconds.items()}
 
 
 def copy_bytes(n_mebibytes: int = 256) -> float:

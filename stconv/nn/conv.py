@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError
+from stconv.nn.cells import takes_fast_paths
+from stconv.nn.conv3d import Conv3d
+from stconv.nn.fused import folded, is_watched, normalized, slope_of
 from stconv.nn.norm import Activation, Norm, make_activation, make_norm
 from stconv.nn.padding import SpacePadding, TimePadding, plan_padding
 from stconv.nn.settings import check_count, check_triple
@@ -89,14 +94,29 @@ class Convolution(nn.Module):
         size = check_triple("kernel", kernel, where)
         step, reach = check_triple("stride", stride, where), check_triple("dilation", dilation, where)
         self.pad, own = plan_padding(size, reach, time_padding, space_padding, where)
-        self.conv = nn.Conv3d(c_in, c_out, size, step, own, reach, groups, bias=bias)
+        self.conv = Conv3d(c_in, c_out, size, step, own, reach, groups, bias=bias)
         self.norm = make_norm(norm, c_out, where)
         self.activation = make_activation(activation, where)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, c_in, time, lat, lon) to (batch, c_out, time', lat', lon')."""
-        y: Tensor = self.activation(self.norm(self.conv(self.pad(x))))
-        return y
+        x = self.pad(x)
+        if self._is_one_step() and takes_fast_paths(x):
+            y = self.conv._conv_forward(x, *folded(self.conv, self.norm))
+            slope = slope_of(self.activation)
+            return self.activation(y) if slope is None else F.leaky_relu(y, slope, inplace=True)
+        return normalized(self.conv(x), self.norm, self.activation)
+
+    def _is_one_step(self) -> bool:
+        """Whether the normalization is a constant scale and shift that the convolution can take over."""
+        return (
+            type(self.norm) is nn.BatchNorm3d
+            and not self.norm.training
+            and self.norm.affine
+            and self.norm.track_running_stats
+            and not torch.is_grad_enabled()
+            and not any(map(is_watched, (self.conv, self.norm, self.activation)))
+        )
 
 
 def middle_width(c_in: int, c_out: int, kernel: Sequence[int]) -> int:

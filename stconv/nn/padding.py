@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError
+from stconv.nn.cells import channels_innermost, from_cells, in_cells, takes_fast_paths, to_cells
 from stconv.nn.settings import Triple, check_choice
 
 TimePadding = Literal["symmetric", "causal", "valid"]
@@ -64,7 +65,13 @@ class Pad(nn.Module):
         """Return the padded tensor."""
         if any(self._copies):
             x = F.pad(x, self._copies, mode=self._mode)
-        return F.pad(x, self._zeros) if any(self._zeros) else x
+        if not any(self._zeros):
+            return x
+        in_time = self.lat == self.lon == 0  # what follows then works cell by cell, most likely
+        if takes_fast_paths(x) and (in_cells(x) or (in_time and channels_innermost(x))):
+            columns, rows, time = (self._zeros[i : i + 2] for i in (0, 2, 4))
+            return from_cells(F.pad(to_cells(x), (0, 0, *time, 0, 0, *columns, *rows)))
+        return F.pad(x, self._zeros)
 
     def extra_repr(self) -> str:
         """Say the amounts when the module is printed."""

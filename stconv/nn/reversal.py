@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from stconv.errors import ConfigError
+from stconv.nn.cells import from_cells, in_cells, takes_fast_paths, to_cells
 from stconv.nn.conv import Convolution, Sizes
 from stconv.nn.norm import Activation, Norm
 from stconv.nn.padding import GridPadding, SpacePadding, TimePadding
@@ -48,6 +50,31 @@ class Replicated(nn.Module):
         return torch.cat((y, y[:, :, -1:]), dim=2)
 
 
+class SpreadDifference(torch.autograd.Function):
+    """(a - b[0], ..., a - b[k-2], a - b[k-2]) in one pass, without the copy that `Replicated` makes.
+
+    Args:
+        a: One step, (lat, lon, batch, 1, channel).
+        b: k-1 steps, (lat, lon, batch, k-1, channel).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        """Return k steps."""
+        y = a.new_empty(*b.shape[:3], b.shape[3] + 1, b.shape[4])
+        torch.sub(a, b, out=y[..., :-1, :])
+        torch.sub(a, b[..., -1:, :], out=y[..., -1:, :])
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
+        """The last step of b counts twice."""
+        db = dy[..., :-1, :].neg()
+        db[..., -1, :] -= dy[..., -1, :]
+        return dy.sum(3, keepdim=True), db
+
+
 class TwoBranch(nn.Module):
     """A convolution over k steps, whose last output is spread over the last k steps by a second one.
 
@@ -70,6 +97,9 @@ class TwoBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, c_in, time, lat, lon), time >= k, to (batch, c_out, time, lat', lon')."""
         whole = self.whole(x)
+        if x.shape[2] == self.span and takes_fast_paths(x) and in_cells(whole):
+            last = self.last.convolution(x)
+            return from_cells(SpreadDifference.apply(to_cells(whole), to_cells(last)))
         last = self.last(x[:, :, -self.span :])
         return torch.cat((whole[:, :, :-1], whole[:, :, -1:] - last), dim=2)
 

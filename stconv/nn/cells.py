@@ -1,0 +1,65 @@
+"""The order in which the fast paths keep a tensor: cells outermost, channels innermost.
+
+A tensor (batch, channel, time, lat, lon) is viewed as (lat, lon, batch, time, channel). Then the steps of a
+cell lie one after the other, so that a convolution in time is a matrix product over a slice of them, and all
+that belongs to one row or column of the grid is one long vector, so that a transform along lat or lon is a
+matrix product too. Nothing is copied between two layers that both keep this order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+CELLS, FRAMES = (3, 4, 0, 2, 1), (0, 2, 3, 4, 1)
+"""Orders of (batch, channel, time, lat, lon) with channels innermost: ours, and torch's channels_last_3d."""
+CPU_TYPES = (torch.float32, torch.float64)
+_only_torch = ContextVar("only_torch", default=False)
+
+
+def to_cells(x: Tensor) -> Tensor:
+    """Bring (batch, channel, time, lat, lon) to contiguous (lat, lon, batch, time, channel)."""
+    return x.permute(CELLS).contiguous()
+
+
+def from_cells(y: Tensor) -> Tensor:
+    """View (lat, lon, batch, time, channel) as (batch, channel, time, lat, lon)."""
+    return y.permute(2, 4, 3, 0, 1)
+
+
+def in_cells(x: Tensor) -> bool:
+    """Whether (batch, channel, time, lat, lon) is kept cells outermost, so that `to_cells` copies nothing."""
+    return x.permute(CELLS).is_contiguous()
+
+
+def channels_innermost(x: Tensor) -> tuple[int, ...] | None:
+    """Return the order of (batch, channel, time, lat, lon) in memory if channels are innermost, else None."""
+    return next((order for order in (CELLS, FRAMES) if x.permute(order).is_contiguous()), None)
+
+
+def takes_fast_paths(x: Tensor) -> bool:
+    """Whether a tensor may go ways of our own: on a CPU, while no graph of the network is being recorded."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in CPU_TYPES
+        and x.ndim == 5
+        and x.numel() > 0
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined]
+        and not torch.is_autocast_enabled("cpu")
+        and not _only_torch.get()
+    )
+
+
+@contextmanager
+def only_torch() -> Iterator[None]:
+    """Compute with torch's own layers, one by one: what the fast paths are tested and measured against."""
+    token = _only_torch.set(True)
+    try:
+        yield
+    finally:
+        _only_torch.reset(token)
