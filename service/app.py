@@ -26,6 +26,7 @@ from service import (
 )
 from service.gate import Gate
 from service.metrics import CountRequests, Metrics
+from service.observing import Observe
 from service.parsers import Parsers
 from service.quota import Quota
 from service.settings import Settings
@@ -79,10 +80,11 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
-            expose_headers=["Retry-After"],
+            expose_headers=["Retry-After", "Server-Timing", "X-Request-ID"],
         )
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
+    app.add_middleware(Observe)
     return app
 
 

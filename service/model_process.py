@@ -214,7 +214,7 @@ def _worked(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[s
     except Dropped:
         return {"status": "dropped"}, b""
     seconds = {
-        "wait": began - came,
+        "desk": began - came,
         "forecast": work.forecast_seconds,
         "work": ended - began - work.forecast_seconds,
     }

@@ -12,6 +12,7 @@ from service.keys import require_key
 from service.media_types import COVERAGE, JSON, NETCDF, PNG
 from service.models import ChosenModel
 from service.negotiation import answer_type, upload_kind
+from service.observing import part
 from service.parsers import Parsers
 from service.problems import NoData, TooLarge, Unavailable, Unprocessable
 from service.settings import Settings
@@ -107,7 +108,8 @@ async def create_forecast(
         raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
     async with state.uploads:
         body = await read_body(request, settings.body_seconds)
-        fields = await while_connected(request, parsers.parse(kind, body))
+        with part("parse"):
+            fields = await while_connected(request, parsers.parse(kind, body))
         del body
         check_price(worker, steps, settings)
         if not wire.sizes(fields):

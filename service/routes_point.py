@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -31,7 +30,6 @@ async def forecast_point(
     settings = request.app.state.settings
     require_data(settings)
     check_steps(steps, settings)
-    began = time.perf_counter()
     asked = {
         "kind": "point",
         "latitude": latitude,
@@ -40,9 +38,4 @@ async def forecast_point(
         "steps": steps,
     }
     answer = await while_connected(request, worker.ask(asked))
-    headers = (
-        model_headers(worker)
-        | answer.headers
-        | {"Server-Timing": f"forecast;dur={1000 * (time.perf_counter() - began):.1f}"}
-    )
-    return Response(answer.body, media_type=answer.media_type, headers=headers)
+    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)

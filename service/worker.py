@@ -13,6 +13,7 @@ from typing import Any
 from service.metrics import Metrics
 from service.model_link import Answer, Job, ModelLink, WorkerLost
 from service.model_process import Load
+from service.observing import note
 from service.problems import DeadlineExceeded, Unavailable
 from service.settings import Settings
 from stconv.errors import ServiceError
@@ -154,7 +155,7 @@ class Worker:
         self._dispatch()
         limit = self._settings.deadline_seconds
         try:
-            return await asyncio.wait_for(job.answer, limit)
+            answer = await asyncio.wait_for(job.answer, limit)
         except TimeoutError:
             self._metrics.rejected.labels(self.name, "deadline").inc()
             raise DeadlineExceeded(f"No forecast within {limit:g} s.", limit_seconds=limit) from None
@@ -164,6 +165,9 @@ class Worker:
         finally:
             if job in self._jobs:
                 self._jobs.remove(job)
+        for part, seconds in answer.seconds.items():
+            note(part, seconds)
+        return answer
 
     def _dispatch(self) -> None:
         """Send what there is room for: two batches, and no more bytes than one request may have."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import sys
 from collections.abc import Callable
 from glob import has_magic
 from pathlib import Path
@@ -59,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StconvError: The settings contradict each other, the model can not be loaded, or the port is in use.
     """
+    from service.observing import export_spans, log_as_json
     from service.server import serve
     from service.settings import Settings
 
@@ -74,9 +73,8 @@ def run(args: argparse.Namespace) -> int:
     settings = settings.model_copy(
         update={"models": {name: bundle}, "versions": {name: version} if version else {}}
     )
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_as_json()
+    export_spans()
     print(f"Loading {name} from {bundle} ...", flush=True)
 
     def introduce(app: FastAPI, url: str) -> None:

@@ -1,0 +1,146 @@
+"""Below HTTP: clients that draw out headers, bodies or answers, against uvicorn with our protocol."""
+
+import asyncio
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+
+from service.protocol import patient
+
+BIG = 64 * 2**20
+"""More than the buffers of two sockets hold."""
+
+
+async def app(scope, receive, send):
+    """Answers at once, without reading the body; /read reads it first, /big answers with many bytes."""
+    if scope["path"] == "/read":
+        while (await receive()).get("more_body"):
+            pass
+    body = bytes(BIG) if scope["path"] == "/big" else b"ok"
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def running(**limits):
+    protocol = patient(**({"header_seconds": 0.6, "answer_seconds": 0.6, "max_connections": 20} | limits))
+    server = uvicorn.Server(
+        uvicorn.Config(app, http=protocol, lifespan="off", ws="none", log_config=None, timeout_keep_alive=30)
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield server, listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def port():
+    with running() as (_, number):
+        yield number
+
+
+def connect(port):
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def rest(connection):
+    """What comes until the server closes."""
+    received = b""
+    try:
+        while more := connection.recv(65536):
+            received += more
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def dribble(connection, text, pause=0.1):
+    """A byte at a time, until the server has had enough; how many were sent."""
+    for sent, byte in enumerate(text):
+        try:
+            connection.sendall(bytes([byte]))
+        except OSError:
+            return sent
+        time.sleep(pause)
+    return len(text)
+
+
+def test_silence_is_ended(port):
+    with connect(port) as connection:
+        assert rest(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_the_answer_to_silence_is_a_whole_problem(port):
+    with connect(port) as connection:
+        head, _, body = rest(connection).partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert b'"status":408' in body
+
+
+def test_headers_that_dribble_are_ended(port):
+    with connect(port) as connection:
+        assert dribble(connection, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 1000) < 100
+
+
+def test_headers_that_dribble_after_an_answer_are_ended(port):
+    with connect(port) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in connection.recv(1000)
+        assert dribble(connection, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 1000) < 100
+        assert b"408" not in rest(connection)
+
+
+def test_a_body_that_nobody_reads_can_not_keep_the_connection(port):
+    with connect(port) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        assert b"200 OK" in connection.recv(1000)
+        assert dribble(connection, b"y" * 1000) < 100
+
+
+def test_a_slow_body_that_is_read_has_its_own_limit(port):
+    """Here nobody sets one; `read_body` does in the service."""
+    with connect(port) as connection:
+        connection.sendall(
+            b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\nConnection: close\r\n\r\n"
+        )
+        assert dribble(connection, b"y" * 15) == 15
+        assert b"200 OK" in rest(connection)
+
+
+def test_an_answer_that_nobody_takes_is_given_up():
+    with running() as (server, port), connect(port) as connection:
+        connection.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        end = time.monotonic() + 20
+        time.sleep(0.3)
+        while server.server_state.connections and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not server.server_state.connections
+        assert len(rest(connection)) < BIG
+
+
+def test_connections_are_counted():
+    with running(header_seconds=20, max_connections=3) as (server, port):
+        held = [connect(port) for _ in range(3)]
+        while len(server.server_state.connections) < 3:
+            time.sleep(0.01)
+        with connect(port) as refused:
+            assert rest(refused) == b""
+        held.pop().close()
+        while len(server.server_state.connections) > 2:
+            time.sleep(0.01)
+        with connect(port) as taken:
+            taken.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in taken.recv(1000)
+        for connection in held:
+            connection.close()
