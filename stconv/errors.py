@@ -45,6 +45,10 @@ class SplitError(DataError):
     """Training, validation and test periods are empty, overlap, or lie outside the series."""
 
 
+class LeakError(DataError):
+    """A forecast knows what it is to forecast."""
+
+
 class RecipeError(DataError):
     """A recipe is unknown or malformed, or what it fetched does not have the stated hash."""
 

@@ -14,21 +14,22 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 
-from stconv.bands import LEVELS, Bands, calibrate
+from stconv.assessment import Assessment
+from stconv.bands import Bands, calibrate
 from stconv.datasets.preparation import Preparation
 from stconv.errors import ConfigError, ShapeError
+from stconv.leakage import check_causality
 from stconv.losses import DistributionLoss
 from stconv.models import EventNetwork, Network, describe
 from stconv.nn.damping import Damping
 from stconv.nn.memory import channels_last
-from stconv.verification import ScoreSums, Verification, lead_labels
-from stconv.verification.calibration import Calibration
-from stconv.verification.events import EventScores, event_metrics
+from stconv.verification import ScoreSums, Verification
+from stconv.verification.events import event_metrics
+from stconv.verification.scoring import Scoring
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
 
-BASELINES = ("persistence", "climatology")
 START_BATCHES = 500
 """At most so many batches of the training period fit what is fitted before training."""
 Batch = dict[str, Tensor]
@@ -47,6 +48,7 @@ class ForecastTask(pl.LightningModule):
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule of the learning rate from the optimizer; None keeps it constant.
         lr_interval: When the schedule advances: after each "epoch" or each optimizer "step".
+        scoring: What a test looks at besides the errors: thresholds, regions, seasons.
     """
 
     preparation: Preparation
@@ -58,6 +60,7 @@ class ForecastTask(pl.LightningModule):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
+        scoring: Scoring = Scoring(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         self.network = network
@@ -69,9 +72,8 @@ class ForecastTask(pl.LightningModule):
         """Result of the latest test."""
         self.bands: Bands | None = None
         """Bands of uncertainty, once they are calibrated; a test calibrates them if nothing did before."""
-        self._sums: ScoreSums | None = None
-        self._calibration: Calibration | None = None
-        self._events: EventScores | None = None
+        self._scoring = scoring
+        self._assessment: Assessment | None = None
 
     @property
     def has_parameters(self) -> bool:
@@ -148,40 +150,31 @@ class ForecastTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin to sum errors."""
-        self._begin_scores()
+        self._assessment = Assessment(self.data, self.preparation)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and errors of a validation batch."""
-        self._score(batch, "val")
+        self._assess(batch, "val")
 
     def on_validation_epoch_end(self) -> None:
         """Log RMSE per lead and skill against the baselines."""
-        metrics = score_metrics(self._gathered(self._sums), "val")
-        if self._events is not None:
-            metrics |= event_metrics(self._gathered(self._events).to_dataset(), "val")
+        assessment = self._gathered()
+        metrics = score_metrics(assessment.sums, "val")
+        if assessment.events is not None:
+            metrics |= event_metrics(assessment.events.to_dataset(), "val")
         self.log("val_rmse", metrics.pop("val_rmse"), prog_bar=True, rank_zero_only=True)
         self.log_dict(metrics, rank_zero_only=True)
 
     def on_test_epoch_start(self) -> None:
-        """Begin to sum errors, with bands calibrated on the validation period."""
-        self._begin_scores()
+        """Look for a leak, and begin to score, with bands calibrated on the validation period."""
+        check_causality(self.forecast, self.data, self.device)
         if self.bands is None:
             self.calibrate()
-        self._calibration = None
-        if self.bands is not None:
-            self._calibration = Calibration(list(self.data.outputs), self.network.leads)
+        self._assessment = Assessment(self.data, self.preparation, self._scoring, self.bands)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Errors of a test batch, beside those of the baselines on the same windows."""
-        members = self._score(batch, "test")
-        if self.bands is None or self._calibration is None:
-            return
-        bounds = self.bands.physical(members, batch, self.preparation)
-        for level, (lower, upper) in zip(LEVELS, bounds, strict=True):
-            self._calibration.add_band(batch["targets"], lower, upper, level / 100)
-        if len(members) > 1:
-            fields = torch.stack([self.preparation.physical(member, batch) for member in members])
-            self._calibration.add_members(batch["targets"], fields)
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Errors of a test batch, beside those of the references on the same windows; gives the forecast."""
+        return {"forecast": self._assess(batch, "test")}
 
     def calibrate(self) -> None:
         """Calibrate the bands on the validation period; a probability of an event has none."""
@@ -190,31 +183,14 @@ class ForecastTask(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the scores and keep them in `verification`."""
-        sums = self._gathered(self._sums)
-        metrics = score_metrics(sums, "test", detailed=True)
-        diagnostics = {}
-        if self._events is not None:
-            diagnostics = self._gathered(self._events).to_datasets()
-            metrics |= event_metrics(diagnostics["event"], "test")
-        if self._calibration is not None:
-            diagnostics["calibration"] = self._gathered(self._calibration).to_dataset()
-            metrics |= calibration_metrics(diagnostics["calibration"], "test")
+        result = self._gathered().verification(display_name(self.network))
+        metrics = score_metrics(result.sums, "test", detailed=True)
+        if "event" in result.diagnostics:
+            metrics |= event_metrics(result.diagnostics["event"], "test")
+        elif "calibration" in result.diagnostics:
+            metrics |= calibration_metrics(result.diagnostics["calibration"], "test")
         self.log_dict(metrics, rank_zero_only=True)
-        data = self.data
-        times = data.series.times
-        scored = sums.reference_index
-        self.verification = Verification(
-            sums,
-            model=display_name(self.network),
-            data=str(data.name),
-            period=(
-                _date(times[int(scored[0]) + 1]),
-                _date(times[int(scored[-1]) + self.network.leads]),
-            ),
-            lead_labels=lead_labels(data.series.step, self.network.leads),
-            span=data.spec.span,
-            diagnostics=diagnostics,
-        )
+        self.verification = result
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Forecast in physical units and the reference index of each window."""
@@ -231,40 +207,23 @@ class ForecastTask(pl.LightningModule):
             config["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": config}
 
-    def _score(self, batch: Batch, stage: str) -> Tensor:
-        """Add a batch to the sums, and hand on the members of its forecast."""
+    def _assess(self, batch: Batch, stage: str) -> Tensor:
+        """Score a batch, and give its forecast in physical units."""
         loss, members = self._step(batch)
         self.log(
             f"{stage}_loss", loss, prog_bar=stage == "val", batch_size=len(batch["inputs"]), sync_dist=True
         )
-        assert self._sums is not None
-        preparation, index = self.preparation, batch["reference_index"]
-        truth = preparation.truth(batch)
-        forecasts = {
-            "model": preparation.physical(members.mean(0), batch),
-            "persistence": preparation.persistence(batch),
-            "climatology": preparation.climatology(batch),
-        }
-        self._sums.add(
-            truth, forecasts, preparation.score_weight, index, forecastable=preparation.forecastable
-        )
-        if self._events is not None:
-            self._events.add(truth, forecasts, index)
-        return members
+        assert self._assessment is not None
+        return self._assessment.add(batch, members)
 
-    def _begin_scores(self) -> None:
-        outputs, leads = self.data.outputs, self.network.leads
-        self._sums = ScoreSums(list(outputs), leads, outputs)
-        self._events = EventScores(list(outputs), leads) if self.data.event is not None else None
-
-    def _gathered(self, scores: Any) -> Any:
-        """The scores of all ranks together."""
-        assert scores is not None
-        if self.trainer.world_size == 1:
-            return scores
-        parts: list[Any] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(parts, scores)
-        return parts[0].merge(*parts[1:])
+    def _gathered(self) -> Assessment:
+        """What all ranks found."""
+        assert self._assessment is not None
+        if self.trainer.world_size > 1:
+            parts: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, self._assessment.scores)
+            self._assessment.take(parts)
+        return self._assessment
 
 
 class WeightAveraging(EMAWeightAveraging):
@@ -365,11 +324,12 @@ def score_metrics(sums: ScoreSums, stage: str, detailed: bool = False) -> dict[s
     several = len(sums.variables) > 1
     metrics = {f"{stage}_rmse": float(np.sqrt(np.mean(sums.pooled_rmse("model") ** 2)))}
     fields: dict[str, np.ndarray] = {"rmse": sums.rmse("model")}
-    for baseline in BASELINES:
-        metrics[f"{stage}_skill_{baseline}"] = float(np.mean(sums.pooled_skill("model", baseline)))
+    for baseline in sums.references:
+        short = baseline.replace(" ", "_")
+        metrics[f"{stage}_skill_{short}"] = float(np.mean(sums.pooled_skill("model", baseline)))
         if detailed:
-            fields[f"skill_{baseline}"] = sums.skill("model", baseline)
-            fields[f"{baseline}_rmse"] = sums.rmse(baseline)
+            fields[f"skill_{short}"] = sums.skill("model", baseline)
+            fields[f"{short}_rmse"] = sums.rmse(baseline)
     if detailed:
         fields |= {"mae": sums.mae("model"), "bias": sums.bias("model")}
     for field, values in fields.items():
@@ -399,7 +359,3 @@ def calibration_metrics(calibration: xr.Dataset, stage: str) -> dict[str, float]
             name = f"{stage}_{field}_{variable}" if several else f"{stage}_{field}"
             metrics |= {f"{name}_lead_{lead}": float(value) for lead, value in enumerate(row, 1)}
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
-
-
-def _date(time: Any) -> str:
-    return str(time)[:10]

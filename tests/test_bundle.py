@@ -123,6 +123,7 @@ def test_ranges_are_those_of_the_training_period(bundle):
 
 def test_there_is_no_pickle_in_a_bundle(folder):
     assert sorted(path.name for path in folder.iterdir()) == [
+        "MODEL_CARD.md",
         "manifest.json",
         "spec.json",
         "weights.safetensors",

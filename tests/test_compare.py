@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stconv.cli.compare import against_best, differing_parameters, find_entries
+from stconv.cli.compare import against_best, differing_parameters, find_entries, short_names
 from stconv.cli.main import main
 from stconv.tracking import RunInfo, RunLogger
 from stconv.verification import ScoreSums, Verification
@@ -123,3 +123,14 @@ def test_of_runs_with_one_name_the_newest_is_enough(inside):
     newest = record("net", made_result(1.5), {}, experiment="often")
     assert [entry.run.run_id for entry in find_entries("often", latest=True)[0][0]] == [newest]
     assert len(find_entries("often")[0][0]) == 2
+
+
+def test_names_are_as_short_as_tells_them_apart():
+    names = [
+        "model.network.init_args.network.init_args.n_filters",
+        "model.optimizer.init_args.lr",
+        "model.lr_scheduler.init_args.lr",
+        "data.scaling",
+    ]
+    assert list(short_names(names).values()) == ["n_filters", "optimizer.lr", "lr_scheduler.lr", "scaling"]
+    assert short_names(["a.b", "b"]) == {"a.b": "a.b", "b": "b"}

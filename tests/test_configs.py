@@ -7,9 +7,10 @@ import pytest
 import torch
 import yaml
 
+from stconv import publication
 from stconv.cli.main import main
 from stconv.datasets.synthetic import generate
-from stconv.tracking import callbacks, find_run
+from stconv.tracking import find_run
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 SHORT = [
@@ -50,7 +51,7 @@ def test_runs_through_the_command_line(
 ) -> None:
     content = yaml.safe_load(path.read_text())
     if path.stem != "quickstart":  # one picture of a forecast is enough, it takes longer than the rest
-        monkeypatch.setattr(callbacks, "draw_test_forecast", lambda *_: [])
+        monkeypatch.setattr(publication, "draw_case", lambda *_: [])
     if "recipe" in content["data"]:
         monkeypatch.setenv("STCONV_DATA_MIRROR", str(request.getfixturevalue("shared_data") / "benchmark"))
     monkeypatch.chdir(folder)

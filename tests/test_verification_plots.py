@@ -1,9 +1,5 @@
 """Pictures and the page: written, readable as what they claim, right way up, missing cells gray."""
 
-import base64
-import re
-from html.parser import HTMLParser
-
 import matplotlib.image
 import numpy as np
 import pytest
@@ -12,7 +8,6 @@ from stconv.errors import ConfigError, ShapeError
 from stconv.verification import ScoreSums, Verification
 from stconv.verification.pairing import pair
 from stconv.verification.plots import _oriented, _short_times, compare_plot, forecast_plot, skill_plot
-from stconv.verification.report import write_report
 
 LABELS = ("6 h", "12 h")
 
@@ -102,31 +97,6 @@ def test_fields_that_do_not_fit_are_refused(tmp_path):
         forecast_plot(np.zeros((2, 4, 5)), np.zeros((2, 4, 4)), tmp_path / "f.png", lead_labels=LABELS)
     with pytest.raises(ShapeError, match=r"expected \(leads, lat, lon\)"):
         forecast_plot(None, np.zeros((4, 4)), tmp_path / "f.png", lead_labels=LABELS)
-
-
-def test_report_is_one_page_that_needs_nothing_else(tmp_path):
-    verification = made_verification()
-    picture = skill_plot(verification, tmp_path / "skill.png")
-    page = write_report(verification, {"Skill": picture}, tmp_path / "report.html", ["About."]).read_text()
-    assert re.findall(r'(?:src|href)="(?!data:)', page) == []
-    assert "<script" not in page
-    assert "Net &lt;1&gt; on data &amp; more" in page
-    assert "<1>" not in page
-    assert all(sentence in page for sentence in verification.verdict().splitlines())
-    assert base64.b64encode(picture.read_bytes()).decode() in page
-    opened = []
-
-    class Checker(HTMLParser):
-        def handle_starttag(self, tag, attrs):
-            if tag not in ("meta", "img"):
-                opened.append(tag)
-
-        def handle_endtag(self, tag):
-            assert opened.pop() == tag
-
-    Checker().feed(page)
-    assert opened == []
-    assert f"{verification.sums.rmse('model')[0, 0]:.3f}" in page
 
 
 def test_two_models_are_compared_on_the_windows_they_share():

@@ -110,6 +110,26 @@ def test_verdict_names_leads_and_times():
     assert verdict_sentences(["t"], {}, ("6 h",)) == "There was nothing to compare with."
 
 
+def test_the_verdict_says_which_way_the_undecided_leans():
+    open_ = "undecided"
+    outcomes = {"persistence": np.array([[open_, open_]]), "climatology": np.array([[open_, open_]])}
+    skills = {"persistence": np.array([[0.05, 0.001]]), "climatology": np.array([[-0.96, -0.2]])}
+    assert verdict_sentences(["t"], outcomes, ("6 h", "12 h"), skills, 17) == (
+        "Is better than, but not beyond doubt, persistence at lead 1 (6 h); "
+        "undecided against persistence at lead 2 (12 h); "
+        "is worse than, but not beyond doubt, climatology at every lead (RMSE up to 96 % higher, 17 windows)."
+    )
+
+
+def test_all_leads_together_are_one():
+    verification = made_verification()
+    whole = verification.over_leads()
+    np.testing.assert_allclose(whole.sums.rmse("model")[:, 0], verification.sums.pooled_rmse("model"))
+    assert whole.beats("persistence").all()
+    assert whole.labels == ("6 h to 24 h",)
+    assert whole.block == verification.block
+
+
 def test_verdict_and_table_of_several_variables():
     verification = made_verification(variables=("air", "slp"))
     assert verification.verdict().splitlines() == [

@@ -2,7 +2,8 @@
 
 weights.safetensors   network.*, preparation.* and bands.* tensors, bundle.always_valid
 spec.json             what the tensors mean: network, variables, grid, calendar, step, window, data, scores
-manifest.json         size and sha256 of the other two; its own sha256 is the bundle hash
+MODEL_CARD.md         the same for a person: data, period, grid, intended use, scores, limits
+manifest.json         size and sha256 of the others; its own sha256 is the bundle hash
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from stconv.bands import Bands
-from stconv.bundle import manifest
+from stconv.bundle import card, manifest
 from stconv.datasets.event import preparation_from_spec
 from stconv.datasets.preparation import Preparation
 from stconv.errors import BundleError, ConfigError
@@ -130,7 +131,11 @@ class Bundle:
             raise BundleError(
                 f"The spec of bundle '{self.spec.get('name')}' can not be written as JSON: {error}."
             ) from error
-        return {WEIGHTS: safetensors.torch.save(tensors), SPEC: (text + "\n").encode()}
+        return {
+            WEIGHTS: safetensors.torch.save(tensors),
+            SPEC: (text + "\n").encode(),
+            card.NAME: card.model_card(spec).encode(),
+        }
 
 
 def _parse_spec(content: bytes, folder: Path) -> dict[str, Any]:

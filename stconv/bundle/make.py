@@ -16,6 +16,7 @@ import stconv
 from stconv.bundle.bundle import FORMAT_VERSION, Bundle
 from stconv.datasets.event import EventPreparation
 from stconv.models import describe
+from stconv.publication import source
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -60,7 +61,7 @@ def make_bundle(
     series, period = datamodule.series, datamodule.periods.train
     training = series.values[period.start : period.stop]
     valid = np.isfinite(training)
-    network = describe(task.network)
+    network, description = describe(task.network), datamodule.describe()
     spec: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "name": name or network["name"],
@@ -91,7 +92,7 @@ def make_bundle(
             variable: [float(np.nanmin(training[:, channel])), float(np.nanmax(training[:, channel]))]
             for channel, variable in enumerate(series.variables)
         },
-        "data": datamodule.describe(),
+        "data": {**description, "source": source(description.get("recipe"))},
         "code": code_version(),
         "scores": _finite(scores or {}),
     }

@@ -159,6 +159,19 @@ def against_best(group: Sequence[Entry]) -> list[str]:
     return sentences
 
 
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """The end of each dotted name, as long as it takes to tell them apart; `init_args` says nothing."""
+    parts = {name: [part for part in name.split(".") if part != "init_args"] for name in names}
+    short: dict[str, str] = {}
+    for name, words in parts.items():
+        others = [other for key, other in parts.items() if key != name]
+        n = 1
+        while n < len(words) and any(other[-n:] == words[-n:] for other in others):
+            n += 1
+        short[name] = ".".join(words[-n:])
+    return short if len(set(short.values())) == len(short) else {name: name for name in names}
+
+
 def print_group(group: Sequence[Entry], console: Console) -> None:
     """Print a table of scores and one of the parameters that differ."""
     from rich.markup import escape
@@ -177,13 +190,13 @@ def print_group(group: Sequence[Entry], console: Console) -> None:
     units = sums.units[sums.variables[0]] if len(sums.variables) == 1 else ""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("#", justify="right")
-    table.add_column("run", overflow="fold")
+    table.add_column("run", no_wrap=True, overflow="ellipsis", min_width=12)
     table.add_column(with_units("RMSE", units), justify="right", no_wrap=True)
     leads = _shown_leads(sums.n_leads, len(sums.variables))
     for variable in sums.variables:
         of = f"{variable} " if len(sums.variables) > 1 else ""
         for lead in leads:
-            table.add_column(f"{of}{first.labels[lead]}", justify="right")
+            table.add_column(f"{of}{first.labels[lead]}", justify="right", no_wrap=True)
     table.add_column("against #1", overflow="fold")
     places = decimals(np.array([entry.rmse for entry in group]))
     for rank, (entry, words) in enumerate(zip(group, against_best(group), strict=True), 1):
@@ -196,7 +209,9 @@ def print_group(group: Sequence[Entry], console: Console) -> None:
         table.add_row(str(rank), name, number(entry.rmse, places), *cells, words)
     for name in sums.references:
         rmse = float(np.sqrt(np.mean(sums.pooled_rmse(name) ** 2)))
-        table.add_row("", f"[dim]{name}[/dim]", f"[dim]{number(rmse, places)}[/dim]")
+        skill = [sums.skill(name, reference)[i, lead] for i in range(len(sums.variables)) for lead in leads]
+        cells = [f"[dim]{percent(x)} %[/dim]" if name != reference else "" for x in skill]
+        table.add_row("", f"[dim]{name}[/dim]", f"[dim]{number(rmse, places)}[/dim]", *cells)
     console.print(table)
     console.print(
         f"Leads: skill against {reference}; green beats it, red loses to it, yellow is undecided.\n"
@@ -214,11 +229,12 @@ def _print_differences(group: Sequence[Entry], console: Console) -> None:
             console.print("All parameters are the same.\n", style="dim")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("what differs", overflow="fold")
+    table.add_column("what differs", no_wrap=True, overflow="ellipsis")
     for rank in range(1, len(group) + 1):
         table.add_column(f"#{rank}", overflow="fold")
+    short = short_names(list(rows))
     for name, values in rows.items():
-        table.add_row(escape(name), *[escape(_short(value)) for value in values])
+        table.add_row(escape(short[name]), *[escape(_short(value)) for value in values])
     console.print(table)
     console.print()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-EPILOG = """The candidate has to have a smaller RMSE, over all leads together and for every variable, than
-persistence and climatology on its test windows, and than the present champion on the windows both were
-tested on. Where it has not, nothing changes, the reason is said, and the exit status is 1.
+EPILOG = """The candidate has to beat, over all leads together and for every variable, persistence and
+climatology on its test windows, and the present champion on the windows both were tested on. Beaten is what
+lies below it beyond doubt: the 95 % interval of the skill is above 0 and a Diebold-Mariano test agrees.
+Where it does not, nothing changes, the reason is said, and the exit status is 1.
 
 example:
   stconv promote air

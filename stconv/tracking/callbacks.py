@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -15,14 +15,17 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import SaveConfigCallback
 
 from stconv.bundle import make_bundle
+from stconv.errors import TrackingError
+from stconv.publication import write_results
 from stconv.task import ForecastTask
 from stconv.tracking.logger import RunLogger
+from stconv.tracking.store import find_run
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
 
 BUNDLE, VERIFICATION = "bundle", "verification"
-SCORES_NC, SCORES_JSON = "scores.nc", "scores.json"
+TAG_READS, TAG_LAST_READ = "stconv.test_reads", "stconv.test_last_read"
 BEST_CHECKPOINT = "checkpoints/best.ckpt"
 
 
@@ -63,8 +66,11 @@ class ExportBundle(Callback):
         self._describe(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what is tested, and on what."""
+        """Say what is tested, and on what, and count that the test period is read."""
         self._describe(trainer, pl_module)
+        logger = run_logger(trainer)
+        if logger is not None and trainer.is_global_zero:
+            count_read(logger)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -101,15 +107,10 @@ class ExportBundle(Callback):
         if logger is None or result is None or not trainer.is_global_zero:
             return
         folder = Path(logger.log_dir, VERIFICATION)
-        folder.mkdir(parents=True, exist_ok=True)
-        scores = result.to_json()
-        result.to_netcdf(folder / SCORES_NC)
-        (folder / SCORES_JSON).write_text(json.dumps(scores, indent=2))
-        from stconv.verification.plots import skill_plot
-
-        skill_plot(result, folder / "skill.png")
-        draw_test_forecast(pl_module, trainer.datamodule, folder)  # type: ignore[attr-defined]
+        model = {"Model": f"{result.model}, run {logger.run_name or logger.run_id}"}
+        write_results(result, pl_module, trainer.datamodule, folder, model)  # type: ignore[attr-defined]
         logger.log_artifact(folder)
+        scores = {key: value for key, value in result.to_json().items() if key != "diagnostics"}
         self._export(trainer, pl_module, logger, scores)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -157,44 +158,11 @@ def best_checkpoint(trainer: Trainer) -> Path | None:
     return None
 
 
-def draw_test_forecast(task: ForecastTask, data: GridDataModule, folder: Path) -> list[Path]:
-    """Draw truth, forecast and error per lead for the middle test window; a picture for each variable.
-
-    Of an event draw its reliability and skill instead.
-    """
-    if data.event is not None:
-        from stconv.verification.event_plot import event_plot
-
-        assert task.verification is not None
-        return [event_plot(task.verification, folder / "event.png")]
-    from stconv.datasets.dataset import WindowDataset
-    from stconv.datasets.splits import iso
-    from stconv.verification import lead_labels
-    from stconv.verification.plots import forecast_plot
-
-    series = data.series
-    references = data.references["test"]
-    i = references[len(references) // 2]
-    window = WindowDataset(series, data.spec, [i])[0]
-    batch = {name: value[None].to(task.device) for name, value in window.items()}
-    with torch.inference_mode():
-        forecast = task.forecast(batch)[0].cpu().numpy()
-    truth = batch["targets"][0].cpu().numpy()
-    paths = []
-    for channel, variable in enumerate(series.variables[: series.n_targets]):
-        units = series.units.get(variable, "")
-        paths.append(
-            forecast_plot(
-                truth[channel],
-                forecast[channel],
-                folder / f"forecast_{variable}.png",
-                lead_labels=lead_labels(series.step, data.leads),
-                valid_times=[iso(series.times[i + lead]) for lead in range(1, data.leads + 1)],
-                lat=np.asarray(series.lat),
-                lon=np.asarray(series.lon),
-                geographic=series.geographic,
-                title=f"{variable} from {iso(series.times[i])}",
-                units=units,
-            )
-        )
-    return paths
+def count_read(logger: RunLogger) -> None:
+    """Write on the run that its test period was read, and how often by now."""
+    try:
+        before = int(find_run(logger.run_id).tags.get(TAG_READS, 0))
+    except TrackingError:  # a store that does not answer shall not stop the test
+        before = 0
+    logger.set_tag(TAG_READS, str(before + 1))
+    logger.set_tag(TAG_LAST_READ, datetime.now(UTC).isoformat(timespec="seconds"))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stconv.bundle import Bundle
-from stconv.errors import SkillGateError, TrackingError
+from stconv.errors import ConfigError, SkillGateError, TrackingError
 from stconv.tracking.store import connect, download, explained, find_run
 from stconv.verification import Verification
+from stconv.verification.pairing import RIVAL, pair
+from stconv.verification.verdict import BEATS, LOSES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,9 +95,9 @@ def register(run_id: str, name: str) -> int:
 def promote(name: str, force: bool = False) -> Promotion:
     """Make the candidate the champion, if it has the skill.
 
-    It has to beat persistence and climatology over all leads together on its test windows, for every
-    variable, and
-    the present champion on the windows both were tested on.
+    It has to beat persistence and climatology on its test windows, and the present champion on the windows
+    both were tested on: over all leads together, for every variable, and beyond doubt, which is said where a
+    bootstrap interval of the skill and a Diebold-Mariano test agree.
 
     Args:
         name: Registered model.
@@ -132,60 +134,62 @@ def judge(candidate: ModelVersion, champion: ModelVersion | None) -> tuple[list[
     """Say what speaks for and against a candidate, a sentence each."""
     evidence: list[str] = []
     objections: list[str] = []
+
+    def weigh(verification: Verification, reference: str, label: str) -> None:
+        for won, sentence in _contest(verification, reference, label):
+            (evidence if won else objections).append(sentence)
+
     result = _verification(candidate)
-    sums = result.sums
-    ours = sums.pooled_rmse("model")
     for baseline in BASELINES:
-        theirs = sums.pooled_rmse(baseline)
-        for i, variable in enumerate(sums.variables):
-            sentence = (
-                f"RMSE of {variable} {ours[i]:.4g} {sums.units[variable]} against {theirs[i]:.4g} of "
-                f"{baseline}, "
-                f"{sums.n_windows} windows"
-            )
-            (evidence if ours[i] < theirs[i] else objections).append(sentence)
+        weigh(result, baseline, baseline)
     if champion is not None and champion.version != candidate.version:
-        _judge_champion(candidate, champion, result, evidence, objections)
+        label = f"the champion, version {champion.version}"
+        try:
+            weigh(_paired(candidate, champion, result), RIVAL, label)
+        except ConfigError as error:
+            objections.append(f"it can not be compared with {label}: {error}")
     return evidence, objections
 
 
-def _judge_champion(
-    candidate: ModelVersion,
-    champion: ModelVersion,
-    result: Verification,
-    evidence: list[str],
-    objections: list[str],
-) -> None:
-    other = _verification(champion)
-    mine, theirs = (Bundle.load(download(str(version.source))).spec for version in (candidate, champion))
-    label = f"the champion, version {champion.version}"
-    if mine["data"]["hash"] != theirs["data"]["hash"] or result.sums.variables != other.sums.variables:
-        objections.append(
-            f"it can not be compared with {label}, which was tested on other data "
-            f"({theirs['data']['name']}, not "
-            f"{mine['data']['name']}); test a model with the champion's configuration on these data"
-        )
-        return
-    shared = np.intersect1d(result.sums.reference_index, other.sums.reference_index)
-    n_leads = min(result.sums.n_leads, other.sums.n_leads)
-    if not len(shared):
-        objections.append(f"it has no test window in common with {label}")
-        return
-    scores = []
-    for version in (result, other):
-        sums = version.sums.select(np.isin(version.sums.reference_index, shared))
-        squared, weight = (sums.of(key, who)[..., :n_leads].sum((0, 2)) for key, who in _RMSE_PARTS)
-        scores.append(np.sqrt(squared / weight))
-    for i, variable in enumerate(result.sums.variables):
+def _contest(verification: Verification, reference: str, label: str) -> list[tuple[bool, str]]:
+    """Who wins over all leads together, on the same windows: a sentence for each variable."""
+    whole = verification.over_leads()
+    sums, outcomes = whole.sums, whole.outcome(reference)[:, 0]
+    low, high = whole.skill_interval(reference)[:, :, 0]
+    ours, theirs, skill = sums.rmse(sums.model), sums.rmse(reference), sums.skill(sums.model, reference)
+    found = []
+    for i, variable in enumerate(sums.variables):
         sentence = (
-            f"RMSE of {variable} {scores[0][i]:.4g} {result.sums.units[variable]} against "
-            f"{scores[1][i]:.4g} of "
-            f"{label}, {len(shared)} windows both were tested on"
+            f"RMSE of {variable} {ours[i, 0]:.4g} {sums.units[variable]} against {theirs[i, 0]:.4g} of "
+            f"{label}, "
+            f"{sums.n_windows} windows both were tested on: skill {100 * skill[i, 0]:+.1f} %"
         )
-        (evidence if scores[0][i] < scores[1][i] else objections).append(sentence)
+        if np.isfinite(low[i]):
+            bounds = f"{100 * low[i]:+.1f} to {100 * high[i]:+.1f}"
+            sentence += f" ({whole.confidence:.0%} interval {bounds})"
+        else:
+            sentence += ", too few windows for an interval"
+        won = str(outcomes[i]) == BEATS
+        if not won:
+            sentence += "; that is worse" if str(outcomes[i]) == LOSES else "; not better beyond doubt"
+        found.append((won, sentence))
+    return found
 
 
-_RMSE_PARTS = (("squared_error", "model"), ("weight", None))
+def _paired(candidate: ModelVersion, champion: ModelVersion, result: Verification) -> Verification:
+    """Candidate and champion on the windows both were tested on.
+
+    Raises:
+        ConfigError: They were tested on other data, variables, cells or windows.
+    """
+    mine, theirs = (Bundle.load(download(str(version.source))).spec for version in (candidate, champion))
+    if mine["data"]["hash"] != theirs["data"]["hash"]:
+        raise ConfigError(
+            f"it was tested on other data ({theirs['data']['name']}, not {mine['data']['name']}); test a "
+            "model "
+            "with the champion's configuration on these data"
+        )
+    return replace(result, sums=pair(result.sums, _verification(champion).sums), diagnostics={})
 
 
 def resolve_bundle(reference: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from stconv.verification.verdict import BEATS, LOSES, UNDECIDED, verdict_sentenc
 
 GROUP = "diagnostics"
 """Of the NetCDF file, with a group in it for each."""
+SUSPICIOUS = 0.2
+"""Share of the best reference's error at the first lead; less is taken for a leak until it is explained."""
 MIN_SKILL = 1e-4
 """Less is rounding in single precision, however significant (a forecast against itself, normalized)."""
 
@@ -117,11 +119,42 @@ class Verification:
         """Whether the model beats a reference, (variable, lead) of bool."""
         return self.outcome(reference, weighting) == BEATS
 
+    def over_leads(self) -> Verification:
+        """The same verification with all leads taken together, as one: does it win on the whole?"""
+        span = max(self.span, self.sums.n_leads)
+        labels = (f"{self.labels[0]} to {self.labels[-1]}",)
+        return replace(self, sums=self.sums.over_leads(), span=span, lead_labels=labels, diagnostics={})
+
     def verdict(self) -> str:
         """Up to which lead the model beats each reference, in words."""
+        sums = self.sums
         return verdict_sentences(
-            self.sums.variables, {name: self.outcome(name) for name in self.sums.references}, self.labels
+            sums.variables,
+            {name: self.outcome(name) for name in sums.references},
+            self.labels,
+            {name: sums.skill(sums.model, name) for name in sums.references},
+            sums.n_windows,
         )
+
+    def warnings(self) -> list[str]:
+        """What a reader has to know before believing the scores, a sentence each."""
+        sums, found = self.sums, []
+        if self._counts is None:
+            found.append(
+                f"{sums.n_windows} test windows are too few to say how sure the scores are: nothing "
+                "counts as "
+                f"decided (at least {MIN_BLOCKS * self.block} are needed)."
+            )
+        for i, name in enumerate(sums.variables):
+            best = min((sums.rmse(reference)[i, 0] for reference in sums.references), default=np.nan)
+            if sums.rmse(sums.model)[i, 0] < SUSPICIOUS * best:
+                found.append(
+                    f"{name}: the error at the first lead is less than {SUSPICIOUS:.0%} of that of the best "
+                    "reference, which is too good to be believed unseen: look for a leak, such as an "
+                    "input that "
+                    "holds the future, or test data that were trained on."
+                )
+        return found
 
     def table(self, width: int = 100) -> Text:
         """Scores per lead and the verdict, for a terminal; ``str(...)`` of it is plain text."""
@@ -139,6 +172,7 @@ class Verification:
             "confidence": self.confidence,
             "block_windows": self.block,
             "verdict": self.verdict(),
+            "warnings": self.warnings(),
             "variables": {
                 name: {
                     "units": sums.units[name],

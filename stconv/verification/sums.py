@@ -106,6 +106,11 @@ class ScoreSums:
         index = self.reference_index[windows]
         return ScoreSums.from_sums(self.variables, self.units, self.contenders, index, sums)
 
+    def over_leads(self) -> ScoreSums:
+        """The same windows with all leads taken together, as one."""
+        sums = {key: value.sum(-2, keepdims=True) for key, value in self.sums.items()}
+        return ScoreSums.from_sums(self.variables, self.units, self.contenders, self.reference_index, sums)
+
     @property
     def reference_index(self) -> np.ndarray:
         """Reference index of each window, int64, ascending."""

@@ -43,6 +43,8 @@ def render_table(verification: Verification, width: int = 100) -> Text:
             console.print(_block(verification, variable, range(start, min(start + n_columns, n_leads))))
         console.print(Text(_pooled(verification, variable)))
     console.print(Text(verification.verdict(), style="bold"))
+    for warning in verification.warnings():
+        console.print(Text(f"Note: {warning}", style="yellow"))
     return Text.from_ansi(buffer.getvalue().rstrip("\n"))
 
 

@@ -9,11 +9,24 @@ import numpy as np
 from stconv.verification.labels import enumerate_words, lead_ranges
 
 BEATS, LOSES, UNDECIDED = "beats", "loses to", "undecided"
-_PHRASES = {BEATS: "beats", UNDECIDED: "undecided against", LOSES: "loses to"}
+BETTER, WORSE = "better", "worse"
+LEVEL = 0.005
+"""An undecided skill nearer to 0 is said to be undecided, and nothing more."""
+_PHRASES = {
+    BEATS: "beats",
+    BETTER: "is better than, but not beyond doubt,",
+    UNDECIDED: "undecided against",
+    WORSE: "is worse than, but not beyond doubt,",
+    LOSES: "loses to",
+}
 
 
 def verdict_sentences(
-    variables: Sequence[str], outcomes: Mapping[str, np.ndarray], lead_labels: Sequence[str]
+    variables: Sequence[str],
+    outcomes: Mapping[str, np.ndarray],
+    lead_labels: Sequence[str],
+    skills: Mapping[str, np.ndarray] | None = None,
+    n_windows: int | None = None,
 ) -> str:
     """Say the outcomes, one sentence for each variable.
 
@@ -21,20 +34,36 @@ def verdict_sentences(
         variables: Names of the variables.
         outcomes: "beats", "loses to" or "undecided" by reference, (variable, lead) of str.
         lead_labels: Time of each lead.
+        skills: By reference, (variable, lead), a fraction: of what is undecided, which way it leans.
+        n_windows: Number of windows, said where so few decide nothing although they lean.
 
     Returns:
-        For example "Beats persistence at every lead, climatology at leads 1-4 (6 h to 24 h); undecided
-        against climatology at lead 5 (30 h)."
+        For example "Beats persistence at every lead, climatology at leads 1-4 (6 h to 24 h); is worse
+        than, but not beyond doubt, climatology at lead 5 (30 h) (RMSE up to 12 % higher, 17 windows)."
     """
     if not outcomes:
         return "There was nothing to compare with."
     sentences = []
     for i, variable in enumerate(variables):
-        by_reference = {name: [str(word) for word in outcome[i]] for name, outcome in outcomes.items()}
-        clauses = [_clause(kind, by_reference, lead_labels) for kind in _PHRASES]
+        kinds = {name: [str(word) for word in outcome[i]] for name, outcome in outcomes.items()}
+        worst: dict[str, float] = {}
+        for name, skill in (skills or {}).items():
+            kinds[name] = [_leaning(word, x) for word, x in zip(kinds[name], skill[i], strict=True)]
+            leaning = [x for word, x in zip(kinds[name], skill[i], strict=True) if word == WORSE]
+            worst[WORSE] = min([worst.get(WORSE, 0.0), *leaning])
+        clauses = [_clause(kind, kinds, lead_labels) for kind in _PHRASES]
+        if clauses[3]:
+            size = f"RMSE up to {-100 * worst[WORSE]:.0f} % higher"
+            clauses[3] += f" ({size}{f', {n_windows} windows' if n_windows else ''})"
         sentence = "; ".join(clause for clause in clauses if clause) + "."
         sentences.append(f"{variable}: {sentence}" if len(variables) > 1 else _capitalized(sentence))
     return "\n".join(sentences)
+
+
+def _leaning(outcome: str, skill: float) -> str:
+    if outcome != UNDECIDED or not np.isfinite(skill) or abs(skill) < LEVEL:
+        return outcome
+    return BETTER if skill > 0 else WORSE
 
 
 def _clause(kind: str, by_reference: Mapping[str, Sequence[str]], lead_labels: Sequence[str]) -> str:

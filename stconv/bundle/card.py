@@ -1,0 +1,86 @@
+"""The model card: what a bundle is for, what it was made from, how good it is, and what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stconv.publication import describe_data
+
+NAME = "MODEL_CARD.md"
+
+
+def model_card(spec: Mapping[str, Any]) -> str:
+    """Write the card of a bundle, in Markdown, from nothing but its spec.
+
+    Args:
+        spec: As `make_bundle` makes it; what is not in it is left out.
+    """
+    scores, data = spec.get("scores") or {}, spec.get("data") or {}
+    parts = [f"# {spec['name']}", _summary(spec), "## Intended use", _use(spec)]
+    if "periods" in data:
+        about = describe_data(data)
+        parts += ["## Data", "\n".join(f"- **{title}:** {text}" for title, text in about.items())]
+    parts += ["## Scores", _scores(scores)]
+    parts += ["## Limits", "\n".join(f"- {text}" for text in _limits(spec, scores))]
+    code = spec.get("code") or {}
+    made = f"Made {spec.get('created', 'at an unknown time')} by stconv {code.get('stconv', 'unknown')}"
+    commit = f", commit {code['commit']}" if code.get("commit") else ""
+    parts += ["## Origin", f"{made}{commit}. `spec.json` holds all of this for programs."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(spec: Mapping[str, Any]) -> str:
+    targets = [variable for variable in spec["variables"] if variable.get("target")]
+    names = ", ".join(f"{v['name']} ({v['units'] or 'no unit'})" for v in targets)
+    network = (spec.get("network") or {}).get("name", "network")
+    return (
+        f"A {network} that forecasts {names}, {spec['leads']} steps ahead, from the newest "
+        f"{len(spec['input_offsets'])} fields on the grid it was trained on."
+    )
+
+
+def _use(spec: Mapping[str, Any]) -> str:
+    return (
+        "Forecasts of the same variables, from the same source of data, on the same grid and with the "
+        "same time "
+        "step as in training: `stconv forecast --model BUNDLE --input FILE`, or `stconv serve`. Look at "
+        "the scores "
+        "below before using it for anything; it is not a warning service."
+    )
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    if "verdict" not in scores:
+        return (
+            "Not tested yet: nobody can say whether it is any good. Run `stconv test` or `stconv evaluate`."
+        )
+    period = " to ".join(scores.get("period") or [])
+    lines = [f"**{scores['verdict']}**", ""]
+    lines.append(f"{scores['n_windows']} windows{f', {period}' if period else ''}, never seen in training.")
+    for name, values in scores["variables"].items():
+        units = f" {values['units']}" if values["units"] not in ("", "1") else ""
+        labels = scores["lead_labels"]
+        lines += [
+            "",
+            f"RMSE of {name}{units} | {' | '.join(labels)}",
+            f"--- | {' | '.join('---' for _ in labels)}",
+        ]
+        for contender, found in values["area"]["scores"].items():
+            who = "this model" if contender == "model" else contender
+            numbers = ["-" if x is None else f"{x:.4g}" for x in found["rmse"]]
+            lines.append(f"{who} | {' | '.join(numbers)}")
+    return "\n".join(lines)
+
+
+def _limits(spec: Mapping[str, Any], scores: Mapping[str, Any]) -> list[str]:
+    found = [
+        "The scores hold for the test period; another climate, another analysis or late data may give "
+        "worse ones.",
+        "It knows its training data alone: what never happened there is not forecast well.",
+        "Beyond its leads the forecast feeds on itself and is not verified.",
+        *(scores.get("warnings") or []),
+    ]
+    for name, bounds in (spec.get("ranges") or {}).items():
+        found.append(f"Values of {name} in training reached from {bounds[0]:.4g} to {bounds[1]:.4g}.")
+    return found

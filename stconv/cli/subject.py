@@ -1,0 +1,229 @@
+"""What a command is to evaluate: a trained model, and the data to test it on."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stconv.bundle import Bundle
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.tracking import RunInfo
+    from stconv.verification.scoring import Scoring
+
+CONFIG, TAG_TRAINED = "config.yaml", "stconv.trained"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated, and where things about it are.
+
+    Attributes:
+        bundle: Local folder of the bundle.
+        config: Configuration whose data section says what to test on.
+        run: The run it belongs to, if that is known; the result is recorded there.
+    """
+
+    bundle: Path
+    config: Path
+    run: RunInfo | None
+
+
+def find_subject(
+    reference: str | None = None, experiment: str | None = None, config: str | None = None
+) -> Subject:
+    """Find bundle, configuration and run that a reference means.
+
+    Raises:
+        TrackingError: There is no such run, model or alias.
+        ConfigError: There is no configuration to rebuild the data from.
+    """
+    from stconv.errors import ConfigError, TrackingError
+    from stconv.tracking import download, find_run, list_runs, resolve_bundle
+    from stconv.tracking.registry import find_version
+
+    run = None
+    if reference is None:
+        trained = [info for info in list_runs(experiment) if TAG_TRAINED in info.tags or info.tested]
+        if not trained:
+            raise TrackingError(
+                "No run was trained or tested here yet. Run `stconv fit --config FILE` first."
+            )
+        run = trained[0]
+    elif reference.startswith("models:/"):
+        run = find_run(find_version(reference).run_id)
+    elif Path(reference).is_dir():
+        return _local_subject(Path(reference), config)
+    else:
+        run = find_run(reference, experiment)
+    bundle = resolve_bundle(
+        reference if reference and reference.startswith("models:/") else f"runs:/{run.run_id}"
+    )
+    if config is not None:
+        return Subject(bundle, _existing(config), None)
+    try:
+        return Subject(bundle, download(run.run_id, CONFIG), run)
+    except TrackingError as error:
+        raise ConfigError(f"Run {run} has no {CONFIG}; name one with --config FILE.") from error
+
+
+def _local_subject(folder: Path, config: str | None) -> Subject:
+    """A bundle folder, or the folder of a run, which has the configuration beside the bundle."""
+    from stconv.errors import ConfigError, TrackingError
+    from stconv.tracking import find_run
+
+    bundle = folder / "bundle" if (folder / "bundle").is_dir() else folder
+    if config is not None:
+        return Subject(bundle, _existing(config), None)
+    beside = bundle.resolve().parent / CONFIG
+    if not beside.is_file():
+        raise ConfigError(
+            f"A bundle does not say where its data are, and there is no {CONFIG} beside '{bundle}'. "
+            "Name the configuration that it was trained with: --config FILE."
+        )
+    try:
+        run = find_run(beside.parent.name)
+    except TrackingError:  # copied here from another machine
+        run = None
+    return Subject(bundle, beside, run)
+
+
+def _existing(config: str) -> Path:
+    from stconv.errors import FileError
+
+    if not Path(config).is_file():
+        raise FileError(f"No configuration '{config}'.")
+    return Path(config)
+
+
+def load_data(config: Path) -> GridDataModule:
+    """Make the data module that the data section of a configuration describes.
+
+    Raises:
+        ConfigError: There is no such section, or it is not understood.
+    """
+    from jsonargparse import ArgumentParser
+
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.errors import ConfigError
+
+    values = _read(config)
+    if not isinstance(values.get("data"), dict):
+        raise ConfigError(f"'{config}' has no section `data`, so it does not say what to test on.")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(GridDataModule, "data")
+    try:
+        parsed = parser.parse_object({"data": values["data"]})
+    except (argparse.ArgumentError, ValueError) as error:
+        raise ConfigError(f"The data section of '{config}' is not understood: {error}") from error
+    data = parser.instantiate_classes(parsed).data
+    assert isinstance(data, GridDataModule)
+    return data
+
+
+def check_data(bundle: Bundle, data: GridDataModule) -> None:
+    """Hold data to what a bundle was trained on: variables, and a test period it has not seen.
+
+    Raises:
+        ConfigError: The variables differ.
+        SplitError: The test period reaches into the training or validation period of the bundle.
+    """
+    from stconv.errors import ConfigError, SplitError
+
+    expected, found = tuple(bundle.preparation.variables), data.series.variables
+    if expected != found:
+        raise ConfigError(
+            f"The model was trained on {', '.join(expected)}, the data section names {', '.join(found)} "
+            "(targets first). Name the same variables in the same order."
+        )
+    trained = bundle.spec.get("data", {})
+    start = data.describe()["periods"]["test"]["start"]
+    for name in ("train", "val"):
+        end = trained.get("periods", {}).get(name, {}).get("end")
+        if trained.get("name") == data.name and end is not None and start <= end:
+            raise SplitError(
+                f"The test period starts {start}, but the model used the data until {end} ({name}). "
+                "Use the split it was trained with, or a later test period."
+            )
+
+
+def load_scoring(subject: Subject, thresholds: Sequence[str] = (), regions: Sequence[str] = ()) -> Scoring:
+    """What to look at besides the errors: as the configuration says, unless the command line says otherwise.
+
+    Args:
+        subject: What is evaluated.
+        thresholds: "VALUE" for the only target, or "NAME=VALUE".
+        regions: "NAME=LAT,LAT,LON,LON".
+
+    Raises:
+        ConfigError: One of them is not understood.
+    """
+    import dataclasses
+
+    from jsonargparse import ArgumentParser
+
+    from stconv.errors import ConfigError
+    from stconv.verification.scoring import Scoring
+
+    values = _read(subject.config)
+    model, data = (values.get(key) or {} for key in ("model", "data"))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--scoring", type=Scoring, default=Scoring())
+    try:
+        scoring = parser.instantiate_classes(
+            parser.parse_object({"scoring": model.get("scoring") or {}})
+        ).scoring
+    except (argparse.ArgumentError, ValueError) as error:
+        raise ConfigError(f"model.scoring of '{subject.config}' is not understood: {error}") from error
+    assert isinstance(scoring, Scoring)
+    if thresholds:
+        targets = list(data.get("targets") or data.get("inputs") or [])
+        scoring = dataclasses.replace(scoring, thresholds=_parse_thresholds(thresholds, targets))
+    if regions:
+        scoring = dataclasses.replace(scoring, regions=dict(_parse_region(text) for text in regions))
+    return scoring
+
+
+def _parse_thresholds(words: Sequence[str], targets: Sequence[str]) -> dict[str, list[float]]:
+    from stconv.errors import ConfigError
+
+    found: dict[str, list[float]] = {}
+    for word in words:
+        name, has_name, value = word.rpartition("=")
+        if not has_name and len(targets) != 1:
+            raise ConfigError(
+                f"--thresholds {word} does not say of which of {', '.join(targets)}; write NAME={word}."
+            )
+        try:
+            found.setdefault(name or targets[0], []).append(float(value))
+        except ValueError:
+            raise ConfigError(f"--thresholds {word}: '{value}' is no number.") from None
+    return found
+
+
+def _parse_region(text: str) -> tuple[str, list[float]]:
+    from stconv.errors import ConfigError
+
+    name, _, box = text.partition("=")
+    try:
+        numbers = [float(word) for word in box.split(",")]
+    except ValueError:
+        numbers = []
+    if not name or len(numbers) != 4:
+        raise ConfigError(f"--region {text} is not understood; expected NAME=LAT,LAT,LON,LON, all numbers.")
+    return name, numbers
+
+
+def _read(config: Path) -> dict[str, Any]:
+    import yaml
+
+    from stconv.errors import ConfigError
+
+    try:
+        values = yaml.safe_load(config.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{config}' is not YAML: {error}") from error
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,141 @@
+"""What is written of a test: scores as NetCDF and JSON, pictures, and the page for a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from stconv.datasets.dataset import WindowDataset
+from stconv.datasets.splits import iso
+from stconv.verification import Verification
+from stconv.verification.case import Case, median_window
+from stconv.verification.labels import enumerate_words
+
+if TYPE_CHECKING:
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.task import ForecastTask
+
+SCORES_NC, SCORES_JSON, REPORT = "scores.nc", "scores.json", "report.html"
+
+
+def write_results(
+    result: Verification,
+    task: ForecastTask,
+    data: GridDataModule,
+    folder: Path,
+    model: Mapping[str, str] | None = None,
+) -> Path:
+    """Write everything about a test to a folder.
+
+    Args:
+        result: Of the test.
+        task: What was tested.
+        data: What it was tested on.
+        folder: Made if it is not there.
+        model: What else to say of the model, by heading.
+
+    Returns:
+        Path of the page.
+    """
+    from stconv.verification.event_plot import event_plot
+    from stconv.verification.plots import skill_plot
+    from stconv.verification.report import write_report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    result.to_netcdf(folder / SCORES_NC)
+    (folder / SCORES_JSON).write_text(json.dumps(result.to_json(), indent=2))
+    skill_plot(result, folder / "skill.png")
+    case = None
+    if data.event is None:
+        case = median_case(result, task, data)
+        draw_case(result, case, folder)
+    else:
+        event_plot(result, folder / "event.png")
+    about = {**describe_data(data.describe()), **(model or {})}
+    return write_report(result, folder / REPORT, case=case, about=about)
+
+
+def median_case(result: Verification, task: ForecastTask, data: GridDataModule) -> Case:
+    """Forecast the test window whose error is the median."""
+    series, i = data.series, median_window(result.sums)
+    window = WindowDataset(series, data.spec, [i])[0]
+    batch = {name: value[None].to(task.device) for name, value in window.items()}
+    with torch.inference_mode():
+        forecast = task.forecast(batch)[0].cpu().numpy()
+    return Case(
+        batch["targets"][0].cpu().numpy(),
+        forecast,
+        iso(series.times[i]),
+        tuple(iso(series.times[i + lead]) for lead in range(1, data.leads + 1)),
+        np.asarray(series.lat),
+        np.asarray(series.lon),
+        series.geographic,
+    )
+
+
+def draw_case(result: Verification, case: Case, folder: Path) -> list[Path]:
+    """Draw truth, forecast and error per lead; a picture for each variable."""
+    from stconv.verification.plots import forecast_plot
+
+    return [
+        forecast_plot(
+            case.truth[channel],
+            case.forecast[channel],
+            folder / f"forecast_{variable}.png",
+            lead_labels=result.labels,
+            valid_times=case.valid_times,
+            lat=case.lat,
+            lon=case.lon,
+            geographic=case.geographic,
+            title=f"{variable} from {case.reference_time}",
+            units=result.sums.units[variable],
+        )
+        for channel, variable in enumerate(result.sums.variables)
+    ]
+
+
+def describe_data(description: Mapping[str, Any]) -> dict[str, str]:
+    """What the data are, by heading, from `GridDataModule.describe`."""
+    grid = description["grid"]
+    axes = [f"{dim} {axis['first']:g} to {axis['last']:g}" for dim, axis in grid.items()]
+    size = " x ".join(str(axis["size"]) for axis in grid.values())
+    periods = {
+        name: f"{period['start']} to {period['end']}, {period['n_windows']} windows"
+        for name, period in description["periods"].items()
+    }
+    about = {
+        "Data": f"{description['name']}, a step of {description['step']}, {description['n_steps']} steps",
+        "Grid": f"{size} cells, {', '.join(axes)}",
+        "Forecast": f"{enumerate_words(description['targets'])}, from "
+        "{enumerate_words(description['inputs'])}; "
+        f"{len(description['input_offsets'])} steps in, {description['leads']} out",
+        "Training period": periods["train"],
+        "Validation period": periods["val"],
+        "Test period": f"{periods['test']}; {description['purge']} steps are left out between the periods",
+    }
+    missing = {name: share for name, share in description["missing_share"].items() if share > 0}
+    if missing:
+        about["Missing values"] = ", ".join(f"{name} {share:.1%}" for name, share in missing.items())
+    origin = description.get("source") or source(description.get("recipe"))
+    if origin is not None:
+        about |= {"Source": origin["citation"], "Terms of use": origin["license"]}
+    return about
+
+
+def source(recipe_name: str | None) -> dict[str, str] | None:
+    """Title, citation and license of the recipe the data came from, if they came from one."""
+    from stconv.datasets.recipe import load_recipe
+    from stconv.errors import RecipeError
+
+    if recipe_name is None:
+        return None
+    try:
+        recipe = load_recipe(recipe_name)
+    except RecipeError:  # a file of the user's own that is gone by now
+        return None
+    return {"title": recipe.title, "citation": recipe.citation, "license": recipe.license}

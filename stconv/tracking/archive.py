@@ -1,0 +1,119 @@
+"""Every forecast of a test in one NetCDF file, so that other evaluators can score it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from stconv.datasets import time_axis
+
+if TYPE_CHECKING:
+    from stconv.datasets.datamodule import GridDataModule
+
+FILL = np.float32(9.969209968386869e36)
+EPOCH = "hours since 1970-01-01 00:00:00"
+
+
+class WriteForecasts(Callback):
+    """Write what the model forecasts on the test period, batch by batch, in the conventions of WeatherBench.
+
+    Dimensions `time` (of the newest input frame), `prediction_timedelta`, `lat` and `lon` (`y` and `x` on
+    other grids); a variable for each target, in its units. Memory holds one batch.
+
+    Args:
+        path: NetCDF file to write; one that is there is replaced.
+
+    Source:
+        Rasp et al. (2024), WeatherBench 2, JAMES 16, e2023MS004019: the form of its forecast files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: Any = None
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the file, and describe it."""
+        import netCDF4
+
+        data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        series = data.series
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file = netCDF4.Dataset(str(self.path), "w", format="NETCDF4")
+        file.setncatts({"Conventions": "CF-1.11", "title": f"Forecasts of the test period of {data.name}"})
+        axes = ("lat", "lon") if series.geographic else ("y", "x")
+        file.createDimension("time", None)
+        file.createDimension("prediction_timedelta", data.leads)
+        time = file.createVariable("time", "f8", ("time",))
+        calendar = "standard" if series.calendar == "proleptic_gregorian" else series.calendar
+        time.setncatts({"standard_name": "forecast_reference_time", "units": EPOCH, "calendar": calendar})
+        delta = file.createVariable("prediction_timedelta", "f8", ("prediction_timedelta",))
+        delta.setncatts({"standard_name": "forecast_period", "units": "hours"})
+        newest = series.times[data.references["test"][0]]
+        ahead = [time_axis.advance(newest, series.step, lead + 1) for lead in range(data.leads)]
+        delta[:] = [_hours(later - newest) for later in ahead]
+        for name, values, words in zip(
+            axes,
+            (series.lat, series.lon),
+            (("latitude", "degrees_north"), ("longitude", "degrees_east")),
+            strict=True,
+        ):
+            file.createDimension(name, len(values))
+            axis = file.createVariable(name, "f8", (name,))
+            axis[:] = np.asarray(values)
+            if series.geographic:
+                axis.setncatts(dict(zip(("standard_name", "units"), words, strict=True)))
+        for name in series.variables[: series.n_targets]:
+            dims = ("time", "prediction_timedelta", *axes)
+            variable = file.createVariable(name, "f4", dims, fill_value=FILL, zlib=True, complevel=1)
+            variable.setncatts({"units": series.units.get(name, "1") or "1"})
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Append the forecasts of a batch."""
+        forecast: Tensor = outputs["forecast"]
+        data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        start = self._file.dimensions["time"].size
+        rows = slice(start, start + len(forecast))
+        times = [data.series.times[int(i)] for i in batch["reference_index"]]
+        time = self._file.variables["time"]
+        time[rows] = [_since_epoch(moment, time.calendar) for moment in times]
+        values = forecast.detach().cpu().numpy()
+        for channel, name in enumerate(data.series.variables[: data.series.n_targets]):
+            self._file.variables[name][rows] = np.where(
+                np.isfinite(values[:, channel]), values[:, channel], FILL
+            )
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the file as far as it got."""
+        if self._file is not None and self._file.isopen():
+            self._file.close()
+
+
+def _hours(delta: Any) -> float:
+    if isinstance(delta, np.timedelta64):
+        return float(delta / np.timedelta64(1, "s")) / 3600
+    return float(delta.total_seconds()) / 3600
+
+
+def _since_epoch(moment: Any, calendar: str) -> float:
+    """Hours since 1970 in the calendar of the series."""
+    if isinstance(moment, np.datetime64):
+        return _hours(moment - np.datetime64("1970-01-01"))
+    import cftime
+
+    return float(cftime.date2num(moment, EPOCH, calendar))

@@ -1,0 +1,124 @@
+"""The report of a verification: one HTML page that needs nothing else, no file and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stconv.verification.case import Case
+from stconv.verification.report import sections
+from stconv.verification.report.page import html_page, paragraph, section, tile
+from stconv.verification.report.summary import limits, method, summary
+from stconv.verification.table import decimals, number, percent, with_units
+from stconv.verification.verdict import BEATS, LOSES
+
+if TYPE_CHECKING:
+    from stconv.verification.result import Verification
+
+DETAILS = (
+    sections.error_maps,
+    sections.sharpness,
+    sections.events,
+    sections.uncertainty,
+    sections.slices,
+)
+
+
+def write_report(
+    verification: Verification,
+    path: str | Path,
+    *,
+    case: Case | None = None,
+    about: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the page: verdict first, then what it rests on.
+
+    Sections on maps, spectra, events, uncertainty, seasons and regions are there if
+    `verification.diagnostics` has "maps", "spectra", "thresholds", "calibration" and "slices".
+
+    Args:
+        verification: What to report.
+        path: Where to write.
+        case: A forecast to look at, step by step.
+        about: What is known of data and model, by heading.
+
+    Returns:
+        The path.
+    """
+    variables = range(len(verification.sums.variables))
+    body = [
+        _header(verification),
+        _verdict(verification),
+        *(sections.scores(verification, variable) for variable in variables),
+        sections.case_player(verification, case),
+        *(part(verification, variable) for variable in variables for part in DETAILS),
+        _facts(about or {}),
+        section("What this does not show", _list(limits(verification))),
+        section("How it was measured", *(paragraph(text) for text in method(verification))),
+    ]
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html_page(verification.title, body))
+    return path
+
+
+def _header(verification: Verification) -> str:
+    labels = verification.labels
+    period = f", {verification.period[0]} to {verification.period[1]}" if verification.period else ""
+    return (
+        f"<header><h1>{escape(verification.model)} on {escape(verification.data)}</h1>"
+        f'<p class="soft">Forecasts of {escape(", ".join(verification.sums.variables))}, '
+        f"{escape(labels[0])} to "
+        f"{escape(labels[-1])} ahead, beside what happened: {verification.sums.n_windows} forecasts on "
+        "data the "
+        f"model had never seen{escape(period)}.</p></header>"
+    )
+
+
+def _verdict(verification: Verification) -> str:
+    sums = verification.sums
+    outcomes = [verification.outcome(name) for name in sums.references]
+    css = "undecided"
+    if outcomes and all((outcome == BEATS).all() for outcome in outcomes):
+        css = "beats"
+    elif any((outcome == LOSES).any() for outcome in outcomes):
+        css = "loses"
+    sentences = "".join(
+        f"<p><strong>{escape(line)}</strong></p>" for line in verification.verdict().split("\n")
+    )
+    notes = "".join(f"<p>{escape(line)}</p>" for line in [*summary(verification), *verification.warnings()])
+    tiles = "".join(_tiles(verification, variable) for variable in range(len(sums.variables)))
+    return f'<div class="verdict {css}">{sentences}{notes}<div class="tiles">{tiles}</div></div>'
+
+
+def _tiles(verification: Verification, variable: int) -> str:
+    sums, name = verification.sums, verification.sums.variables[variable]
+    pooled = sums.pooled_rmse(sums.model)[variable]
+    places = decimals(sums.rmse(sums.model)[variable])
+    of = f" of {name}" if len(sums.variables) > 1 else ""
+    units = sums.units[name]
+    tiles = [tile(with_units(number(pooled, places), units), f"typical error{of} over all leads")]
+    for reference in sums.references:
+        skill = sums.pooled_skill(sums.model, reference)[variable]
+        theirs = with_units(number(sums.pooled_rmse(reference)[variable], places), units)
+        css = "" if abs(skill) < 0.005 else "beats" if skill > 0 else "loses"
+        words = f"{'less' if skill > 0 else 'more'} error{of} than {reference} ({theirs})"
+        if np.isfinite(skill):
+            tiles.append(tile(f"{percent(abs(skill)).lstrip('+')} %", words, css))
+    return "".join(tiles)
+
+
+def _facts(about: Mapping[str, str]) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in about.items())
+    return section("Data and model", f"<dl>{rows}</dl>") if rows else ""
+
+
+def _list(sentences: list[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in sentences)}</ul>" if sentences else ""
+
+
+__all__ = ["write_report"]
