@@ -15,7 +15,7 @@ from stconv.errors import BundleError, ConfigError
 from stconv.forecast import Forecaster
 from stconv.forecast.bounds import without_bands
 from stconv.losses import MaskedMSE
-from stconv.models import Climatology, Ensemble, Persistence
+from stconv.models import Climatology, Conv3D, Ensemble, InTurn, Persistence, build, describe
 from stconv.task import ForecastTask
 
 DAYS, LEADS = 1461, 2
@@ -213,3 +213,28 @@ def test_beyond_the_trained_leads_bands_are_missing(path: Path, bundle: Bundle) 
     first, second = (block for block, _ in zip(Forecaster(bundle).rollout(ds), range(2), strict=False))
     assert list(first.data_vars) == list(second.data_vars) == list(forecast.data_vars)
     assert second["t2m_upper_95"].isnull().all()
+
+
+def test_networks_in_turn_train_one_per_batch_and_forecast_together():
+    torch.manual_seed(0)
+    network = InTurn(Conv3D(1, 1, 3, 2, n_layers=1, n_filters=2, kernel=3), n_members=3)
+    x, seen = torch.randn(2, 1, 3, 4, 5), []
+
+    def gradient(member):
+        return any(weight.grad is not None for weight in member.parameters())
+
+    for _ in range(6):
+        network.zero_grad()
+        network.train().members(x).sum().backward()
+        seen += [i for i, member in enumerate(network.networks) if gradient(member)]
+    assert seen == [1, 2, 0, 1, 2, 0]
+    network.eval()
+    alone = torch.stack([member(x) for member in network.networks])
+    torch.testing.assert_close(network(x), alone.mean(0))
+    torch.testing.assert_close(network.members(x), alone.sort(dim=0).values)
+    assert (alone[0] - alone[1]).abs().max() > 1e-3
+    twin = build(describe(network))
+    twin.load_state_dict(network.state_dict())
+    torch.testing.assert_close(twin.eval()(x), network(x))
+    with pytest.raises(ConfigError, match="n_members"):
+        InTurn(Conv3D(1, 1, 3, 2), n_members=1)

@@ -354,3 +354,33 @@ def test_statistics_do_not_depend_on_the_blocks(monkeypatch):
             blocks = Preparation.fit(series, TRAIN, **options).state_dict()
         for name, tensor in whole.items():
             torch.testing.assert_close(blocks[name], tensor, equal_nan=True, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
+def test_a_forecast_keeps_to_its_bounds(scaling):
+    series = make_series(missing=False, variables=("t", "q"), n_targets=2, positive=True)
+    free = Preparation.fit(series, TRAIN, scaling=scaling)
+    held = Preparation.fit(series, TRAIN, scaling=scaling, bounds={"t": [0, None], "q": [None, 2.5]})
+    batch = make_batch(series)
+    y = 4 * torch.randn(3, 2, 2, 4, 5)
+    before, after = free.physical(y, batch), held.physical(y, batch)
+    assert before[:, 0].min() < 0
+    assert before[:, 1].max() > 2.5
+    np.testing.assert_array_equal(after[:, 0], np.maximum(before[:, 0], 0))
+    np.testing.assert_array_equal(after[:, 1], np.minimum(before[:, 1], 2.5))
+    twin = Preparation.from_spec(json.loads(json.dumps(held.to_spec())), held.state_dict())
+    assert torch.equal(twin.physical(y, batch), after)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"q": [0, None]}, "bounds names 'q', which is no target; the targets are t"),
+        ({"t": [1, 0]}, r"bounds of 't' are \[1, 0\]; expected the least and the greatest"),
+        ({"t": [None, None]}, "expected the least and the greatest value, null for none of one"),
+        ({"t": [0]}, r"bounds of 't' are \[0\]"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(bounds, message):
+    with pytest.raises(ConfigError, match=message):
+        Preparation.fit(make_series(), TRAIN, bounds=bounds)

@@ -45,7 +45,7 @@ def test_targets_are_the_first_channels():
         True,
     )
     assert len(series) == 6
-    np.testing.assert_allclose(series.cycles[:2], [[0, 0], [0.25, 0.25 / 366]])
+    np.testing.assert_allclose(series.cycles[:2, :2], [[0, 0], [0.25, 0.25 / 366]])
 
 
 def test_channel_order_by_hand():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stconv.datasets.sentinels import SENTINELS
+
 if TYPE_CHECKING:
     from stconv.datasets.inspect import Description, VariableSummary
 
 FEW_WINDOWS = 200
 """Below this many training windows a network rarely beats persistence."""
 MEMORY_BYTES = 8 * 2**30
-SENTINELS = (-999.0, -9999.0, -99.0, -99.9, -32767.0, -32768.0, 9999.0, 99999.0)
 LARGEST_SENSIBLE = 1e15
 
 
@@ -69,6 +70,11 @@ def _about_variable(variable: VariableSummary) -> list[str]:
         return [f"'{name}' holds no valid value at all. Check its fill value, or leave it out."]
     advice = []
     low, high = variable.minimum, variable.maximum
+    if variable.infinite_share:
+        advice.append(
+            f"'{name}' is infinite in {100 * variable.infinite_share:.2g} % of its values, which is refused. "
+            f"Make them missing: `--valid-range {name}=LOW,HIGH`."
+        )
     extreme = max(abs(low), abs(high))
     if low in SENTINELS or high in SENTINELS or extreme > LARGEST_SENSIBLE:
         value = low if low in SENTINELS or abs(low) > LARGEST_SENSIBLE else high

@@ -7,12 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import cf_xarray  # noqa: F401  (registers the .cf accessor)
+import numpy as np
 import xarray as xr
 
 from stconv.datasets.grid_spec import GridSpec
 from stconv.errors import GridError
 
-TIME_NAMES = ("time", "valid_time", "time_counter", "Time", "times", "t", "date", "datetime", "XTIME")
+TIME_NAMES = (
+    "time",
+    "valid_time",
+    "time_counter",
+    "Time",
+    "times",
+    "Times",
+    "t",
+    "date",
+    "datetime",
+    "XTIME",
+)
 LAT_NAMES = ("lat", "latitude", "nav_lat", "Latitude", "LAT", "lats", "XLAT", "TLAT", "gphit", "yt_ocean")
 LON_NAMES = (
     "lon",
@@ -68,14 +80,16 @@ def find_horizontal(
         GridError: No axis or several found; names the candidates.
     """
     used = {dim for name in wanted if name in ds.variables for dim in ds[name].dims} - {time}
+    ds = _without_values(ds)
     if spec.y is not None or spec.x is not None:
         y, x = (
             _index_dim(ds, spec.y, "Y", Y_NAMES, used, source),
             _index_dim(ds, spec.x, "X", X_NAMES, used, source),
         )
         return _index_grid(ds, y, x)
-    lat = _coordinate(ds, spec.lat, "latitude", LAT_NAMES, used, source)
-    lon = _coordinate(ds, spec.lon, "longitude", LON_NAMES, used, source)
+    covered = used | {time} if used else used
+    lat = _coordinate(ds, spec.lat, "latitude", LAT_NAMES, covered, source)
+    lon = _coordinate(ds, spec.lon, "longitude", LON_NAMES, covered, source)
     if lat is None or lon is None:
         y, x = (
             _index_dim(ds, None, "Y", Y_NAMES, used, source),
@@ -98,6 +112,33 @@ def find_horizontal(
         "grid "
         "first."
     )
+
+
+def once_in_time(ds: xr.Dataset, horizontal: Horizontal, time: str | None, source: str) -> xr.Dataset:
+    """Keep one of the two-dimensional latitudes and longitudes that are repeated at each time (WRF).
+
+    Raises:
+        GridError: They differ between the first and the last time.
+    """
+    for name in horizontal.auxiliary:
+        if time is None or time not in ds[name].dims:
+            continue
+        first, last = (ds[name].isel({time: i}, drop=True) for i in (0, -1))
+        if not np.array_equal(first.values, last.values, equal_nan=True):
+            raise GridError(
+                f"{source}: '{name}' moves with the time; a grid that stays is expected. Regrid it first."
+            )
+        ds = ds.drop_vars(name).assign_coords({name: first.variable})
+    return ds
+
+
+def _without_values(ds: xr.Dataset) -> xr.Dataset:
+    """The same variables and attributes, large ones without their values.
+
+    A dataset that was asked for `.cf` lives on in a reference cycle, and its values with it.
+    """
+    large = {name: v for name, v in ds.data_vars.items() if v.ndim > 2}
+    return ds.assign({n: (v.dims, np.broadcast_to(np.int8(0), v.shape), v.attrs) for n, v in large.items()})
 
 
 def _coordinate(

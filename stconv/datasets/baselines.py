@@ -92,7 +92,8 @@ def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
     except ConfigError:
         return None
     every = math.ceil(math.sqrt(n_train * variable[0].size / ENOUGH_VALUES))
-    values = np.asarray(variable[:n_train, ::every, ::every].values, dtype=np.float32)
+    values = np.asarray(variable[:n_train, ::every, ::every].values, dtype=np.float32).copy()
+    values[np.isinf(values)] = np.nan
     phases, errors = cycles(times[:n_train]), []
     for weekly in (False, True):
         terms, coefficients = fit_harmonics(values[:n_fit, None], phases[:n_fit], weekly)

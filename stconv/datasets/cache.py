@@ -17,6 +17,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,18 +127,26 @@ def _build(
     if missing > free:
         raise OSError(errno.ENOSPC, f"{missing / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free")
     digest = hashlib.sha256()
-    with part.open("r+b" if part.exists() else "w+b") as file:
+    with part.open("r+b" if part.exists() else "w+b") as file, ThreadPoolExecutor(1) as writer:
         for start, stop in itertools.pairwise(edge for edge in edges if edge <= done):
             digest.update(file.read(frame_bytes * (stop - start)))
         file.truncate(done * frame_bytes)
         file.seek(done * frame_bytes)
-        for start, stop in _track([*itertools.pairwise(edge for edge in edges if edge >= done)], progress):
-            values = np.ascontiguousarray(read(start, stop), dtype=np.float32)
+
+        def keep(values: np.ndarray, stop: int) -> None:
             digest.update(values.data)
             file.write(values.data)
             file.flush()
             os.fdatasync(file.fileno())
             _write_whole(state, {"steps": stop})
+
+        # One block is hashed and written while the next one is decoded; never more than these two are held.
+        kept = writer.submit(lambda: None)
+        for start, stop in _track([*itertools.pairwise(edge for edge in edges if edge >= done)], progress):
+            values = np.ascontiguousarray(read(start, stop), dtype=np.float32)
+            kept.result()
+            kept = writer.submit(keep, values, stop)
+        kept.result()
     part.replace(data)
     _write_whole(header, {"shape": list(shape), "sha256": digest.hexdigest()})
     state.unlink(missing_ok=True)

@@ -54,6 +54,7 @@ class GridDataModule(pl.LightningDataModule):
         static_files: File by name of a static variable in it (orography, land mask); one input more each.
         time_features: Show the network sine and cosine of day and year.
         solar_zenith: Show the network the cosine of the solar zenith angle.
+        bounds: Least and greatest physical value of a forecast by target, as in {rain: [0, null]}.
         weekly_cycle: Let the climatology follow the week, too, and time_features show sine and cosine of the
             week: for what people do (traffic, consumption, air quality). `stconv inspect` says if it pays.
         max_missing: Leave out windows whose inputs or targets miss more than this share of their values,
@@ -95,6 +96,7 @@ class GridDataModule(pl.LightningDataModule):
         time_features: bool = False,
         solar_zenith: bool = False,
         weekly_cycle: bool = False,
+        bounds: dict[str, list[float | None]] | None = None,
         max_missing: float | None = None,
         batch_size: int = 15,
         stride: int = 1,
@@ -135,6 +137,7 @@ class GridDataModule(pl.LightningDataModule):
             "time_features": time_features,
             "solar_zenith": solar_zenith,
             "weekly_cycle": weekly_cycle,
+            "bounds": dict(bounds or {}),
         }
         self.memory_share = memory_share
         self.static_files, self.max_missing = dict(static_files or {}), max_missing

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.axes import Horizontal, find_horizontal
+from stconv.datasets.axes import Horizontal, find_horizontal, once_in_time
 from stconv.datasets.fields import find_fields
 from stconv.datasets.grid_spec import GridSpec
 from stconv.datasets.joining import Part, join
@@ -18,6 +18,7 @@ from stconv.datasets.longitude import canonical_latitude, canonical_longitude, i
 from stconv.datasets.origin import FieldOrigin, Origin, encode_attrs, encode_variable, restore
 from stconv.datasets.reading import chunked, find_files, load, open_file
 from stconv.datasets.selection import select
+from stconv.datasets.sentinels import mask_declared
 from stconv.datasets.time_axis import calendar_of, check_increasing, time_step
 from stconv.datasets.time_coordinate import TimeCoordinate, find_time
 from stconv.datasets.units import linear_conversion
@@ -68,7 +69,8 @@ def open_parts(
     _check_present(opened, variables)
     lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     parts = []
-    for source, ds in opened:
+    while opened:  # let go of each file once it is canonical: they may hold float64 twice as large
+        source, ds = opened.pop(0)
         here = None if variables is None else [name for name in variables if name in ds.data_vars]
         wanted = variables if here == [] else here
         ds = ds if lazy else load(_only(ds, wanted), source)
@@ -119,6 +121,7 @@ def _canonicalize(
     ds = select(ds, spec.select, source)
     ds, time = find_time(ds, spec, source)
     horizontal = find_horizontal(ds, spec, variables or [str(n) for n in ds.data_vars], source, time.dim)
+    ds = once_in_time(ds, horizontal, time.dim, source)
     names, left_out = find_fields(ds, time, horizontal, variables, source)
     times = np.atleast_1d(ds[time.name].values)
     check_increasing(times, source)
@@ -156,7 +159,7 @@ def _canonicalize(
             variable = chunked(variable, TIME, CHUNK_BYTES // len(names), source)
         variable = variable if TIME in variable.dims else variable.set_dims((TIME, *variable.dims))
         ordered = variable.transpose(TIME, *(dims[dim] for dim in (horizontal.y, horizontal.x))).isel(order)
-        fields[name] = _values(ordered, name, spec, source)
+        fields[name] = _values(ordered, name, spec, source, ds[name].encoding)
 
     origin = Origin(
         dims={**{new: old for old, new in dims.items()}, **({} if time.dim else {TIME: time.name})},
@@ -234,7 +237,9 @@ def _rename(variable: xr.Variable, dims: dict[str, str]) -> xr.Variable:
     return renamed
 
 
-def _values(variable: xr.Variable, name: str, spec: GridSpec, source: str) -> xr.Variable:
+def _values(
+    variable: xr.Variable, name: str, spec: GridSpec, source: str, encoding: Mapping[Any, Any]
+) -> xr.Variable:
     """Sentinels to NaN, units converted, float32."""
     attrs = dict(variable.attrs)
     found = str(attrs.get("units", attrs.get("Unit", attrs.get("unit", ""))))
@@ -245,6 +250,8 @@ def _values(variable: xr.Variable, name: str, spec: GridSpec, source: str) -> xr
             variable <= (np.inf if high is None else high)
         )
         variable = variable.where(valid)
+    else:
+        variable = mask_declared(variable, attrs, encoding)
     factor, offset = linear_conversion(found, wanted, name, source)
     if (factor, offset) != (1.0, 0.0):
         variable = variable * factor + offset

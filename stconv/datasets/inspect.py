@@ -19,7 +19,7 @@ from stconv.datasets.time_axis import TimeStep, breaks, text, time_step
 from stconv.datasets.windows import WindowSpec, reference_indices
 from stconv.dims import LAT, TIME, Y
 
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 8 * 2**20
 TRAIN_SHARE = 0.6
 
 
@@ -47,6 +47,7 @@ class VariableSummary:
     persistence_rmse: list[float] = field(default_factory=list)
     climatology_rmse: list[float] = field(default_factory=list)
     weekly_gain: float | None = None
+    infinite_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,14 @@ def describe(
     files = find_files(paths)
     parts = open_parts(files, spec, variables)
     ds, origin = join_parts(parts, variables)
+    first_field = next(iter(ds.data_vars))
+    n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
+    left_out = {n: why for n, why in parts[0].left_out.items() if "select" in why or "static" in why}
+    del parts  # their values, which were copied
     times = ds[TIME].values
     step = time_step(times) if times.size > 1 else None
     holes = breaks(times, step) if step else ()
     window = WindowSpec.consecutive(t_in, leads)
-    first_field = next(iter(ds.data_vars))
-    n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
     description = Description(
         files=[str(file) for file in files],
         disk_bytes=sum(_disk_bytes(file) for file in files),
@@ -145,7 +148,7 @@ def describe(
         gaps=[_gap(times, i, step) for i in holes] if step else [],
         repeated_steps=n_in_files - int(times.size),
         variables=[_with_errors(_summarize(ds[name]), ds[name], window, holes) for name in ds.data_vars],
-        left_out={n: why for n, why in parts[0].left_out.items() if "select" in why or "static" in why},
+        left_out=left_out,
         memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
         t_in=t_in,
         leads=leads,
@@ -218,7 +221,7 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
     """Statistics of one variable, block by block along the time."""
     frame_bytes = 4 * max(variable.size // variable.sizes[TIME], 1)
     block = max(BLOCK_BYTES // frame_bytes, 1)
-    n_valid = n_zero = n_lone = 0
+    n_valid = n_zero = n_lone = n_infinite = 0
     total = total_squares = 0.0
     low, high = np.inf, -np.inf
     lone: set[float] = set()
@@ -227,6 +230,7 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
     for start in range(0, variable.sizes[TIME], block):
         values = variable.isel({TIME: slice(start, start + block)}).values
         finite = np.isfinite(values)
+        n_infinite += int(np.isinf(values).sum())
         ever_valid |= finite.any(axis=0)
         valid = values[finite]
         if not valid.size:
@@ -258,6 +262,7 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
         lone_negative=lone.pop() if len(lone) == 1 else None,
         lone_negative_share=n_lone / n_valid if n_valid else 0.0,
         memory_bytes=4 * variable.size,
+        infinite_share=n_infinite / variable.size,
     )
 
 

@@ -70,6 +70,7 @@ class Preparation(nn.Module):
         self.static_files: tuple[str, ...] = tuple(spec.get("static_files", ()))
         self.solar_zenith = bool(spec.get("solar_zenith", False))
         self.weekly_cycle = bool(spec.get("weekly_cycle", False))
+        self.bounds: dict[str, list[float | None]] = dict(spec.get("bounds", {}))
         self.per_cell = bool(spec["per_cell"])
         n_inputs = len(self.input_variables)
         self.c_in = count_channels(
@@ -105,6 +106,7 @@ class Preparation(nn.Module):
         time_features: bool = False,
         solar_zenith: bool = False,
         weekly_cycle: bool = False,
+        bounds: Mapping[str, Sequence[float | None]] | None = None,
     ) -> Preparation:
         """Fit all statistics on a period of a series, and on nothing else of it.
 
@@ -123,6 +125,8 @@ class Preparation(nn.Module):
             time_features: Show the network sin and cos of day and year.
             solar_zenith: Show the network the cosine of the solar zenith angle.
             weekly_cycle: Let the climatology, and the time features, follow the week.
+            bounds: Least and greatest physical value of a forecast, by target; None for none. Rain is never
+                negative.
 
         Returns:
             The fitted preparation.
@@ -148,6 +152,7 @@ class Preparation(nn.Module):
             "time_features": time_features,
             "solar_zenith": solar_zenith,
             "weekly_cycle": weekly_cycle,
+            "bounds": _checked_bounds(bounds or {}, series.variables[: series.n_targets]),
         }
         check_target_inputs(spec["inputs"], series.variables[: series.n_targets])
         tensors, terms = fit_statistics(series, period, spec)
@@ -273,7 +278,17 @@ class Preparation(nn.Module):
             x = x + self.harmonics(batch["target_cycles"])[:, channels]
         else:
             x = self._per_channel(x, inverse_transform)
-        return x.masked_fill(self.never_valid[channels, None], math.nan)
+        return self.bounded(x).masked_fill(self.never_valid[channels, None], math.nan)
+
+    def bounded(self, x: Tensor) -> Tensor:
+        """Hold targets in physical units, (batch, c_out, leads, lat, lon), to their bounds."""
+        if not self.bounds:
+            return x
+        limits = [self.bounds.get(name, [None, None]) for name in self.variables[: x.shape[1]]]
+        parts = zip(x.unbind(1), limits, strict=True)
+        return torch.stack(
+            [part if low is high is None else part.clamp(low, high) for part, (low, high) in parts], 1
+        )
 
     def climatology(self, batch: Batch) -> Tensor:
         """Climatology of the targets at the target times: (batch, c_out, leads, lat, lon), physical units."""
@@ -307,6 +322,23 @@ def check_target_inputs(inputs: Sequence[str], targets: Sequence[str]) -> None:
             f"targets {', '.join(shown)} are inputs but {hidden} are not; networks expect the history of "
             "all targets or of none. Name all of them as inputs, or train two models."
         )
+
+
+def _checked_bounds(
+    bounds: Mapping[str, Sequence[float | None]], targets: Sequence[str]
+) -> dict[str, list[float | None]]:
+    for name, pair in bounds.items():
+        if name not in targets:
+            raise ConfigError(
+                f"bounds names '{name}', which is no target; the targets are {', '.join(targets)}."
+            )
+        numbers = [value for value in pair if value is not None]
+        if len(pair) != 2 or not numbers or (len(numbers) == 2 and not numbers[0] < numbers[1]):
+            raise ConfigError(
+                f"bounds of '{name}' are {list(pair)}; expected the least and the greatest value, null for "
+                "none of one of them, as in [0, null]."
+            )
+    return {name: list(pair) for name, pair in bounds.items()}
 
 
 def _choose(setting: str, value: str, known: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.grid_spec import GridSpec
+from stconv.datasets.netcdf_classic import bytes_announced
 from stconv.errors import FileError
 
 SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib", ".grib2", ".grb", ".grb2", ".zarr")
@@ -94,9 +95,25 @@ def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
         warnings.simplefilter("ignore", xr.SerializationWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
-            return _open_decoded(path, options)
+            ds = _open_decoded(path, options)
         except Exception as error:
             raise FileError(_why_not(path, kind, spec, error)) from error
+    if kind == "hdf5" and spec.group is None and not ds.variables:
+        _refuse_groups_alone(path)
+    return ds
+
+
+def _refuse_groups_alone(path: Path) -> None:
+    """Say which groups a file has that holds nothing outside of them."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        groups = list(file.groups)
+    if groups:
+        raise FileError(
+            f"'{path}' holds its variables in groups: {', '.join(groups)}. Choose one with `group`, for "
+            f"example `--group {groups[0]}`."
+        )
 
 
 def load(ds: xr.Dataset, source: str) -> xr.Dataset:
@@ -217,19 +234,11 @@ def _check_complete(path: Path, kind: str) -> None:
 
 
 def _netcdf3_complete(path: Path) -> bool:
-    """Whether a classic file is as long as its header says (netCDF-C returns zeros past the end)."""
-    from scipy.io import netcdf_file
-
-    with path.open("rb") as file:
-        if file.read(4) == b"CDF\x05":
-            return True
+    """Whether a classic file is as long as its header says."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            netcdf_file(str(path), "r", mmap=True, maskandscale=False).close()
-    except (ValueError, IndexError, EOFError):
+        return path.stat().st_size >= bytes_announced(path)
+    except (ValueError, KeyError, IndexError):
         return False
-    return True
 
 
 def _why_not(path: Path, kind: str, spec: GridSpec, error: Exception) -> str:

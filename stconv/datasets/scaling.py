@@ -15,7 +15,7 @@ from stconv.errors import ConfigError, DataError, MissingValuesError
 Scaling = Literal["zscore", "minmax", "none", "anomaly"]
 Transform = Literal["identity", "log1p", "sqrt"]
 
-SMALLEST_CELL_SCALE = 0.01
+SMALLEST_CELL_SCALE = 0.1
 """A cell's own scale is at least this share of its channel's: nearly constant cells are not blown up."""
 
 
@@ -87,7 +87,7 @@ def fit_channel(moments: CellMoments, channel: int, scaling: Scaling, per_cell: 
     center, spread = mean, _deviation(count.sum(), total.sum(), moments.squares[channel].sum())
     if scaling == "minmax":
         center, spread = float(low.min()), high.max() - low.min()
-    scale = float(spread) if spread > 1e-7 * max(1.0, abs(mean)) else 1.0
+    scale = float(spread) if spread > 1e-7 * abs(mean) else 1.0
     if not per_cell:
         fill = (mean - center) / scale if scaling == "minmax" else 0.0
         return ChannelScaling(np.full((1, 1), center), np.full((1, 1), scale), fill)

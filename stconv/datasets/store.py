@@ -17,9 +17,10 @@ import xarray as xr
 from stconv.datasets import time_axis
 from stconv.datasets.cache import available_bytes, cached, fingerprint
 from stconv.datasets.fetch import SERIES, cache_dir
+from stconv.datasets.sentinels import refuse_unusable
 from stconv.datasets.splits import iso
 from stconv.dims import LAT, LON, TIME, X, Y
-from stconv.errors import DataError, VariableError
+from stconv.errors import VariableError
 
 if TYPE_CHECKING:
     from stconv.datasets.grid import Origin
@@ -113,7 +114,7 @@ def load_series(
 
     Raises:
         VariableError: A variable is absent, or named twice.
-        DataError: A variable holds infinite values.
+        DataError: A variable holds infinite values, or what looks like an undeclared sentinel.
     """
     variables = channel_order(inputs, targets)
     absent = [name for name in variables if name not in ds.data_vars]
@@ -128,10 +129,11 @@ def load_series(
     shape = (n_time, len(variables), n_lat, n_lon)
     arrays = [ds[name].transpose(*dims) for name in variables]
     times = ds[TIME].values
+    settled = getattr(settings, "valid_range", {})
 
     def read(start: int, stop: int) -> np.ndarray:
         block = np.stack([array[start:stop].values for array in arrays], axis=1, dtype=np.float32)
-        _refuse_infinite(block, variables, times[start:stop])
+        refuse_unusable(block, variables, times[start:stop], settled)
         return block
 
     edges = _block_edges(arrays[0], max(1, _BYTES_AT_ONCE // (4 * math.prod(shape[1:]))))
@@ -216,13 +218,3 @@ def _axis(ds: xr.Dataset, dim: str) -> np.ndarray:
     return (
         np.asarray(ds[dim].values, dtype=np.float64) if dim in ds.coords else np.arange(float(ds.sizes[dim]))
     )
-
-
-def _refuse_infinite(values: np.ndarray, variables: Sequence[str], times: np.ndarray) -> None:
-    for channel, name in enumerate(variables):
-        for start, frame in enumerate(values[:, channel]):
-            if np.isinf(frame).any():
-                raise DataError(
-                    f"variable '{name}' is infinite at time {iso(times[start])}; expected finite values or "
-                    "NaN. Declare its valid_range in the grid, so that values outside count as missing."
-                )

@@ -172,6 +172,18 @@ def cycles(times: Any) -> np.ndarray:
     return result
 
 
+def whole_seconds(times: np.ndarray) -> np.ndarray:
+    """Round times to the second: days as floating-point numbers are some microseconds off."""
+    if np.issubdtype(times.dtype, np.datetime64):
+        exact = times.astype("datetime64[s]")
+        if (exact == times).all():
+            return times
+        half = np.timedelta64(500_000_000, "ns")
+        return (times.astype("datetime64[ns]") + half).astype("datetime64[s]").astype("datetime64[ns]")
+    rounded = [time + timedelta(microseconds=500_000) for time in times.ravel()]
+    return np.array([time.replace(microsecond=0) for time in rounded], dtype=object).reshape(times.shape)
+
+
 def check_increasing(times: Any, source: str = "the series") -> None:
     """Hold times to strictly increasing order.
 

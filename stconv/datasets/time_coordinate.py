@@ -10,7 +10,12 @@ import xarray as xr
 
 from stconv.datasets.axes import TIME_NAMES
 from stconv.datasets.grid_spec import GridSpec
+from stconv.datasets.time_axis import whole_seconds
+from stconv.datasets.time_decoding import decode_times
 from stconv.errors import TimeAxisError
+
+_CODING = ("unit", "units", "calendar")
+"""Attributes that say how numbers code times; decoded times carry them no more."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
         raise TimeAxisError(
             f"{source}: time '{name}' is missing at index {i}. Leave out steps without a time."
         )
+    ds = ds.assign_coords({name: ds[name].copy(data=whole_seconds(ds[name].values))})
     return ds, TimeCoordinate(name, dim)
 
 
@@ -85,13 +91,23 @@ def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
     """Decode numeric times whose units stand in another attribute (``Unit``) or in the specification."""
     for name in [spec.time] if spec.time is not None else list(ds.variables):
         variable = ds[name]
-        if variable.ndim > 1 or variable.dtype.kind not in "iuf":
+        if variable.ndim > 1 or not variable.size or is_time(variable):
+            continue
+        if _is_named_time(ds, str(name), spec):
+            stated_units = spec.time_units or variable.attrs.get("units")
+            calendar = spec.calendar or variable.attrs.get("calendar", "standard")
+            times = decode_times(np.atleast_1d(variable.values), stated_units, str(calendar).lower())
+            if times is not None:
+                attrs = {k: v for k, v in variable.attrs.items() if k.lower() not in _CODING}
+                ds = ds.assign({name: (variable.dims, times.reshape(variable.shape), attrs)}).set_coords(name)
+                continue
+        if variable.dtype.kind not in "iuf":
             continue
         stated = {key.lower().rstrip("s"): value for key, value in variable.attrs.items()}.get("unit")
         units = spec.time_units if _is_named_time(ds, str(name), spec) and spec.time_units else stated
         if not (isinstance(units, str) and " since " in units):
             continue
-        attrs = {k: v for k, v in variable.attrs.items() if k.lower() not in ("unit", "units", "calendar")}
+        attrs = {k: v for k, v in variable.attrs.items() if k.lower() not in _CODING}
         attrs |= {"units": units, "calendar": spec.calendar or variable.attrs.get("calendar", "standard")}
         try:
             decoded = xr.decode_cf(xr.Dataset({name: (variable.dims, variable.values, attrs)}))

@@ -9,6 +9,8 @@ from typing import Any
 from stconv.errors import UnitsError
 
 _TEMPERATURE = re.compile(r"^deg(?:rees?)?[ _]?(C|F|K)(?:elsius|ahrenheit|elvin)?$", re.IGNORECASE)
+WATER_DENSITY = 1000.0
+"""Density of liquid water, kg m-3, by which rain in kg m-2 is rain in mm (CF, guidelines for units)."""
 
 
 @cache
@@ -40,7 +42,7 @@ def linear_conversion(found: str, wanted: str, variable: str, source: str) -> tu
         unit, wanted_unit = _unit(found), _unit(wanted)
         registry = _registry()
         zero, one, two = (
-            float(registry.Quantity(value, unit).to(wanted_unit).magnitude) for value in (0.0, 1.0, 2.0)
+            _converted(registry.Quantity(value, unit), wanted_unit) for value in (0.0, 1.0, 2.0)
         )
     except pint.errors.DimensionalityError as error:
         raise UnitsError(
@@ -62,6 +64,19 @@ def linear_conversion(found: str, wanted: str, variable: str, source: str) -> tu
         )
     exact = abs(factor - 1) < 1e-12 and abs(offset) < 1e-12
     return (1.0, 0.0) if exact else (factor, offset)
+
+
+def _converted(quantity: Any, wanted: Any) -> float:
+    """A quantity in other units; water as mass per area (kg m-2) and as depth (mm) are the same."""
+    import pint
+
+    water = _registry().Quantity(WATER_DENSITY, "kg m-3")
+    for form in (quantity, quantity / water, quantity * water):
+        try:
+            return float(form.to(wanted).magnitude)
+        except pint.errors.DimensionalityError:
+            continue
+    return float(quantity.to(wanted).magnitude)
 
 
 def same_units(first: str, second: str) -> bool:

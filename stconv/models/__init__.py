@@ -1,7 +1,7 @@
 """Whole networks, each one (batch, channel, time, lat, lon) in and out."""
 
 from stconv.models.baselines import Climatology, Increment, Persistence
-from stconv.models.distribution import Ensemble, Gaussian, MonteCarloDropout, Quantiles
+from stconv.models.distribution import Ensemble, Gaussian, InTurn, MonteCarloDropout, Quantiles
 from stconv.models.encdec import EncoderDecoder3D
 from stconv.models.events import VGG16, AlexNet, EventNetwork, LeNet5, ResNet18
 from stconv.models.linear import DampedPersistence, Linear3x3
@@ -31,6 +31,7 @@ __all__ = [
     "Ensemble",
     "EventNetwork",
     "Gaussian",
+    "InTurn",
     "Increment",
     "LeNet5",
     "Linear3x3",

@@ -144,6 +144,44 @@ class Ensemble(Network):
 
 
 @register
+class InTurn(Network):
+    """Several copies of a network in one training: each batch trains one of them, in turn.
+
+    Each has a start of its own and sees its own batches, and so errs in its own way; the mean errs less, and
+    the spread says how sure they are. A training step costs that of one network; all n together need about n
+    times the epochs. Unlike `Ensemble` it is one run with one configuration.
+
+    Args:
+        network: The network; the others are made like it.
+        n_members: Number of networks.
+
+    Raises:
+        ConfigError: There are fewer than 2.
+
+    Source:
+        Lakshminarayanan et al. (2017), arXiv 1612.01474, deep ensembles.
+    """
+
+    def __init__(self, network: Network, *, n_members: int = 3) -> None:
+        super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
+        check_count("n_members", n_members, "InTurn", at_least=2)
+        self.networks = nn.ModuleList([network, *(build(describe(network)) for _ in range(n_members - 1))])
+        self.turn = 0
+
+    def members(self, x: Tensor) -> Tensor:
+        """Members of all networks, ascending; in training those of the network whose turn it is."""
+        networks = [network for network in self.networks if isinstance(network, Network)]
+        if self.training:
+            self.turn = (self.turn + 1) % len(networks)
+            return networks[self.turn].members(x)
+        return torch.cat([network.members(x) for network in networks]).sort(dim=0).values
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Mean of the members."""
+        return self.members(x).mean(0)
+
+
+@register
 class MonteCarloDropout(Network):
     """Leave the dropout of a network on when it forecasts: several passes are the members.
 
