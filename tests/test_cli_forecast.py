@@ -101,6 +101,17 @@ def test_several_files_are_one_series(command, ds, model, tmp_path):
     xr.testing.assert_equal(xr.open_dataset(tmp_path / "joined.nc"), expected)
 
 
+def test_axes_of_other_names_are_named(command, ds, model, tmp_path):
+    """The model was trained on plain files; the new one names its rows and columns its own way."""
+    ds.rename(lat="rows_north", lon="columns_east").to_netcdf(tmp_path / "input.nc")
+    assert command() == 1
+    assert command("--lat", "rows_north", "--lon", "columns_east") == 0
+    found = xr.load_dataset(tmp_path / "forecast.nc")
+    expected = Forecaster.from_path(model).forecast(ds)
+    assert {"rows_north", "columns_east"} <= set(found.t2m.dims)
+    np.testing.assert_allclose(found.t2m.values, expected.t2m.values, rtol=1e-5)
+
+
 def test_warnings_go_to_stderr_in_one_line(command, ds, tmp_path, capsys):
     hot = ds.copy(deep=True)
     hot.t2m[-1, 0, 0] = 400

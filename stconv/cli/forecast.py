@@ -8,6 +8,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stconv.cli.grid_arguments import add_grid_arguments, overridden
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     add("--plot", metavar="FILE", help="also draw the forecast, as .png")
+    add_grid_arguments(parser, windows=False)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     folder = _bundle_folder(args.model)
     version = args.model.rpartition("/")[2] if args.model.startswith("models:/") else None
     forecaster = Forecaster.from_path(folder, device=args.device, version=version)
-    ds, origin = open_series(args.input, forecaster.source, forecaster.names)
+    ds, origin = open_series(args.input, overridden(forecaster.source, args), forecaster.names)
     if args.slide:
         forecaster = Forecaster(slide_over(forecaster.bundle, ds), args.device, forecaster.version)
     with warnings.catch_warnings(record=True) as caught:

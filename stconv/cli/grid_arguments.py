@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from stconv.datasets.grid_spec import GridSpec
 
 
-def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one option per field of `GridSpec`."""
+def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) -> None:
+    """Add one option per field of `GridSpec`; those for windows cut beforehand only if wanted."""
     group = parser.add_argument_group("reading", "only for files that do not explain themselves")
     group.add_argument("--time", metavar="NAME", help="variable that holds the times")
     group.add_argument("--lat", metavar="NAME", help="latitude coordinate")
@@ -21,10 +21,10 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--x", metavar="NAME", help="column dimension of a projected or pixel grid")
     group.add_argument(
         "--select",
-        metavar="DIM=VALUE",
+        metavar="DIM=VALUE[,VALUE]",
         action="append",
         default=[],
-        help="one value of a further dimension; repeat",
+        help="one value of a further dimension, or several, each a variable of its own; repeat",
     )
     group.add_argument(
         "--valid-range",
@@ -38,8 +38,9 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--calendar", metavar="NAME", help="calendar of times that state none, for example noleap"
     )
-    group.add_argument("--start", metavar="TIME", help="first time of windows cut beforehand")
-    group.add_argument("--step", metavar="TEXT", help="their step, for example 6h")
+    if windows:
+        group.add_argument("--start", metavar="TIME", help="first time of windows cut beforehand")
+        group.add_argument("--step", metavar="TEXT", help="their step, for example 6h")
     group.add_argument("--engine", metavar="NAME", help="xarray engine")
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")
 
@@ -58,16 +59,29 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
         lon=args.lon,
         y=args.y,
         x=args.x,
-        select={name: _number(value) for name, value in _pairs(args.select, "--select")},
+        select={name: _values(value) for name, value in _pairs(args.select, "--select")},
         valid_range={name: _range(name, value) for name, value in _pairs(args.valid_range, "--valid-range")},
         units=dict(_pairs(args.units, "--units")),
         engine=args.engine,
         group=args.group,
         time_units=args.time_units,
         calendar=args.calendar,
-        start=args.start,
-        step=args.step,
+        start=getattr(args, "start", None),
+        step=getattr(args, "step", None),
     )
+
+
+def overridden(spec: GridSpec, args: argparse.Namespace) -> GridSpec:
+    """A specification with what the options say instead, where they say something."""
+    from dataclasses import asdict, replace
+
+    given = {name: value for name, value in asdict(grid_spec(args)).items() if value}
+    return replace(spec, **given)
+
+
+def _values(text: str) -> Any:
+    values = [_number(value) for value in text.split(",")]
+    return values if len(values) > 1 else values[0]
 
 
 def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:

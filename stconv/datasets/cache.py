@@ -88,10 +88,15 @@ def cached(
             if digest is None:
                 digest = _build(data, header, shape, read, edges, progress)
     except OSError as error:
-        for suffix in (".part", ".progress"):
-            (folder / f"{key}{suffix}").unlink(missing_ok=True)
+        forget(folder, key)
         raise FileError(_why_not(folder, shape, error)) from error
     return map_file(data, shape), digest
+
+
+def forget(folder: Path, key: str) -> None:
+    """Remove a cached array, finished or not."""
+    for suffix in (".json", ".progress", ".part", ".f32"):
+        (folder / f"{key}{suffix}").unlink(missing_ok=True)
 
 
 def map_file(path: Path, shape: tuple[int, ...]) -> np.ndarray:

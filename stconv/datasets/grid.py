@@ -17,7 +17,7 @@ from stconv.datasets.layouts import unfold
 from stconv.datasets.longitude import canonical_latitude, canonical_longitude, is_cyclic
 from stconv.datasets.origin import FieldOrigin, Origin, encode_attrs, encode_variable, restore
 from stconv.datasets.reading import chunked, find_files, load, open_file
-from stconv.datasets.selection import select
+from stconv.datasets.selection import select, split_values
 from stconv.datasets.sentinels import mask_declared
 from stconv.datasets.time_axis import calendar_of, check_increasing, time_step
 from stconv.datasets.time_coordinate import TimeCoordinate, find_time
@@ -65,7 +65,10 @@ def open_parts(
     """Open every file by itself; `join_parts` makes one series of them. Both are `open_series`."""
     spec = spec or GridSpec()
     files = find_files(paths)
-    opened = [(str(file), unfold(open_file(file, spec), spec, str(file))) for file in files]
+    opened = [
+        (str(file), split_values(unfold(open_file(file, spec), spec, str(file)), spec.select, str(file)))
+        for file in files
+    ]
     _check_present(opened, variables)
     lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     parts = []
@@ -112,7 +115,9 @@ def canonicalize(
     Raises:
         GridError, TimeAxisError, VariableError, UnitsError: The dataset can not be used as it is.
     """
-    return join_parts([_canonicalize(ds, spec or GridSpec(), variables, source, lazy=False)])
+    spec = spec or GridSpec()
+    ds = split_values(ds, spec.select, source)
+    return join_parts([_canonicalize(ds, spec, variables, source, lazy=False)])
 
 
 def _canonicalize(

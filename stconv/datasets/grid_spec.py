@@ -16,7 +16,8 @@ class GridSpec:
         lon: Name of the longitude coordinate.
         y: Name of the row dimension of a projected or pixel grid.
         x: Name of the column dimension of a projected or pixel grid.
-        select: One value per further dimension or coordinate, for example ``{level: 500, expver: "0001"}``.
+        select: One value per further dimension or coordinate, for example ``{level: 500, expver: "0001"}``;
+            or several of a dimension, each a variable then: ``{level: [500, 850]}`` makes t_500 and t_850.
         valid_range: Lowest and highest valid value per variable, null for no limit, in the units of the file;
             what lies outside is missing. For sentinels that the file does not declare.
         units: Units wanted per variable; the values are converted. Without an entry the file's units stay.

@@ -1,4 +1,4 @@
-"""Choosing one value along further dimensions: level, member, version."""
+"""Choosing values along further dimensions: one level, member or version, or several as variables."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def select(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
         GridError: No such name or value; lists the choices.
     """
     for name, value in choices.items():
+        if isinstance(value, (list, tuple)):
+            continue  # see `split_values`
         if name in ds.dims and not has_values(ds, name):
             size = ds.sizes[name]
             if not isinstance(value, int) or not -size <= value < size:
@@ -45,6 +47,48 @@ def select(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
                 "`select` of the grid specification."
             )
     return ds
+
+
+def split_values(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
+    """Make a variable of each value where several are chosen: {level: [500, 850]} makes `t_500`, `t_850`.
+
+    Args:
+        ds: Any dataset.
+        choices: Value or values by name of dimension; single ones are left to `select`.
+        source: File or dataset, for messages.
+
+    Raises:
+        GridError: No such dimension or value, or one is named twice; lists the choices.
+    """
+    for dim, values in choices.items():
+        if not isinstance(values, (list, tuple)):
+            continue
+        if len(set(values)) < len(values) or not values:
+            raise GridError(
+                f"{source}: `select` of '{dim}' expects different values, found {list(values)}: "
+                "name each once."
+            )
+        if dim not in ds.dims:
+            raise GridError(
+                f"{source}: no dimension '{dim}' to select {list(values)} from; there are: "
+                f"{', '.join(map(str, ds.dims))}. Correct `select` of the grid specification."
+            )
+        layered = [name for name in ds.data_vars if dim in ds[name].dims]
+        parts = {}
+        for value in values:
+            chosen = select(ds[layered], {dim: value}, source)
+            for name in layered:
+                what = ds[name].attrs.get("long_name", name)
+                attrs = {**ds[name].attrs, "long_name": f"{what} at {dim} {label(value)}"}
+                parts[f"{name}_{label(value)}"] = chosen[name].variable.copy(deep=False)
+                parts[f"{name}_{label(value)}"].attrs = attrs
+        ds = ds.drop_dims(dim).assign(parts)
+    return ds
+
+
+def label(value: Any) -> str:
+    """A chosen value as part of a name: 500.0 is 500."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def has_values(ds: xr.Dataset, dim: str) -> bool:

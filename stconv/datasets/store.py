@@ -15,12 +15,12 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets import time_axis
-from stconv.datasets.cache import available_bytes, cached, fingerprint
+from stconv.datasets.cache import available_bytes, cached, fingerprint, forget
 from stconv.datasets.fetch import SERIES, cache_dir
 from stconv.datasets.sentinels import refuse_unusable
 from stconv.datasets.splits import iso
 from stconv.dims import LAT, LON, TIME, X, Y
-from stconv.errors import VariableError
+from stconv.errors import FileError, VariableError
 
 if TYPE_CHECKING:
     from stconv.datasets.grid import Origin
@@ -114,6 +114,7 @@ def load_series(
 
     Raises:
         VariableError: A variable is absent, or named twice.
+        FileError: No space for the cache, or a file changed while it was built.
         DataError: A variable holds infinite values, or what looks like an undeclared sentinel.
     """
     variables = channel_order(inputs, targets)
@@ -141,6 +142,12 @@ def load_series(
     if files and 4 * math.prod(shape) > memory_share * available_bytes():
         key = fingerprint(files, (variables, settings))
         values, values_hash = cached(cache_dir() / SERIES, key, shape, read, edges)
+        if fingerprint(files, (variables, settings)) != key:
+            forget(cache_dir() / SERIES, key)
+            raise FileError(
+                f"{', '.join(file.name for file in files[:3])}: changed while the series was cached, so that "
+                "old and new values may be mixed. Nothing was kept; start again once it is written."
+            )
     else:
         values = np.empty(shape, dtype=np.float32)
         for start, stop in pairwise(edges):

@@ -11,6 +11,7 @@ import xarray as xr
 
 from stconv.bundle import Bundle
 from stconv.datasets.grid import GridSpec, Origin, canonicalize
+from stconv.datasets.selection import split_values
 from stconv.datasets.time_axis import TimeStep
 from stconv.dims import TIME
 from stconv.forecast import checks
@@ -88,11 +89,14 @@ class Expected:
         origin: Origin | None = None,
     ) -> CheckedInput:
         """See `Forecaster.check`."""
+        if origin is None:
+            grid = grid or _present_names(self.source, ds)
+            ds = split_values(ds, grid.select, "the input")
+            single = {name: value for name, value in grid.select.items() if not isinstance(value, list)}
+            grid = replace(grid, select=single)
         checks.check_variables(ds, self.inputs)
         if origin is None:
-            ds, origin = canonicalize(
-                ds, grid or _present_names(self.source, ds), self.names, source="the input"
-            )
+            ds, origin = canonicalize(ds, grid, self.names, source="the input")
         canonical = ds[self.names]
         checks.check_grid(canonical, self.spec["grid"])
         conversions = checks.unit_conversions(canonical, self.inputs, convert_units)
