@@ -66,7 +66,8 @@ class ForecastTask(pl.LightningModule):
         recompute_activations: bool = False,
     ) -> None:
         super().__init__()
-        self.network = recompute(network) if recompute_activations else network
+        recompute(network, recompute_activations)
+        self.network = network
         self.loss = loss
         self._make_optimizer = optimizer
         self._make_lr_scheduler = lr_scheduler
