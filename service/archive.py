@@ -61,6 +61,8 @@ def prune(folder: Path, keep: int, days: float | None) -> None:
         keep: Number of forecasts to keep, of all versions together.
         days: Age to keep; None: any.
     """
+    if not folder.parent.is_dir():
+        return
     for path in folder.parent.glob("*/.*"):
         shutil.rmtree(path, ignore_errors=True)
     made = sorted((path.stat().st_mtime, path) for path in folder.parent.glob(f"*/*{SUFFIX}"))

@@ -115,7 +115,6 @@ class JobStore:
         """
         self._write(job, "result", result)
         self.end(job, "done")
-        self.sweep()
 
     def result(self, job: Job) -> bytes:
         """Read the result of a job that is done."""

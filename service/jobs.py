@@ -12,7 +12,8 @@ from typing import Any
 
 from service.job_store import UNFINISHED, Job, JobStore
 from service.media_types import NETCDF
-from service.problems import DeadlineExceeded, Problem, Unavailable, Unprocessable, problem_document
+from service.model_link import Answer
+from service.problems import Problem, Unavailable, Unprocessable, problem_document
 from service.settings import Settings
 from service.worker import Worker
 
@@ -102,7 +103,7 @@ class Jobs:
         digest = hashlib.sha256(facts + hashlib.sha256(body).digest()).hexdigest()
         key = hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else ""
         for job in self._store.by_id.values() if key else ():
-            if (job.owner, job.idempotency_key) != (owner, key) or job.status in ("interrupted", "expired"):
+            if (job.owner, job.idempotency_key) != (owner, key) or _may_be_repeated(job):
                 continue
             if job.digest != digest:
                 raise Unprocessable(
@@ -208,7 +209,8 @@ class Jobs:
             try:
                 await self._run(self._workers[model], job, fields)
             except Problem as problem:
-                self.fail(job, problem)
+                if job.status in UNFINISHED:  # and not cancelled meanwhile
+                    self.fail(job, problem)
             except OSError as error:
                 log.error("the result of job %s can not be written: %s", job.id, error)
                 self.fail(job, Unavailable("The result can not be kept: no room."))
@@ -216,7 +218,7 @@ class Jobs:
     async def _run(self, worker: Worker, job: Job, fields: bytes) -> None:
         job.status = "running"
         await asyncio.to_thread(self._store.save, job)
-        await _patiently(worker, {"kind": "job-begin", "job": job.id, "steps": job.steps}, fields)
+        await _patiently(worker, job, {"kind": "job-begin", "job": job.id, "steps": job.steps}, fields)
         asked: dict[str, Any] = {
             "kind": "job-step",
             "job": job.id,
@@ -225,19 +227,26 @@ class Jobs:
             "media_type": job.media_type or NETCDF,
         }
         while job.status == "running":
-            answer = await _patiently(worker, asked)
+            answer = await _patiently(worker, job, asked)
             job.leads_done = answer.facts["leads_done"]
             if job.leads_done >= job.steps and job.status == "running":
                 job.headers = answer.headers
                 await asyncio.to_thread(self._store.finish, job, answer.body)
+                self._store.sweep()
 
 
-async def _patiently(worker: Worker, asked: dict[str, Any], body: bytes = b"") -> Any:
-    """Ask; where clients fill the queue or the model is being replaced, later again."""
+def _may_be_repeated(job: Job) -> bool:
+    """Whether the same request may be tried again: it ended for reasons of the server."""
+    broken = job.problem is not None and job.problem["status"] >= 500
+    return broken or job.status in ("interrupted", "expired", "cancelled")
+
+
+async def _patiently(worker: Worker, job: Job, asked: dict[str, Any], body: bytes = b"") -> Answer:
+    """Ask; where clients fill the queue or the model is being replaced, later again; until cancelled."""
     while True:
         try:
             return await worker.ask(asked, body)
-        except DeadlineExceeded:
-            raise
         except Unavailable:
+            if job.status not in UNFINISHED:
+                raise
             await asyncio.sleep(BUSY_PAUSE_SECONDS)

@@ -68,11 +68,13 @@ class StoredForecasts:
         self._removed: set[str] = set()
 
     def refresh(self, folder: Path) -> None:
-        """Look what is in the folder; a store never changes, so each is read once."""
-        found = stored(folder)
-        known = self.by_name
-        self._removed |= set(known) - set(found)
-        self.by_name = {name: known.get(name) or read(name, path) for name, path in found.items()}
+        """Look what is in the folder; a store never changes, so each is read once.
+
+        Another version of the model has another folder: what the one before forecast is gone.
+        """
+        found, known = stored(folder), {entry.path: entry for entry in self.by_name.values()}
+        self._removed = (self._removed | set(self.by_name)) - set(found)
+        self.by_name = {name: known.get(path) or read(name, path) for name, path in found.items()}
 
     def get(self, text: str) -> StoredForecast:
         """The forecast of a reference time.

@@ -22,7 +22,7 @@ from stconv.leakage import check_causality
 from stconv.losses import DistributionLoss
 from stconv.models import EventNetwork, Network, describe
 from stconv.nn.damping import Damping
-from stconv.nn.memory import channels_last, recompute
+from stconv.nn.memory import channels_last
 from stconv.verification import ScoreSums, Verification
 from stconv.verification.events import event_metrics
 from stconv.verification.scoring import Scoring
@@ -49,8 +49,6 @@ class ForecastTask(pl.LightningModule):
         lr_scheduler: Makes the schedule of the learning rate from the optimizer; None keeps it constant.
         lr_interval: When the schedule advances: after each "epoch" or each optimizer "step".
         scoring: What a test looks at besides the errors: thresholds, regions, seasons.
-        recompute_activations: Keep only the input of each convolution block for the backward pass, and
-            compute the rest again: less memory, longer steps, the same training.
     """
 
     preparation: Preparation
@@ -63,10 +61,8 @@ class ForecastTask(pl.LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
         scoring: Scoring = Scoring(),  # noqa: B008 - frozen
-        recompute_activations: bool = False,
     ) -> None:
         super().__init__()
-        recompute(network, recompute_activations)
         self.network = network
         self.loss = loss
         self._make_optimizer = optimizer

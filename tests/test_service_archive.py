@@ -238,6 +238,123 @@ def test_a_new_server_knows_what_was_stored(client, made, service_bundle, place,
         second.kill()
 
 
+class Alone:
+    """The archivist of a model without a server."""
+
+    def __init__(self, forecaster, folder, path):
+        from service.archiving import Archivist
+        from service.source import Source
+
+        self.archivist = Archivist(forecaster, Source([path], forecaster))
+        limits = {"backfill": BACKFILL, "keep": 50, "keep_days": None, "cases": 50}
+        self.request = {"model": "air", "folder": str(folder), **limits}
+
+    def step(self):
+        return self.archivist.step(self.request)
+
+    def rest(self):
+        while (answer := self.step())["more"]:
+            pass
+        return answer
+
+
+def stored_names(answer):
+    return sorted(
+        name.removesuffix(".zarr") for name in os.listdir(answer["folder"]) if name.endswith(".zarr")
+    )
+
+
+def test_the_period_the_model_was_fitted_to_does_not_count(library, made, tmp_path, monkeypatch):
+    """Of the forecasts from frames 36 to 38, whose truth is known, one is of times after frame 38."""
+    write(made, tmp_path, made.fields())
+    assert Alone(library, tmp_path / "a", tmp_path / "analysis.nc").rest()["verification"]["cases"] == 3
+    periods = {"train": {"end": "2020-01-08T00:00:00"}, "val": {"end": "2020-01-10T12:00:00"}}
+    monkeypatch.setitem(library.bundle.spec, "data", {"periods": periods})
+    found = Alone(library, tmp_path / "b", tmp_path / "analysis.nc").rest()["verification"]
+    assert found["cases"] == 1
+    assert found["first_reference_time"] == "2020-01-10T12:00:00Z"
+    assert found["fitted_until"] == "2020-01-10T12:00:00"
+
+
+def test_a_source_that_is_being_written_is_left_alone(library, made, tmp_path):
+    write(made, tmp_path, made.fields().isel(time=slice(0, FIRST)))
+    alone = Alone(library, tmp_path / "state", tmp_path / "analysis.nc")
+    alone.rest()
+    assert "verification" not in alone.step(), "nothing new"
+    write(made, tmp_path, made.fields().isel(time=slice(0, FIRST + 1)))
+    answer = alone.step()
+    assert not answer["more"]
+    assert len(stored_names(answer)) == BACKFILL, "the file changed since the last look"
+    assert alone.step()["more"]
+    assert len(stored_names(answer)) == BACKFILL + 1
+
+
+def test_a_reference_time_whose_input_is_refused_is_passed_over(library, made, tmp_path):
+    """Frame 36 lacks values that were always there: no forecast from 36, 37 and 38, which need it.
+
+    The first four to be stored are those from 35 and from 39 to 41.
+    """
+    broken = made.fields(42)
+    broken["t2m"][36, 2:] = np.nan
+    write(made, tmp_path, broken)
+    answer = Alone(library, tmp_path / "state", tmp_path / "analysis.nc").rest()
+    names = ["20200109T180000Z", "20200110T180000Z", "20200111T000000Z", "20200111T060000Z"]
+    assert stored_names(answer) == names
+
+
+def test_another_version_brings_its_own_forecasts(tmp_path, library, made):
+    """The table looks into the folder of the version that is served; equal names are other forecasts."""
+    from service.archiving import write_store
+    from service.stored import ForecastGone, StoredForecasts
+
+    forecast = library.forecast(made.fields())
+    for version, names in (("old", ["20200110T120000Z", "20200110T180000Z"]), ("new", ["20200110T180000Z"])):
+        for name in names:
+            write_store(forecast.assign_attrs(version=version), tmp_path / version / f"{name}.zarr")
+    table = StoredForecasts()
+    table.refresh(tmp_path / "old")
+    table.refresh(tmp_path / "new")
+    assert table.get("20200110T180000Z").metadata["attributes"]["version"] == "new"
+    with pytest.raises(ForecastGone):
+        table.get("20200110T120000Z")
+
+
+def test_pruning_counts_all_versions_and_removes_broken_writes(tmp_path):
+    from service.archive import prune, stored
+
+    for i, (version, name) in enumerate([("a", "1"), ("a", "2"), ("b", "3"), ("b", "4"), ("b", "5")]):
+        path = tmp_path / version / f"2020010{name}T000000Z.zarr"
+        path.mkdir(parents=True)
+        os.utime(path, (1e9 + 86_400 * i, 1e9 + 86_400 * i))
+    (tmp_path / "b" / ".broken.zarr.7").mkdir()
+    (tmp_path / "a" / "scores.nc").touch()
+    prune(tmp_path / "b", keep=2, days=None)
+    assert list(stored(tmp_path / "b")) == ["20200104T000000Z", "20200105T000000Z"]
+    assert not (tmp_path / "a").exists(), "with its scores"
+    assert not (tmp_path / "b" / ".broken.zarr.7").exists()
+    prune(tmp_path / "b", keep=2, days=(time.time() - 1e9) / 86_400 - 3.5)
+    assert list(stored(tmp_path / "b")) == ["20200105T000000Z"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("20141231T180000Z", "20141231T180000Z"),
+        ("2014-12-31T18:00:00Z", "20141231T180000Z"),
+        ("2014-12-31T18:00:00+00:00", "20141231T180000Z"),
+        ("2014-12-31 18", "20141231T180000Z"),
+        ("2014-12-31", None),
+        ("../x", None),
+        ("20141231T180000Z/..", None),
+        ("2014-12-31T18:00:00+01:00", None),
+    ],
+)
+def test_names_of_reference_times(text, name):
+    from service.archive import find_name
+
+    assert find_name(text) == name
+
+
 def test_without_data_nothing_is_stored(service_server, service_bundle):
     server = service_server.Server("--model", str(service_bundle))
     try:

@@ -201,6 +201,57 @@ def test_another_key_sees_no_job(tmp_path):
         jobs.get("mine", "secret")
 
 
+def test_a_job_that_ended_for_reasons_of_the_server_may_be_repeated(tmp_path):
+    from service.job_store import JobStore
+    from service.jobs import Jobs
+    from service.problems import Unavailable, Unprocessable
+    from service.settings import Settings
+
+    jobs = Jobs(JobStore(tmp_path, 100.0, 100), {}, Settings())
+
+    def register():
+        return jobs.register("me", "air", 1, None, NETCDF, b"body", "key")
+
+    first, new = register()
+    assert new
+    assert register() == (first, False)
+    jobs.fail(first, Unavailable("lost"))
+    second, new = register()
+    assert new
+    jobs.fail(second, Unprocessable("wrong grid"))
+    assert register() == (second, False), "would fail again"
+
+
+def test_a_job_cancelled_while_the_model_is_away_stays_cancelled(tmp_path, monkeypatch):
+    import asyncio
+    from types import SimpleNamespace
+
+    from service import jobs as module
+    from service.job_store import Job, JobStore
+    from service.problems import Unavailable
+    from service.settings import Settings
+
+    async def ask(asked, body=b""):
+        raise Unavailable("The model is being loaded.")
+
+    async def run():
+        jobs = module.Jobs(store, {"air": SimpleNamespace(ask=ask)}, Settings())
+        jobs.start()
+        jobs.submit(job, b"fields")
+        await asyncio.sleep(0.05)
+        assert job.status == "running"
+        jobs.cancel(job)
+        await asyncio.sleep(0.05)
+        jobs.stop()
+
+    monkeypatch.setattr(module, "BUSY_PAUSE_SECONDS", 0.01)
+    store = JobStore(tmp_path, 100.0, 100)
+    job = Job("one", "", "air", 1, NETCDF, None, "", "")
+    store.save(job)
+    asyncio.run(run())
+    assert job.status == "cancelled"
+
+
 def test_disk_full_is_the_end_of_the_job_only(tmp_path, monkeypatch):
     import asyncio
     from types import SimpleNamespace

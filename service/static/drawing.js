@@ -27,7 +27,7 @@ export function geometry(grid, width) {
   const middle = (y[0] + y.at(-1)) / 2;
   const stretch = grid.geographic ? 1 / Math.max(Math.cos((middle * Math.PI) / 180), 0.2) : 1;
   const wanted = plot * stretch * (y.at(-1) - y[0]) / (x.at(-1) - x[0]);
-  const tall = Math.min(Math.max(wanted, 120), 0.72 * window.innerHeight);
+  const tall = Math.min(Math.max(wanted, 120), 0.55 * window.innerHeight);
   const wide = grid.geographic || wanted > tall ? Math.min(plot, (plot * tall) / wanted) : plot;
   const px = (value) => left + ((value - x[0]) / (x.at(-1) - x[0])) * wide;
   const py = (value) => 8 + ((y.at(-1) - value) / (y.at(-1) - y[0])) * tall;
