@@ -299,6 +299,7 @@ def test_baseline_is_tested_without_training(trained: str) -> None:
     assert main(["test", "--config", "persistence.yaml"]) == 0
     run = find_run("pers")
     assert run.tested
+    assert run.tags["stconv.test_reads"] == "1"
     assert run.status == "FINISHED"
     assert run.metrics["test_skill_persistence"] == pytest.approx(0, abs=1e-4)
 
