@@ -119,7 +119,7 @@ class ExperimentCLI(LightningCLI):
                 console.print(event_table(result.diagnostics["event"], result.labels))
             logger = run_logger(self.trainer)
             if logger is not None:
-                print(f"Scores and pictures: {Path(logger.log_dir, 'verification')}")
+                print(f"Report: {Path(logger.log_dir, 'verification', 'report.html')}")
 
     def predict(self, **kwargs: Any) -> None:
         """Forecast from the newest window, and write it to the folder of the run."""
