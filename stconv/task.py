@@ -15,7 +15,8 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from torch import Tensor, nn
 
 from stconv.assessment import Assessment
-from stconv.bands import Bands, calibrate
+from stconv.bands import Bands
+from stconv.conformal import calibrate
 from stconv.datasets.preparation import Preparation
 from stconv.errors import ConfigError, ShapeError
 from stconv.leakage import check_causality
@@ -23,6 +24,7 @@ from stconv.losses import DistributionLoss
 from stconv.models import EventNetwork, Network, describe
 from stconv.nn.damping import Damping
 from stconv.nn.memory import channels_last
+from stconv.schedules import WarmupCosine
 from stconv.verification import ScoreSums, Verification
 from stconv.verification.events import event_metrics
 from stconv.verification.scoring import Scoring
@@ -49,6 +51,7 @@ class ForecastTask(pl.LightningModule):
         lr_scheduler: Makes the schedule of the learning rate from the optimizer; None keeps it constant.
         lr_interval: When the schedule advances: after each "epoch" or each optimizer "step".
         scoring: What a test looks at besides the errors: thresholds, regions, seasons.
+        decay_all: Let the optimizer's weight decay act on biases and norms too, not on kernels alone.
     """
 
     preparation: Preparation
@@ -61,6 +64,7 @@ class ForecastTask(pl.LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
         scoring: Scoring = Scoring(),  # noqa: B008 - frozen
+        decay_all: bool = True,
     ) -> None:
         super().__init__()
         self.network = network
@@ -68,6 +72,7 @@ class ForecastTask(pl.LightningModule):
         self._make_optimizer = optimizer
         self._make_lr_scheduler = lr_scheduler
         self._lr_interval = lr_interval
+        self._decay_all = decay_all
         self.verification: Verification | None = None
         """Result of the latest test."""
         self.bands: Bands | None = None
@@ -198,11 +203,21 @@ class ForecastTask(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer and, if one is asked for, the schedule of its learning rate."""
-        optimizer = self._make_optimizer(self.network.parameters())
+        parameters = list(self.network.parameters())
+        groups: Any = parameters
+        if not self._decay_all:
+            groups = [
+                {"params": [weight for weight in parameters if weight.ndim > 1]},
+                {"params": [weight for weight in parameters if weight.ndim <= 1], "weight_decay": 0.0},
+            ]
+        optimizer = self._make_optimizer(groups)
         if self._make_lr_scheduler is None:
             return optimizer
         scheduler = self._make_lr_scheduler(optimizer)
         config: dict[str, Any] = {"scheduler": scheduler, "interval": self._lr_interval}
+        if isinstance(scheduler, WarmupCosine):
+            scheduler.follow(self.trainer.estimated_stepping_batches)
+            config["interval"] = "step"
         if isinstance(scheduler, ReduceLROnPlateau):
             config["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": config}

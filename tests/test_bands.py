@@ -1,5 +1,6 @@
 """Bands: what they are said to hold, they hold on a period that nothing was fitted on."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytorch_lightning as pl
 import torch
 import xarray as xr
 
-from stconv.bands import LEVELS, Bands, calibrate, thinned
+from stconv.bands import LEVELS, Bands
 from stconv.bundle import Bundle, make_bundle
+from stconv.conformal import _usual_difficulty, calibrate, thinned
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import BundleError, ConfigError
 from stconv.forecast import Forecaster
@@ -148,6 +150,20 @@ def test_spread_of_members_widens_the_bands(path: Path, monkeypatch: pytest.Monk
     np.testing.assert_allclose(widths[1] / widths[0], np.sqrt(9.04 / 0.04), rtol=1e-4)
 
 
+def test_a_calm_validation_period_is_told_from_a_lasting_change() -> None:
+    """By hand: blocks of validation 1, 1, 1, 1, of training 2, 2, ... or 1, 3, 1, 3, ... in squares."""
+    calm, n = np.ones((40, 1, 1)), 160
+    steady = np.full((n, 1, 1), 2.0)
+    assert _usual_difficulty(steady, calm) == pytest.approx(1, abs=1e-6)  # a difference without any chance
+    stormy = np.repeat(np.tile([0.05, 4.0], 8), 10)[:, None, None]
+    logs = np.log(np.tile([0.05, 4.0], 8))
+    variance = logs.var() * 16 / (15 + 3)
+    lasting = max(1 - variance * (1 / 16 + 1 / 4) / logs.mean() ** 2, 0)
+    expected = (np.concatenate([stormy, calm]).mean() / 1) ** (0.5 * (1 - lasting))
+    assert _usual_difficulty(stormy, calm) == pytest.approx(expected)
+    assert expected > 1.1
+
+
 def test_references_are_thinned_evenly() -> None:
     assert thinned(range(10), 20) == list(range(10))
     assert thinned(range(101), 5) == [0, 25, 50, 75, 100]
@@ -238,3 +254,24 @@ def test_networks_in_turn_train_one_per_batch_and_forecast_together():
     torch.testing.assert_close(twin.eval()(x), network(x))
     with pytest.raises(ConfigError, match="n_members"):
         InTurn(Conv3D(1, 1, 3, 2), n_members=1)
+
+
+def test_bands_go_out_in_every_form(path: Path, bundle: Bundle, tmp_path: Path) -> None:
+    from service.answers import chosen, to_json, to_netcdf
+    from service.coverage import to_coverage
+    from service.point import point_answer
+
+    ds = xr.open_dataset(path)[["t2m"]].isel(time=slice(-30, None))
+    forecaster = Forecaster(bundle)
+    forecast = forecaster.forecast(ds)
+    names = list(forecast.data_vars)
+    expected = forecast["t2m_upper_95"].sel(lat=48, lon=3).values
+    point = json.loads(point_answer(forecast, forecaster.step, 48, 3, None))
+    np.testing.assert_allclose(point["daily"]["t2m_upper_95"], expected, rtol=1e-6)
+    assert list(json.loads(to_json(forecast))["variables"]) == names
+    assert list(json.loads(to_coverage(forecast))["ranges"]) == names
+    back = xr.load_dataset(to_netcdf(forecast), engine="h5netcdf")
+    np.testing.assert_array_equal(back["t2m_upper_95"], forecast["t2m_upper_95"])
+    assert back["t2m"].attrs["ancillary_variables"] == " ".join(names[1:])
+    assert list(chosen(forecast, ["t2m"]).data_vars) == ["t2m"]
+    assert forecaster.input_schema()["bands"] == [name.removeprefix("t2m") for name in names[1:]]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
@@ -34,9 +35,10 @@ class ExperimentCLI(LightningCLI):
     Args:
         command: fit, validate, test or predict.
         argv: What follows it on the command line.
+        callbacks: Of the trainer, besides those of the configuration.
     """
 
-    def __init__(self, command: str, argv: list[str]) -> None:
+    def __init__(self, command: str, argv: list[str], callbacks: Sequence[Callback] = ()) -> None:
         self._command = command
         kwargs: dict[str, Any] = {"exit_on_error": False}
         super().__init__(
@@ -44,7 +46,7 @@ class ExperimentCLI(LightningCLI):
             GridDataModule,
             save_config_callback=SaveConfigToRun,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults={"callbacks": [ExportBundle()]},
+            trainer_defaults={"callbacks": [ExportBundle(), *callbacks]},
             seed_everything_default=0,
             parser_kwargs={**kwargs, "prog": "stconv", command: dict(kwargs)},
             args=[command, *argv],
@@ -130,6 +132,7 @@ class ExperimentCLI(LightningCLI):
 
         kwargs["return_predictions"] = False
         self.trainer.predict(**self._trained(kwargs))
+        self.model.calibrate()
         data, logger = self.datamodule, run_logger(self.trainer)
         folder = Path(logger.log_dir if logger else self.trainer.default_root_dir)
         paths = fetch(data.recipe) if data.recipe else data.paths

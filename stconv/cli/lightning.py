@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 from stconv.errors import ConfigError, StconvError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytorch_lightning import Callback
+
     from stconv.cli.experiment import ExperimentCLI
 
 HELP = {
@@ -101,14 +105,14 @@ def run_argv(command: str, argv: list[str]) -> int:
     return 0
 
 
-def run_experiment(command: str, argv: list[str]) -> ExperimentCLI:
+def run_experiment(command: str, argv: list[str], callbacks: Sequence[Callback] = ()) -> ExperimentCLI:
     """Run a Lightning command, and hand back what it made: trainer, task and data."""
     _check_files(argv)
     _be_quiet()
     from stconv.cli.experiment import ExperimentCLI
 
     try:
-        return ExperimentCLI(command, argv)
+        return ExperimentCLI(command, argv, callbacks)
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(command, argv, str(error))) from error
     except StconvError:

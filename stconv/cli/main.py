@@ -39,6 +39,8 @@ GROUPS: dict[str, dict[str, Command]] = {
         "fit": Command("stconv.cli.lightning", "train a network as a configuration says"),
         "validate": Command("stconv.cli.lightning", "score the best checkpoint on the validation period"),
         "test": Command("stconv.cli.lightning", "score it on the test period, beside the baselines"),
+        "ensemble": Command("stconv.cli.ensemble", "several trained models as one, with their spread"),
+        "sweep": Command("stconv.cli.sweep", "search for the best configuration with Optuna"),
         "predict": Command("stconv.cli.lightning", "run the best checkpoint over the prediction windows"),
     },
     "judge": {

@@ -1,0 +1,83 @@
+"""`stconv ensemble`: several trained models as one that forecasts a distribution."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stconv.bundle import Bundle
+
+EPILOG = """examples:
+  stconv ensemble RUN RUN RUN --output ensemble            runs of one configuration with other seeds
+  stconv evaluate ensemble --config runs/air/RUN/config.yaml
+
+The forecast is the mean of theirs, and their spread widens the bands of uncertainty where they disagree. The
+bands are calibrated anew, on the validation period of the first model's data.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `stconv ensemble`."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("references", nargs="+", metavar="REFERENCE", help="run ids or names, models:/NAME@ALIAS, or folders")
+    add("--output", required=True, metavar="DIR", help="bundle to write; replaced if there")
+    add("--config", metavar="FILE", help="data to calibrate on (default: those of the first run)")
+    add("--name", default="ensemble", help="what to call the model (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Join, calibrate and write."""
+    from stconv.bundle import Bundle
+    from stconv.cli.subject import check_data, find_subject, load_data
+    from stconv.conformal import calibrate
+
+    subjects = [find_subject(reference, config=args.config) for reference in args.references]
+    joined = join([Bundle.load(subject.bundle) for subject in subjects], args.name)
+    data = load_data(subjects[0].config)
+    data.prepare_data()
+    data.setup("validate")
+    check_data(joined, data)
+    joined.bands = calibrate(joined.network, joined.preparation, data)
+    joined.spec["bands"] = joined.bands.to_spec()
+    folder = joined.save(Path(args.output))
+    print(f"{len(subjects)} models are one, calibrated on {joined.bands.n_windows} windows: {folder}")
+    print(f"Next: stconv evaluate {folder} --config {subjects[0].config}")
+    return 0
+
+
+def join(bundles: Sequence[Bundle], name: str) -> Bundle:
+    """Make one bundle, without bands, of several.
+
+    Raises:
+        ConfigError: There are fewer than 2, or they differ in what they were trained on.
+    """
+    import torch
+
+    from stconv.bundle import Bundle
+    from stconv.errors import ConfigError
+    from stconv.models import Ensemble, describe
+
+    first = bundles[0]
+    tensors = first.preparation.state_dict()
+    for other in bundles[1:]:
+        theirs = other.preparation.state_dict()
+        if (
+            other.preparation.to_spec() != first.preparation.to_spec()
+            or any(other.spec[key] != first.spec[key] for key in ("grid", "step", "input_offsets", "leads"))
+            or not all(torch.equal(tensors[key].nan_to_num(), theirs[key].nan_to_num()) for key in tensors)
+        ):
+            raise ConfigError(
+                f"'{other.name}' was trained on other data, or with other settings of them, than "
+                f"'{first.name}'. Train the models of an ensemble with the same `data` section."
+            )
+    network = Ensemble([bundle.network for bundle in bundles]).eval()
+    members = [{"name": bundle.name, "bundle_sha256": bundle.hash} for bundle in bundles]
+    spec = {**first.spec, "name": name, "network": describe(network), "members": members, "scores": {}}
+    spec.pop("bands", None)
+    return Bundle(network, first.preparation, spec, first.always_valid)
