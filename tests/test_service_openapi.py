@@ -46,6 +46,7 @@ def test_no_server_error_and_every_refusal_is_a_problem(service):
         "/metrics",
         "/v1/models",
         "/v1/models/{name}",
+        "/v1/admin/models/{name}",
         "/v1/forecasts",
         "/v1/forecasts/latest",
         "/v1/forecast",
