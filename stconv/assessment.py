@@ -16,6 +16,7 @@ from stconv.verification.calibration import Calibration
 from stconv.verification.diagnostic import Diagnostic
 from stconv.verification.events import EventScores
 from stconv.verification.maps import ErrorMaps
+from stconv.verification.pooled import PooledMean
 from stconv.verification.scoring import Scoring, region_mask
 from stconv.verification.similarity import Similarity
 from stconv.verification.slices import seasons, slice_scores
@@ -46,6 +47,7 @@ class Assessment:
 
     Attributes:
         sums: Errors.
+        loss: Mean loss; whoever computes it adds it.
         calibration: Whether the bands hold, where there are any.
         events: Probabilities and outcomes, where an event is forecast.
 
@@ -62,7 +64,7 @@ class Assessment:
     ) -> None:
         self._preparation, self._data, self._scoring = preparation, data, scoring
         self._names = list(data.outputs)
-        self.sums = self._empty_sums()
+        self.sums, self.loss = self._empty_sums(), PooledMean()
         self.events = EventScores(self._names, data.leads) if data.event is not None else None
         self._bands = bands
         self.calibration = None if bands is None else Calibration(self._names, data.leads)
@@ -141,16 +143,16 @@ class Assessment:
             calibration.add_members(truth, fields)
 
     @property
-    def scores(self) -> tuple[ScoreSums | EventScores | Calibration | None, ...]:
+    def scores(self) -> tuple[ScoreSums | PooledMean | EventScores | Calibration | None, ...]:
         """What other ranks need of this one."""
-        return self.sums, self.events, self.calibration
+        return self.sums, self.loss, self.events, self.calibration
 
     def take(self, parts: Sequence[Any]) -> None:
         """Take over the `scores` of all ranks; what else was looked at on this one alone is dropped."""
         merged: list[Any] = [
             None if first is None else first.merge(*others) for first, *others in zip(*parts, strict=True)
         ]
-        self.sums, self.events, self.calibration = merged
+        self.sums, self.loss, self.events, self.calibration = merged
         self._regions, self._diagnostics = {}, {}
 
     def verification(self, model: str) -> Verification:

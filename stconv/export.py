@@ -22,7 +22,7 @@ from torch.export import export as export_program
 
 from stconv.errors import ConfigError
 from stconv.explain.reach import phases
-from stconv.models.registry import Network
+from stconv.models import EventNetwork, Network
 from stconv.nn.damping import Damping
 
 INPUT, OUTPUT = "frames", "forecast"
@@ -37,7 +37,7 @@ def to_program(network: Network) -> ExportedProgram:
     """Return the network as a graph without Python, for any batch and any grid.
 
     A network that halves its grid takes grids of a multiple of 2 for each halving; one with a damping for
-    each cell only its own grid.
+    each cell, and an event network, only its own grid.
 
     Args:
         network: Exported in evaluation mode, and left as it is.
@@ -45,6 +45,7 @@ def to_program(network: Network) -> ExportedProgram:
     ghost = copy.deepcopy(network).to("cpu").eval()
     multiple = phases(ghost)
     own = next((m.grid for m in ghost.modules() if isinstance(m, Damping) and m.grid is not None), None)
+    own = ghost.grid if isinstance(ghost, EventNetwork) else own
     dims: dict[int, Any] = {0: Dim.DYNAMIC}
     if own is None:
         rows, columns = (Dim(name, min=1, max=LARGEST // multiple) for name in ("rows", "columns"))

@@ -128,6 +128,9 @@ class ForecastTask(pl.LightningModule):
         if self.trainer.ckpt_path is None:
             for damping in dampings:
                 damping.fit(self._start_windows())
+                if self.trainer.world_size > 1:  # every rank sees windows of its own, and all start alike
+                    for parameter in damping.parameters():
+                        torch.distributed.broadcast(parameter.data, 0)
 
     def _start_windows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for batch in islice(self.data.train_dataloader(), START_BATCHES):
@@ -150,7 +153,9 @@ class ForecastTask(pl.LightningModule):
         loss, _ = self._step(batch)
         n = len(batch["inputs"])
         self.log("train_loss_step", loss, on_step=True, on_epoch=False, batch_size=n)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=n)
+        self.log(
+            "train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=n, sync_dist=True
+        )
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -159,7 +164,7 @@ class ForecastTask(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and errors of a validation batch."""
-        self._assess(batch, "val")
+        self._assess(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log RMSE per lead and skill against the baselines."""
@@ -167,19 +172,21 @@ class ForecastTask(pl.LightningModule):
         metrics = score_metrics(assessment.sums, "val")
         if assessment.events is not None:
             metrics |= event_metrics(assessment.events.to_dataset(), "val")
-        self.log("val_rmse", metrics.pop("val_rmse"), prog_bar=True, rank_zero_only=True)
-        self.log_dict(metrics, rank_zero_only=True)
+        self.log("val_loss", assessment.loss.mean, prog_bar=True)  # the same on all ranks, as all that follow
+        self.log("val_rmse", metrics.pop("val_rmse"), prog_bar=True)
+        self.log_dict(metrics)
 
     def on_test_epoch_start(self) -> None:
         """Look for a leak, and begin to score, with bands calibrated on the validation period."""
         check_causality(self.forecast, self.data, self.device)
         if self.bands is None:
             self.calibrate()
+            self.bands = self.trainer.strategy.broadcast(self.bands)
         self._assessment = Assessment(self.data, self.preparation, self._scoring, self.bands)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Errors of a test batch, beside those of the references on the same windows; gives the forecast."""
-        return {"forecast": self._assess(batch, "test")}
+        return {"forecast": self._assess(batch)}
 
     def calibrate(self) -> None:
         """Calibrate the bands on the validation period; a probability of an event has none."""
@@ -188,13 +195,14 @@ class ForecastTask(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the scores and keep them in `verification`."""
-        result = self._gathered().verification(display_name(self.network))
-        metrics = score_metrics(result.sums, "test", detailed=True)
+        assessment = self._gathered()
+        result = assessment.verification(display_name(self.network))
+        metrics = {"test_loss": assessment.loss.mean, **score_metrics(result.sums, "test", detailed=True)}
         if "event" in result.diagnostics:
             metrics |= event_metrics(result.diagnostics["event"], "test")
         elif "calibration" in result.diagnostics:
             metrics |= calibration_metrics(result.diagnostics["calibration"], "test")
-        self.log_dict(metrics, rank_zero_only=True)
+        self.log_dict(metrics)
         self.verification = result
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -222,13 +230,11 @@ class ForecastTask(pl.LightningModule):
             config["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": config}
 
-    def _assess(self, batch: Batch, stage: str) -> Tensor:
+    def _assess(self, batch: Batch) -> Tensor:
         """Score a batch, and give its forecast in physical units."""
         loss, members = self._step(batch)
-        self.log(
-            f"{stage}_loss", loss, prog_bar=stage == "val", batch_size=len(batch["inputs"]), sync_dist=True
-        )
         assert self._assessment is not None
+        self._assessment.loss.add(float(loss), len(batch["inputs"]))
         return self._assessment.add(batch, members)
 
     def _gathered(self) -> Assessment:

@@ -7,18 +7,31 @@ happens where it would have happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import math
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from stconv.datasets.cache import available_bytes
 from stconv.errors import ConfigError
+from stconv.explain.anatomy import anatomy
 from stconv.explain.reach import Reach, phases, reach
-from stconv.models.registry import Network
+from stconv.models import EventNetwork, Network
 from stconv.nn.damping import Damping
 from stconv.nn.padding import Pad
 from stconv.nn.settings import check_count
+
+MOST_BYTES = 2 * 2**30
+"""Bytes that a forecast takes in one piece at most, unless told otherwise."""
+SMALL = 64 * 64
+"""Cells of a grid that is never tiled by itself."""
+SMALLEST = 32
+"""Cells along lat and lon of a tile that is chosen by itself."""
+FLOAT_BYTES, COPIES = 4, 4
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,11 @@ def stretches(
 
 @torch.no_grad()
 def tiled(
-    network: Network, x: Tensor, tile: tuple[int, int] = (128, 128), field: Reach | None = None
+    network: Network,
+    x: Tensor,
+    tile: tuple[int, int] = (128, 128),
+    field: Reach | None = None,
+    forecast: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Forecast as ``network(x)`` does, tile by tile.
 
@@ -73,9 +90,10 @@ def tiled(
         x: Input frames, (batch, c_in, t_in, lat, lon); may stay on another device than the network.
         tile: Cells kept of each tile along (lat, lon); the larger, the less is computed twice.
         field: The network's receptive field, if it is known already; finding it takes a moment.
+        forecast: What to do with a tile: `network` by default, or its `members`.
 
     Returns:
-        Forecast, (batch, c_out, leads, lat, lon), on the device of x.
+        Forecast, (..., lat, lon), on the device of x.
 
     Raises:
         ConfigError: The network is in training mode, sees the whole grid at once, or has a parameter for
@@ -85,11 +103,7 @@ def tiled(
         check_count("tile", size, "tiled")
     _check(network)
     field = field or reach(network)
-    if field.whole_grid:
-        raise ConfigError(
-            f"{type(network).__name__} sees the whole grid at once (a group normalization, or a very wide "
-            "field), so that tiles of it would differ. Use norm 'batch' or 'layer', or forecast untiled."
-        )
+    refuse_untileable(network, field)
     periodic = any(isinstance(m, Pad) and m.space == "periodic" for m in network.modules())
     step, (n_lat, n_lon) = phases(network), (x.shape[-2], x.shape[-1])
     if periodic and n_lon % step:
@@ -98,15 +112,99 @@ def tiled(
             f"multiple of {step} to be tiled. Forecast untiled, or cut the grid."
         )
     device = next((p.device for p in network.parameters()), x.device)
-    y = x.new_empty(x.shape[0], network.c_out, network.leads, n_lat, n_lon)
+    forecast, y = forecast or network, x
     for rows, columns in _tiles(x, tile, field, step, periodic):
         part = x[..., rows.read.start : rows.read.stop, :]
         index = torch.tensor([i % n_lon for i in columns.read], device=x.device)
-        forecast = network(part.index_select(-1, index).to(device))
+        found = forecast(part.index_select(-1, index).to(device))
+        if y is x:
+            y = x.new_empty(*found.shape[:-2], n_lat, n_lon)
         height, width = rows.keep.stop - rows.keep.start, columns.keep.stop - columns.keep.start
-        kept = forecast.narrow(-2, rows.offset, height).narrow(-1, columns.offset, width)
+        kept = found.narrow(-2, rows.offset, height).narrow(-1, columns.offset, width)
         y[..., rows.keep, columns.keep] = kept.to(y.device)
     return y
+
+
+class Tiled(Network):
+    """A network that forecasts tile by tile wherever the whole grid would take too much memory.
+
+    Args:
+        network: In evaluation mode.
+        tile: Cells kept of each tile along lat and lon; 0 for the whole grid in one piece, None to decide by
+            `memory`.
+        memory: Bytes that the features of a piece may take; by default a quarter of what is available, at
+            most 2 GiB.
+
+    Raises:
+        ConfigError: `tile` is negative, or given for a network that can not be tiled.
+    """
+
+    def __init__(self, network: Network, tile: int | None = None, memory: int | None = None) -> None:
+        super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
+        self.network, self.memory = network, memory
+        self.tile = None if tile is None else check_count("tile", tile, "a forecast", at_least=0)
+        if self.tile:
+            refuse_untileable(network, self.field)
+
+    @functools.cached_property
+    def field(self) -> Reach:
+        """The network's receptive field; finding it takes a moment."""
+        return reach(self.network)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Forecast in one piece or in tiles."""
+        return self._run(self.network, x)
+
+    def members(self, x: Tensor) -> Tensor:
+        """The members of the network, in one piece or in tiles."""
+        return self._run(self.network.members, x)
+
+    def _run(self, forecast: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        tile = self._tile_for(*x.shape[-2:]) if self.tile is None else self.tile
+        return tiled(self.network, x, (tile, tile), self.field, forecast) if tile else forecast(x)
+
+    def _tile_for(self, n_lat: int, n_lon: int) -> int:
+        if n_lat * n_lon <= SMALL or isinstance(self.network, EventNetwork):
+            return 0
+        memory = min(available_bytes() // 4, MOST_BYTES) if self.memory is None else self.memory
+        needed = bytes_per_cell(self.network)
+        if needed * n_lat * n_lon <= memory:
+            return 0
+        try:
+            refuse_untileable(self.network, self.field)
+        except ConfigError as error:
+            gib = needed * n_lat * n_lon / 2**30
+            warnings.warn(f"The forecast needs some {gib:.1f} GiB in one piece: {error}", stacklevel=2)
+            return 0
+        halo = max(b + a for b, a in zip(self.field.before, self.field.after, strict=True))
+        return max(math.isqrt(int(memory / needed)) - halo, SMALLEST)
+
+
+def bytes_per_cell(network: Network) -> float:
+    """Estimate the memory of a forecast per cell: the largest layer's output, its input and two copies.
+
+    Args:
+        network: The network; nothing is computed.
+    """
+    n = 8 * phases(network)
+    layers = anatomy(network, (network.c_in, network.t_in, n, n))
+    values = [layer.channels * math.prod(layer.size) for layer in layers]
+    smallest = (network.c_in * network.t_in + network.c_out * network.leads) * n * n
+    return FLOAT_BYTES * COPIES * max([*values, smallest]) / (n * n)
+
+
+def refuse_untileable(network: Network, field: Reach) -> None:
+    """Hold a network to what tiles need.
+
+    Raises:
+        ConfigError: It is in training mode, sees the whole grid at once, or has a parameter for each cell.
+    """
+    _check(network)
+    if field.whole_grid:
+        raise ConfigError(
+            f"{type(network).__name__} sees the whole grid at once (a group normalization, or a very wide "
+            "field), so that tiles of it would differ. Use norm 'batch' or 'layer', or forecast untiled."
+        )
 
 
 def _tiles(

@@ -11,6 +11,7 @@ from torch import nn
 from stconv.cli.main import main
 from stconv.errors import ConfigError
 from stconv.explain import anatomy, explain, frames_in_reach, reach
+from stconv.explain.chain import chain_reaches
 from stconv.explain.pictures import FeatureMaps, features_plot, filters_plot
 from stconv.models import (
     Climatology,
@@ -19,14 +20,17 @@ from stconv.models import (
     ConvLSTM,
     EncoderDecoder3D,
     Increment,
+    LeNet5,
     Linear3x3,
     Network,
     Persistence,
     ResNet2D,
+    ResNet18,
     SimVP,
     STConvS2S,
     UNet2Plus1D,
 )
+from stconv.tracking import RunLogger, download, find_run
 
 SIZES = (2, 1, 3, 2)
 NETWORKS = [
@@ -172,6 +176,53 @@ def test_a_bundle_is_explained_on_its_grid_with_its_feature_maps(
         for cells, spacing in zip(document["receptive_field"]["cells"], document["spacing"], strict=True)
     ]
     assert [path.rpartition("/")[2] for path in document["pictures"]] == ["filters.png", "features.png"]
+
+
+EVENT = """\
+data: {inputs: [air], paths: absent.nc, t_in: 3, leads: 2, event: {variable: air, threshold: 280}}
+model: {network: {class_path: stconv.models.LeNet5, init_args: {grid: [25, 53]}}}
+"""
+
+
+def test_event_networks_are_explained_by_the_formula_and_on_their_grid(tmp_path, capsys):
+    network = LeNet5(1, 1, 3, 2, grid=(16, 20), kernel_time=3)
+    found = explain(network, 16, 20)
+    cells = {layer.name: field.cells for layer, field in zip(found.layers, found.reaches, strict=True)}
+    features = [cells[f"features.{i}"] for i in range(4)]
+    assert features == [(5, 5), (6, 6), (14, 14), (16, 16)]  # 5, +1, +4 * 2, +1 * 2
+    assert (found.output.cells, found.output.steps) == ((16, 20), 3)
+    assert found.parameters == sum(p.numel() for p in network.parameters())
+    assert all(all(row) for row in found.frames)
+    x = torch.randn(1, 1, 3, 16, 20, requires_grad=True)
+    network.features(x)[0, :, 1, 0, 1].sum().backward()
+    hit = x.grad.abs().amax(dim=(0, 1, 2)).nonzero()
+    assert (hit.amax(dim=0) - hit.amin(dim=0) + 1 <= torch.tensor([16, 16])).all()
+    with torch.device("meta"):
+        deep = ResNet18(1, 1, 1, 1, grid=(224, 224))
+    names = [layer.name for layer in anatomy(deep, (1, 1, 224, 224))]
+    fields, _ = chain_reaches(deep, anatomy(deep, (1, 1, 224, 224)))
+    last = [f for name, f in zip(names, fields, strict=True) if name.startswith("features.10.body")][-1]
+    assert last.cells == (435, 435)  # as published for ResNet-18
+    (tmp_path / "event.yaml").write_text(EVENT)
+    assert main(["explain", str(tmp_path / "event.yaml"), "--plot", str(tmp_path / "p"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["grid"] == [25, 53]
+    assert document["receptive_field"]["cells"] == [25, 53]
+
+
+def test_an_explanation_is_put_on_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    logger = RunLogger("air", run_name="small")
+    logger.start()
+    logger.finalize("success")
+    (tmp_path / "experiment.yaml").write_text(CONFIG)
+    assert main(["explain", "experiment.yaml", "--run", "small"]) == 0
+    assert find_run("small").status == "FINISHED"
+    folder = download(f"runs:/{logger.run_id}", "explain")
+    assert {path.name for path in folder.iterdir()} == {"explanation.json", "explanation.txt", "filters.png"}
+    assert json.loads((folder / "explanation.json").read_text())["parameters"] > 0
+    assert "multiply-adds" in (folder / "explanation.txt").read_text()
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,18 @@ from stconv.cli.main import main
 from stconv.export import to_onnx, to_program
 from stconv.models import (
     Bounded,
+    Conv2Plus1D,
+    Conv3D,
     ConvLSTM,
     Damped,
+    EncoderDecoder3D,
     Increment,
+    LeNet5,
+    MixedConv,
     PredRNN,
     ResNet2D,
+    ResNet2Plus1D,
+    ResNet18,
     SimVP,
     STConvS2S,
     UNet2Plus1D,
@@ -29,7 +36,18 @@ NETWORKS = {
     "UNet2Plus1D": lambda: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
     "SimVP": lambda: SimVP(*SIZES, n_layers=1, n_filters=2),
 }
-HALVING = {"UNet2Plus1D", "SimVP"}
+NETWORKS |= {
+    "Conv3D": lambda: Conv3D(*SIZES, n_layers=1, n_filters=2, kernel=3),
+    "Conv2Plus1D": lambda: Conv2Plus1D(*SIZES, n_layers=1, n_filters=2, kernel=3),
+    "MixedConv": lambda: MixedConv(*SIZES, n_layers=2, n_3d=1, n_filters=2),
+    "ResNet2Plus1D": lambda: ResNet2Plus1D(*SIZES, n_layers=1, n_filters=2),
+    "EncoderDecoder3D": lambda: EncoderDecoder3D(*SIZES, n_layers=2, n_filters=2, kernel=3),
+    "STConvS2S-C": lambda: STConvS2S(*SIZES, variant="C", n_layers=1, n_filters=2, kernel=3),
+    "STConvS2S-paper": lambda: STConvS2S(2, 1, 3, 7, n_layers=1, n_filters=2, kernel=3, alignment="paper"),
+    "LeNet5": lambda: LeNet5(*SIZES, grid=(16, 18)),
+    "ResNet18": lambda: ResNet18(*SIZES, grid=(16, 18)),
+}
+HALVING = {"UNet2Plus1D", "SimVP", "EncoderDecoder3D"}
 """Take grids of a multiple of 2."""
 
 
@@ -41,6 +59,8 @@ def seed():
 
 def windows(name):
     step = 2 if name in HALVING else 1
+    if name in {"LeNet5", "ResNet18"}:
+        return [torch.randn(n, 2, 3, lat, lon) for n, lat, lon in [(1, 16, 18), (3, 16, 18)]]
     return [torch.randn(n, 2, 3, lat * step, lon * step) for n, lat, lon in [(1, 9, 11), (3, 7, 6)]]
 
 
@@ -49,7 +69,7 @@ def fast(names):
     return [pytest.param(n, marks=[] if n in names else pytest.mark.slow) for n in NETWORKS]
 
 
-@pytest.mark.parametrize("name", fast(["UNet2Plus1D", "ResNet2D"]))
+@pytest.mark.parametrize("name", fast(["UNet2Plus1D", "ResNet2D", "LeNet5"]))
 def test_program_equals_the_network(name):
     network = NETWORKS[name]().eval()
     program = to_program(network).module()

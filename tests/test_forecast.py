@@ -121,6 +121,21 @@ def test_equals_the_windows_of_training(bundle, forecaster):
     np.testing.assert_allclose(found[:, ::-1][:, :, columns], expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("space", ["zero", "periodic"])
+def test_in_tiles_it_is_the_same_also_when_rolled_out(space):
+    bundle, sizes = make(source(), space_padding=space), []
+    whole = Forecaster(bundle, tile=0).forecast(source(), steps=5)
+    forecaster = Forecaster(bundle, tile=3)
+    handle = bundle.network.register_forward_hook(lambda _m, args, _y: sizes.append(args[0].shape[-1]))
+    found = forecaster.forecast(source(), steps=5)
+    handle.remove()
+    assert len(sizes) > 9
+    assert max(sizes) < 10
+    xr.testing.assert_allclose(found, whole, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ConfigError, match="tile of a forecast is -3; expected"):
+        Forecaster(bundle, tile=-3)
+
+
 @pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
 def test_equals_the_task_it_was_exported_from(tmp_path, scaling):
     from stconv.datasets.datamodule import GridDataModule

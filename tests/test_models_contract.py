@@ -198,3 +198,26 @@ def test_increment_starts_from_persistence():
     torch.testing.assert_close(Increment(inner)(x), Persistence(3, 2, 4, 3)(x) + inner(x))
     torch.testing.assert_close(Increment(Climatology(3, 2, 4, 3))(x), Persistence(3, 2, 4, 3)(x))
     assert isinstance(Increment(inner), Network)
+
+
+@pytest.mark.parametrize("name", [n for n in LEARNED if n not in {*AROUND, "Linear3x3", "DampedPersistence"}])
+def test_dropout_drops_in_training_only(name):
+    network, x = make(name, dropout=0.5), torch.randn(2, 3, 4, 5, 6)
+    assert not torch.equal(network(x), network(x))
+    assert torch.equal(network.eval()(x), network(x))
+    with pytest.raises(ConfigError, match=r"dropout is 1\.0; expected a share of channels"):
+        make(name, dropout=1.0)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in LEARNED if takes(n, "space_padding") and n not in {*AROUND, "UNet2D"}]
+)
+@settings(max_examples=3, deadline=None)
+@given(shift=st.integers(1, 3))
+def test_a_periodic_network_turns_with_the_globe(name, shift):
+    # UNet2D does not: its interpolation to a finer grid ends at the seam.
+    options = {"norm": "batch"} if takes(name, "norm") else {}
+    network = make(name, space_padding="periodic", **options).eval()
+    x = torch.randn(1, 3, 4, 8, 32)
+    turned = network(x.roll(4 * shift, -1))  # of networks that halve the grid by whole coarse cells
+    torch.testing.assert_close(turned, network(x).roll(4 * shift, -1), rtol=1e-4, atol=1e-5)

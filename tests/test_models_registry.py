@@ -35,6 +35,7 @@ def test_arguments_are_recorded_with_their_defaults():
             "kernel": 5,
             "alignment": "lead",
             "space_padding": "zero",
+            "dropout": 0.0,
         },
     }
 
@@ -80,7 +81,7 @@ def test_the_command_line_sees_the_signature_and_builds_the_network():
 REFUSED = [
     (
         {"name": "LSTM", "arguments": {}},
-        r"unknown network 'LSTM'\. Registered networks: Bounded, Climatology, Conv2Plus1D",
+        r"unknown network 'LSTM'\. Registered networks: AlexNet, Bounded, Climatology, Conv2Plus1D",
     ),
     ({"name": "os.system", "arguments": {}}, r"unknown network 'os\.system'"),
     (

@@ -1,5 +1,8 @@
 """Tiles with a halo give what the whole grid gives."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -18,7 +21,7 @@ from stconv.models import (
     STConvS2S,
     UNet2Plus1D,
 )
-from stconv.tiling import stretches, tiled
+from stconv.tiling import Tiled, bytes_per_cell, stretches, tiled
 
 SIZES = (2, 1, 2, 2)
 
@@ -127,3 +130,54 @@ def test_what_can_not_be_tiled_is_refused(network, message):
         tiled(network, torch.zeros(1, 2, 2, 40, 41), (8, 8))
     with pytest.raises(ConfigError, match="tile of tiled is 0"):
         tiled(Persistence(*SIZES).eval(), torch.zeros(1, 2, 2, 4, 4), (0, 8))
+
+
+def test_memory_decides_about_tiles_and_small_grids_have_none():
+    network = alive(NETWORKS["Conv2Plus1D"]("periodic"))
+    sizes = []
+    network.register_forward_hook(lambda _m, args, _y: sizes.append(tuple(args[0].shape[-2:])))
+    x = torch.randn(1, 2, 2, 96, 100)
+    needed = bytes_per_cell(network)
+    assert torch.equal(Tiled(network, memory=int(96 * 100 * needed))(x), network(x))
+    sizes.clear()
+    whole, y = network(x), Tiled(network, memory=int(60 * 60 * needed))(x)
+    torch.testing.assert_close(y, whole, rtol=1e-5, atol=1e-5)
+    pieces = sizes[1:]
+    assert len(pieces) > 2
+    assert max(rows * columns for rows, columns in pieces) <= 60 * 60
+    small = torch.randn(1, 2, 2, 64, 64)
+    assert torch.equal(Tiled(network, memory=1)(small), network(small))
+
+
+def test_what_can_not_be_tiled_is_said_and_done_in_one_piece_unless_tiles_were_asked_for():
+    network = ResNet2D(*SIZES, n_filters=4).eval()
+    x = torch.randn(1, 2, 2, 70, 70)
+    with pytest.warns(
+        UserWarning, match="needs some .* GiB in one piece: ResNet2D sees the whole grid at once"
+    ):
+        y = Tiled(network, memory=1000)(x)
+    assert torch.equal(y, network(x))
+    with pytest.raises(ConfigError, match="ResNet2D sees the whole grid at once"):
+        Tiled(network, tile=32)
+    with pytest.raises(ConfigError, match="tile of a forecast is -1; expected an integer of at least 0"):
+        Tiled(network, tile=-1)
+
+
+@pytest.mark.slow
+def test_a_forecast_of_a_quarter_degree_globe_stays_in_bounded_memory():
+    """721 x 1440 cells through STConvS2S-R, whose features in one piece take more than a GiB."""
+    program = """
+import resource, torch
+from stconv.models import STConvS2S
+from stconv.tiling import Tiled
+torch.set_num_threads(1)
+torch.manual_seed(0)
+network = STConvS2S(1, 1, 5, 5, n_layers=2, n_filters=16, space_padding="periodic").eval()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with torch.inference_mode():
+    y = Tiled(network, memory=2**29)(torch.randn(1, 1, 5, 721, 1440))
+assert y.isfinite().all()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1024, "MiB more than at the start, of which 36 are input and forecast"

@@ -25,8 +25,8 @@ from stconv.verification.events import event_table
 
 SIZES = ("c_in", "c_out", "t_in", "leads")
 """What a network takes from the data."""
-WRAPPERS = 3
-"""A network may be inside so many others, as in Bounded(Damped(Quantiles(ResNet2D)))."""
+WRAPPERS = 5
+"""Networks around a network that a configuration may have."""
 
 
 class ExperimentCLI(LightningCLI):
@@ -59,10 +59,10 @@ class ExperimentCLI(LightningCLI):
         return {self._command: LightningCLI.subcommands()[self._command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Let the network take its sizes from the data, also inside a wrapper such as Increment."""
-        for size in SIZES:
-            for depth in range(WRAPPERS + 1):
-                path = ".".join(["model", *["network.init_args"] * (depth + 1)])
+        """Let the network take its sizes from the data, also inside wrappers such as Increment."""
+        for depth in range(1, WRAPPERS + 2):
+            path = "model" + ".network.init_args" * depth
+            for size in SIZES:
                 parser.link_arguments(f"data.{size}", f"{path}.{size}", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
@@ -100,7 +100,7 @@ class ExperimentCLI(LightningCLI):
             if run_id is not None:
                 logger.attach(run_id, keep_status=False)
         self.trainer.fit(**kwargs)
-        if logger is not None:
+        if logger is not None and self.trainer.is_global_zero:
             print(f"Run {logger.run_id} is recorded in {logger.log_dir}.")
 
     def validate(self, **kwargs: Any) -> None:

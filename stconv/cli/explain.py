@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stconv.bundle import Bundle
     from stconv.explain import Explanation, Reach
     from stconv.models import Network
+    from stconv.tracking import RunLogger
 
 EPILOG = """examples:
   stconv explain configs/quickstart.yaml
@@ -42,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw the first layer's filters, and feature maps with --input",
     )
     add(
+        "--run",
+        metavar="RUN",
+        help="put table, JSON and pictures on this run in MLflow: an id or a name",
+    )
+    add(
         "--input",
         nargs="+",
         metavar="FILE",
@@ -62,17 +70,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         bundle = _load(args.what)
         network, channels = bundle.network, list(bundle.preparation.to_spec().get("inputs", []))
-    if args.input and (bundle is None or args.plot is None):
+    if args.input and (bundle is None or (args.plot is None and args.run is None)):
         raise ConfigError(
-            "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR. "
-            "Give both, or leave --input out."
+            "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR or "
+            "--run RUN. Give both, or leave --input out."
         )
-    grid, spacing = _grid_of(bundle)
+    grid, spacing = _grid_of(bundle, network)
     n_lat, n_lon = args.grid or grid
     explanation = explain(network, n_lat, n_lon, spacing)
+    run = None if args.run is None else _run_logger(args.run)
+    folder = args.plot if run is None else Path(run.log_dir, "explain")
     pictures = []
-    if args.plot is not None:
-        pictures = _draw(network, channels, args.plot, bundle, args.input)
+    if folder is not None:
+        pictures = _draw(network, channels, folder, bundle, args.input)
+    if run is not None:
+        _put_on_run(explanation, folder, run)
     if args.json:
         print(json.dumps({**explanation.to_json(), "pictures": [str(path) for path in pictures]}, indent=2))
     else:
@@ -136,9 +148,32 @@ def _load(reference: str) -> Bundle:
     return Bundle.load(resolve_bundle(reference))
 
 
-def _grid_of(bundle: Bundle | None) -> tuple[tuple[int, int], tuple[float, float] | None]:
+def _run_logger(reference: str) -> RunLogger:
+    from stconv.tracking import RunLogger, find_run
+
+    info = find_run(reference)
+    folder = Path(info.tags.get("stconv.folder", ""))
+    known = folder.is_dir() and folder.name == info.run_id
+    logger = RunLogger(info.experiment, info.name, save_dir=str(folder.parents[1]) if known else "runs")
+    logger.attach(info.run_id, keep_status=True)
+    return logger
+
+
+def _put_on_run(found: Explanation, folder: Path, logger: RunLogger) -> None:
+    import json
+
+    from rich.console import Console
+
+    with (folder / "explanation.txt").open("w") as file:
+        _print(found, Console(file=file, width=160, highlight=False))
+    (folder / "explanation.json").write_text(json.dumps(found.to_json(), indent=2))
+    logger.log_artifact(folder)
+    logger.finalize("success")
+
+
+def _grid_of(bundle: Bundle | None, network: Network) -> tuple[tuple[int, int], tuple[float, float] | None]:
     if bundle is None:
-        return DEFAULT_GRID, None
+        return getattr(network, "grid", DEFAULT_GRID), None
     grid = bundle.spec["grid"]
     rows, columns = (grid[dim] for dim in grid["dims"])
     spacing = None
@@ -173,11 +208,11 @@ def _draw(
     return pictures
 
 
-def _print(found: Explanation) -> None:
+def _print(found: Explanation, console: Console | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = console or Console(highlight=False)
     lat, lon = found.grid
     table = Table(title=f"{_name(found.network)} on {lat}x{lon} cells", title_justify="left", box=None)
     table.add_column("layer", overflow="fold")
@@ -186,7 +221,7 @@ def _print(found: Explanation) -> None:
         "kernel",
         "output (ch, t, lat, lon)",
         "sees steps",
-        "sees cells",
+        "sees cells" if found.spacing is None else "sees degrees",
         "parameters",
         "multiply-adds",
         "share",
@@ -198,7 +233,7 @@ def _print(found: Explanation) -> None:
         times = f" ({layer.calls} runs)" if layer.calls > 1 else ""
         table.add_row(
             layer.name + times, layer.kind, _by(layer.kernel), _by((layer.channels, *layer.size)),
-            str(field.steps), _cells(field), f"{layer.parameters:,}",
+            str(field.steps), _seen(found, field), f"{layer.parameters:,}",
             f"{layer.multiply_adds:,}" if layer.multiply_adds else "-",
             f"{100 * layer.multiply_adds / found.multiply_adds:.1f} %" if layer.multiply_adds else "-",
         )  # fmt: skip
@@ -235,6 +270,11 @@ def _name(network: dict[str, Any]) -> str:
 
 def _by(sizes: tuple[int, ...] | None) -> str:
     return "x".join(map(str, sizes)) if sizes else "-"
+
+
+def _seen(found: Explanation, field: Reach) -> str:
+    degrees = found.degrees(field)
+    return _cells(field) if degrees is None else "x".join(f"{extent:g}" for extent in degrees)
 
 
 def _cells(field: Reach) -> str:

@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--convert-units", action="store_true", help="convert units that differ, and the forecast back")
     add("--allow-missing", type=float, metavar="SHARE", help="share of values, 0 to 1, that may be missing")
     add(
+        "--tile",
+        type=int,
+        metavar="N",
+        help="cells of a tile, for a large grid with the same result; 0: in one piece (default: by memory)",
+    )
+    add(
         "--slide",
         action="store_true",
         help="let an event network slide over a larger grid of the same spacing: a map of probabilities",
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     check_destination(args.output)
     folder = _bundle_folder(args.model)
     version = args.model.rpartition("/")[2] if args.model.startswith("models:/") else None
-    forecaster = Forecaster.from_path(folder, device=args.device, version=version)
+    forecaster = Forecaster.from_path(folder, device=args.device, version=version, tile=args.tile)
     ds, origin = open_series(args.input, overridden(forecaster.source, args), forecaster.names)
     if args.slide:
         forecaster = Forecaster(slide_over(forecaster.bundle, ds), args.device, forecaster.version)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
 from stconv.datasets import time_axis
 from stconv.datasets.dataset import BatchDataset, WindowDataset, as_it_is
@@ -19,7 +19,7 @@ from stconv.datasets.harmonics import check_weekly
 from stconv.datasets.missing import missing_per_step, sufficient
 from stconv.datasets.preparation import Impute, Preparation, check_target_inputs
 from stconv.datasets.reading import find_files
-from stconv.datasets.sampling import epoch_order
+from stconv.datasets.sampling import Shard, epoch_order
 from stconv.datasets.scaling import Scaling
 from stconv.datasets.splits import Periods, SplitSpec, iso
 from stconv.datasets.static import read_static
@@ -59,7 +59,7 @@ class GridDataModule(pl.LightningDataModule):
             week: for what people do (traffic, consumption, air quality). `stconv inspect` says if it pays.
         max_missing: Leave out windows whose inputs or targets miss more than this share of their values,
             cells that never hold one aside; in all three periods. Default: keep all.
-        batch_size: Windows per batch.
+        batch_size: Windows per batch; with several processes (DDP) of all of them together.
         stride: Train on every stride-th window; validation and test use all.
         num_workers: Worker processes; 0 loads in the main process, which is fastest for a series in memory.
         memory_share: Share of the available memory that the series may take; a larger one is cached on disk
@@ -323,10 +323,21 @@ class GridDataModule(pl.LightningDataModule):
         return DataLoader(newest)
 
     def _loader(self, name: str, sampler: Sampler[int] | None = None) -> DataLoader[Any]:
+        n_ranks = self.trainer.world_size if self.trainer is not None else 1
+        if self.batch_size % n_ranks:
+            raise ConfigError(
+                f"batch_size is {self.batch_size} for {n_ranks} processes together; expected a multiple of "
+                f"{n_ranks}. Set `data.batch_size` to one."
+            )
+        if n_ranks > 1 and self.trainer is not None:
+            n, even = len(self.references[name]), name == "train"
+            sampler = Shard(
+                sampler or SequentialSampler(range(n)), n, self.trainer.global_rank, n_ranks, even
+            )
         return DataLoader(
             BatchDataset(WindowDataset(self.series, self.spec, self.references[name])),
             collate_fn=as_it_is,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size // n_ranks,
             sampler=sampler,
             num_workers=self.num_workers,
             # HDF5 handles and the threads of Zarr do not survive a fork.

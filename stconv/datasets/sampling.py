@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch.utils.data import RandomSampler
+from torch.utils.data import DistributedSampler, RandomSampler, Sampler
 
 BLOCK_BYTES = 16 * 2**20
 
@@ -48,6 +50,38 @@ class BlockShuffle(EpochShuffle):
         for first in range(0, len(order), self.mixed):
             together = torch.cat([blocks[i] for i in order[first : first + self.mixed]])
             yield from together[torch.randperm(len(together), generator=self.generator)].tolist()
+
+
+class Shard(DistributedSampler[int]):
+    """The part of an order that one of several processes visits; no window belongs to two of them.
+
+    Process r of n takes items r, r + n, r + 2 n, ... of the order. So with batches of b / n each, the batches
+    of all processes together are those that one process with batches of b would make.
+
+    Args:
+        order: The order, the same in every process.
+        n: Windows in the order.
+        rank: Number of this process, from 0.
+        n_ranks: Number of processes.
+        even: Leave out the last windows of an epoch, fewer than there are processes, so that all have the
+            same number, as training needs. Otherwise every window is visited, exactly once.
+    """
+
+    def __init__(self, order: Sampler[int], n: int, rank: int, n_ranks: int, even: bool) -> None:
+        windows: Any = range(n)
+        super().__init__(windows, num_replicas=n_ranks, rank=rank, shuffle=False, drop_last=even)
+        self.order, self.stop = order, n - n % n_ranks if even else n
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.islice(iter(self.order), self.rank, self.stop, self.num_replicas)
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.stop, self.num_replicas))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        if isinstance(self.order, EpochShuffle):
+            self.order.set_epoch(epoch)
 
 
 def epoch_order(n: int, seed: int, frame_bytes: int, on_disk: bool) -> EpochShuffle:

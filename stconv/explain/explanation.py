@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from stconv.explain.anatomy import Layer, anatomy
+from stconv.explain.chain import chain_reaches
 from stconv.explain.reach import Reach, frames_in_reach, reaches
-from stconv.models.registry import Network, describe
+from stconv.models import EventNetwork, Network, describe
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,17 @@ def explain(
         spacing: Between rows and between columns, such as degrees.
     """
     layers = anatomy(network, (network.c_in, network.t_in, n_lat, n_lon))
+    if isinstance(network, EventNetwork):
+        fields, output = chain_reaches(network, layers)
+    else:
+        fields, output = _probed(network, layers)
+    return Explanation(
+        describe(network), (n_lat, n_lon), spacing, layers, fields, output,
+        frames_in_reach(network).tolist(), _weight_of_frames(network, n_lat, n_lon),
+    )  # fmt: skip
+
+
+def _probed(network: Network, layers: list[Layer]) -> tuple[list[Reach], Reach]:
     modules = dict(network.named_modules())
     names = [f"{layer.name}.conv" if f"{layer.name}.conv" in modules else layer.name for layer in layers]
     probed = [name for name, layer in zip(names, layers, strict=True) if not layer.kind.endswith("norm")]
@@ -107,10 +119,7 @@ def explain(
         if layer.kind == "group norm":
             before = Reach(network.t_in, (0, 0), (0, 0), whole_grid=True)
         fields.append(found.get(name, before))
-    return Explanation(
-        describe(network), (n_lat, n_lon), spacing, layers, fields, found[""],
-        frames_in_reach(network).tolist(), _weight_of_frames(network, n_lat, n_lon),
-    )  # fmt: skip
+    return fields, found[""]
 
 
 def _weight_of_frames(network: Network, n_lat: int, n_lon: int) -> list[list[float]]:

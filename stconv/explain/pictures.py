@@ -103,6 +103,7 @@ def features_plot(maps: Mapping[str, np.ndarray], path: str | Path, title: str =
     Raises:
         ConfigError: There is no map.
     """
+    maps = {name: values for name, values in maps.items() if values[0].size > 1}
     if not maps:
         raise ConfigError("The network has no convolution, so there are no feature maps to draw.")
     names = _spread(list(maps), MAX_LAYERS)
@@ -136,7 +137,7 @@ def _first_convolution(network: Network) -> tuple[str, nn.Conv3d]:
     from stconv.explain.anatomy import anatomy
 
     modules, found = dict(network.named_modules()), []
-    for layer in anatomy(network, (network.c_in, network.t_in, 16, 16)):
+    for layer in anatomy(network, (network.c_in, network.t_in, *getattr(network, "grid", (16, 16)))):
         module = modules.get(f"{layer.name}.conv", modules[layer.name])
         if isinstance(module, nn.Conv3d):
             found.append((layer.name, module))

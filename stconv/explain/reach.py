@@ -109,7 +109,7 @@ def phases(network: nn.Module) -> int:
 def frames_in_reach(network: Network, n_cells: int = 9) -> Tensor:
     """Return which input frames have a path to which lead, bool, (leads, t_in)."""
     ghost = positive(network)
-    x = _window(ghost, 1, n_cells)
+    x = _window(ghost, 1, *getattr(ghost, "grid", (n_cells, n_cells)))
     y = ghost(x)
     seen = torch.zeros(network.leads, network.t_in, dtype=torch.bool)
     for lead in range(network.leads) if y.requires_grad else ():
@@ -170,9 +170,9 @@ def _box(output: Tensor, x: Tensor, n: int, n_phases: int) -> Reach:
     return Reach(steps, (before[0], before[1]), (after[0], after[1]), whole_grid=touches)
 
 
-def _window(ghost: Network, batch: int, n: int) -> Tensor:
+def _window(ghost: Network, batch: int, n: int, n_lon: int | None = None) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    x = torch.rand(batch, ghost.c_in, ghost.t_in, n, n, generator=generator)
+    x = torch.rand(batch, ghost.c_in, ghost.t_in, n, n_lon or n, generator=generator)
     return (0.1 + 0.1 * x).requires_grad_()
 
 

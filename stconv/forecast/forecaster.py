@@ -25,6 +25,7 @@ from stconv.forecast.schema import input_schema
 from stconv.forecast.sliding import places
 from stconv.forecast.units import Conversion
 from stconv.forecast.window import require_frames
+from stconv.tiling import Tiled
 
 
 class Forecaster:
@@ -35,12 +36,16 @@ class Forecaster:
         device: Of PyTorch, such as "cpu" or "cuda".
         version: Version to state in the forecasts, such as that in a model registry; a part of the hash
             otherwise.
+        tile: Cells of a tile along lat and lon, for a grid piece by piece with the same result; 0 for the
+            whole grid at once, None to decide by the memory that is available.
 
     Raises:
-        ConfigError: There is no such device.
+        ConfigError: There is no such device, or tiles are asked for of a network that can not have them.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "cpu", version: str | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, device: str = "cpu", version: str | None = None, tile: int | None = None
+    ) -> None:
         try:
             self.device = torch.device(device)
             torch.empty(0, device=self.device)
@@ -49,7 +54,7 @@ class Forecaster:
         self.bundle = bundle
         self.bundle_hash = bundle.hash
         self.version = version or self.bundle_hash[:12]
-        self.network = bundle.network.to(self.device).eval()
+        self.network = Tiled(bundle.network.to(self.device).eval(), tile)
         self.preparation = bundle.preparation.to(self.device).eval()
         self.expected = Expected(bundle)
         self.variables, self.targets = self.expected.variables, self.expected.targets
@@ -58,13 +63,15 @@ class Forecaster:
         self.leads, self.step, self.source = self.expected.leads, self.expected.step, self.expected.source
 
     @classmethod
-    def from_path(cls, path: str | Path, device: str = "cpu", version: str | None = None) -> Forecaster:
+    def from_path(
+        cls, path: str | Path, device: str = "cpu", version: str | None = None, tile: int | None = None
+    ) -> Forecaster:
         """Load a bundle from its folder and make a Forecaster of it.
 
         Raises:
             BundleError: The bundle is missing, incomplete, or was changed.
         """
-        return cls(Bundle.load(path), device, version)
+        return cls(Bundle.load(path), device, version, tile)
 
     def input_schema(self) -> dict[str, Any]:
         """What an input must be: variables, units, grid, step, frames, calendar; JSON types only."""

@@ -11,6 +11,7 @@ from stconv.nn.conv import Convolution
 from stconv.nn.ending import Alignment, ending
 from stconv.nn.pool import Pool
 from stconv.nn.pyramid import PadToMultiple
+from stconv.nn.residual import channel_dropout
 from stconv.nn.settings import check_count, check_odd
 from stconv.nn.transposed import Transposed
 
@@ -32,6 +33,7 @@ class EncoderDecoder3D(Network):
         n_filters: Number of filters d of the first layer.
         kernel: Odd kernel size along time, lat and lon.
         alignment: `lead`: every lead sees every frame. `paper`: lead l is step l.
+        dropout: Share of channels dropped after the encoder, in training.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -48,6 +50,7 @@ class EncoderDecoder3D(Network):
         n_filters: int = 32,
         kernel: int = 5,
         alignment: Alignment = "lead",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
@@ -64,10 +67,11 @@ class EncoderDecoder3D(Network):
                 for coarse, fine in pairwise(widths[::-1])
             )
         )
+        self.dropout = channel_dropout(dropout)
         self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel)
 
     def compute(self, x: Tensor) -> Tensor:
         """Run encoder, decoder, generator (if any) and head, and cut."""
         n_lat, n_lon = x.shape[-2:]
-        y: Tensor = self.head(self.generator(self.decoder(self.encoder(self.whole(x)))))
+        y: Tensor = self.head(self.generator(self.decoder(self.dropout(self.encoder(self.whole(x))))))
         return y[..., :n_lat, :n_lon]

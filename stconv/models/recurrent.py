@@ -11,6 +11,7 @@ from stconv.models.registry import Network, register
 from stconv.nn.conv import Convolution
 from stconv.nn.padding import GridPadding
 from stconv.nn.recurrent import ConvLSTMCell, SpatioTemporalCell
+from stconv.nn.residual import channel_dropout
 from stconv.nn.settings import check_count, check_odd
 
 Memory = dict[str, list[Tensor]]
@@ -32,6 +33,7 @@ class Recurrent(Network):
         n_filters: Channels of each state.
         kernel: Odd kernel size along lat and lon.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        dropout: Share of channels dropped before the head, at each step, in training.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -50,6 +52,7 @@ class Recurrent(Network):
         n_filters: int = 32,
         kernel: int = 3,
         space_padding: GridPadding = "zero",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         d, where = n_filters, type(self).__name__
@@ -66,6 +69,7 @@ class Recurrent(Network):
         self.read = plain(c_in, d, kernel)
         self.read_forecast = plain(c_out, d, kernel) if leads > 1 else None
         self.cells = nn.ModuleList(self.cell(a, b, kernel, space_padding) for a, b in pairwise(widths))
+        self.dropout = channel_dropout(dropout)
         self.head = plain(d, c_out, 1)
 
     def compute(self, x: Tensor) -> Tensor:
@@ -73,10 +77,11 @@ class Recurrent(Network):
         memory = self.remember_nothing(x)
         for frame in x.split(1, dim=2):
             top = self.step(self.read(frame), memory)
-        forecasts = [self.head(top)]
+        forecasts = [self.head(self.dropout(top))]
         for _ in range(self.leads - 1):
             assert self.read_forecast is not None
-            forecasts.append(self.head(self.step(self.read_forecast(forecasts[-1]), memory)))
+            top = self.step(self.read_forecast(forecasts[-1]), memory)
+            forecasts.append(self.head(self.dropout(top)))
         return torch.cat(forecasts, dim=2)
 
     def remember_nothing(self, x: Tensor) -> Memory:

@@ -15,6 +15,7 @@ from stconv.nn.mixer import conv_mixer, gated_block
 from stconv.nn.norm import Norm
 from stconv.nn.padding import GridPadding
 from stconv.nn.pyramid import PadToMultiple
+from stconv.nn.residual import channel_dropout
 from stconv.nn.settings import check_choice, check_count, check_odd
 
 Translator = Literal["gsta", "convmixer"]
@@ -41,6 +42,7 @@ class SimVP(Network):
         kernel: Odd kernel size along lat and lon of encoder, decoder and head.
         norm: batch, group, layer or none; `group`, as published, looks at the whole grid at once.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        dropout: Share of channels dropped after the translator, in training.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -64,6 +66,7 @@ class SimVP(Network):
         kernel: int = 3,
         norm: Norm = "batch",
         space_padding: GridPadding = "zero",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         d, where = n_filters, type(self).__name__
@@ -94,6 +97,7 @@ class SimVP(Network):
             Convolution(hidden, d * t_in, 1, norm=norm, activation="none"),
             UnstackFrames(t_in),
         )
+        self.dropout = channel_dropout(dropout)
         self.decoder = nn.Sequential()
         for half in reversed(halved[1:]):
             if half:
@@ -106,5 +110,5 @@ class SimVP(Network):
         """Encode, translate, decode, run the head, and cut."""
         n_lat, n_lon = x.shape[-2:]
         first = self.first(self.whole(x))
-        y = self.decoder(self.translator(self.encoder(first)))
+        y = self.decoder(self.dropout(self.translator(self.encoder(first))))
         return self.head(self.last(torch.cat((y, first), dim=1)))[..., :n_lat, :n_lon]

@@ -11,6 +11,7 @@ from stconv.nn.conv import Convolution, ConvolutionMaker, Factored
 from stconv.nn.ending import Alignment, ending
 from stconv.nn.mixed import mixed
 from stconv.nn.padding import GridPadding
+from stconv.nn.residual import channel_dropout
 from stconv.nn.settings import check_count, check_odd
 from stconv.nn.stack import stack
 
@@ -28,6 +29,7 @@ class ConvolutionStack(Network):
         kernel: Odd kernel size along time, lat and lon.
         alignment: `lead`: every lead sees every frame. `paper`: as published, lead l is step l.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        dropout: Share of channels dropped after the layers, in training.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -47,17 +49,19 @@ class ConvolutionStack(Network):
         kernel: int = 5,
         alignment: Alignment = "lead",
         space_padding: GridPadding = "zero",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
         check_odd("kernel", kernel, where)
         channels = [check_count("n_filters", n_filters, where)] * check_count("n_layers", n_layers, where)
         self.features = stack(self.convolution, c_in, channels, kernel, space_padding=space_padding)
+        self.dropout = channel_dropout(dropout)
         self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
 
     def compute(self, x: Tensor) -> Tensor:
         """Run layers, generator (if any) and head."""
-        y: Tensor = self.head(self.generator(self.features(x)))
+        y: Tensor = self.head(self.generator(self.dropout(self.features(x))))
         return y
 
 
@@ -93,6 +97,7 @@ class MixedConv(Network):
         kernel: Odd kernel size along time, lat and lon.
         alignment: `lead`: every lead sees every frame. `paper`: lead l is step l.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        dropout: Share of channels dropped after the layers, in training.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -115,6 +120,7 @@ class MixedConv(Network):
         kernel: int = 3,
         alignment: Alignment = "lead",
         space_padding: GridPadding = "zero",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
@@ -122,9 +128,10 @@ class MixedConv(Network):
         channels = [check_count("n_filters", n_filters, where)] * check_count("n_layers", n_layers, where)
         makers = mixed(n_layers, n_3d, time_last=time_last)
         self.features = stack(makers, c_in, channels, kernel, space_padding=space_padding)
+        self.dropout = channel_dropout(dropout)
         self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
 
     def compute(self, x: Tensor) -> Tensor:
         """Run layers, generator (if any) and head."""
-        y: Tensor = self.head(self.generator(self.features(x)))
+        y: Tensor = self.head(self.generator(self.dropout(self.features(x))))
         return y

@@ -11,6 +11,7 @@ from stconv.models.registry import Network, register
 from stconv.nn.conv import Convolution
 from stconv.nn.ending import Alignment, ending
 from stconv.nn.padding import GridPadding
+from stconv.nn.residual import channel_dropout
 from stconv.nn.reversal import Reversed, reversal_layer
 from stconv.nn.settings import check_choice, check_count, check_odd
 from stconv.nn.stack import stack, widening
@@ -43,6 +44,7 @@ class STConvS2S(Network):
             k) in the temporal block, and no spatial block.
         spatial_first: The spatial block comes before the temporal block.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        dropout: Share of channels dropped after the blocks, in training.
 
     Raises:
         ConfigError: A setting is out of its range, or no convolution in space is left.
@@ -67,6 +69,7 @@ class STConvS2S(Network):
         factored: bool = True,
         spatial_first: bool = False,
         space_padding: GridPadding = "zero",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
@@ -99,9 +102,10 @@ class STConvS2S(Network):
         self.features = nn.Sequential()
         for name in reversed(wanted) if spatial_first else wanted:
             self.features.add_module(name, makers[name](n_filters if len(self.features) else c_in))
+        self.dropout = channel_dropout(dropout)
         self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
 
     def compute(self, x: Tensor) -> Tensor:
         """Run the blocks, the generator (if any) and the head."""
-        y: Tensor = self.head(self.generator(self.features(x)))
+        y: Tensor = self.head(self.generator(self.dropout(self.features(x))))
         return y

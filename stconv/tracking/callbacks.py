@@ -20,6 +20,7 @@ from stconv.publication import write_results
 from stconv.task import ForecastTask
 from stconv.tracking.logger import RunLogger
 from stconv.tracking.store import find_run
+from stconv.tracking.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -62,8 +63,11 @@ class ExportBundle(Callback):
     """Export the best weights after training, and put scores and pictures on the run after a test."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what is trained, and on what."""
+        """Say what is trained, and on what; from now on someone watches over the run."""
         self._describe(trainer, pl_module)
+        logger = run_logger(trainer)
+        if logger is not None and trainer.is_global_zero:
+            logger.watchdog = Watchdog(str(logger.run_id))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is tested, and on what, and count that the test period is read."""

@@ -18,6 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from stconv.bundle import code_version
 from stconv.tracking.outbox import Outbox
 from stconv.tracking.store import connect, explained, tracking_uri
+from stconv.tracking.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,6 +59,8 @@ class RunLogger(Logger):
         self.run_name = run_name
         self.interrupted = False
         """Set when a person stopped the run: it ends as KILLED, not FAILED."""
+        self.watchdog: Watchdog | None = None
+        """Marks the run FAILED if this process is killed."""
         self._experiment_name = experiment_name
         self._run_id = run_id
         self._continues = run_id is not None
@@ -233,6 +236,9 @@ class RunLogger(Logger):
         )
         if not self._keeps_status:
             self._outbox.put(f"status {ended}", lambda: client.set_terminated(run_id, ended))
+        if self.watchdog is not None:
+            self.watchdog.done()
+            self.watchdog = None
         if not self._outbox.flush():
             missing = [record.what for record in self._outbox.waiting]
             path = Path(self.log_dir, "not_sent.json")

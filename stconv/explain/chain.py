@@ -1,0 +1,32 @@
+"""The receptive field of layers in a row, by the formula: for networks that end in one value for a cube."""
+
+from __future__ import annotations
+
+from stconv.explain.anatomy import Layer
+from stconv.explain.reach import Reach
+from stconv.models import EventNetwork
+
+
+def chain_reaches(network: EventNetwork, layers: list[Layer]) -> tuple[list[Reach], Reach]:
+    """Return the receptive field after each layer, and that of the output, which is the whole cube.
+
+    r <- r + (F - 1) j and j <- j S for each layer with the kernel F and the stride S; shortcuts see no more
+    than what they go around. Positions beyond the first count from the start of the field.
+
+    Args:
+        network: The network.
+        layers: Its layers in the order in which they run.
+    """
+    cube = Reach(network.t_in, (0, 0), (network.grid[0] - 1, network.grid[1] - 1))
+    steps, span, jump, fields = 1, [1, 1], [1, 1], []
+    for layer in layers:
+        if layer.name.startswith("classifier"):
+            fields.append(cube)
+            continue
+        if layer.kernel is not None and layer.stride is not None and ".shortcut" not in layer.name:
+            steps = min(steps + layer.kernel[0] - 1, network.t_in)
+            for axis in range(2):
+                span[axis] += (layer.kernel[1 + axis] - 1) * jump[axis]
+                jump[axis] *= layer.stride[1 + axis]
+        fields.append(Reach(steps, (0, 0), (span[0] - 1, span[1] - 1)))
+    return fields, cube

@@ -1,0 +1,31 @@
+"""The mean of a loss over windows, whichever batches and processes they came in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass
+class PooledMean:
+    """The mean over windows, over processes that may have seen different numbers of them.
+
+    Lightning's own pooling divides the number of windows by that of processes in integers.
+    """
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, mean: float, count: int) -> None:
+        """Add the mean of so many windows."""
+        self.total, self.count = self.total + mean * count, self.count + count
+
+    def merge(self, *others: PooledMean) -> PooledMean:
+        """That of this and the others."""
+        parts = (self, *others)
+        return PooledMean(sum(part.total for part in parts), sum(part.count for part in parts))
+
+    @property
+    def mean(self) -> float:
+        """NaN if nothing was added."""
+        return self.total / self.count if self.count else math.nan
