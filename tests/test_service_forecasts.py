@@ -47,7 +47,11 @@ def test_netcdf_in_netcdf_out_equals_the_library(client, made, library, engine):
     ds = made.fields()
     answer = opened(post(client, made.as_netcdf(ds, engine), made.NETCDF))
     expected = library.forecast(ds)
-    xr.testing.assert_identical(without_history(answer), without_history(expected))
+    xr.testing.assert_allclose(answer, expected, rtol=1e-6)  # threads differ, and with them the rounding
+    xr.testing.assert_identical(
+        without_history(answer.assign(t2m=0 * answer["t2m"])),
+        without_history(expected.assign(t2m=0 * expected["t2m"])),
+    )
     assert answer["t2m"].dims == ("lead", "latitude", "longitude")
     assert answer["latitude"].values[0] == 50
 
