@@ -70,8 +70,8 @@ def median_case(result: Verification, task: ForecastTask, data: GridDataModule) 
     return Case(
         batch["targets"][0].cpu().numpy(),
         forecast,
-        iso(series.times[i]),
-        tuple(iso(series.times[i + lead]) for lead in range(1, data.leads + 1)),
+        _readable(iso(series.times[i])),
+        tuple(_readable(iso(series.times[i + lead])) for lead in range(1, data.leads + 1)),
         np.asarray(series.lat),
         np.asarray(series.lon),
         series.geographic,
@@ -105,14 +105,14 @@ def describe_data(description: Mapping[str, Any]) -> dict[str, str]:
     axes = [f"{dim} {axis['first']:g} to {axis['last']:g}" for dim, axis in grid.items()]
     size = " x ".join(str(axis["size"]) for axis in grid.values())
     periods = {
-        name: f"{period['start']} to {period['end']}, {period['n_windows']} windows"
+        name: f"{_readable(period['start'])} to {_readable(period['end'])}, {period['n_windows']} windows"
         for name, period in description["periods"].items()
     }
     about = {
         "Data": f"{description['name']}, a step of {description['step']}, {description['n_steps']} steps",
         "Grid": f"{size} cells, {', '.join(axes)}",
         "Forecast": f"{enumerate_words(description['targets'])}, from "
-        "{enumerate_words(description['inputs'])}; "
+        f"{enumerate_words(description['inputs'])}; "
         f"{len(description['input_offsets'])} steps in, {description['leads']} out",
         "Training period": periods["train"],
         "Validation period": periods["val"],
@@ -125,6 +125,11 @@ def describe_data(description: Mapping[str, Any]) -> dict[str, str]:
     if origin is not None:
         about |= {"Source": origin["citation"], "Terms of use": origin["license"]}
     return about
+
+
+def _readable(time: str) -> str:
+    """An ISO time as a person writes it."""
+    return time.replace("T", " ").removesuffix(":00")
 
 
 def source(recipe_name: str | None) -> dict[str, str] | None:

@@ -75,6 +75,9 @@ def test_the_newest_run_is_evaluated_written_and_recorded(inside, capsys):
     folder = Path(run.tags["stconv.folder"], "verification")
     assert names <= {path.name for path in folder.iterdir()}
     assert names <= {path.name for path in Path("out").iterdir()}
+    page = Path("out/report.html").read_text()
+    assert "t2m, from t2m; 3 steps in, 2 out" in page
+    assert all(name in page for name in ("damped persistence", "linear 3x3", "One forecast, step by step"))
     written = Verification.from_netcdf("out/scores.nc")
     pooled = values["variables"]["t2m"]["area"]["scores"]["model"]["pooled_rmse"]
     assert written.sums.pooled_rmse("model") == pytest.approx(pooled)
