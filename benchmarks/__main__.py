@@ -13,8 +13,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import data, networks
-from benchmarks.limits import copy_bytes
+from benchmarks import data, networks, peak
+from benchmarks.limits import copy_bytes, on_a_shared_machine
 
 LATEST = Path(__file__).with_name("latest.json")
 
@@ -23,7 +23,7 @@ def machine() -> list[dict[str, Any]]:
     return [{"name": "memory copy", "value": copy_bytes() / 1e9, "unit": "GB/s", "target": ""}]
 
 
-PARTS = {"machine": machine, "networks": networks.rows, "data": data.rows}
+PARTS = {"machine": machine, "networks": networks.rows, "memory": peak.rows, "data": data.rows}
 
 
 def main() -> None:
@@ -31,7 +31,13 @@ def main() -> None:
     parser.add_argument(
         "part", nargs="*", default=list(PARTS), help=f"among {', '.join(PARTS)} (default: all)"
     )
-    parts = parser.parse_args().part
+    parser.add_argument(
+        "--shared", action="store_true", help="processor time of one thread, on a machine that others use too"
+    )
+    arguments = parser.parse_args()
+    if arguments.shared:
+        on_a_shared_machine()
+    parts = arguments.part
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         parser.error(f"no benchmark '{unknown[0]}'; there are: {', '.join(PARTS)}")
@@ -44,6 +50,7 @@ def main() -> None:
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
+        "time": "of the processor" if arguments.shared else "on the wall",
         "torch": torch.__version__,
     }
     LATEST.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")

@@ -23,7 +23,7 @@ from stconv.leakage import check_causality
 from stconv.losses import DistributionLoss
 from stconv.models import EventNetwork, Network, describe
 from stconv.nn.damping import Damping
-from stconv.nn.memory import channels_last
+from stconv.nn.memory import channels_last, recompute
 from stconv.schedules import WarmupCosine
 from stconv.verification import ScoreSums, Verification
 from stconv.verification.events import event_metrics
@@ -52,6 +52,8 @@ class ForecastTask(pl.LightningModule):
         lr_interval: When the schedule advances: after each "epoch" or each optimizer "step".
         scoring: What a test looks at besides the errors: thresholds, regions, seasons.
         decay_all: Let the optimizer's weight decay act on biases and norms too, not on kernels alone.
+        recompute_activations: Keep only the input of each convolution block for the backward pass, and
+            compute the rest again: less memory, longer steps, the same training.
     """
 
     preparation: Preparation
@@ -65,8 +67,10 @@ class ForecastTask(pl.LightningModule):
         lr_interval: Literal["epoch", "step"] = "epoch",
         scoring: Scoring = Scoring(),  # noqa: B008 - frozen
         decay_all: bool = True,
+        recompute_activations: bool = False,
     ) -> None:
         super().__init__()
+        recompute(network, recompute_activations)
         self.network = network
         self.loss = loss
         self._make_optimizer = optimizer

@@ -10,18 +10,20 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from stconv.export import to_program
+from stconv.losses import RootMSE
 from stconv.models import STConvS2S
 from stconv.nn import conv3d
 from stconv.nn.cells import from_cells, in_cells, only_torch, to_cells
 from stconv.nn.conv import Convolution
 from stconv.nn.conv3d import Conv3d
 from stconv.nn.fused import normalized
-from stconv.nn.memory import channels_last
+from stconv.nn.memory import channels_last, recompute
 from stconv.nn.padding import Pad
 from stconv.nn.reversal import SpreadDifference, reversal_layer
 from stconv.nn.spectral import multiply_adds, spectral_convolution
 from stconv.nn.taps import tap_convolution
 from stconv.nn.temporal import temporal_convolution
+from stconv.task import ForecastTask
 
 WAYS = ("temporal_convolution", "spectral_convolution", "tap_convolution")
 
@@ -66,7 +68,8 @@ def test_each_way_is_the_convolution_of_torch(data):
 def test_the_gradient_of_each_way_is_that_of_finite_differences():
     x, bias = double(1, 2, 4, 4, 3), double(2)
     in_time, in_space, whole = double(2, 2, 3, 1, 1), double(2, 2, 3, 3), double(2, 2, 3, 3, 1)
-    assert gradcheck(lambda x, w, b: temporal_convolution(to_cells(x), w[..., 0, 0], b), (x, in_time, bias))
+    for w in (in_time, double(2, 2, 4, 1, 1)):
+        assert gradcheck(lambda x, w, b: temporal_convolution(to_cells(x), w[..., 0, 0], b), (x, w, bias))
     assert gradcheck(lambda x, w, b: spectral_convolution(to_cells(x), w, b, (1, 1)), (x, in_space, bias))
     assert gradcheck(lambda x, w, b: tap_convolution(to_cells(x), w, b, (1, 0)), (x, whole, bias))
 
@@ -204,3 +207,35 @@ def test_an_export_keeps_convolutions():
     graph = str(to_program(STConvS2S(1, 1, 5, 2, n_layers=1, n_filters=2, kernel=3)).graph)
     assert "conv3d" in graph
     assert "bmm" not in graph
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+def test_blocks_that_run_twice_train_the_same(spectral, monkeypatch):
+    if spectral:
+        monkeypatch.setattr(conv3d, "MANY_ROWS", 1)
+        monkeypatch.setattr(conv3d, "WORTH", 0)
+    torch.manual_seed(1)
+    once = STConvS2S(1, 1, 5, 2, n_layers=2, n_filters=4, kernel=3)
+    twice = recompute(copy.deepcopy(once))
+    x = torch.randn(2, 1, 5, 7, 6)
+    kept = []
+    for network in (once, twice):
+        found = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, found=found: found.append(t.numel()) or t, lambda t: t
+        ):
+            y = network(x)
+        y.square().sum().backward()
+        kept.append(sum(found))
+    assert kept[1] < 0.5 * kept[0]
+    for a, b in zip(once.parameters(), twice.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad)
+    for a, b in zip(once.buffers(), twice.buffers(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_task_asks_for_a_second_run_only_if_it_is_told_to():
+    for wanted in (False, True):
+        network = STConvS2S(1, 1, 5, 2, n_layers=1, n_filters=2, kernel=3)
+        ForecastTask(network, RootMSE(), recompute_activations=wanted)
+        assert {part.recompute for part in network.modules() if isinstance(part, Convolution)} == {wanted}

@@ -6,12 +6,15 @@ choice of makers, channels and kernels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from stconv.errors import ConfigError
 from stconv.nn.cells import takes_fast_paths
@@ -67,6 +70,9 @@ class Convolution(nn.Module):
         ConfigError: A setting is out of its range, or contradicts another.
     """
 
+    recompute = False
+    """Whether the block runs once more in the backward pass, see `stconv.nn.memory.recompute`."""
+
     def __init__(
         self,
         c_in: int,
@@ -100,6 +106,13 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, c_in, time, lat, lon) to (batch, c_out, time', lat', lon')."""
+        if self.recompute and self.training and torch.is_grad_enabled():
+            contexts = partial(_second_run, self.norm)
+            y: Tensor = checkpoint(self._run, x, use_reentrant=False, context_fn=contexts)
+            return y
+        return self._run(x)
+
+    def _run(self, x: Tensor) -> Tensor:
         x = self.pad(x)
         if self._is_one_step() and takes_fast_paths(x):
             y = self.conv._conv_forward(x, *folded(self.conv, self.norm))
@@ -117,6 +130,25 @@ class Convolution(nn.Module):
             and not torch.is_grad_enabled()
             and not any(map(is_watched, (self.conv, self.norm, self.activation)))
         )
+
+
+def _second_run(norm: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Contexts for both runs of a block; the second does not count in the running statistics."""
+    return nullcontext(), _without_statistics(norm)
+
+
+@contextmanager
+def _without_statistics(norm: nn.Module) -> Iterator[None]:
+    if not isinstance(norm, nn.BatchNorm3d) or norm.num_batches_tracked is None:
+        yield
+        return
+    momentum, count = norm.momentum, norm.num_batches_tracked.clone()
+    norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        norm.momentum = momentum
+        norm.num_batches_tracked.copy_(count)
 
 
 def middle_width(c_in: int, c_out: int, kernel: Sequence[int]) -> int:

@@ -51,7 +51,9 @@ class TemporalProduct(torch.autograd.Function):
         n_out = steps - k + 1
         flat = dy.reshape(rows, n_out * c_out)
         dx = dw = None
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0] and n_out == 1:  # every step was seen once
+            dx = torch.mm(flat, weight.permute(0, 2, 1).reshape(c_out, k * c_in)).view_as(x)
+        elif ctx.needs_input_grad[0]:
             taps = weight.flip(2).permute(2, 0, 1).reshape(k * c_out, c_in)
             dx = torch.empty_like(x)
             for t in range(steps):
