@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: quickstart test test-slow lint format bench docs lock clean help
+.PHONY: quickstart test test-slow lint format bench bench-service docs lock clean help
 
 help:             ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -29,6 +29,9 @@ format: $(VENV)/.dev       ## let ruff lay the code out
 
 bench: $(VENV)/.dev        ## speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks
+
+bench-service: $(VENV)/.dev   ## the service against the bare model: latency, throughput, overload; SOAK=minutes
+	$(BIN)/python -m benchmarks.service $(if $(SOAK),--soak $(SOAK))
 
 docs: $(VENV)/.docs        ## the documentation, warnings are errors
 	$(BIN)/sphinx-build -W -q docs docs/_build

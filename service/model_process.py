@@ -249,6 +249,9 @@ def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[s
     except Exception as error:
         log.exception("a %s request failed", request["kind"])
         print(f"stconv: {request['kind']} request failed: {error!r}", file=sys.stderr, flush=True)
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):  # PyTorch has no type for it
+            said = "There is not enough memory for this forecast now."
+            return {"status": "refused", "error": "ServiceError", "message": said}, b""
         return {"status": "refused", "error": type(error).__name__, "message": ""}, b""
 
 

@@ -111,7 +111,7 @@ async def create_forecast(
         with part("parse"):
             fields = await while_connected(request, parsers.parse(kind, body))
         del body
-        check_price(worker, steps, settings)
+        check_price(worker, steps, settings, media_type)
         if not wire.sizes(fields):
             raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
         asked = {
@@ -137,12 +137,13 @@ async def latest_forecast(
     settings: Settings = request.app.state.settings
     require_data(settings)
     check_steps(steps, settings)
-    check_price(worker, steps, settings)
+    media_type = answer_type(request.headers.get("accept"), JSON)
+    check_price(worker, steps, settings, media_type)
     asked = {
         "kind": "latest",
         "steps": steps,
         "variables": split_names(variables),
-        "media_type": answer_type(request.headers.get("accept"), JSON),
+        "media_type": media_type,
     }
     answer = await while_connected(request, worker.ask(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
@@ -189,19 +190,21 @@ def model_headers(worker: Worker) -> dict[str, str]:
     }
 
 
-def check_price(worker: Worker, steps: int | None, settings: Settings) -> None:
-    """Refuse a forecast of too many values before any of it is computed.
+def check_price(worker: Worker, steps: int | None, settings: Settings, media_type: str = NETCDF) -> None:
+    """Refuse a forecast of too many values before any of it is computed; of text, fewer are given.
 
     Raises:
         TooLarge: With the numbers.
     """
     values = count_values(worker, steps or worker.schema["leads"])
-    if values > settings.max_output_values:
+    text = media_type in (JSON, COVERAGE)
+    limit = min(settings.max_output_values, settings.max_text_values if text else settings.max_output_values)
+    if values > limit:
         raise TooLarge(
-            f"The forecast would have {values} values; at most {settings.max_output_values} are given. "
-            "Ask for fewer steps.",
+            f"The forecast would have {values} values; at most {limit} are given{' as text' * text}. "
+            f"Ask for fewer steps{', or for NetCDF' * text}.",
             values=values,
-            limit=settings.max_output_values,
+            limit=limit,
         )
 
 

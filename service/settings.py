@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     max_output_values: int = Field(
         default=50_000_000, gt=0, description="Cells x leads x variables of one answer."
     )
+    max_text_values: int = Field(
+        default=5_000_000, gt=0, description="The same of an answer in JSON or CoverageJSON."
+    )
     max_steps: int = Field(default=1000, gt=0)
     max_connections: int = Field(default=1000, gt=0)
     header_seconds: float = Field(

@@ -245,3 +245,44 @@ def test_sigterm_while_loading(made, service_bundle):
     time.sleep(1)
     assert server.terminate() == 0
     assert server.model_pid() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError(), 503),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), 503),
+        (RuntimeError("a fault of ours"), 500),
+    ],
+)
+def test_a_model_out_of_memory_says_come_back(error, status):
+    from types import SimpleNamespace
+
+    from service.model_process import _answer
+    from service.problems import library_problem
+
+    def latest(steps):
+        raise error
+
+    asked = {"kind": "latest", "steps": None, "media_type": "application/json", "variables": None}
+    header, _ = _answer(SimpleNamespace(latest=latest), asked, b"")
+    problem = library_problem(header["error"], header["message"])
+    assert problem.status == status
+    assert "fault of ours" not in problem.detail, "what failed inside stays inside"
+
+
+@pytest.mark.parametrize(("accept", "limit"), [("application/json", 100), ("application/x-netcdf", 1000)])
+def test_the_price_of_text_is_known_before_work(accept, limit):
+    from types import SimpleNamespace
+
+    from service.problems import TooLarge
+    from service.routes_forecasts import check_price
+    from service.settings import Settings
+
+    grid = {"dims": ["lat", "lon"], "lat": {"size": 5}, "lon": {"size": 4}}
+    schema = {"grid": grid, "leads": 2, "targets": ["a"], "bands": []}
+    worker, settings = SimpleNamespace(schema=schema), Settings(max_output_values=1000, max_text_values=100)
+    check_price(worker, limit // 20, settings, accept)
+    with pytest.raises(TooLarge, match=str(limit + 20)) as raised:
+        check_price(worker, limit // 20 + 1, settings, accept)
+    assert raised.value.extra == {"values": limit + 20, "limit": limit}
