@@ -41,8 +41,7 @@ class ForecastTask(pl.LightningModule):
     """Train, validate and test a network on the windows of a data module.
 
     The preparation (normalization, masks, extra channels) is taken from the data module and becomes part of
-    the
-    task and so of its checkpoints: a checkpoint is tested with the statistics it was trained with.
+    the task and so of its checkpoints: a checkpoint is tested with the statistics it was trained with.
 
     Args:
         network: Maps normalized inputs (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
@@ -50,6 +49,9 @@ class ForecastTask(pl.LightningModule):
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule of the learning rate from the optimizer; None keeps it constant.
         lr_interval: When the schedule advances: after each "epoch" or each optimizer "step".
+        loss_units: What the loss compares: "normalized" values, or "physical" ones, after the transforms are
+            undone and bounds are kept; the latter suits scores of counts and rain. Targets of different units
+            then count by the size of their numbers.
         scoring: What a test looks at besides the errors: thresholds, regions, seasons.
         decay_all: Let the optimizer's weight decay act on biases and norms too, not on kernels alone.
         recompute_activations: Keep only the input of each convolution block for the backward pass, and
@@ -65,6 +67,7 @@ class ForecastTask(pl.LightningModule):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
+        loss_units: Literal["normalized", "physical"] = "normalized",
         scoring: Scoring = Scoring(),  # noqa: B008 - frozen
         decay_all: bool = True,
         recompute_activations: bool = False,
@@ -77,6 +80,7 @@ class ForecastTask(pl.LightningModule):
         self._make_lr_scheduler = lr_scheduler
         self._lr_interval = lr_interval
         self._decay_all = decay_all
+        self._loss_units = loss_units
         self.verification: Verification | None = None
         """Result of the latest test."""
         self.bands: Bands | None = None
@@ -99,6 +103,11 @@ class ForecastTask(pl.LightningModule):
         if "preparation" not in self._modules:
             self.preparation = self.data.preparation
         check_fit(self.network, self.data)
+        if self._loss_units == "physical" and self.data.event is not None:
+            raise ConfigError(
+                "loss_units is physical, and data.event is set: the loss of an event compares probabilities. "
+                "Leave loss_units out."
+            )
         if self.trainer.strategy.root_device.type == "cpu":  # how much faster: benchmarks/RESULTS.md
             channels_last(self.network)
         if stage == "fit" and not self.has_parameters:
@@ -150,7 +159,15 @@ class ForecastTask(pl.LightningModule):
         members = self.network.members(self.preparation.inputs(batch))
         target, weight = self.preparation.targets(batch)
         prediction = members if isinstance(self.loss, DistributionLoss) else members.mean(0)
+        if self._loss_units == "physical":
+            prediction, target = self._in_units(prediction, batch), batch["targets"].nan_to_num()
         return self.loss(prediction, target, weight), members
+
+    def _in_units(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """A forecast, or members of one, in physical units; 0 in cells without a forecast."""
+        fields = prediction.flatten(0, -6) if prediction.ndim > 5 else prediction[None]
+        physical = torch.stack([self.preparation.physical(field, batch) for field in fields])
+        return physical.nan_to_num().view_as(prediction)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a training batch."""

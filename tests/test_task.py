@@ -216,3 +216,21 @@ def test_training_starts_from_the_damping_of_the_training_period(path: Path, tmp
     ]
     factor = task.network.damping.factor.detach().flatten()  # type: ignore[union-attr]
     np.testing.assert_allclose(factor, expected, rtol=1e-3)
+
+
+def test_loss_in_physical_units_is_that_of_the_forecast_as_it_goes_out(path: Path, tmp_path: Path) -> None:
+    data = GridDataModule(
+        ["t2m"], paths=str(path), t_in=4, leads=LEADS, scaling="anomaly", transforms={"t2m": "sqrt"},
+        bounds={"t2m": [None, 285]}, batch_size=8,
+    )  # fmt: skip
+    task = ForecastTask(small(), MaskedMSE(), loss_units="physical")
+    run = trainer(tmp_path)
+    run.test(task, data, verbose=False)
+    batch = next(iter(data.test_dataloader()))
+    batch["targets"][0, 0, 1, 2, 3] = float("nan")
+    loss, _ = task._step(batch)
+    forecast, truth = (x.detach().double().numpy() for x in (task.forecast(batch), batch["targets"]))
+    assert forecast.max() == 285
+    weight = np.isfinite(truth) * data.preparation.cell_weight.double().numpy()
+    expected = (weight * np.nan_to_num(forecast - truth) ** 2).sum() / weight.sum()
+    assert loss.item() == pytest.approx(expected, rel=1e-4)

@@ -46,7 +46,7 @@ def fit_statistics(
     for _, block in _blocks(training):
         raw.add(block)
     check_missing(training, raw.count.sum(axis=(1, 2)), series.variables, settings["impute"])
-    check_transforms(transforms, series.variables, scaling, raw.low.min(axis=(1, 2)))
+    check_transforms(transforms, series.variables, raw.low.min(axis=(1, 2)))
     harmonics = HarmonicClimatology.fit(training, cycles, settings["weekly_cycle"])
     moments = raw
     if scaling == "anomaly" or any(name != "identity" for name in transforms.values()):
@@ -82,18 +82,22 @@ def _moments_of_scaled(
     scaling: str,
     transforms: dict[str, Any],
 ) -> CellMoments:
-    """Moments of what is scaled: departures from the climatology, or transformed values."""
+    """Moments of what is scaled: transformed values, or their departures from the transformed climatology."""
     moments = CellMoments(np.zeros(len(variables)), training.shape[2:])
     coefficients = harmonics.coefficients.double()
     for steps, block in _blocks(training):
-        values = torch.from_numpy(block)
+        values = _transformed(torch.from_numpy(block), variables, transforms)
         if scaling == "anomaly":
             basis = harmonics.basis(torch.from_numpy(cycles[steps]))
-            values = values - torch.einsum("tk,kchw->tchw", basis, coefficients)
-        for channel, name in enumerate(variables):
-            values[:, channel] = transform(values[:, channel], transforms.get(name, "identity"))
+            climatology = torch.einsum("tk,kchw->tchw", basis, coefficients)
+            values = values - _transformed(climatology, variables, transforms)
         moments.add(values.numpy())
     return moments
+
+
+def _transformed(values: Tensor, variables: tuple[str, ...], transforms: dict[str, Any]) -> Tensor:
+    channels = zip(variables, values.unbind(1), strict=True)
+    return torch.stack([transform(channel, transforms.get(name, "identity")) for name, channel in channels], 1)
 
 
 def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

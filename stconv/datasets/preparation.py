@@ -113,8 +113,8 @@ class Preparation(nn.Module):
         Args:
             series: The series; its static fields from files become channels.
             period: Training period.
-            scaling: "zscore", "minmax", "none", or "anomaly": departures from the climatology, divided by
-                their standard deviation.
+            scaling: "zscore", "minmax", "none", or "anomaly": departures from the climatology (both after the
+                transform), divided by their standard deviation.
             per_cell: Center and scale per cell instead of per channel.
             inputs: Variables the network sees; default: all. Either all targets or none.
             transforms: "log1p" or "sqrt" by variable, before scaling.
@@ -256,10 +256,9 @@ class Preparation(nn.Module):
             cycles: Fractions of day, year and week, (batch, time, 3).
         """
         channels = slice(0, x.shape[1])
+        x = self._per_channel(x, transform)
         if self.scaling == "anomaly":
-            x = x - self.harmonics(cycles)[:, channels]
-        else:
-            x = self._per_channel(x, transform)
+            x = x - self._per_channel(self.harmonics(cycles)[:, channels], transform)
         return (x - self.center[channels, None]) / self.scale[channels, None]
 
     def physical(self, y: Tensor, batch: Batch) -> Tensor:
@@ -275,9 +274,8 @@ class Preparation(nn.Module):
         channels = slice(0, y.shape[1])
         x = y * self.scale[channels, None] + self.center[channels, None]
         if self.scaling == "anomaly":
-            x = x + self.harmonics(batch["target_cycles"])[:, channels]
-        else:
-            x = self._per_channel(x, inverse_transform)
+            x = x + self._per_channel(self.harmonics(batch["target_cycles"])[:, channels], transform)
+        x = self._per_channel(x, inverse_transform)
         return self.bounded(x).masked_fill(self.never_valid[channels, None], math.nan)
 
     def bounded(self, x: Tensor) -> Tensor:

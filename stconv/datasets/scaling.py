@@ -21,9 +21,10 @@ SMALLEST_CELL_SCALE = 0.1
 
 @dataclass(frozen=True)
 class ChannelScaling:
-    """Affine map of one channel, after its transform (and minus its climatology, for anomalies).
+    """Affine map of one channel, after its transform.
 
-    normalized = (transform(x) - center) / scale
+    normalized = (transform(x) - center) / scale, or, for anomalies,
+    normalized = (transform(x) - transform(climatology) - center) / scale
 
     Attributes:
         center: float64, (lat, lon) or (1, 1).
@@ -117,18 +118,17 @@ def inverse_transform(values: Tensor, name: Transform) -> Tensor:
 
 
 def check_transforms(
-    transforms: Mapping[str, str], variables: tuple[str, ...], scaling: str, lowest: np.ndarray
+    transforms: Mapping[str, str], variables: tuple[str, ...], lowest: np.ndarray
 ) -> None:
-    """Refuse transforms of unknown variables, of departures, or of negative values.
+    """Refuse transforms of unknown variables, or of negative values.
 
     Args:
         transforms: Transform by variable name.
         variables: Names of the channels.
-        scaling: How the channels are scaled.
         lowest: Lowest value of each channel in the training period.
 
     Raises:
-        ConfigError: Unknown variable or transform, or together with scaling "anomaly".
+        ConfigError: Unknown variable or transform.
         DataError: The training period has negative values.
     """
     for variable, name in transforms.items():
@@ -142,11 +142,6 @@ def check_transforms(
             )
         if name == "identity":
             continue
-        if scaling == "anomaly":
-            raise ConfigError(
-                f"transform {name} of '{variable}' goes with scaling zscore, minmax or none; scaling anomaly "
-                "takes departures from the climatology, which are negative half of the time."
-            )
         found = float(lowest[variables.index(variable)])
         if found < 0:
             raise DataError(
