@@ -140,7 +140,7 @@ class ForecastTask(pl.LightningModule):
         dampings = [part for part in self.network.modules() if isinstance(part, Damping)]
         if self.trainer.ckpt_path is None:
             for damping in dampings:
-                damping.fit(self._start_windows())
+                damping.fit(self._start_windows)
                 if self.trainer.world_size > 1:  # every rank sees windows of its own, and all start alike
                     for parameter in damping.parameters():
                         torch.distributed.broadcast(parameter.data, 0)

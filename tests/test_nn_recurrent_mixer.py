@@ -132,8 +132,8 @@ def test_damping_is_fitted_by_least_squares_and_cells_with_little_data_follow_th
     arrays = [torch.from_numpy(a).float() for a in (x, y, weight)]
     batches = list(zip(*(a.split(150) for a in arrays), strict=True))
     cells, common = Damping(2, 2, (2, 2)), Damping(2, 2)
-    cells.fit(iter(batches))
-    common.fit(iter(batches))
+    cells.fit(lambda: iter(batches))
+    common.fit(lambda: iter(batches))
     newest = x[:, :, -1:]
     xy, xx = (weight * newest * y).sum(0), (weight * newest**2).sum(0)
     pooled = xy.sum((-2, -1), keepdims=True) / xx.sum((-2, -1), keepdims=True)
@@ -144,8 +144,32 @@ def test_damping_is_fitted_by_least_squares_and_cells_with_little_data_follow_th
     assert cells.factor[0, 0, 1, 1].item() == pytest.approx(0.8, abs=0.05)
     assert cells.factor[0, 0, 0, 0].item() < 1
     before = cells.factor.clone()
-    cells.fit(iter([]))
+    cells.fit(list)
     assert torch.equal(cells.factor, before)
+
+
+def test_regression_on_the_neighbors_finds_what_the_damping_leaves():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(60, 3, 4, 6, 7))
+    truth = rng.normal(size=(2, 2, 2, 3, 3))  # target, lead, lag, row, column
+    padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    y = np.zeros((60, 2, 2, 6, 7))
+    for lag in range(2):
+        for i in range(3):
+            for j in range(3):
+                frame = padded[:, :2, 2 + lag, i : i + 6, j : j + 7]
+                y += truth[None, :, :, lag, i, j, None, None] * frame[:, :, None]
+    weight = rng.uniform(0.5, 1, y.shape)
+    y[weight < 0.6] = 99
+    weight[weight < 0.6] = 0
+    arrays = [torch.from_numpy(a).float() for a in (x, y, weight)]
+    layer = Damping(2, 2, neighbors=2)
+    layer.fit(lambda: zip(*(a.split(25) for a in arrays), strict=True))
+    error = (layer(arrays[0]) - arrays[1])[arrays[2] > 0]
+    assert error.abs().max() < 1e-3  # the truth is linear, and is found whatever the damping took
+    whole = truth.copy()
+    whole[:, :, 1, 1, 1] -= layer.factor.detach()[:, :, 0, 0].numpy()
+    np.testing.assert_allclose(layer.weight.detach().view(2, 2, 2, 3, 3), whole, atol=1e-3)
 
 
 def test_frames_as_channels_and_back():

@@ -10,7 +10,7 @@ from torch import Tensor
 from stconv.errors import ConfigError
 from stconv.models.baselines import check_history
 from stconv.models.registry import Network, register
-from stconv.nn.damping import Damping
+from stconv.nn.damping import LAGS, Damping
 
 Bound = float | Sequence[float | None] | None
 """One bound for all targets, one for each, or none."""
@@ -25,15 +25,20 @@ class Damped(Network):
     Args:
         network: The network of the difference; it gives this one its channels, frames and leads.
         grid: (lat, lon) cells of the data, for a damping of each cell; otherwise the same in all.
+        neighbors: Add a linear regression on the 3 x 3 neighborhood in the three newest frames of the same
+            target: the network is left with what is not linear.
 
     Raises:
         ConfigError: The network has fewer input than output channels, or a setting is out of its range.
     """
 
-    def __init__(self, network: Network, *, grid: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, network: Network, *, grid: Sequence[int] | None = None, neighbors: bool = False
+    ) -> None:
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
         check_history(self)
-        self.damping = Damping(network.c_out, network.leads, grid)
+        lags = min(LAGS, network.t_in) if neighbors else None
+        self.damping = Damping(network.c_out, network.leads, grid, lags)
         self.network = network
 
     def compute(self, x: Tensor) -> Tensor:

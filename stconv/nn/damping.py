@@ -1,11 +1,16 @@
-"""Damped persistence: the newest frame, drawn towards zero (the mean, or the climatology) with the lead."""
+"""Damped persistence: the newest frame, drawn towards zero (the mean, or the climatology) with the lead.
+
+With `neighbors` a linear regression on the surroundings adds what the damping leaves. Both are fitted in closed
+form before training, so that a network on top of them has only to find what is not linear.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stconv.errors import ConfigError, ShapeError
 from stconv.nn.settings import check_count
@@ -14,6 +19,13 @@ START = 0.9
 """Damping per lead before it is fitted."""
 PRIOR_WINDOWS = 30
 """The damping that all cells share counts as much in each cell as this many windows."""
+LAGS = 3
+"""The regression sees as many of the newest frames, where there are so many."""
+MAX_ROWS = 2_000_000
+"""The regression is fitted on about as many cells, drawn at random from all windows."""
+RIDGE = 1e-6
+"""Share of the mean square of the features; it only matters where they are dependent."""
+Windows = Callable[[], Iterable[tuple[Tensor, Tensor, Tensor]]]
 
 
 class Damping(nn.Module):
@@ -24,12 +36,16 @@ class Damping(nn.Module):
         leads: Number of leads.
         grid: (lat, lon) cells, for a damping of each cell; without it one damping serves all cells, and any
             grid.
+        neighbors: Frames to look back for the regression on the 3 x 3 neighborhood, the same in all cells;
+            beyond the grid its edge goes on. None for no regression.
 
     Raises:
         ConfigError: A setting is out of its range.
     """
 
-    def __init__(self, c_out: int, leads: int, grid: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, c_out: int, leads: int, grid: Sequence[int] | None = None, neighbors: int | None = None
+    ) -> None:
         super().__init__()
         where = type(self).__name__
         check_count("c_out", c_out, where)
@@ -40,36 +56,71 @@ class Damping(nn.Module):
         start = START ** torch.arange(1.0, leads + 1)
         self.grid = None if grid is None else tuple(cells)
         self.factor = nn.Parameter(start.view(1, leads, 1, 1).expand(c_out, leads, *cells).clone())
+        self.lags = None if neighbors is None else check_count("neighbors", neighbors, where)
+        if self.lags is not None:
+            self.weight = nn.Parameter(torch.zeros(c_out * leads, self.lags, 3, 3))
 
     @torch.no_grad()
-    def fit(self, windows: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+    def fit(self, windows: Windows) -> None:
         """Set the damping to the least-squares one, in [0, 1], before training improves on it.
 
         damping = (sum x y + n s d) / (sum x^2 + n s) in each cell, where d is the damping of all cells
-        together, s the mean of x^2 and n = `PRIOR_WINDOWS`: a cell with little data follows the others.
+        together, s the mean of x^2 and n = `PRIOR_WINDOWS`: a cell with little data follows the others. Then
+        the regression is fitted to what the damping leaves.
 
         Args:
-            windows: Batches of (x, y, weight): inputs (batch, c_in, t_in, lat, lon), targets and their
-                weights, 0 where missing, (batch, c_out, leads, lat, lon), all normalized.
+            windows: Gives batches of (x, y, weight) anew at each call: inputs (batch, c_in, t_in, lat, lon),
+                targets and their weights, 0 where missing, (batch, c_out, leads, lat, lon), all normalized.
 
         Source:
             Murphy (1992), Weather and Forecasting 7, 692-698: the regression of the state on an earlier one.
         """
-        products = squares = total = 0.0
-        for x, y, weight in windows:
-            newest = x[:, : self.factor.shape[0], -1:].double()
-            products = products + (weight * newest * y).sum(0)
+        n_targets, leads = self.factor.shape[:2]
+        products = squares = total = torch.zeros(n_targets, leads, 1, 1, dtype=torch.float64)
+        rows = 0
+        for x, y, weight in windows():
+            newest = x[:, :n_targets, -1:].double().cpu()
+            weight = weight.double().cpu()
+            products = products + (weight * newest * y.cpu()).sum(0)
             squares = squares + (weight * newest.square()).sum(0)
-            total = total + weight.double().sum(0)
-        if not torch.is_tensor(products):
+            total = total + weight.sum(0)
+            rows += weight[:, 0, 0].numel()
+        if not rows:
             return
         cells = (-2, -1)
         common = products.sum(cells, keepdim=True) / squares.sum(cells, keepdim=True).clamp(min=1e-12)
         mean = squares.sum(cells, keepdim=True) / total.sum(cells, keepdim=True).clamp(min=1e-12)
-        fitted = (products + PRIOR_WINDOWS * mean * common) / (squares + PRIOR_WINDOWS * mean).clamp(
-            min=1e-12
-        )
+        fitted = (products + PRIOR_WINDOWS * mean * common) / (squares + PRIOR_WINDOWS * mean).clamp(min=1e-12)
         self.factor.copy_((common if self.grid is None else fitted).clamp(0, 1))
+        if self.lags is not None:
+            self._fit_neighbors(windows, min(1.0, MAX_ROWS / rows))
+
+    def _fit_neighbors(self, windows: Windows, share: float) -> None:
+        """Weighted least squares of what the damping leaves, on this share of the cells."""
+        assert self.lags is not None
+        n_targets, leads = self.factor.shape[:2]
+        n_features = 9 * self.lags
+        gram = torch.zeros(n_targets, leads, n_features, n_features, dtype=torch.float64)
+        moment = torch.zeros(n_targets, leads, n_features, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        for x, y, weight in windows():
+            rest = (y - self._damped(x)).cpu().double().flatten(3)
+            n_cells = rest.shape[-1]
+            cells = torch.randperm(n_cells, generator=generator)[: max(1, round(share * n_cells))]
+            for target in range(n_targets):
+                padded = F.pad(x[:, target, -self.lags :].cpu().double(), (1, 1, 1, 1), mode="replicate")
+                rows = F.unfold(padded, 3)[..., cells].transpose(1, 2).flatten(0, 1)
+                for lead in range(leads):
+                    w = weight[:, target, lead].cpu().double().flatten(1)[:, cells].flatten()
+                    weighted = rows * w[:, None]
+                    gram[target, lead] += weighted.T @ rows
+                    moment[target, lead] += weighted.T @ rest[:, target, lead][:, cells].flatten()
+        ridge = RIDGE * gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-12)
+        gram += ridge[..., None, None] * torch.eye(n_features, dtype=torch.float64)
+        self.weight.copy_(torch.linalg.solve(gram, moment).reshape(self.weight.shape))
+
+    def _damped(self, x: Tensor) -> Tensor:
+        return self.factor * x[:, : self.factor.shape[0], -1:]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
@@ -82,4 +133,8 @@ class Damping(nn.Module):
                 f"Damping was built for a grid of {self.grid} cells and got {tuple(x.shape[-2:])}. Give the "
                 "grid of the data, or leave `grid` out for a damping that is the same in all cells."
             )
-        return self.factor * x[:, : self.factor.shape[0], -1:]
+        if self.lags is None:
+            return self._damped(x)
+        past = x[:, : self.factor.shape[0], -self.lags :].flatten(1, 2)
+        linear = F.conv2d(F.pad(past, (1, 1, 1, 1), mode="replicate"), self.weight, groups=len(self.factor))
+        return self._damped(x) + linear.unflatten(1, self.factor.shape[:2])
