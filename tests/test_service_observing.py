@@ -107,7 +107,7 @@ def test_spans_of_a_request(app, client, monkeypatch):
         note("forecast", 0.5)
 
     caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    client.get("/work/x", headers={"traceparent": caller})
+    client.get("/nowhere/x", headers={"traceparent": caller})
     forecast, request = exporter.get_finished_spans()
     assert (forecast.name, request.name) == ("forecast", "GET /work/{name}")
     assert forecast.parent.span_id == request.context.span_id

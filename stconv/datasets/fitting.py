@@ -97,7 +97,9 @@ def _moments_of_scaled(
 
 def _transformed(values: Tensor, variables: tuple[str, ...], transforms: dict[str, Any]) -> Tensor:
     channels = zip(variables, values.unbind(1), strict=True)
-    return torch.stack([transform(channel, transforms.get(name, "identity")) for name, channel in channels], 1)
+    return torch.stack(
+        [transform(field, transforms.get(name, "identity")) for name, field in channels], dim=1
+    )
 
 
 def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -117,9 +117,7 @@ def inverse_transform(values: Tensor, name: Transform) -> Tensor:
     return values.clamp(min=0.0).square() if name == "sqrt" else values
 
 
-def check_transforms(
-    transforms: Mapping[str, str], variables: tuple[str, ...], lowest: np.ndarray
-) -> None:
+def check_transforms(transforms: Mapping[str, str], variables: tuple[str, ...], lowest: np.ndarray) -> None:
     """Refuse transforms of unknown variables, or of negative values.
 
     Args:

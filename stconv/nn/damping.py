@@ -1,7 +1,7 @@
 """Damped persistence: the newest frame, drawn towards zero (the mean, or the climatology) with the lead.
 
-With `neighbors` a linear regression on the surroundings adds what the damping leaves. Both are fitted in closed
-form before training, so that a network on top of them has only to find what is not linear.
+With `neighbors` a linear regression on the surroundings adds what the damping leaves. Both are fitted in
+closed form before training, so that a network on top of them has only to find what is not linear.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class Damping(nn.Module):
         cells = (-2, -1)
         common = products.sum(cells, keepdim=True) / squares.sum(cells, keepdim=True).clamp(min=1e-12)
         mean = squares.sum(cells, keepdim=True) / total.sum(cells, keepdim=True).clamp(min=1e-12)
-        fitted = (products + PRIOR_WINDOWS * mean * common) / (squares + PRIOR_WINDOWS * mean).clamp(min=1e-12)
+        prior = PRIOR_WINDOWS * mean
+        fitted = (products + prior * common) / (squares + prior).clamp(min=1e-12)
         self.factor.copy_((common if self.grid is None else fitted).clamp(0, 1))
         if self.lags is not None:
             self._fit_neighbors(windows, min(1.0, MAX_ROWS / rows))
