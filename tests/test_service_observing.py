@@ -102,14 +102,14 @@ def test_spans_of_a_request(app, client, monkeypatch):
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr("service.observing._tracer", provider.get_tracer("test"))
 
-    @app.get("/work/{name}")
+    @app.get("/compute/{name}")
     async def work(name: str) -> None:
         note("forecast", 0.5)
 
     caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    client.get("/nowhere/x", headers={"traceparent": caller})
+    client.get("/compute/x", headers={"traceparent": caller})
     forecast, request = exporter.get_finished_spans()
-    assert (forecast.name, request.name) == ("forecast", "GET /work/{name}")
+    assert (forecast.name, request.name) == ("forecast", "GET /compute/{name}")
     assert forecast.parent.span_id == request.context.span_id
     assert abs((forecast.end_time - forecast.start_time) / 1e9 - 0.5) < 1e-6
     assert format(request.parent.span_id, "016x") == "b7ad6b7169203331"
