@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,10 @@ def test_a_real_server_logs_json_and_times_the_parts(service, service_server):
         answer = client.post("/v1/forecasts", content=body, headers=headers)
     names = re.findall(r"(\w+);dur=", answer.headers["server-timing"])
     assert names == ["parse", "queue", "desk", "forecast", "work", "total"]
-    lines = [line for line in service.output.splitlines() if "seen-in-the-log" in line]
+    until = time.monotonic() + 10
+    while not (lines := [line for line in service.output.splitlines() if "seen-in-the-log" in line]):
+        assert time.monotonic() < until, service.output  # a line is written after its answer has gone out
+        time.sleep(0.05)
     entry = json.loads(lines[0])
     assert entry["request_id"] == "seen-in-the-log"
     assert entry["parts"]["forecast"] > 0
