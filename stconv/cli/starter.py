@@ -129,11 +129,8 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
         "t_in": found.t_in,
         "leads": found.leads,
         "split": {"fractions": [0.6, 0.2, 0.2]},
-        **(
-            {"scaling": "zscore", "transforms": dict.fromkeys(rare, "log1p")}
-            if rare
-            else {"scaling": "anomaly"}
-        ),
+        "scaling": "anomaly",
+        **({"transforms": dict.fromkeys(rare, "log1p")} if rare else {}),
         "static_fields": [*position, "climate"],
         "time_features": True,
         "batch_size": batch_size,
@@ -167,5 +164,6 @@ def _network(found: Description, rows: int, columns: int) -> tuple[dict[str, Any
         }
         convolutions = 2 * 2 + 1 + 2 * 3 * 1.5**2 / 4
     flops = 3 * 2 * 9 * width**2 * (convolutions + 1) * rows * columns  # forward, and backward twice as much
-    network = {"class_path": "stconv.models.Damped", "init_args": {"grid": [rows, columns], "network": inner}}
+    start = {"grid": [rows, columns], "neighbors": True}
+    network = {"class_path": "stconv.models.Damped", "init_args": {**start, "network": inner}}
     return network, flops
