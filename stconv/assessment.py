@@ -139,8 +139,7 @@ class Assessment:
         for level, (lower, upper) in zip(LEVELS, bounds, strict=True):
             calibration.add_band(truth, lower, upper, level / 100)
         if len(members) > 1:
-            fields = torch.stack([preparation.physical(member, batch) for member in members])
-            calibration.add_members(truth, fields)
+            calibration.add_members(truth, preparation.physical(members, batch))
 
     @property
     def scores(self) -> tuple[ScoreSums | PooledMean | EventScores | Calibration | None, ...]:

@@ -67,10 +67,8 @@ class Bands:
 
     def physical(self, members: Tensor, batch: Mapping[str, Tensor], preparation: Preparation) -> Tensor:
         """The same in physical units, NaN in cells that never had a value, not below what is possible."""
-        bounds = self.normalized(members, batch["target_cycles"])
-        fields = torch.stack([preparation.physical(field, batch) for field in bounds.flatten(0, 1)])
-        lowest = self.lowest.to(fields).view(-1, 1, 1, 1)
-        return torch.maximum(fields, lowest).unflatten(0, bounds.shape[:2])
+        fields = preparation.physical(self.normalized(members, batch["target_cycles"]), batch)
+        return torch.maximum(fields, self.lowest.to(fields).view(-1, 1, 1, 1))
 
     def tensors(self) -> dict[str, Tensor]:
         """What belongs with the weights of a bundle."""

@@ -160,14 +160,9 @@ class ForecastTask(pl.LightningModule):
         target, weight = self.preparation.targets(batch)
         prediction = members if isinstance(self.loss, DistributionLoss) else members.mean(0)
         if self._loss_units == "physical":
-            prediction, target = self._in_units(prediction, batch), batch["targets"].nan_to_num()
+            prediction = self.preparation.physical(prediction, batch).nan_to_num()
+            target = batch["targets"].nan_to_num()
         return self.loss(prediction, target, weight), members
-
-    def _in_units(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """A forecast, or members of one, in physical units; 0 in cells without a forecast."""
-        fields = prediction.flatten(0, -6) if prediction.ndim > 5 else prediction[None]
-        physical = torch.stack([self.preparation.physical(field, batch) for field in fields])
-        return physical.nan_to_num().view_as(prediction)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a training batch."""

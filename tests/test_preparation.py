@@ -400,3 +400,16 @@ def test_a_forecast_keeps_to_its_bounds(scaling):
 def test_bounds_that_are_none_are_refused(bounds, message):
     with pytest.raises(ConfigError, match=message):
         Preparation.fit(make_series(), TRAIN, bounds=bounds)
+
+
+@pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
+def test_members_become_physical_as_each_of_them_would(scaling):
+    series = make_series(variables=("t", "q"), n_targets=2, positive=True)
+    preparation = Preparation.fit(
+        series, TRAIN, scaling=scaling, transforms={"q": "sqrt"}, bounds={"t": [1, 4]}, per_cell=True
+    )
+    batch = make_batch(series)
+    members = torch.randn(2, 4, 3, 2, 2, 4, 5)
+    together = preparation.physical(members, batch)
+    alone = [preparation.physical(member, batch) for member in members.flatten(0, 1)]
+    torch.testing.assert_close(together.flatten(0, 1), torch.stack(alone), equal_nan=True)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Batch = Mapping[str, Tensor]
 Impute = Literal["mean", "climatology", "none"]
+CHANNEL = -4
+"""Dimension of the channels, whatever is in front of them."""
 
 
 class Preparation(nn.Module):
@@ -265,13 +267,14 @@ class Preparation(nn.Module):
         """Undo the normalization of a forecast.
 
         Args:
-            y: float32, (batch, c_out, leads, lat, lon), normalized.
+            y: float32, (batch, c_out, leads, lat, lon), normalized; or several of one batch in front of it,
+                (..., batch, c_out, leads, lat, lon), such as the members of an ensemble.
             batch: With "target_cycles".
 
         Returns:
             The same shape in physical units, NaN in cells that never had a value in training.
         """
-        channels = slice(0, y.shape[1])
+        channels = slice(0, y.shape[CHANNEL])
         x = y * self.scale[channels, None] + self.center[channels, None]
         if self.scaling == "anomaly":
             x = x + self._per_channel(self.harmonics(batch["target_cycles"])[:, channels], transform)
@@ -279,13 +282,13 @@ class Preparation(nn.Module):
         return self.bounded(x).masked_fill(self.never_valid[channels, None], math.nan)
 
     def bounded(self, x: Tensor) -> Tensor:
-        """Hold targets in physical units, (batch, c_out, leads, lat, lon), to their bounds."""
+        """Hold targets in physical units, (..., c_out, leads, lat, lon), to their bounds."""
         if not self.bounds:
             return x
-        limits = [self.bounds.get(name, [None, None]) for name in self.variables[: x.shape[1]]]
-        parts = zip(x.unbind(1), limits, strict=True)
+        limits = [self.bounds.get(name, [None, None]) for name in self.variables[: x.shape[CHANNEL]]]
+        parts = zip(x.unbind(CHANNEL), limits, strict=True)
         return torch.stack(
-            [part if low is high is None else part.clamp(low, high) for part, (low, high) in parts], 1
+            [part if low is high is None else part.clamp(low, high) for part, (low, high) in parts], CHANNEL
         )
 
     def climatology(self, batch: Batch) -> Tensor:
@@ -301,9 +304,9 @@ class Preparation(nn.Module):
     def _per_channel(self, x: Tensor, function: Any) -> Tensor:
         if not any(name != "identity" for name in self.transforms.values()):
             return x
-        channels = zip(self.variables, x.unbind(1), strict=False)
+        channels = zip(self.variables, x.unbind(CHANNEL), strict=False)
         return torch.stack(
-            [function(channel, self.transforms.get(name, "identity")) for name, channel in channels], dim=1
+            [function(field, self.transforms.get(name, "identity")) for name, field in channels], CHANNEL
         )
 
 
