@@ -15,6 +15,7 @@ RANKS = {
     "errors": 0,
     "resources": 1,
     "dims": 1,
+    "regression": 1,
     "nn": 2,
     "models": 3,
     "datasets": 3,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stconv.datasets.climatology import HarmonicClimatology
 from stconv.datasets.dataset import WindowDataset
 from stconv.datasets.windows import WindowSpec
+from stconv.regression import MAX_ROWS, NormalEquations, neighborhoods
 
 if TYPE_CHECKING:
     from stconv.datasets.store import Series
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
 DAMPED_PERSISTENCE, LINEAR = "damped persistence", "linear 3x3"
 MAX_LAGS = 3
 """The regression sees as many of the newest input frames: more of them change nothing."""
-MAX_WINDOWS, MAX_ROWS = 1024, 2_000_000
-"""Of a longer training period or a larger grid evenly spaced windows and random cells are fitted on."""
+MAX_WINDOWS = 1024
+"""Of a longer training period evenly spaced windows are fitted on."""
 CHUNK = 16
-RIDGE = 1e-6
-"""Share of the mean square of the features; it only matters where they are dependent."""
 
 
 class ReferenceForecasts:
@@ -68,14 +66,13 @@ class ReferenceForecasts:
             The two forecasts.
         """
         lags, n_targets = min(MAX_LAGS, spec.t_in), series.n_targets
-        n_features, n_cells = 9 * lags + 1, int(np.prod(series.values.shape[2:]))
+        n_cells = int(np.prod(series.values.shape[2:]))
         chosen = windows[:: -(-len(windows) // MAX_WINDOWS)]
         dataset = WindowDataset(series, spec, chosen)
         climatology = climatology.to("cpu")
         squares = torch.zeros(n_targets, spec.leads, *series.values.shape[2:], dtype=torch.float64)
         products = torch.zeros_like(squares)
-        gram = torch.zeros(n_targets, spec.leads, n_features, n_features, dtype=torch.float64)
-        moment = torch.zeros(n_targets, spec.leads, n_features, dtype=torch.float64)
+        equations = NormalEquations((n_targets, spec.leads), 9 * lags + 1)
         n_rows = min(n_cells, max(1, MAX_ROWS // len(chosen)))
         generator = torch.Generator().manual_seed(0)
         for start in range(0, len(chosen), CHUNK):
@@ -90,17 +87,13 @@ class ReferenceForecasts:
             if n_rows < n_cells:
                 cells = torch.randperm(n_cells, generator=generator)[:n_rows]
             for target in range(n_targets):
-                x = _features(past[:, target])[:, cells].flatten(0, 1).double()
-                y = future[:, target].flatten(2)[..., cells].transpose(1, 2).flatten(0, 1).double()
+                rows = _features(past[:, target])[:, cells].flatten(0, 1)
                 for lead in range(spec.leads):
-                    known = torch.isfinite(y[:, lead])
-                    rows = x[known]
-                    gram[target, lead] += rows.T @ rows
-                    moment[target, lead] += rows.T @ y[known, lead]
+                    y = future[:, target, lead].flatten(1)[:, cells].flatten()
+                    known = torch.isfinite(y)
+                    equations.add((target, lead), rows[known], y[known])
         damping = (products / squares.clamp(min=1e-30)).clamp(0, 1).float()
-        ridge = RIDGE * gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-12)
-        gram += ridge[..., None, None] * torch.eye(n_features, dtype=torch.float64)
-        return cls(climatology, damping, torch.linalg.solve(gram, moment).float())
+        return cls(climatology, damping, equations.solve().float())
 
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Forecast a batch.
@@ -136,6 +129,5 @@ def _anomalies(
 
 def _features(past: Tensor) -> Tensor:
     """Neighborhoods of every cell and a one: (batch, lags, lat, lon) to (batch, cell, 9 lags + 1)."""
-    padded = F.pad(torch.nan_to_num(past), (1, 1, 1, 1), mode="replicate")
-    columns = F.unfold(padded, 3).transpose(1, 2)
+    columns = neighborhoods(torch.nan_to_num(past))
     return torch.cat([columns, torch.ones_like(columns[..., :1])], dim=-1)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from stconv.errors import ConfigError, ShapeError
 from stconv.nn.settings import check_count
+from stconv.regression import MAX_ROWS, NormalEquations, neighborhoods
 
 START = 0.9
 """Damping per lead before it is fitted."""
@@ -21,10 +22,6 @@ PRIOR_WINDOWS = 30
 """The damping that all cells share counts as much in each cell as this many windows."""
 LAGS = 3
 """The regression sees as many of the newest frames, where there are so many."""
-MAX_ROWS = 2_000_000
-"""The regression is fitted on about as many cells, drawn at random from all windows."""
-RIDGE = 1e-6
-"""Share of the mean square of the features; it only matters where they are dependent."""
 Windows = Callable[[], Iterable[tuple[Tensor, Tensor, Tensor]]]
 
 
@@ -100,25 +97,18 @@ class Damping(nn.Module):
         """Weighted least squares of what the damping leaves, on this share of the cells."""
         assert self.lags is not None
         n_targets, leads = self.factor.shape[:2]
-        n_features = 9 * self.lags
-        gram = torch.zeros(n_targets, leads, n_features, n_features, dtype=torch.float64)
-        moment = torch.zeros(n_targets, leads, n_features, dtype=torch.float64)
+        equations = NormalEquations((n_targets, leads), 9 * self.lags)
         generator = torch.Generator().manual_seed(0)
         for x, y, weight in windows():
-            rest = (y - self._damped(x)).cpu().double().flatten(3)
+            rest, weight = (y - self._damped(x)).cpu().flatten(3), weight.cpu().flatten(3)
             n_cells = rest.shape[-1]
             cells = torch.randperm(n_cells, generator=generator)[: max(1, round(share * n_cells))]
             for target in range(n_targets):
-                padded = F.pad(x[:, target, -self.lags :].cpu().double(), (1, 1, 1, 1), mode="replicate")
-                rows = F.unfold(padded, 3)[..., cells].transpose(1, 2).flatten(0, 1)
+                rows = neighborhoods(x[:, target, -self.lags :].cpu())[:, cells].flatten(0, 1)
                 for lead in range(leads):
-                    w = weight[:, target, lead].cpu().double().flatten(1)[:, cells].flatten()
-                    weighted = rows * w[:, None]
-                    gram[target, lead] += weighted.T @ rows
-                    moment[target, lead] += weighted.T @ rest[:, target, lead][:, cells].flatten()
-        ridge = RIDGE * gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-12)
-        gram += ridge[..., None, None] * torch.eye(n_features, dtype=torch.float64)
-        self.weight.copy_(torch.linalg.solve(gram, moment).reshape(self.weight.shape))
+                    at = (slice(None), target, lead, cells)
+                    equations.add((target, lead), rows, rest[at].flatten(), weight[at].flatten())
+        self.weight.copy_(equations.solve().reshape(self.weight.shape))
 
     def _damped(self, x: Tensor) -> Tensor:
         return self.factor * x[:, : self.factor.shape[0], -1:]
