@@ -14,7 +14,6 @@ Source:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from stconv.bands import LEAST_SPREAD, LEVELS, Bands, season_factor
 from stconv.datasets.dataset import WindowDataset
 from stconv.datasets.harmonics import Term, fit_harmonics
+from stconv.datasets.windows import thinned
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -150,13 +150,6 @@ class _Errors:
         if self.variance is not None:
             floor = (LEAST_SPREAD * typical[:, :, None, None]) ** 2
             self.values /= np.sqrt(self.variance + np.maximum(floor, np.finfo(np.float32).tiny))
-
-
-def thinned(references: Sequence[int], most: int) -> list[int]:
-    """At most so many of the references, evenly spread over all of them."""
-    if len(references) <= most:
-        return list(references)
-    return [references[i] for i in np.linspace(0, len(references) - 1, most).round().astype(int)]
 
 
 def _scale(training: np.ndarray, validation: np.ndarray) -> np.ndarray:

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-import xarray as xr
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from stconv.assessment import Assessment
 from stconv.bands import Bands
 from stconv.conformal import calibrate
+from stconv.datasets.dataset import WindowDataset
 from stconv.datasets.preparation import Preparation
+from stconv.datasets.windows import thinned
 from stconv.errors import ConfigError, ShapeError
 from stconv.leakage import check_causality
 from stconv.losses import DistributionLoss
-from stconv.models import EventNetwork, Network, describe
+from stconv.models import Damped, EventNetwork, Network, describe
 from stconv.nn.damping import Damping
 from stconv.nn.memory import channels_last, recompute
 from stconv.schedules import WarmupCosine
-from stconv.verification import ScoreSums, Verification
-from stconv.verification.events import event_metrics
+from stconv.verification import Verification
+from stconv.verification.metrics import calibration_metrics, event_metrics, score_metrics
 from stconv.verification.scoring import Scoring
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
 
-START_BATCHES = 500
-"""At most so many batches of the training period fit what is fitted before training."""
+START_WINDOWS, SHARE_WINDOWS = 4096, 256
+"""So many windows, evenly spread, of the training period fit what is fitted before training; and of the
+validation period what is fitted after each epoch."""
 Batch = dict[str, Tensor]
 
 
@@ -137,17 +139,17 @@ class ForecastTask(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Start from the best damped persistence, unless the training goes on from a checkpoint."""
-        dampings = [part for part in self.network.modules() if isinstance(part, Damping)]
         if self.trainer.ckpt_path is None:
-            for damping in dampings:
-                damping.fit(self._start_windows)
-                if self.trainer.world_size > 1:  # every rank sees windows of its own, and all start alike
-                    for parameter in damping.parameters():
-                        torch.distributed.broadcast(parameter.data, 0)
+            for part in self.network.modules():
+                if isinstance(part, Damping):
+                    part.fit(partial(self._windows, "train", START_WINDOWS))
 
-    def _start_windows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for batch in islice(self.data.train_dataloader(), START_BATCHES):
-            batch = self.trainer.strategy.batch_to_device(batch)
+    def _windows(self, period: str, most: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Normalized windows of a period, the same on every rank."""
+        windows = WindowDataset(self.data.series, self.data.spec, thinned(self.data.references[period], most))
+        for start in range(0, len(windows), self.data.batch_size):
+            batch = windows.batch(range(start, min(start + self.data.batch_size, len(windows))))
+            batch = {name: value.to(self.device) for name, value in batch.items()}
             yield (self.preparation.inputs(batch), *self.preparation.targets(batch))
 
     def forecast(self, batch: Batch) -> Tensor:
@@ -175,7 +177,11 @@ class ForecastTask(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to sum errors."""
+        """Draw the network back to where it started from as far as that helps, and begin to sum errors."""
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            for part in self.network.modules():
+                if isinstance(part, Damped):
+                    part.fit_share(partial(self._windows, "val", SHARE_WINDOWS))
         self._assessment = Assessment(self.data, self.preparation)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -341,58 +347,3 @@ def display_name(network: Network) -> str:
         spec = spec["arguments"]["network"]
     variant = spec["arguments"].get("variant")
     return f"{spec['name']}-{variant}" if variant else str(spec["name"])
-
-
-def score_metrics(sums: ScoreSums, stage: str, detailed: bool = False) -> dict[str, float]:
-    """Name scores for a log: `val_rmse_lead_1`, `val_skill_persistence`, ...
-
-    With several target variables their names come before the lead (`val_rmse_t2m_lead_1`); `val_rmse` is
-    the root
-    mean square over variables as they are, and only for a single variable a quantity with a unit.
-
-    Args:
-        sums: Pooled sums.
-        stage: What the names begin with.
-        detailed: Also MAE, bias, the skill per lead, and the RMSE of the baselines.
-
-    Returns:
-        Finite scores by name.
-    """
-    several = len(sums.variables) > 1
-    metrics = {f"{stage}_rmse": float(np.sqrt(np.mean(sums.pooled_rmse("model") ** 2)))}
-    fields: dict[str, np.ndarray] = {"rmse": sums.rmse("model")}
-    for baseline in sums.references:
-        short = baseline.replace(" ", "_")
-        metrics[f"{stage}_skill_{short}"] = float(np.mean(sums.pooled_skill("model", baseline)))
-        if detailed:
-            fields[f"skill_{short}"] = sums.skill("model", baseline)
-            fields[f"{short}_rmse"] = sums.rmse(baseline)
-    if detailed:
-        fields |= {"mae": sums.mae("model"), "bias": sums.bias("model")}
-    for field, values in fields.items():
-        for variable, row in zip(sums.variables, values, strict=True):
-            name = f"{stage}_{field}_{variable}" if several else f"{stage}_{field}"
-            metrics |= {f"{name}_lead_{lead}": float(value) for lead, value in enumerate(row, 1)}
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
-
-
-def calibration_metrics(calibration: xr.Dataset, stage: str) -> dict[str, float]:
-    """Name coverage and CRPS for a log: `test_coverage_80_lead_1`, `test_crps_lead_1`; see `score_metrics`.
-
-    Args:
-        calibration: As `Calibration.to_dataset` makes it; coverage becomes percent.
-        stage: What the names begin with.
-    """
-    fields = {
-        f"coverage_{round(100 * float(level))}": 100 * calibration["coverage"].sel(level=level)
-        for level in calibration.get("level", [])
-    }
-    if "crps" in calibration:
-        fields["crps"] = calibration["crps"]
-    several = calibration.sizes["variable"] > 1
-    metrics: dict[str, float] = {}
-    for field, values in fields.items():
-        for variable, row in zip(calibration["variable"].values, values.values, strict=True):
-            name = f"{stage}_{field}_{variable}" if several else f"{stage}_{field}"
-            metrics |= {f"{name}_lead_{lead}": float(value) for lead, value in enumerate(row, 1)}
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}

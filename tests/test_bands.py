@@ -11,7 +11,7 @@ import xarray as xr
 
 from stconv.bands import LEVELS, Bands
 from stconv.bundle import Bundle, make_bundle
-from stconv.conformal import _usual_difficulty, calibrate, thinned
+from stconv.conformal import _usual_difficulty, calibrate
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import BundleError, ConfigError
 from stconv.forecast import Forecaster
@@ -162,11 +162,6 @@ def test_a_calm_validation_period_is_told_from_a_lasting_change() -> None:
     expected = (np.concatenate([stormy, calm]).mean() / 1) ** (0.5 * (1 - lasting))
     assert _usual_difficulty(stormy, calm) == pytest.approx(expected)
     assert expected > 1.1
-
-
-def test_references_are_thinned_evenly() -> None:
-    assert thinned(range(10), 20) == list(range(10))
-    assert thinned(range(101), 5) == [0, 25, 50, 75, 100]
 
 
 @pytest.fixture(scope="module")

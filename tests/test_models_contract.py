@@ -23,6 +23,8 @@ from stconv.models import (
 
 SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3, "n_3d": 1}
 """Settings that keep a test short, for the networks that have them."""
+FITTED = {"Damped": 1}
+"""Weights that are fitted in closed form before the training, and not trained."""
 WRAPPERS = {
     "Increment": {},
     "Damped": {},
@@ -153,7 +155,9 @@ def test_windows_of_a_batch_do_not_mix(name):
 def test_every_weight_learns(name, options):
     network = make(name, leads=6, **options).train(name != "InTurn")  # in training one of its networks learns
     network(torch.randn(2, 3, 4, 5, 6)).square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
+    learned = [p for p in network.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in learned)
+    assert len(list(network.parameters())) - len(learned) == FITTED.get(name, 0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,6 +7,7 @@ import torch
 from stconv.errors import ConfigError, ShapeError
 from stconv.models import (
     Bounded,
+    Conv3D,
     ConvLSTM,
     Damped,
     DampedPersistence,
@@ -15,6 +16,7 @@ from stconv.models import (
     MixedConv,
     Persistence,
     PredRNN,
+    Quantiles,
     ResNet2D,
     ResNet2Plus1D,
     SimVP,
@@ -188,6 +190,33 @@ def test_damping_of_each_cell_belongs_to_its_grid():
     assert describe(build(describe(network))) == describe(network)
     with pytest.raises(ShapeError, match=r"built for a grid of \(5, 6\)"):
         network(windows(lon=7))
+
+
+def test_share_of_the_network_is_what_helps_on_other_windows():
+    rng = np.random.default_rng(0)
+    network = Damped(Quantiles(Conv3D(*SIZES, n_layers=1, n_filters=4), n_members=3)).eval()
+    x = torch.from_numpy(rng.normal(size=(12, 3, 4, 5, 6))).float()
+    whole, start = network(x).detach(), network.damping(x)
+    difference = (whole - start).numpy().astype(float)
+    truth = np.array([[0.5, 0.2, 3.0], [-1.0, 0.9, 0.0]])[:, :, None, None]  # target, lead
+    y = start.numpy() + truth * difference + 0.01 * rng.normal(size=difference.shape)
+    weight = rng.uniform(0.5, 1, y.shape)
+    y[weight < 0.6] = 99
+    weight[weight < 0.6] = 0
+    arrays = [x, torch.from_numpy(y).float(), torch.from_numpy(weight).float()]
+    spread = network.members(x).std(0)
+    network.fit_share(lambda: zip(*(a.split(5) for a in arrays), strict=True))
+    rest = y - start.numpy()
+    expected = (weight * difference * rest).sum((0, 3, 4)) / (weight * difference**2).sum((0, 3, 4))
+    np.testing.assert_allclose(network.share[..., 0, 0], expected.clip(0, 1), atol=1e-4)
+    np.testing.assert_allclose(network.share[..., 0, 0], truth[..., 0, 0].clip(0, 1), atol=0.05)
+    torch.testing.assert_close(network(x), start + network.share * (whole - start))
+    torch.testing.assert_close(network.members(x).mean(0), network(x))
+    torch.testing.assert_close(network.members(x).std(0), spread)  # how sure it is does not change
+    one = network.train()(x[:1])
+    torch.testing.assert_close(one, network.damping(x[:1]) + network.network(x[:1]))  # nor does the training
+    network.fit_share(list)
+    assert (network.share == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from stconv.datasets.advice import FEW_WINDOWS
 from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
     from stconv.datasets.grid_spec import GridSpec
     from stconv.datasets.inspect import Description
 
-MANY_WINDOWS, FEW_WINDOWS = 1000, 200
-"""Training windows from which on a network of full size is trained, and below which only a very small one."""
+MANY_WINDOWS = 1000
+"""Training windows from which on a network of full size is trained."""
 LARGEST_STEPS, LEAST_STEPS = 1600, 400
 """Optimizer steps of a training: more overfit, fewer do not get there."""
 MOST_EPOCHS = 30
@@ -32,8 +33,6 @@ FLOPS = 3e13
 """Of a whole training: some ten minutes on two cores."""
 SHORTEST_GRID = 12
 """Cells along lat and lon from which on a coarser grid has something to say."""
-RARE = 0.5
-"""A field that is zero in more than this share of its values is treated as rain is."""
 
 
 def write_starter(file: Path, found: Description, paths: Sequence[str], spec: GridSpec) -> Path:
@@ -118,9 +117,8 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
 
 def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: int) -> dict[str, Any]:
     grid = {key: value for key, value in asdict(spec).items() if value}
-    rare = [
-        v.name for v in found.variables if v.zero_share > RARE and v.minimum is not None and v.minimum >= 0
-    ]
+    rain_like = [variable.name for variable in found.variables if variable.rain_like]
+    positive = [variable.name for variable in found.variables if variable.positive]
     position = ["latitude", "longitude"] if found.grid.startswith("latitude") else ["position"]
     data: dict[str, Any] = {
         "paths": [str(Path(path).expanduser().absolute()) for path in paths],
@@ -130,12 +128,11 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
         "leads": found.leads,
         "split": {"fractions": [0.6, 0.2, 0.2]},
         "scaling": "anomaly",
-        **({"transforms": dict.fromkeys(rare, "log1p")} if rare else {}),
+        **({"transforms": dict.fromkeys(rain_like, "log1p")} if rain_like else {}),
         "static_fields": [*position, "climate"],
         "time_features": True,
         "batch_size": batch_size,
     }
-    positive = [v.name for v in found.variables if v.minimum is not None and v.minimum >= 0]
     if positive:
         data["bounds"] = {variable: [0, None] for variable in positive}
     if any(variable.weekly_gain is not None for variable in found.variables):

@@ -92,7 +92,7 @@ def _about_variable(variable: VariableSummary) -> list[str]:
         )
     if variable.standard_deviation == 0:
         advice.append(f"'{name}' is constant ({low:g}); there is nothing to learn from it.")
-    if variable.zero_share > 0.5 and low >= 0:
+    if variable.rain_like:
         advice.append(
             f"{100 * variable.zero_share:.0f} % of '{name}' is zero: consider `transforms: "
             f"{{{name}: log1p}}`, and do "

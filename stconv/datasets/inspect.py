@@ -20,6 +20,8 @@ from stconv.datasets.windows import WindowSpec, reference_indices
 from stconv.dims import LAT, TIME, Y
 
 BLOCK_BYTES = 8 * 2**20
+RARE = 0.5
+"""A positive field that is zero in more than this share of its values is treated as rain is."""
 TRAIN_SHARE = 0.6
 
 
@@ -48,6 +50,16 @@ class VariableSummary:
     climatology_rmse: list[float] = field(default_factory=list)
     weekly_gain: float | None = None
     infinite_share: float = 0.0
+
+    @property
+    def positive(self) -> bool:
+        """Whether there is no value below 0."""
+        return self.minimum is not None and self.minimum >= 0
+
+    @property
+    def rain_like(self) -> bool:
+        """Whether it is positive now and then, and mostly zero."""
+        return self.positive and self.zero_share > RARE
 
 
 @dataclass(frozen=True)

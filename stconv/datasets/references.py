@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stconv.datasets.climatology import HarmonicClimatology
 from stconv.datasets.dataset import WindowDataset
-from stconv.datasets.windows import WindowSpec
+from stconv.datasets.windows import WindowSpec, thinned
 from stconv.regression import MAX_ROWS, NormalEquations, neighborhoods
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class ReferenceForecasts:
         """
         lags, n_targets = min(MAX_LAGS, spec.t_in), series.n_targets
         n_cells = int(np.prod(series.values.shape[2:]))
-        chosen = windows[:: -(-len(windows) // MAX_WINDOWS)]
+        chosen = thinned(windows, MAX_WINDOWS)
         dataset = WindowDataset(series, spec, chosen)
         climatology = climatology.to("cpu")
         squares = torch.zeros(n_targets, spec.leads, *series.values.shape[2:], dtype=torch.float64)

@@ -103,8 +103,26 @@ class Gaussian(_Head):
         return self.channels_of(x)[0]
 
 
+class _Several(Network):
+    """Networks whose members together are the distribution."""
+
+    networks: nn.ModuleList
+
+    def members(self, x: Tensor) -> Tensor:
+        """Members of all networks, ascending."""
+        return torch.cat([network.members(x) for network in self.each()]).sort(dim=0).values
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Mean of the forecasts of the networks."""
+        return torch.stack([network(x) for network in self.each()]).mean(0)
+
+    def each(self) -> list[Network]:
+        """The networks that take part now."""
+        return [network for network in self.networks if isinstance(network, Network)]
+
+
 @register
-class Ensemble(Network):
+class Ensemble(_Several):
     """Several networks, trained apart: their members together are the distribution.
 
     `stconv ensemble` makes one from trained bundles.
@@ -131,20 +149,9 @@ class Ensemble(Network):
         super().__init__(*sizes[0])
         self.networks = nn.ModuleList(networks)
 
-    def members(self, x: Tensor) -> Tensor:
-        """Members of all networks, ascending."""
-        return torch.cat([network.members(x) for network in self._each()]).sort(dim=0).values
-
-    def compute(self, x: Tensor) -> Tensor:
-        """Mean of the forecasts of the networks."""
-        return torch.stack([network(x) for network in self._each()]).mean(0)
-
-    def _each(self) -> list[Network]:
-        return [network for network in self.networks if isinstance(network, Network)]
-
 
 @register
-class InTurn(Network):
+class InTurn(_Several):
     """Several copies of a network in one training: each batch trains one of them, in turn.
 
     Each has a start of its own and sees its own batches, and so errs in its own way; the mean errs less, and
@@ -168,17 +175,13 @@ class InTurn(Network):
         self.networks = nn.ModuleList([network, *(build(describe(network)) for _ in range(n_members - 1))])
         self.turn = 0
 
-    def members(self, x: Tensor) -> Tensor:
-        """Members of all networks, ascending; in training those of the network whose turn it is."""
-        networks = [network for network in self.networks if isinstance(network, Network)]
-        if self.training:
-            self.turn = (self.turn + 1) % len(networks)
-            return networks[self.turn].members(x)
-        return torch.cat([network.members(x) for network in networks]).sort(dim=0).values
-
-    def compute(self, x: Tensor) -> Tensor:
-        """Mean of the members."""
-        return self.members(x).mean(0)
+    def each(self) -> list[Network]:
+        """All networks; in training the one whose turn it is."""
+        networks = super().each()
+        if not self.training:
+            return networks
+        self.turn = (self.turn + 1) % len(networks)
+        return [networks[self.turn]]
 
 
 @register

@@ -10,7 +10,7 @@ from torch import Tensor
 from stconv.errors import ConfigError
 from stconv.models.baselines import check_history
 from stconv.models.registry import Network, register
-from stconv.nn.damping import LAGS, Damping
+from stconv.nn.damping import LAGS, Damping, Windows
 
 Bound = float | Sequence[float | None] | None
 """One bound for all targets, one for each, or none."""
@@ -20,7 +20,11 @@ Bound = float | Sequence[float | None] | None
 class Damped(Network):
     """Let a network forecast the difference from damped persistence.
 
-    y[l] = damping[l] x[:, :c_out, t_in - 1] + network(x)[l], with a learned damping
+    y[l] = damping[l] x[:, :c_out, t_in - 1] + share[l] network(x)[l]
+
+    The damping is fitted in closed form before the training and stays as it is. The share, in [0, 1], is 1 in
+    training, and then as much of the network as helps on the validation period: a network that learned its
+    training period by heart is drawn back to where it started from, and can do little harm.
 
     Args:
         network: The network of the difference; it gives this one its channels, frames and leads.
@@ -32,24 +36,55 @@ class Damped(Network):
         ConfigError: The network has fewer input than output channels, or a setting is out of its range.
     """
 
+    share: Tensor
+
     def __init__(
         self, network: Network, *, grid: Sequence[int] | None = None, neighbors: bool = False
     ) -> None:
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
         check_history(self)
         lags = min(LAGS, network.t_in) if neighbors else None
-        self.damping = Damping(network.c_out, network.leads, grid, lags)
+        self.damping = Damping(network.c_out, network.leads, grid, lags).requires_grad_(False)
         self.network = network
+        self.register_buffer("share", torch.ones(network.c_out, network.leads, 1, 1))
 
     def compute(self, x: Tensor) -> Tensor:
         """Add the network's output to the damped newest frame of the targets."""
-        y: Tensor = self.damping(x) + self.network(x)
+        y: Tensor = self.damping(x) + self._shared(self.network(x))
         return y
 
     def members(self, x: Tensor) -> Tensor:
-        """Add the damped newest frame to each member."""
-        y: Tensor = self.damping(x) + self.network.members(x)
+        """Move each member by what is added to their mean."""
+        members = self.network.members(x)
+        mean = members.mean(0)
+        y: Tensor = self.damping(x) + members + (self._shared(mean) - mean)
         return y
+
+    @torch.no_grad()
+    def fit_share(self, windows: Windows) -> None:
+        """Set the share of the network's difference to the least-squares one, for each target and lead.
+
+        share = sum(w d (y - damping x)) / sum(w d^2) with d = network(x), in [0, 1]; where the network makes
+        no difference it stays 1.
+
+        Args:
+            windows: As of `Damping.fit`, of a period that the network was not trained on.
+
+        Source:
+            Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
+            forecasts from their past errors.
+        """
+        gain = torch.zeros(2, self.c_out, self.leads, dtype=torch.float64)
+        for x, y, weight in windows():
+            difference = self.network(x)
+            rest = y - self.damping(x)
+            terms = torch.stack([weight * difference * rest, weight * difference.square()])
+            gain += terms.double().sum((1, 4, 5)).cpu()
+        share = torch.where(gain[1] > 0, (gain[0] / gain[1]).clamp(0, 1), 1.0)
+        self.share.copy_(share[..., None, None])
+
+    def _shared(self, difference: Tensor) -> Tensor:
+        return difference if self.training else self.share * difference
 
 
 @register

@@ -126,26 +126,6 @@ def best_csi(probability: np.ndarray, happened: np.ndarray) -> tuple[float, floa
     return float(csi[best]), float(p[best])
 
 
-def event_metrics(scores: xr.Dataset, stage: str) -> dict[str, float]:
-    """Name the scores of an event for a log, `test_brier`, `test_brier_skill_climatology`, `test_auc_lead_1`.
-
-    Args:
-        scores: What `EventScores.to_dataset` returns.
-        stage: What the names begin with.
-
-    Returns:
-        Finite means over leads, and values per lead, by name.
-    """
-    metrics: dict[str, float] = {}
-    for score in scores.data_vars:
-        for variable in scores["variable"].values:
-            values = scores[score].sel(variable=variable).values
-            name = f"{stage}_{score}" if scores.sizes["variable"] == 1 else f"{stage}_{score}_{variable}"
-            per_lead = {f"{name}_lead_{lead}": float(value) for lead, value in enumerate(values, 1)}
-            metrics |= {name: float(np.mean(values)), **per_lead}
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
-
-
 def event_table(scores: xr.Dataset, labels: Sequence[str]) -> Table:
     """The scores for a terminal, a block of rows for each event or class.
 
