@@ -20,10 +20,10 @@ NEVER = (1, 2)
 """Cell of the first channel that never has a value."""
 
 
-def make_series(missing=True, geographic=True, variables=("t", "q"), n_targets=1, positive=False):
+def make_series(missing=True, geographic=True, variables=("t", "q"), n_targets=1, positive=False, hours=6):
     generator = np.random.default_rng(0)
     n_time, shape = 300, (4, 5)
-    times = np.datetime64("2020-01-01", "ns") + np.arange(n_time) * np.timedelta64(6, "h")
+    times = np.datetime64("2020-01-01", "ns") + np.arange(n_time) * np.timedelta64(hours, "h")
     day = np.cos(2 * np.pi * (np.arange(n_time) % 4) / 4)[:, None, None, None]
     values = generator.gamma(2.0, 1.5, (n_time, len(variables), *shape))
     if not positive:
@@ -41,7 +41,7 @@ def make_series(missing=True, geographic=True, variables=("t", "q"), n_targets=1
         lat=np.array([0.0, 30.0, 60.0, 90.0]),
         lon=np.arange(5.0),
         geographic=geographic,
-        step=TimeStep("fixed", seconds=21600),
+        step=TimeStep("fixed", seconds=3600 * hours),
     )
 
 
@@ -169,8 +169,9 @@ def test_missing_inputs_are_imputed(impute):
             torch.testing.assert_close(x, preparation.inputs(filled), rtol=1e-4, atol=1e-4)
 
 
-def test_extra_channels_in_their_order():
-    series = make_series()
+@pytest.mark.parametrize(("hours", "whole_year"), [(6, False), (54, True)])
+def test_extra_channels_in_their_order(hours, whole_year):
+    series = make_series(hours=hours)
     preparation = Preparation.fit(
         series,
         TRAIN,
@@ -191,6 +192,7 @@ def test_extra_channels_in_their_order():
     valid[NEVER] = 0
     np.testing.assert_array_equal(x[1, 9, 2].numpy(), valid)
     day, year = (2 * np.pi * batch["input_cycles"][..., k].numpy() for k in (0, 1))
+    year = year * whole_year  # 50 days of training do not tell what a season is
     for channel, expected in enumerate([np.sin(day), np.sin(year), np.cos(day), np.cos(year)], start=10):
         np.testing.assert_allclose(x[:, channel, :, 3, 4].numpy(), expected, atol=1e-6)
 

@@ -127,9 +127,15 @@ def _standardized(field: np.ndarray) -> np.ndarray:
     return np.nan_to_num((field - field[valid].mean()) / (spread if spread > 0 else 1.0))
 
 
-def time_channels(cycles: Tensor, weekly_cycle: bool = False) -> Tensor:
-    """Sine of day, year (and week), then their cosine: (batch, time, 3) to (batch, 4 or 6, time)."""
+def time_channels(cycles: Tensor, weekly_cycle: bool = False, whole_year: bool = True) -> Tensor:
+    """Sine of day, year (and week), then their cosine: (batch, time, 3) to (batch, 4 or 6, time).
+
+    Without a whole year to learn from the year stands still: a network would take the season of the test
+    period, which it has never seen, for anything.
+    """
     angles = 2 * math.pi * cycles[..., : 3 if weekly_cycle else 2]
+    if not whole_year:
+        angles = angles * angles.new_tensor([1, 0, 1][: angles.shape[-1]])
     return torch.cat([angles.sin(), angles.cos()], dim=-1).transpose(1, 2)
 
 

@@ -90,6 +90,7 @@ class Preparation(nn.Module):
         for name in ("center", "scale", "fill", "never_valid", "missing_share", "cell_weight", "static"):
             self.register_buffer(name, tensors[name].clone())
         self.register_buffer("sun_axes", tensors["sun_axes"].clone() if self.solar_zenith else torch.zeros(0))
+        self.whole_year = any(term[1] for term in spec["climatology_terms"])
         self.harmonics = HarmonicClimatology(spec["climatology_terms"], tensors["harmonics.coefficients"])
 
     @classmethod
@@ -124,7 +125,7 @@ class Preparation(nn.Module):
                 refuses missing values.
             mask_channel: Show the network, per input, which values were there.
             static_fields: Names of static fields, see `features.STATIC_CHANNELS`.
-            time_features: Show the network sin and cos of day and year.
+            time_features: Show the network sin and cos of day and, if the period covers it, year.
             solar_zenith: Show the network the cosine of the solar zenith angle.
             weekly_cycle: Let the climatology, and the time features, follow the week.
             bounds: Least and greatest physical value of a forecast, by target; None for none. Rain is never
@@ -213,7 +214,7 @@ class Preparation(nn.Module):
         if len(self.static):
             parts.append(self.static[None, :, None].expand(n_batch, -1, t_in, -1, -1))
         if self.time_features:
-            features = time_channels(cycles, self.weekly_cycle)[..., None, None]
+            features = time_channels(cycles, self.weekly_cycle, self.whole_year)[..., None, None]
             parts.append(features.expand(-1, -1, -1, n_lat, n_lon))
         if self.solar_zenith:
             lat, lon = self.sun_axes.split([n_lat, n_lon])
