@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stconv.bands import LEVELS, Bands
+from stconv.datasets.optical_flow import OPTICAL_FLOW, OpticalFlow
 from stconv.datasets.references import ReferenceForecasts
 from stconv.verification import ScoreSums, Verification, lead_labels
 from stconv.verification.calibration import Calibration
@@ -37,7 +38,8 @@ class Assessment:
     """Score a model window by window beside its references.
 
     These are persistence and climatology, and in a test of fields two more, fitted here on the training
-    windows alone: damped persistence and a linear regression on the 3x3 neighborhood.
+    windows alone: damped persistence and a linear regression on the 3x3 neighborhood. Optical flow joins them
+    if the scoring asks for it.
 
     Args:
         data: After setup.
@@ -69,9 +71,11 @@ class Assessment:
         self._bands = bands
         self.calibration = None if bands is None else Calibration(self._names, data.leads)
         self._references: ReferenceForecasts | None = None
+        self._optical_flow: OpticalFlow | None = None
         self._regions: dict[str, tuple[Tensor, ScoreSums]] = {}
         self._diagnostics: dict[str, Diagnostic] = {}
         if scoring is not None and self.events is None:
+            self._optical_flow = OpticalFlow(data.spec) if scoring.optical_flow else None
             self._references = ReferenceForecasts.fit(
                 data.series, data.spec, data.references["train"], preparation.harmonics
             )
@@ -116,6 +120,8 @@ class Assessment:
         }
         if self._references is not None:
             forecasts |= self._references(batch)
+        if self._optical_flow is not None:
+            forecasts[OPTICAL_FLOW] = self._optical_flow(batch, truth.shape[1])
         self.sums.add(truth, forecasts, weight, index, forecastable=possible)
         if self.events is not None:
             self.events.add(truth, forecasts, index)

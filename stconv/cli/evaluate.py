@@ -25,6 +25,7 @@ EPILOG = """examples:
   stconv evaluate models:/air@champion --output report
   stconv evaluate runs/air/RUN/bundle --config runs/air/RUN/config.yaml --json
   stconv evaluate rain --thresholds 0.5 2            also CSI, POD, FAR, FSS of at least so much
+  stconv evaluate rain --optical-flow                also beside the motion of the field, carried on
   stconv evaluate --region europe=35,70,-10,40       also that box by itself
   stconv evaluate --forecasts forecasts.nc           also every forecast, for other evaluators
 """
@@ -62,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=LAT,LAT,LON,LON",
         help="score this box by itself, too; may be given several times",
     )
+    add(
+        "--optical-flow",
+        action="store_true",
+        help="compare with the newest frame carried on by its motion, too, by pysteps: pip install "
+        "'stconv[pysteps]' (default: model.scoring.optical_flow of the configuration)",
+    )
     add("--forecasts", metavar="FILE", help="also write every forecast of the test period, as NetCDF")
 
 
@@ -73,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
     with contextlib.redirect_stdout(sys.stderr):  # whatever libraries print; the result alone goes to stdout
         subject = find_subject(args.reference, args.experiment, args.config)
-        scoring = load_scoring(subject, args.thresholds or (), args.region or ())
+        scoring = load_scoring(subject, args.thresholds or (), args.region or (), args.optical_flow)
         output = Path(args.output) if args.output else None
         forecasts = Path(args.forecasts) if args.forecasts else None
         result, folder = evaluate(subject, output, args.device, scoring, forecasts)

@@ -150,13 +150,19 @@ def check_data(bundle: Bundle, data: GridDataModule) -> None:
             )
 
 
-def load_scoring(subject: Subject, thresholds: Sequence[str] = (), regions: Sequence[str] = ()) -> Scoring:
+def load_scoring(
+    subject: Subject,
+    thresholds: Sequence[str] = (),
+    regions: Sequence[str] = (),
+    optical_flow: bool = False,
+) -> Scoring:
     """What to look at besides the errors: as the configuration says, unless the command line says otherwise.
 
     Args:
         subject: What is evaluated.
         thresholds: "VALUE" for the only target, or "NAME=VALUE".
         regions: "NAME=LAT,LAT,LON,LON".
+        optical_flow: Compare with optical flow, too.
 
     Raises:
         ConfigError: One of them is not understood.
@@ -182,6 +188,8 @@ def load_scoring(subject: Subject, thresholds: Sequence[str] = (), regions: Sequ
     if thresholds:
         targets = list(data.get("targets") or data.get("inputs") or [])
         scoring = dataclasses.replace(scoring, thresholds=_parse_thresholds(thresholds, targets))
+    if optical_flow:
+        scoring = dataclasses.replace(scoring, optical_flow=True)
     if regions:
         scoring = dataclasses.replace(scoring, regions=dict(_parse_region(text) for text in regions))
     return scoring

@@ -23,12 +23,15 @@ class Scoring:
         regions: By name: first and last latitude, first and last longitude (y, then x, on other grids),
             to be scored by themselves.
         seasons: Whether three-month seasons are scored by themselves, where the test period has several.
+        optical_flow: Whether the newest frame carried on by its motion is a reference, too; it needs
+            ``pip install 'stconv[pysteps]'``.
     """
 
     thresholds: dict[str, list[float]] | None = None
     scales: tuple[int, ...] = SCALES
     regions: dict[str, list[float]] | None = None
     seasons: bool = True
+    optical_flow: bool = False
 
 
 def region_mask(

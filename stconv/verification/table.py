@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stconv.verification.batch import MODEL
 from stconv.verification.verdict import BEATS, LOSES, UNDECIDED
 
 if TYPE_CHECKING:
     from stconv.verification.result import Verification
 
 STYLES = {BEATS: "green", LOSES: "red", UNDECIDED: "yellow"}
+SAYING = (MODEL, "persistence", "optical flow")
+"""Contenders whose forecasts have extremes; those that tend to a mean never reach a threshold."""
 _LEAD_WIDTH, _NAME_WIDTH = 11, 24
+Row: TypeAlias = tuple[str, list[Text]]
+"""Name, and a cell for each lead."""
 
 
 def render_table(verification: Verification, width: int = 100) -> Text:
@@ -40,25 +45,31 @@ def render_table(verification: Verification, width: int = 100) -> Text:
         if len(verification.sums.variables) > 1:
             console.print(Text(name, style="bold cyan"))
         for start in range(0, n_leads, n_columns):
-            console.print(_block(verification, variable, range(start, min(start + n_columns, n_leads))))
+            leads = range(start, min(start + n_columns, n_leads))
+            console.print(_block(verification, _rows(verification, variable), leads))
         console.print(Text(_pooled(verification, variable)))
+        for threshold, rows in event_rows(verification, variable):
+            console.print(Text(f"at least {threshold}", style="bold"))
+            for start in range(0, n_leads, n_columns):
+                leads = range(start, min(start + n_columns, n_leads))
+                console.print(_block(verification, rows, leads))
     console.print(Text(verification.verdict(), style="bold"))
     for warning in verification.warnings():
         console.print(Text(f"Note: {warning}", style="yellow"))
     return Text.from_ansi(buffer.getvalue().rstrip("\n"))
 
 
-def _block(verification: Verification, variable: int, leads: range) -> Table:
+def _block(verification: Verification, rows: Iterable[Row], leads: range) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("lead", no_wrap=True)
     for lead in leads:
         table.add_column(verification.labels[lead], justify="right", no_wrap=True)
-    for name, cells in _rows(verification, variable):
+    for name, cells in rows:
         table.add_row(name, *[cells[lead] for lead in leads])
     return table
 
 
-def _rows(verification: Verification, variable: int) -> Iterator[tuple[str, list[Text]]]:
+def _rows(verification: Verification, variable: int) -> Iterator[Row]:
     sums = verification.sums
     units = sums.units[sums.variables[variable]]
     places = decimals(sums.rmse(sums.model)[variable])
@@ -91,6 +102,35 @@ def _rows(verification: Verification, variable: int) -> Iterator[tuple[str, list
     correlation = sums.acc(sums.model)[variable]
     if np.isfinite(correlation).any():
         yield "anomaly correlation", [Text(number(value, 3)) for value in correlation]
+
+
+def event_rows(verification: Verification, variable: int) -> Iterator[tuple[str, list[Row]]]:
+    """By threshold, in words: CSI, FSS by scale and frequency bias, of those who can say that it happens."""
+    ds = verification.diagnostics.get("thresholds")
+    if ds is None:
+        return
+    sums, here = verification.sums, ds.isel(variable=variable)
+    for i, value in enumerate(here["value"].values):
+        if not np.isfinite(value):
+            continue
+        scores = here.isel(threshold=i)
+        fields = {"CSI": scores["csi"]}
+        fields |= {
+            f"FSS, {scale} x {scale} cells": scores["fss"].sel(scale=scale)
+            for scale in ds["scale"].values
+            if scale > 1  # of a single cell it says what CSI says
+        }
+        fields["frequency bias"] = scores["frequency_bias"]
+        rows: list[Row] = []
+        for title, field in fields.items():
+            for name in (name for name in sums.contenders if name in SAYING):
+                best = name == sums.model
+                cells = [
+                    Text(number(value, 3), style="bold" if best else "")
+                    for value in field.sel(contender=name).values
+                ]
+                rows.append((title if best else f"  {name}", cells))
+        yield with_units(f"{value:g}", sums.units[sums.variables[variable]]), rows
 
 
 def _pooled(verification: Verification, variable: int) -> str:

@@ -25,6 +25,7 @@ LINES = {
     "climatology": ("#7d8894", ":"),
     "damped persistence": ("#c2571a", "-."),
     "linear 3x3": ("#2a7f62", (0, (4, 1.5))),
+    "optical flow": ("#7b4fa3", (0, (2, 1.5))),
 }
 WIDTH, HEIGHT = 5.4, 3.5
 

@@ -12,7 +12,7 @@ from stconv.verification.case import Case
 from stconv.verification.report import charts, pixels
 from stconv.verification.report.page import color_bar, figure, paragraph, section, table
 from stconv.verification.sums import ratio
-from stconv.verification.table import decimals, number, percent, with_units
+from stconv.verification.table import SAYING, decimals, number, percent, with_units
 from stconv.verification.verdict import BEATS, LOSES, UNDECIDED
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ EVENTS_EXPLAINED = (
     "POD: share of the events that were forecast. FAR: share of the forecasts that were wrong. FSS compares "
     "shares of events in a neighborhood, so that a near miss counts for something."
 )
-COMPARED = {"model": "this model", "persistence": "persistence"}
+COMPARED = {name: {"model": "this model"}.get(name, name) for name in SAYING}
 SHORT_WAVES = 0.5
 """Of the bands, the half with the shortest waves."""
 
@@ -238,6 +238,8 @@ def events(verification: Verification, variable: int) -> str:
         for title, score, scale in _event_rows(ds):
             values = here[score] if scale is None else here[score].sel(scale=scale)
             for contender, who in COMPARED.items():
+                if contender not in ds["contender"]:
+                    continue
                 numbers = [number(x, 2) for x in values.sel(contender=contender).values]
                 rows.append((f"{title}, {who}", numbers))
         units = verification.sums.units[name]

@@ -16,6 +16,7 @@ EXPLAINED = {
     "climatology": "saying what is usual for the time of year and day",
     "damped persistence": "letting today's departure from the usual fade",
     "linear 3x3": "a linear regression on the surroundings of each cell",
+    "optical flow": "carrying the newest frame on by its motion",
 }
 
 
