@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 import xarray as xr
 
 from stconv.errors import VariableError
@@ -36,23 +36,29 @@ def to_netcdf(forecast: xr.Dataset) -> bytes:
 def to_json(forecast: xr.Dataset) -> bytes:
     """Write coordinates and variables as nested lists, with the attributes that say what they are."""
     document: dict[str, Any] = {
-        "attributes": {str(key): _plain(value) for key, value in forecast.attrs.items()}
+        "attributes": {str(key): _plain(value) for key, value in forecast.attrs.items()},
+        "coordinates": {},
+        "variables": {},
     }
-    for part, arrays in {"coordinates": forecast.coords, "variables": forecast.data_vars}.items():
-        document[part] = {
-            str(name): {
-                "dimensions": [str(dim) for dim in array.dims],
-                "attributes": {str(key): _plain(value) for key, value in array.attrs.items()},
-                "values": nested(array),
-            }
-            for name, array in arrays.items()
+    for name, variable in forecast.variables.items():
+        document["variables" if name in forecast.data_vars else "coordinates"][str(name)] = {
+            "dimensions": [str(dim) for dim in variable.dims],
+            "attributes": {str(key): _plain(value) for key, value in variable.attrs.items()},
+            "values": _numbers(variable.values),
         }
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def nested(array: xr.DataArray) -> Any:
+def _numbers(values: np.ndarray) -> Any:
+    """An array that orjson writes, shortest float32 digits and null for what is not finite; else `nested`."""
+    if values.dtype.kind == "f" and values.dtype.itemsize in (4, 8):
+        return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
+    return nested(values)
+
+
+def nested(array: xr.DataArray | np.ndarray) -> Any:
     """Values as (nested lists of) numbers, text, ISO times, and None for missing."""
-    values = array.values
+    values = np.asarray(array)
     if values.dtype.kind == "M":
         return np.datetime_as_string(values, unit="s").tolist()
     if values.dtype.kind == "O":  # cftime, or text of varying length
@@ -74,4 +80,4 @@ def _with_null(values: np.ndarray, finite: np.ndarray) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, str | int | bool) or value is None:
         return value
-    return nested(xr.DataArray(np.asarray(value)))
+    return nested(np.asarray(value))

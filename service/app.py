@@ -11,7 +11,6 @@ from starlette.middleware.cors import CORSMiddleware
 
 import stconv
 from service import (
-    problems,
     routes_admin,
     routes_edr,
     routes_forecasts,
@@ -28,6 +27,7 @@ from service.gate import Gate
 from service.metrics import CountRequests, Metrics
 from service.observing import Observe
 from service.parsers import Parsers
+from service.problem_answers import install
 from service.quota import Quota
 from service.settings import Settings
 from service.state import job_runner, state_folder, watched
@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.draining = False
     app.state.workers = {}
     app.state.stored = {}
-    problems.install(app)
+    install(app)
     for routes in (
         routes_health,
         routes_metrics,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import Problem, TooLarge, response
+from service.problem_answers import response
+from service.problems import Problem, TooLarge
 from service.quota import QUOTA_HEADERS
 from service.settings import Settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.0002
 """Python's default of 5 ms is how long every operation of the network would wait for a thread at the desk."""
+BEHIND_THE_SERVER = 5
+"""Niceness: the server has little to do and everybody waits for it, a refusal most of all."""
 WARM_UP = -1
 """Number of the request that is none."""
 
@@ -65,6 +68,7 @@ def run(connection: Connection, load: Load) -> None:
         signal.signal(number, signal.SIG_IGN)  # the server drains first, then closes the pipe
     sys.setswitchinterval(SWITCH_SECONDS)
     warnings.simplefilter("ignore")  # what is unusual about an input is in the answer
+    os.nice(BEHIND_THE_SERVER)
     _name_process("stconv-model")
     try:
         model = _Model(load)
@@ -102,6 +106,7 @@ class _Model:
 
         from service.archiving import Archivist
         from service.batching import BatchingForecaster
+        from service.forms import Forms
         from service.rollouts import Rollouts
         from service.source import Source
         from stconv.bundle import Bundle
@@ -126,6 +131,7 @@ class _Model:
         self.version = self.forecaster.version
         self.source = Source([Path(path) for path in load.data], self.forecaster)
         self.rollouts = Rollouts()
+        self.forms = Forms(self.forecaster)
         self.archivist = Archivist(self.forecaster, self.source)
         self._latest: tuple[Any, xr.Dataset] | None = None
         self.forecaster.announce(WARM_UP)
@@ -153,27 +159,15 @@ class _Model:
 
     def forecast(self, body: bytes, steps: int | None) -> xr.Dataset:
         """Forecast from uploaded fields."""
-        return self._forecast(self._decoded(body), steps)
+        return self._with_warnings(self.forms.forecast(body, steps))
 
     def begin_job(self, request: dict[str, Any], body: bytes) -> None:
         """Check the input of a long forecast; its leads are computed by `Rollouts`, block by block."""
+        from service.forms import as_dataset
         from service.rollouts import Rollout
 
-        ds = self._decoded(body)
+        ds = as_dataset(*decode(body))
         self.rollouts.begin(request["job"], Rollout(self.forecaster, ds, request["steps"]))
-
-    @staticmethod
-    def _decoded(body: bytes) -> xr.Dataset:
-        import xarray as xr
-
-        from stconv.errors import DataError
-
-        variables, attrs = decode(body)
-        raw = xr.Dataset({name: (v.dims, v.values, v.attrs) for name, v in variables.items()}, attrs=attrs)
-        try:
-            return xr.decode_cf(raw)
-        except Exception as error:  # a client's attributes can break decoding in many ways
-            raise DataError(f"The attributes of the input can not be decoded: {error}") from error
 
     def latest(self, steps: int | None) -> xr.Dataset:
         """Forecast from the configured data; kept until the files change."""
@@ -181,7 +175,8 @@ class _Model:
         state = (steps, self.source.state())
         if self._latest is None or self._latest[0] != state:
             ds, origin = self.source.open()
-            self._latest = state, self._forecast(ds, steps, origin=origin).load()
+            forecast = self.forecaster.forecast(ds, steps=steps, origin=origin)
+            self._latest = state, self._with_warnings(forecast).load()
         return self._latest[1]
 
     def stored(self, request: dict[str, Any]) -> xr.Dataset:
@@ -191,11 +186,10 @@ class _Model:
         path = Path(request["path"])
         return observed(path, self.source) if request["kind"] == "truth" else stored_forecast(path)
 
-    def _forecast(self, ds: xr.Dataset, steps: int | None, **options: Any) -> xr.Dataset:
-        """Forecast, and say in the answer what the library warns of."""
+    def _with_warnings(self, forecast: xr.Dataset) -> xr.Dataset:
+        """Say in the answer what the library warned of."""
         from stconv.forecast import OlderWindowWarning
 
-        forecast = self.forecaster.forecast(ds, steps=steps, **options)
         warned = self.forecaster.work.warnings
         older = [str(w.message) for w in warned if issubclass(w.category, OlderWindowWarning)]
         return forecast.assign_attrs(older_window="; ".join(older)) if older else forecast

@@ -10,7 +10,6 @@ import io
 import math
 from typing import Any
 
-import h5netcdf
 import h5py
 import numpy as np
 import scipy.io
@@ -25,6 +24,13 @@ ALLOWED_FILTERS = {
     h5py.h5z.FILTER_FLETCHER32,
     h5py.h5z.FILTER_SCALEOFFSET,
 }
+NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
+NOT_A_COORDINATE = "_nc4_non_coord_"
+HDF5_ATTRIBUTES = {
+    *("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "DIMENSION_LABELS"),
+    *("_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties", "_nc3_strict"),
+}
+"""How NetCDF 4 says in HDF5 what the dimensions are (NetCDF users' guide, file format)."""
 MAX_VARIABLES = 200
 SMALLEST_CELL_BYTES = 4
 """A packed value becomes at least a float32."""
@@ -64,29 +70,54 @@ def parse_netcdf(body: bytes, max_decoded_bytes: int) -> bytes:
         Problem: Unreadable, too large, or it refers to something outside itself.
     """
     check_signature(body)
-    read = _read_hdf5 if body.startswith(HDF5_SIGNATURE) else _read_classic
+    read = _read_hdf5 if is_hdf5(body) else _read_classic
     variables, attrs = read(body, max_decoded_bytes)
     return encode(variables, attrs)
 
 
+def is_hdf5(body: bytes) -> bool:
+    """Whether C code reads this file: then its process is not trusted any more."""
+    return body.startswith(HDF5_SIGNATURE)
+
+
 def _read_hdf5(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[str, Any]]:
     try:
-        with h5py.File(io.BytesIO(body), "r") as raw:
-            _check_links(raw)
-            _check_sizes(
-                {name: (item.shape, item.dtype) for name, item in raw.items() if _is_data(item)}, limit
-            )
-        with h5netcdf.File(io.BytesIO(body), "r", decode_vlen_strings=True) as file:
+        with h5py.File.in_memory(body) as file:
+            _check_links(file)
+            data = {name: item for name, item in file.items() if _is_data(item)}
+            _check_sizes({name: (item.shape, item.dtype) for name, item in data.items()}, limit)
             variables = {
-                name: RawVariable(
-                    tuple(variable.dimensions), _numbers(name, variable[...]), dict(variable.attrs)
+                name.removeprefix(NOT_A_COORDINATE): RawVariable(
+                    _dimensions(item), _numbers(item), _attributes(item)
                 )
-                for name, variable in file.variables.items()
-                if np.dtype(variable.dtype).kind in "fiuSO"
+                for name, item in data.items()
+                if item.dtype.kind in "fiuSO" and not item.attrs.get("NAME", b"").startswith(NO_VARIABLE)
             }
-            return variables, dict(file.attrs)
+            return variables, _attributes(file)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
         raise Unprocessable(f"The NetCDF file can not be read: {error}", kind="unreadable-netcdf") from error
+
+
+def _dimensions(item: h5py.Dataset) -> tuple[str, ...]:
+    """Names of the dimension scales, as NetCDF 4 says which dimensions a variable has."""
+    if item.is_scale and "DIMENSION_LIST" not in item.attrs:
+        return (item.name[1:],) * item.ndim
+    names = []
+    for number, scales in enumerate(item.dims):
+        if len(scales) != 1:
+            raise ValueError(f"dimension {number} of {item.name[1:61]!r} has no name; is it a NetCDF file?")
+        names.append(scales[0].name[1:])
+    return tuple(names)
+
+
+def _attributes(owner: h5py.File | h5py.Dataset) -> dict[str, Any]:
+    found = {}
+    for name, value in owner.attrs.items():
+        if name in HDF5_ATTRIBUTES or isinstance(value, h5py.Empty):
+            continue
+        single = isinstance(value, np.ndarray) and value.size == 1
+        found[name] = value.item() if single and value.dtype.kind in "SUO" else value[0] if single else value
+    return found
 
 
 def _is_data(item: Any) -> bool:
@@ -132,11 +163,11 @@ def _check_sizes(declared: dict[str, tuple[tuple[int, ...], np.dtype]], limit: i
         )
 
 
-def _numbers(name: str, values: Any) -> np.ndarray:
-    array = np.asarray(values)
-    if array.dtype.kind == "O":
-        return np.asarray([str(item) for item in array.ravel()], dtype="U").reshape(array.shape)
-    return array
+def _numbers(item: h5py.Dataset) -> np.ndarray:
+    if item.dtype.kind == "O":
+        texts = item.asstr(errors="replace")[...]
+        return np.asarray(texts, dtype="U")
+    return np.asarray(item[...])
 
 
 def _read_classic(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The process that reads one upload and ends: limits first, then the parser, then the answer."""
+"""The process that reads uploads: limits first, then the parser, then the answer."""
 
 from __future__ import annotations
 
@@ -11,46 +11,64 @@ from multiprocessing.connection import Connection
 from service.problems import Problem, TooLarge, Unprocessable
 from service.syscalls import restrict_system_calls
 
+BEHIND_THE_SERVER = 5
+"""Niceness: the server has little to do and everybody waits for it."""
+KEPT_BYTES = 2**20
+"""A larger upload leaves memory behind that only the end of its process gives back."""
 
-def read_one_upload(
+
+def read_uploads(
     connection: Connection, max_decoded_bytes: int, memory_bytes: int, cpu_seconds: float
 ) -> None:
-    """Wait for a kind and a body, parse it under limits, answer `ok` or `problem`, and end.
+    """Answer a kind and a body with `kept`, `ended` or `problem` and the fields or the facts; maybe go on.
+
+    A small JSON or NetCDF 3 upload that was read well leaves the process as it was: Python and Rust read it.
+    HDF5 is read by C code, and whoever sent something odd may try again: these are the last of their process.
 
     Args:
         connection: The parent's pipe.
-        max_decoded_bytes: Limit for all values of the upload.
-        memory_bytes: Address space the parse may add to what the process has.
-        cpu_seconds: Processor time of the parse.
+        max_decoded_bytes: Limit for all values of an upload.
+        memory_bytes: Address space that parsing may add to what the process has.
+        cpu_seconds: Processor time after which it is not kept; twice that, and it is killed.
     """
-    from service.rehearsal import PARSERS  # loaded before the fork; the server itself never loads it
+    from service.rehearsal import PARSERS, is_hdf5  # loaded before the fork; the server never loads it
 
     gc.freeze()
+    os.nice(BEHIND_THE_SERVER)
     connection.send_bytes(b"waiting")
-    try:
-        kind = connection.recv_bytes().decode()
-        body = connection.recv_bytes()
-    except EOFError:
-        return
-    limit_resources(memory_bytes, cpu_seconds)
-    restrict_system_calls()
-    try:
-        answer = PARSERS[kind](body, max_decoded_bytes)
-    except Problem as problem:
-        _refuse(connection, problem)
-    except MemoryError:
-        _refuse(
-            connection,
-            TooLarge(
-                f"Reading the upload takes more than {memory_bytes} bytes of memory.",
-                limit_bytes=memory_bytes,
-            ),
-        )
-    except Exception as error:
-        _refuse(connection, Unprocessable(f"The upload can not be read: {error}", kind="unreadable"))
-    else:
-        connection.send_bytes(b"ok")
+    kept, limited = True, False
+    while kept:
+        try:
+            kind = connection.recv_bytes().decode()
+            body = connection.recv_bytes()
+        except EOFError:
+            return
+        if not limited:
+            limit_resources(memory_bytes, 2 * cpu_seconds)
+            restrict_system_calls()
+            limited = True
+        kept = len(body) <= KEPT_BYTES and not is_hdf5(body) and _processor_seconds() < cpu_seconds
+        try:
+            answer = PARSERS[kind](body, max_decoded_bytes)
+        except Exception as error:
+            _refuse(connection, _problem(error, memory_bytes))
+            return
+        connection.send_bytes(b"kept" if kept else b"ended")
         connection.send_bytes(answer)
+
+
+def _problem(error: Exception, memory_bytes: int) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, MemoryError):
+        said = f"Reading the upload takes more than {memory_bytes} bytes of memory."
+        return TooLarge(said, limit_bytes=memory_bytes)
+    return Unprocessable(f"The upload can not be read: {error}", kind="unreadable")
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def _refuse(connection: Connection, problem: Problem) -> None:
@@ -63,8 +81,7 @@ def limit_resources(memory_bytes: int, cpu_seconds: float) -> None:
     """Take from this process what reading bytes does not need: memory, time, files, sockets, core dumps."""
     with open("/proc/self/statm", "rb") as statm:
         address_space = int(statm.read().split()[0]) * os.sysconf("SC_PAGESIZE")
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + cpu_seconds) + 1
+    seconds = int(_processor_seconds() + cpu_seconds) + 1
     for what, limit in {
         resource.RLIMIT_AS: address_space + memory_bytes,
         resource.RLIMIT_CPU: seconds,

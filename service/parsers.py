@@ -1,4 +1,4 @@
-"""Processes that read uploads: each is forked in advance, reads one, and ends."""
+"""Processes that read uploads, forked in advance; an upload that C code reads is the last of its process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Final, Literal
 
 from service import problems
-from service.parser_child import read_one_upload
+from service.parser_child import read_uploads
 from service.problems import DeadlineExceeded, Problem, Unavailable, Unprocessable
 from service.settings import Settings
 
@@ -49,7 +49,7 @@ class Parsers:
             await asyncio.to_thread(_end, *self._spares.popleft())
 
     async def parse(self, kind: Literal["json", "netcdf"], body: bytes) -> bytes:
-        """Read an upload in a limited process of its own.
+        """Read an upload in a limited process.
 
         Returns:
             The raw variables as `wire.encode` writes them.
@@ -61,12 +61,21 @@ class Parsers:
             process, connection = (
                 self._spares.popleft() if self._spares else await asyncio.to_thread(self._begin)
             )
+            kept = False
             try:
-                return await asyncio.to_thread(self._exchange, connection, kind, body)
+                verdict, answer = await asyncio.to_thread(self._exchange, connection, kind, body)
+                kept = verdict == b"kept"
             finally:
-                refill = asyncio.create_task(self._refill(process, connection))
-                self._refills.add(refill)
-                refill.add_done_callback(self._refills.discard)
+                if kept:
+                    self._spares.appendleft((process, connection))
+                else:
+                    refill = asyncio.create_task(self._refill(process, connection))
+                    self._refills.add(refill)
+                    refill.add_done_callback(self._refills.discard)
+        if verdict != b"problem":
+            return answer
+        facts = json.loads(answer)
+        raise REFUSALS[facts["problem"]](facts["detail"], **facts["extra"])
 
     async def _refill(self, used: ForkServerProcess, connection: Connection) -> None:
         await asyncio.to_thread(_end, used, connection)
@@ -79,7 +88,7 @@ class Parsers:
         ours, theirs = multiprocessing.Pipe()
         limits = self._settings
         process = self._context.Process(
-            target=read_one_upload,
+            target=read_uploads,
             args=(theirs, limits.max_decoded_bytes, limits.parse_memory_bytes, limits.parse_seconds),
             name="stconv-parser",
             daemon=True,
@@ -92,7 +101,7 @@ class Parsers:
         ours.recv_bytes()
         return process, ours
 
-    def _exchange(self, connection: Connection, kind: str, body: bytes) -> bytes:
+    def _exchange(self, connection: Connection, kind: str, body: bytes) -> tuple[bytes, bytes]:
         limit = self._settings.parse_seconds
         try:
             connection.send_bytes(kind.encode())
@@ -111,10 +120,7 @@ class Parsers:
             ) from error
         except OSError as error:
             raise Unavailable("The upload can not be read now.") from error
-        if verdict == b"ok":
-            return answer
-        facts = json.loads(answer)
-        raise REFUSALS[facts["problem"]](facts["detail"], **facts["extra"])
+        return verdict, answer
 
 
 def _end(process: ForkServerProcess, connection: Connection) -> None:

@@ -1,20 +1,23 @@
 """Loaded once by the process that forks the parsers: reads a small file of each kind.
 
-A parser may open nothing, so what it needs must be imported, and have run, before it is forked.
+A parser may open nothing, so what it needs must be imported, and have run, before it is forked. Every parser
+copies, page by page, what it touches of that: no web framework here, no xarray.
 """
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 
-import h5netcdf
 import h5py
 import numpy as np
 import scipy.io
 
 from service.json_upload import parse_json
-from service.netcdf_upload import parse_netcdf
+from service.netcdf_upload import is_hdf5, parse_netcdf
+
+__all__ = ["PARSERS", "is_hdf5"]
 
 PARSERS = {"json": parse_json, "netcdf": parse_netcdf}
 LIMIT_BYTES = 10_000
@@ -22,12 +25,14 @@ LIMIT_BYTES = 10_000
 
 def _netcdf4() -> bytes:
     target = io.BytesIO()
-    with h5netcdf.File(target, "w") as file:
-        file.dimensions = {"time": 2}
-        values = file.create_variable("time", ("time",), "f4", chunks=(2,), compression="gzip", shuffle=True)
-        values[...] = np.zeros(2, "f4")
+    with h5py.File(target, "w") as file:
+        values = file.create_dataset(
+            "time", data=np.zeros(2, "f4"), chunks=(2,), compression="gzip", shuffle=True
+        )
+        values.make_scale("time")
         values.attrs["units"] = "K"
-        file.create_variable("name", ("time",), h5py.string_dtype())[...] = np.array(["a", "b"], object)
+        file["name"] = np.array(["a", "b"], h5py.string_dtype())
+        file["name"].dims[0].attach_scale(values)
     return target.getvalue()
 
 
@@ -50,3 +55,5 @@ def _json() -> bytes:
 parse_netcdf(_netcdf4(), LIMIT_BYTES)
 parse_netcdf(_netcdf3(), LIMIT_BYTES)
 parse_json(_json(), LIMIT_BYTES)
+gc.collect()
+gc.freeze()

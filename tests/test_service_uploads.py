@@ -232,7 +232,7 @@ def hostile(connection, *_):
             if error.errno == errno.EMFILE:
                 continue
         done.append(name)
-    connection.send_bytes(b"ok")
+    connection.send_bytes(b"ended")
     connection.send_bytes(",".join(done).encode())
 
 
@@ -258,7 +258,7 @@ def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
 
     from service import parsers
 
-    monkeypatch.setattr(parsers, "read_one_upload", act)
+    monkeypatch.setattr(parsers, "read_uploads", act)
     monkeypatch.setattr(parsers, "START_METHOD", "fork")
     assert multiprocessing.active_children() == []
 

@@ -99,17 +99,32 @@ class Forecaster:
             DataError: The input does not fit; the subclass and the message say in what.
             WindowError: `steps` is not a positive number.
         """
-        steps = self.leads if steps is None else steps
-        if steps < 1:
-            raise WindowError(f"A forecast of {steps} steps was asked for; expected 1 or more.")
+        self._require_leads(steps)
         checked = self.check(ds, **options)
+        return self.describe(self.fields(checked, steps, bands), checked)
+
+    def fields(self, checked: CheckedInput, steps: int | None = None, bands: bool = True) -> np.ndarray:
+        """Forecast from a checked input: the numbers alone.
+
+        Args:
+            checked: As `check` returns it.
+            steps: As in `forecast`.
+            bands: As in `forecast`.
+
+        Returns:
+            float32, (1 + bounds, target, lead, lat, lon), in the units of the model.
+
+        Raises:
+            WindowError: `steps` is not a positive number.
+        """
+        steps = self._require_leads(steps)
         blocks = []
         for block in self._roll(checked, endless=steps > self.leads):
             blocks.append(block)
             if len(blocks) * self.leads >= steps:
                 break
         fields = np.concatenate(blocks, axis=2)[:, :, :steps]
-        return self._describe(fields if bands else fields[:1], checked, first_lead=1)
+        return fields if bands else fields[:1]
 
     def rollout(self, ds: xr.Dataset, **options: Any) -> Iterator[xr.Dataset]:
         """Forecast on and on: yield block after block of leads, each made from the forecasts before it.
@@ -236,6 +251,12 @@ class Forecaster:
         }
         return self.predict_bands(batch)[:, 0].numpy()
 
+    def _require_leads(self, steps: int | None) -> int:
+        steps = self.leads if steps is None else steps
+        if steps < 1:
+            raise WindowError(f"A forecast of {steps} steps was asked for; expected 1 or more.")
+        return steps
+
     def _require_feedback(self) -> None:
         if isinstance(self.preparation, EventPreparation):
             raise VariableError(
@@ -254,7 +275,7 @@ class Forecaster:
 
     def _described_blocks(self, checked: CheckedInput) -> Iterator[xr.Dataset]:
         for i, block in enumerate(self._roll(checked, endless=True)):
-            yield self._describe(block, checked, first_lead=1 + i * self.leads)
+            yield self.describe(block, checked, first_lead=1 + i * self.leads)
 
     @staticmethod
     def _attributes(target: dict[str, Any], ds: xr.Dataset) -> dict[str, Any]:
@@ -262,7 +283,14 @@ class Forecaster:
             return {str(key): value for key, value in ds[target["name"]].attrs.items()}
         return {"units": target["units"], "long_name": target["long_name"]}
 
-    def _describe(self, fields: np.ndarray, checked: CheckedInput, first_lead: int) -> xr.Dataset:
+    def describe(self, fields: np.ndarray, checked: CheckedInput, first_lead: int = 1) -> xr.Dataset:
+        """Make of the numbers of `fields` what `forecast` returns.
+
+        Args:
+            fields: As `fields` returns them.
+            checked: The input they were forecast from.
+            first_lead: Number of the first lead, from 1.
+        """
         reference = checked.reference_time
         names = [variable["name"] for variable in self.outputs]
         inputs, dims = checked.ds, self.bundle.spec["grid"]["dims"]
@@ -294,19 +322,29 @@ class Forecaster:
         restored = restore(canonical, origin) if on_input_grid else canonical
         restored = without_older_forecast(restored, canonical)
         describe_bands(restored, names, bounds)
-        before = str(restored.attrs.get("history", ""))
+        restored.attrs |= self.provenance(checked, str(restored.attrs.get("history", "")))
+        return restored
+
+    def provenance(self, checked: CheckedInput, history: str) -> dict[str, Any]:
+        """The attributes that say what a forecast is and where it comes from.
+
+        Args:
+            checked: The input.
+            history: That of the input.
+        """
+        names = ", ".join(variable["name"] for variable in self.outputs)
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        line = f"{made} stconv {stconv.__version__}: {self.bundle.name} from {text(reference)}"
-        restored.attrs |= {
+        line = f"{made} stconv {stconv.__version__}: {self.bundle.name} from {text(checked.reference_time)}"
+        unusual = {"input_outside_training_range": "; ".join(checked.remarks)} if checked.remarks else {}
+        return {
             "Conventions": CONVENTIONS,
-            "title": f"Forecast of {', '.join(names)} by {self.bundle.name}",
+            "title": f"Forecast of {names} by {self.bundle.name}",
             "source": f"{self.bundle.name}, a convolutional network run by stconv {stconv.__version__}",
-            "history": f"{line}\n{before}".rstrip(),
+            "history": f"{line}\n{history}".rstrip(),
             "model_name": self.bundle.name,
             "model_version": self.version,
             "bundle_sha256": self.bundle_hash,
             "stconv_version": stconv.__version__,
-        } | checked.shares
-        if checked.remarks:
-            restored.attrs["input_outside_training_range"] = "; ".join(checked.remarks)
-        return restored
+            **checked.shares,
+            **unusual,
+        }

@@ -105,17 +105,36 @@ class Expected:
         reference = find_reference(frames, self.offsets, reference_time)
         channels = [variable["name"] for variable in self.variables]
         values = _read(canonical, frames, frames.window(reference, self.offsets), conversions, channels)
-        share = self.spec.get("missing", {}).get("allowed_share", 0.0)
-        share = share if allowed_missing_share is None else allowed_missing_share
-        checks.check_missing(values[self._seen], self.always_valid, self.names, share)
-        ranges = self.spec.get("ranges", {})
-        remarks = checks.range_remarks(values[self._seen], self.inputs, ranges)
-        shares = checks.shares(values[self._seen], self.always_valid, self.inputs, ranges)
+        remarks, shares = self.judge(values, allowed_missing_share)
         if remarks:
             warnings.warn("; ".join(remarks), checks.TrainingRangeWarning, stacklevel=4)
         return CheckedInput(
             canonical, origin, frames, reference, values, conversions, channels, remarks, shares
         )
+
+    def judge(
+        self, values: np.ndarray, allowed_missing_share: float | None = None
+    ) -> tuple[list[str], dict[str, float]]:
+        """Hold the values of a window against those of the training period.
+
+        Args:
+            values: As `CheckedInput.values`.
+            allowed_missing_share: See `Forecaster.check`.
+
+        Returns:
+            Remarks and shares, as in CheckedInput.
+
+        Raises:
+            DataError: A value is infinite.
+            MissingValuesError: Too many are missing.
+        """
+        share = self.spec.get("missing", {}).get("allowed_share", 0.0)
+        share = share if allowed_missing_share is None else allowed_missing_share
+        ranges = self.spec.get("ranges", {})
+        seen = values[self._seen]
+        checks.check_missing(seen, self.always_valid, self.names, share)
+        remarks = checks.range_remarks(seen, self.inputs, ranges)
+        return remarks, checks.shares(seen, self.always_valid, self.inputs, ranges)
 
 
 def _read(

@@ -1,0 +1,87 @@
+"""Every error of the application as a problem document."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service.problems import (
+    MEDIA_TYPE,
+    ClientLeft,
+    Problem,
+    Unprocessable,
+    document,
+    library_problem,
+    problem_document,
+)
+from stconv import errors
+
+log = logging.getLogger(__name__)
+CLIENT_LEFT = 499
+"""Never seen by a client; marks these requests in the metrics, as proxies do."""
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers: every error leaves as a problem document."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(errors.StconvError, _on_library_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientLeft, _on_client_left)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def response(problem: Problem, instance: str | None = None) -> JSONResponse:
+    """The answer of a problem."""
+    return JSONResponse(
+        problem_document(problem, instance),
+        status_code=problem.status,
+        headers=problem.headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _on_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return response(error, request.url.path)
+
+
+def _on_library_error(request: Request, error: Exception) -> JSONResponse:
+    problem = library_problem(type(error).__name__, str(error))
+    if problem.status == 500:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return response(problem, request.url.path)
+
+
+def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    """Our own: FastAPI's echoes the input, and a NaN in it turns the 422 into a 500."""
+    assert isinstance(error, RequestValidationError)
+    faults = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()]
+    detail = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
+    return response(Unprocessable(detail, kind="parameters", errors=faults), request.url.path)
+
+
+def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = str(error.detail)
+    if error.status_code == 404:
+        detail = f"No resource at {request.url.path}; GET /docs lists them."
+    return JSONResponse(
+        document(error.status_code, detail, request.url.path),
+        status_code=error.status_code,
+        headers=error.headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _on_client_left(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)
+
+
+def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return response(Problem("The server failed; its log says why."), request.url.path)
