@@ -1,4 +1,7 @@
-"""Who may do what: only the sha256 of a key is known here, and comparing takes the same time for any."""
+"""Who may do what: only the sha256 of a key is known here, and comparing takes the same time for any.
+
+Dependencies are coroutines though they wait for nothing: plain functions cost a change of thread each.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def known_key(request: Request) -> str | None:
     return None if key is None else key.sha256
 
 
-def require_key(request: Request) -> None:
+async def require_key(request: Request) -> None:
     """Let a request pass if its key may read (GET) or forecast (any other method) and has quota left.
 
     Raises:
@@ -36,7 +39,7 @@ def require_key(request: Request) -> None:
     _spend(request, _find(request, "read" if request.method in READING else "forecast"))
 
 
-def require_admin(request: Request) -> None:
+async def require_admin(request: Request) -> None:
     """Let a request pass if it carries a key with the scope `admin`; without keys nobody has it.
 
     Raises:

@@ -30,7 +30,7 @@ def find_model(request: Request, name: str | None) -> Worker:
     raise UnknownModel(f"No model {name[:60]!r} is served; known: {known}.", models=sorted(workers))
 
 
-def chosen_model(request: Request, model: ModelName | None = None) -> Worker:
+async def chosen_model(request: Request, model: ModelName | None = None) -> Worker:
     """The model of `?model=`, as a dependency of routes that forecast: refused while draining.
 
     Raises:

@@ -66,8 +66,9 @@ def test_the_second_upload_of_a_form_is_forecast_as_the_library_does(
     forecaster, service_server, change, steps, monkeypatch
 ):
     forms = Forms(forecaster)
-    first, second = (change(later(service_server.fields(9, seed), 30 * seed)) for seed in (0, 1))
-    warm = second.assign(t2m=(second["t2m"] + 40).assign_attrs(second["t2m"].attrs))
+    first, second, warm = (later(service_server.fields(9, seed), 30 * seed) for seed in (0, 1, 2))
+    warm["t2m"].values += 40
+    first, second, warm = map(change, (first, second, warm))
     same(forms.forecast(upload(first), steps), forecaster.forecast(first, steps))
     expected = [forecaster.forecast(ds, steps) for ds in (second, warm, first)]
     monkeypatch.setattr(forecaster, "check", None)  # the library is not asked again
