@@ -61,7 +61,7 @@ class Forms:
         key = _form_of(body, variables, self._forecaster.names)
         key = key and (*key, steps, bands)
         form = self._known.get(key) if key else None
-        if form is not None and (checked := form.check(variables, self._forecaster)) is not None:
+        if key and form and (checked := form.check(variables, self._forecaster)) is not None:
             self._known.move_to_end(key)
             return form.describe(self._forecaster.fields(checked, steps, bands), checked, self._forecaster)
         checked = self._forecaster.check(as_dataset(variables, attrs))

@@ -29,7 +29,7 @@ def read_uploads(
         connection: The parent's pipe.
         max_decoded_bytes: Limit for all values of an upload.
         memory_bytes: Address space that parsing may add to what the process has.
-        cpu_seconds: Processor time after which it is not kept; twice that, and it is killed.
+        cpu_seconds: Processor time after which it is not kept; after twice that it is killed.
     """
     from service.rehearsal import PARSERS, is_hdf5  # loaded before the fork; the server never loads it
 

@@ -1,101 +1,20 @@
 """docker-compose.yml and the Dockerfiles: of the form of the specification, and true to this checkout.
 
-Docker is not needed. The schema below is the part of the Compose Specification that the file uses; a key that
-is not in it is a typing error, or wants a line here as https://github.com/compose-spec/compose-spec has it.
+Docker is not needed: check-jsonschema brings the schema of the Compose Specification.
 """
 
 import fnmatch
 import re
+import subprocess
+import sys
 from pathlib import Path
 
-import jsonschema
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILES = sorted(ROOT.glob("docker/*.Dockerfile"))
-
-TEXTS = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
-DURATION = {"type": "string", "pattern": r"^(\d+h)?(\d+m)?(\d+s)?$"}
-SERVICE = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "build": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["context"],
-            "properties": {
-                "context": {"type": "string"},
-                "dockerfile": {"type": "string"},
-                "args": {"type": "object"},
-            },
-        },
-        "cap_drop": TEXTS,
-        "command": TEXTS,
-        "depends_on": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["condition"],
-                "properties": {
-                    "condition": {
-                        "enum": ["service_started", "service_healthy", "service_completed_successfully"]
-                    }
-                },
-            },
-        },
-        "environment": {
-            "type": "object",
-            "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
-        },
-        "healthcheck": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["test"],
-            "properties": {
-                "test": {"type": "array", "items": {"type": "string"}, "minItems": 2},
-                "interval": DURATION,
-                "timeout": DURATION,
-                "start_period": DURATION,
-                "retries": {"type": "number"},
-            },
-        },
-        "image": {"type": "string"},
-        "mem_limit": {"type": ["number", "string"]},
-        "networks": TEXTS,
-        "pids_limit": {"type": ["number", "string"]},
-        "ports": TEXTS,
-        "read_only": {"type": "boolean"},
-        "restart": {"type": "string", "pattern": r"^(no|always|unless-stopped|on-failure(:\d+)?)$"},
-        "security_opt": TEXTS,
-        "shm_size": {"type": ["number", "string"]},
-        "stop_grace_period": DURATION,
-        "tmpfs": TEXTS,
-        "user": {"type": "string"},
-        "volumes": TEXTS,
-    },
-}
-SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["services"],
-    "properties": {
-        "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
-        "services": {"type": "object", "additionalProperties": SERVICE},
-        "networks": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {"internal": {"type": "boolean"}},
-            },
-        },
-        "volumes": {"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}},
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +28,17 @@ def instructions(dockerfile):
     return [(line.split(None, 1)[0].upper(), line.split(None, 1)[1]) for line in lines]
 
 
-def test_has_the_form_of_the_specification(compose):
-    jsonschema.validate(compose, SCHEMA)
+def judged(path):
+    command = ["-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
 
 
-def test_a_misspelled_key_would_be_noticed(compose):
-    broken = {**compose, "services": {"service": {"heathcheck": {}}}}
-    with pytest.raises(jsonschema.ValidationError, match="heathcheck"):
-        jsonschema.validate(broken, SCHEMA)
+def test_has_the_form_of_the_specification(tmp_path):
+    found = judged(COMPOSE)
+    assert found.returncode == 0, found.stdout
+    broken = tmp_path / "broken.yml"
+    broken.write_text(COMPOSE.read_text().replace("healthcheck:", "heathcheck:"))
+    assert "heathcheck" in judged(broken).stdout, "a misspelled key would be noticed"
 
 
 def test_every_name_that_is_used_is_declared(compose):
@@ -125,6 +47,16 @@ def test_every_name_that_is_used_is_declared(compose):
         assert set(service.get("depends_on", {})) <= set(compose["services"]), name
         named = {volume.split(":")[0] for volume in service["volumes"]}
         assert named <= set(compose["volumes"]), name
+        assert {entry["source"] for entry in service.get("configs", [])} <= set(compose["configs"]), name
+        assert set(service.get("secrets", [])) <= set(compose["secrets"]), name
+
+
+def test_every_file_that_is_used_is_here(compose):
+    for entry in compose["configs"].values():
+        assert (ROOT / entry["file"]).is_file()
+    ignored_by_git = (ROOT / ".gitignore").read_text().splitlines()
+    assert {Path(entry["file"]).parts[0] for entry in compose["secrets"].values()} == {"secrets"}
+    assert "/secrets/" in ignored_by_git
 
 
 def test_every_service_is_confined_and_watched(compose):
@@ -140,7 +72,13 @@ def test_only_the_service_is_reached_from_outside(compose):
     published = {
         name: service["ports"] for name, service in compose["services"].items() if "ports" in service
     }
-    assert published == {"service": ["127.0.0.1:${STCONV_PORT:-8000}:8000"]}
+    assert published == {
+        "service": ["127.0.0.1:${STCONV_PORT:-8000}:8000"],
+        "proxy": ["80:80", "443:443"],
+        "grafana": ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"],
+    }
+    for name in ("proxy", "prometheus", "grafana"):
+        assert compose["services"][name]["profiles"], "only when asked for"
     assert compose["networks"]["tracking"] == {"internal": True}
     for name in ("postgres", "mlflow"):
         assert compose["services"][name]["networks"] == ["tracking"]
@@ -150,7 +88,7 @@ def test_no_password_and_no_key_is_written_down(compose):
     secret = re.compile(r"PASSWORD|SECRET|KEY|TOKEN")
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
-            if secret.search(variable):
+            if secret.search(variable) and not str(value).startswith("/run/secrets/"):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", str(value)), f"{name}: {variable}"
             for credentials in re.findall(r"://[^:/]+:(.*)@", str(value)):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", credentials), f"{name}: {variable}"
@@ -163,7 +101,7 @@ def test_images_are_pinned(compose):
         argument.split()[0] for file in DOCKERFILES for name, argument in instructions(file) if name == "FROM"
     ]
     for image in [*images, *stages]:
-        assert re.search(r":\d+\.\d+(\.\d+)?[-\w.]*$", image), f"{image}: give a version to the patch"
+        assert re.search(r":v?\d+\.\d+(\.\d+)?[-\w.]*$", image), f"{image}: give a version to the patch"
 
 
 def test_builds_name_dockerfiles_that_exist(compose):
@@ -251,3 +189,27 @@ def test_settings_in_the_environment_are_settings(compose):
 
     names = [key for key in compose["services"]["service"]["environment"] if key.startswith("STCONV_SERVE_")]
     assert {name.removeprefix("STCONV_SERVE_").lower() for name in names} <= set(Settings.model_fields)
+
+
+def test_prometheus_asks_the_service_with_its_key(compose):
+    """Its Host is accepted, its key is the secret, and Grafana asks it and finds the dashboard."""
+    (job,) = yaml.safe_load((ROOT / "docker/prometheus.yml").read_text())["scrape_configs"]
+    (host,) = job["static_configs"][0]["targets"]
+    name, port = host.split(":")
+    service = compose["services"][name]
+    assert f"--port={port}" in service["command"]
+    hosts = service["environment"]["STCONV_SERVE_ALLOWED_HOSTS"].partition(":-")[2].rstrip("}")
+    assert name in hosts.split(",")
+    assert job["authorization"]["credentials_file"].removeprefix("/run/secrets/") in compose["secrets"]
+    (source,) = yaml.safe_load((ROOT / "docker/grafana-source.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((ROOT / "docker/grafana-dashboards.yml").read_text())["providers"]
+    mounted = {entry["target"] for entry in compose["services"]["grafana"]["configs"]}
+    assert f"{provider['options']['path']}/stconv.json" in mounted
+
+
+def test_the_proxy_takes_what_the_service_takes():
+    from service.settings import Settings
+
+    limit = re.search(r"max_size (\d+)MiB", (ROOT / "docker/Caddyfile").read_text())
+    assert int(limit[1]) * 2**20 == Settings().max_body_bytes
