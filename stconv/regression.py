@@ -40,6 +40,39 @@ class NormalEquations:
         return torch.linalg.solve(self.gram + ridge, self.moment)
 
 
+def least_squares_in_the_unit_square(
+    aa: Tensor, ab: Tensor, bb: Tensor, ay: Tensor, by: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The u and v in [0, 1] that minimize sum((y - u a - v b)^2), problem by problem.
+
+    The minimum of a convex quadratic function on a square is inside, where its gradient is zero, or the least
+    one of those on the four sides. Where a or b is nothing, its weight is 1.
+
+    Args:
+        aa: Sums of a^2, any shape.
+        ab: Sums of a b.
+        bb: Sums of b^2.
+        ay: Sums of a y.
+        by: Sums of b y.
+    """
+    one, zero = torch.ones_like(aa), torch.zeros_like(aa)
+
+    def weight(product: Tensor, square: Tensor) -> Tensor:
+        return torch.where(square > 0, (product / square).nan_to_num().clamp(0, 1), one)
+
+    determinant = aa * bb - ab * ab
+    inside = [(ay * bb - by * ab) / determinant, (by * aa - ay * ab) / determinant]
+    known = torch.stack([(w >= 0) & (w <= 1) for w in inside]).all(0)  # False for NaN and infinity
+    candidates = [
+        tuple(torch.where(known, w, one) for w in inside),
+        *((side, weight(by - side * ab, bb)) for side in (one, zero)),
+        *((weight(ay - side * ab, aa), side) for side in (one, zero)),
+    ]
+    u, v = (torch.stack(weights) for weights in zip(*candidates, strict=True))
+    best = (u * u * aa + 2 * u * v * ab + v * v * bb - 2 * u * ay - 2 * v * by).argmin(0, keepdim=True)
+    return u.gather(0, best)[0], v.gather(0, best)[0]
+
+
 def neighborhoods(frames: Tensor) -> Tensor:
     """The 3 x 3 cells around every cell: (batch, frames, lat, lon) to (batch, cell, 9 frames).
 

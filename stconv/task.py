@@ -33,7 +33,7 @@ from stconv.verification.scoring import Scoring
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
 
-START_WINDOWS, SHARE_WINDOWS = 4096, 256
+START_WINDOWS, COMBINATION_WINDOWS = 4096, 256
 """So many windows, evenly spread, of the training period fit what is fitted before training; and of the
 validation period what is fitted after each epoch."""
 Batch = dict[str, Tensor]
@@ -177,11 +177,11 @@ class ForecastTask(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Draw the network back to where it started from as far as that helps, and begin to sum errors."""
+        """Combine the network with where it started from as it helps, and begin to sum errors."""
         if self.trainer.state.fn == TrainerFn.FITTING:
             for part in self.network.modules():
                 if isinstance(part, Damped):
-                    part.fit_share(partial(self._windows, "val", SHARE_WINDOWS))
+                    part.fit_combination(partial(self._windows, "val", COMBINATION_WINDOWS))
         self._assessment = Assessment(self.data, self.preparation)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

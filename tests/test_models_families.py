@@ -192,31 +192,34 @@ def test_damping_of_each_cell_belongs_to_its_grid():
         network(windows(lon=7))
 
 
-def test_share_of_the_network_is_what_helps_on_other_windows():
+def test_start_and_network_are_used_as_far_as_they_help_on_other_windows():
     rng = np.random.default_rng(0)
     network = Damped(Quantiles(Conv3D(*SIZES, n_layers=1, n_filters=4), n_members=3)).eval()
     x = torch.from_numpy(rng.normal(size=(12, 3, 4, 5, 6))).float()
-    whole, start = network(x).detach(), network.damping(x)
-    difference = (whole - start).numpy().astype(float)
-    truth = np.array([[0.5, 0.2, 3.0], [-1.0, 0.9, 0.0]])[:, :, None, None]  # target, lead
-    y = start.numpy() + truth * difference + 0.01 * rng.normal(size=difference.shape)
-    weight = rng.uniform(0.5, 1, y.shape)
+    newest, start, difference = x[:, :2, -1:], network.damping(x), network.network(x).detach()
+    torch.testing.assert_close(network(x), start + difference)
+    trust = np.array([[1.0, 0.4, 0.0], [0.7, 0.5, 0.2]])[:, :, None, None]  # target, lead
+    share = np.array([[0.5, 0.2, 3.0], [-1.0, 0.9, 0.0]])[:, :, None, None]
+    y = newest + torch.from_numpy(trust) * (start - newest) + torch.from_numpy(share) * difference
+    weight = torch.from_numpy(rng.uniform(0.5, 1, y.shape)).float()
     y[weight < 0.6] = 99
     weight[weight < 0.6] = 0
-    arrays = [x, torch.from_numpy(y).float(), torch.from_numpy(weight).float()]
     spread = network.members(x).std(0)
-    network.fit_share(lambda: zip(*(a.split(5) for a in arrays), strict=True))
-    rest = y - start.numpy()
-    expected = (weight * difference * rest).sum((0, 3, 4)) / (weight * difference**2).sum((0, 3, 4))
-    np.testing.assert_allclose(network.share[..., 0, 0], expected.clip(0, 1), atol=1e-4)
-    np.testing.assert_allclose(network.share[..., 0, 0], truth[..., 0, 0].clip(0, 1), atol=0.05)
-    torch.testing.assert_close(network(x), start + network.share * (whole - start))
+    parts = [a.float().split(5) for a in (x, y, weight)]
+    network.fit_combination(lambda: zip(*parts, strict=True))
+    inside = (share >= 0) & (share <= 1)
+    np.testing.assert_allclose(network.share.numpy()[inside], share[inside], atol=1e-4)
+    np.testing.assert_allclose(network.trust.numpy()[inside], trust[inside], atol=1e-4)
+    np.testing.assert_array_equal(network.share.numpy()[~inside], share[~inside].clip(0, 1))
+    expected = newest + network.trust * (start - newest) + network.share * difference
+    torch.testing.assert_close(network(x), expected.detach())
     torch.testing.assert_close(network.members(x).mean(0), network(x))
     torch.testing.assert_close(network.members(x).std(0), spread)  # how sure it is does not change
     one = network.train()(x[:1])
-    torch.testing.assert_close(one, network.damping(x[:1]) + network.network(x[:1]))  # nor does the training
-    network.fit_share(list)
-    assert (network.share == 1).all()
+    torch.testing.assert_close(one, start[:1] + network.network(x[:1]))  # nor does the training
+    before = network.share.clone()
+    network.fit_combination(list)
+    assert torch.equal(network.share, before)
 
 
 @pytest.mark.parametrize(

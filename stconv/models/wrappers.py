@@ -11,6 +11,7 @@ from stconv.errors import ConfigError
 from stconv.models.baselines import check_history
 from stconv.models.registry import Network, register
 from stconv.nn.damping import LAGS, Damping, Windows
+from stconv.regression import least_squares_in_the_unit_square
 
 Bound = float | Sequence[float | None] | None
 """One bound for all targets, one for each, or none."""
@@ -20,11 +21,12 @@ Bound = float | Sequence[float | None] | None
 class Damped(Network):
     """Let a network forecast the difference from damped persistence.
 
-    y[l] = damping[l] x[:, :c_out, t_in - 1] + share[l] network(x)[l]
+    y[l] = newest + trust[l] (start[l] - newest) + share[l] network(x)[l], newest = x[:, :c_out, t_in - 1]
 
-    The damping is fitted in closed form before the training and stays as it is. The share, in [0, 1], is 1 in
-    training, and then as much of the network as helps on the validation period: a network that learned its
-    training period by heart is drawn back to where it started from, and can do little harm.
+    The start, damping[l] newest plus maybe a regression, is fitted in closed form before the training and
+    stays as it is. Trust and share, in [0, 1], are 1 in training, and then what helps on the validation
+    period: a network that learned its training period by heart is drawn back to where it started from, and
+    a start that was fitted in another climate to plain persistence, so that neither can do much harm.
 
     Args:
         network: The network of the difference; it gives this one its channels, frames and leads.
@@ -36,6 +38,7 @@ class Damped(Network):
         ConfigError: The network has fewer input than output channels, or a setting is out of its range.
     """
 
+    trust: Tensor
     share: Tensor
 
     def __init__(
@@ -46,42 +49,57 @@ class Damped(Network):
         lags = min(LAGS, network.t_in) if neighbors else None
         self.damping = Damping(network.c_out, network.leads, grid, lags).requires_grad_(False)
         self.network = network
+        self.register_buffer("trust", torch.ones(network.c_out, network.leads, 1, 1))
         self.register_buffer("share", torch.ones(network.c_out, network.leads, 1, 1))
 
     def compute(self, x: Tensor) -> Tensor:
-        """Add the network's output to the damped newest frame of the targets."""
-        y: Tensor = self.damping(x) + self._shared(self.network(x))
+        """Add the network's output to where it starts from."""
+        y: Tensor = self._start(x) + self._shared(self.network(x))
         return y
 
     def members(self, x: Tensor) -> Tensor:
         """Move each member by what is added to their mean."""
         members = self.network.members(x)
         mean = members.mean(0)
-        y: Tensor = self.damping(x) + members + (self._shared(mean) - mean)
+        y: Tensor = members + (self._start(x) + self._shared(mean) - mean)
         return y
 
     @torch.no_grad()
-    def fit_share(self, windows: Windows) -> None:
-        """Set the share of the network's difference to the least-squares one, for each target and lead.
+    def fit_combination(self, windows: Windows) -> None:
+        """Set trust and share to the least-squares ones, for each target and lead.
 
-        share = sum(w d (y - damping x)) / sum(w d^2) with d = network(x), in [0, 1]; where the network makes
-        no difference it stays 1.
+        They minimize sum(w (y - newest - trust (start - newest) - share network(x))^2) in [0, 1] x [0, 1].
 
         Args:
-            windows: As of `Damping.fit`, of a period that the network was not trained on.
+            windows: As of `Damping.fit`, of a period that neither start nor network was fitted on.
 
         Source:
             Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
             forecasts from their past errors.
         """
-        gain = torch.zeros(2, self.c_out, self.leads, dtype=torch.float64)
+        sums = torch.zeros(5, self.c_out, self.leads, dtype=torch.float64)
         for x, y, weight in windows():
-            difference = self.network(x)
-            rest = y - self.damping(x)
-            terms = torch.stack([weight * difference * rest, weight * difference.square()])
-            gain += terms.double().sum((1, 4, 5)).cpu()
-        share = torch.where(gain[1] > 0, (gain[0] / gain[1]).clamp(0, 1), 1.0)
-        self.share.copy_(share[..., None, None])
+            newest = self._newest(x)
+            departure, difference, rest = self.damping(x) - newest, self.network(x), y - newest
+            products = (
+                departure * departure,
+                departure * difference,
+                difference * difference,
+                departure * rest,
+                difference * rest,
+            )
+            sums += torch.stack([(weight * product).sum((0, 3, 4)) for product in products]).double().cpu()
+        if sums.any():
+            trust, share = least_squares_in_the_unit_square(*sums)
+            self.trust.copy_(trust[..., None, None])
+            self.share.copy_(share[..., None, None])
+
+    def _newest(self, x: Tensor) -> Tensor:
+        return x[:, : self.c_out, -1:]
+
+    def _start(self, x: Tensor) -> Tensor:
+        start: Tensor = self.damping(x)
+        return start if self.training else torch.lerp(self._newest(x), start, self.trust)
 
     def _shared(self, difference: Tensor) -> Tensor:
         return difference if self.training else self.share * difference
