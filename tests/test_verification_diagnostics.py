@@ -5,6 +5,7 @@ import pytest
 import torch
 import xarray as xr
 from scores.categorical import BinaryContingencyManager
+from scores.continuous import mae
 from scores.spatial import fss_2d
 
 from stconv.errors import ConfigError
@@ -47,11 +48,13 @@ def test_contingency_scores_are_those_of_the_library():
             events = [(x >= threshold).where(observed.notnull()) for x in (forecast, observed)]
             manager = BinaryContingencyManager(*events).transform(preserve_dims=["variable", "lead"])
             found = ds.sel(contender=name).isel(threshold=i)
+            missed = mae(forecast, observed.where(observed >= threshold), preserve_dims=["variable", "lead"])
             for score, expected in (
                 ("csi", manager.critical_success_index()),
                 ("pod", manager.probability_of_detection()),
                 ("far", manager.false_alarm_ratio()),
                 ("frequency_bias", manager.frequency_bias()),
+                ("mae", missed),
             ):
                 np.testing.assert_allclose(found[score], expected, err_msg=score)
 

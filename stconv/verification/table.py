@@ -121,6 +121,7 @@ def event_rows(verification: Verification, variable: int) -> Iterator[tuple[str,
             if scale > 1  # of a single cell it says what CSI says
         }
         fields["frequency bias"] = scores["frequency_bias"]
+        fields["MAE where the truth is"] = scores["mae"]
         rows: list[Row] = []
         for title, field in fields.items():
             for name in (name for name in sums.contenders if name in SAYING):

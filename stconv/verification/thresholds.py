@@ -19,12 +19,13 @@ SCALES = (1, 5, 11, 21)
 
 
 class ThresholdScores:
-    """CSI, POD, FAR, frequency bias and fractions skill score, pooled over windows and cells.
+    """CSI, POD, FAR, frequency bias, fractions skill score and MAE where it happens, over windows and cells.
 
     An event is a value at or above the threshold. With hits a, false alarms b and misses c, summed over all
     cells where truth and every forecast are known:
 
     csi = a / (a + b + c), pod = a / (a + c), far = b / (a + b), frequency_bias = (a + b) / (a + c)
+    mae = mean |forecast - truth| where the truth is at or above the threshold
     fss = 1 - sum (pf - po)^2 / (sum pf^2 + sum po^2), pf and po the shares of events among the known cells
     of each square of so many cells that lies inside the grid and holds a known one
 
@@ -60,6 +61,7 @@ class ThresholdScores:
         self.scales = sorted(set(scales))
         self._contenders: tuple[str, ...] = ()
         self._counts: np.ndarray | None = None
+        self._absolute: np.ndarray | None = None
         self._fractions: np.ndarray | None = None
 
     def add(self, truth: Tensor, forecasts: Mapping[str, Tensor]) -> None:
@@ -67,9 +69,9 @@ class ThresholdScores:
         scales = [scale for scale in self.scales if scale <= min(truth.shape[-2:])]
         n_thresholds = max(len(values) for values in self.thresholds.values())
         shape = (len(forecasts), len(self.variables), truth.shape[2], n_thresholds)
-        if self._counts is None or self._fractions is None:
+        if self._counts is None or self._absolute is None or self._fractions is None:
             self.scales, self._contenders = scales, tuple(forecasts)
-            self._counts = np.zeros((3, *shape))
+            self._counts, self._absolute = np.zeros((3, *shape)), np.zeros(shape)
             self._fractions = np.zeros((2, *shape, len(scales)))
         known = common_cells(truth, forecasts)
         for channel, name in enumerate(self.variables):
@@ -80,6 +82,10 @@ class ThresholdScores:
                 happened = {scale: _shares(observed, scale, cells[scale]) for scale in scales}
                 for k, forecast in enumerate(forecasts.values()):
                     said = here & (forecast[:, channel] >= threshold)
+                    error = (forecast[:, channel] - truth[:, channel]).abs().double()
+                    self._absolute[k, channel, :, i] += (
+                        torch.where(observed, error, 0).sum((0, 2, 3)).cpu().numpy()
+                    )
                     for j, joint in enumerate((said & observed, said & ~observed, ~said & observed)):
                         self._counts[j, k, channel, :, i] += joint.sum((0, 2, 3)).cpu().numpy()
                     for s, scale in enumerate(scales):
@@ -95,6 +101,7 @@ class ThresholdScores:
         `value` is the threshold by (variable, threshold), NaN where a variable has fewer.
         """
         assert self._counts is not None
+        assert self._absolute is not None
         assert self._fractions is not None
         hits, false_alarms, misses = self._counts
         apart, apart_at_most = self._fractions
@@ -108,6 +115,7 @@ class ThresholdScores:
                 "pod": (dims, ratio(hits, hits + misses)),
                 "far": (dims, ratio(false_alarms, hits + false_alarms)),
                 "frequency_bias": (dims, ratio(hits + false_alarms, hits + misses)),
+                "mae": (dims, ratio(self._absolute, hits + misses)),
                 "n_events": (dims, hits + misses),
                 "fss": ((*dims, "scale"), 1 - ratio(apart, apart_at_most)),
                 "value": (("variable", "threshold"), value),

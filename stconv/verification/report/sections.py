@@ -261,6 +261,7 @@ def _event_rows(ds: xr.Dataset) -> list[tuple[str, str, int | None]]:
         ("found (POD)", "pod", None),
         ("false alarms (FAR)", "far", None),
         ("frequency bias", "frequency_bias", None),
+        ("mean absolute error where the truth is", "mae", None),
     ]
     return rows + [(f"FSS, {scale} x {scale} cells", "fss", int(scale)) for scale in ds["scale"].values]
 
