@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stconv.errors import ConfigError, ShapeError
 from stconv.models import (
@@ -20,6 +22,7 @@ from stconv.models import (
     ResNet2D,
     ResNet2Plus1D,
     SimVP,
+    UNet2D,
     UNet2Plus1D,
     build,
     describe,
@@ -135,6 +138,21 @@ def test_going_round_the_globe_goes_round_with_the_forecast(network):
     x = windows(lat=6, lon=24)
     network.eval()
     torch.testing.assert_close(network(x.roll(8, -1)), network(x).roll(8, -1), rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 3), st.sampled_from(["batch", "group", "layer"]), st.data())
+def test_a_stacked_unet_has_no_seam_in_longitude(n_levels, norm, data):
+    step = 2 ** (n_levels - 1)
+    lat, lon, shift = (step * data.draw(st.integers(1, most)) for most in (3, 6, 5))
+    network = UNet2D(*SIZES, n_levels=n_levels, n_filters=8, norm=norm, space_padding="periodic").eval()
+    with torch.no_grad():
+        for parameter in network.parameters():  # some start at zero
+            parameter.copy_(0.2 * torch.randn(parameter.shape))
+        x = windows(lat=lat + 2, lon=max(lon, 2 * step))
+        y = network(x)
+        torch.testing.assert_close(network(x.roll(shift, -1)), y.roll(shift, -1), rtol=1e-4, atol=1e-5)
+    assert y.std() > 1e-3
 
 
 def test_published_parameter_count_of_the_encoder_decoder():

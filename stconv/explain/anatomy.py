@@ -136,7 +136,7 @@ def _kind(module: nn.Module) -> str:
     }
     if isinstance(module, Pool):
         return f"{module.kind} pooling"
-    return known.get(type(module), type(module).__name__)
+    return next((kind for cls, kind in known.items() if isinstance(module, cls)), type(module).__name__)
 
 
 def _window(module: nn.Module) -> tuple[Sizes | None, Sizes | None]:

@@ -14,7 +14,7 @@ from stconv.nn.frames import StackFrames
 from stconv.nn.heads import LeadHead
 from stconv.nn.norm import Norm
 from stconv.nn.padding import GridPadding
-from stconv.nn.pyramid import PadToMultiple
+from stconv.nn.pyramid import Finer, PadToMultiple
 from stconv.nn.residual import start_at_zero
 from stconv.nn.settings import check_count, check_odd
 
@@ -105,7 +105,7 @@ class UNet2D(Network):
         self.finer = nn.ModuleList(
             nn.Sequential(
                 Convolution(coarse, fine, 1, bias=True, norm="none", activation="none"),
-                nn.Upsample(scale_factor=(1, 2, 2), mode="trilinear"),
+                Finer(space_padding),
             )
             for fine, coarse in steps
         )

@@ -31,3 +31,26 @@ class PadToMultiple(nn.Module):
     def extra_repr(self) -> str:
         """Say the settings when the module is printed."""
         return f"{self.multiple}, {self.space_padding}"
+
+
+class Finer(nn.Upsample):
+    """Twice the cells along lat and lon, by linear interpolation between their centers.
+
+    Args:
+        space_padding: With periodic the last column and the first are neighbors, and there is no seam
+            between them; otherwise, and along lat, the outermost cells go on beyond the edge.
+    """
+
+    def __init__(self, space_padding: GridPadding = "zero") -> None:
+        super().__init__(scale_factor=(1, 2, 2), mode="trilinear")
+        self.space_padding = space_padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, time, lat, lon) to (batch, channel, time, 2 lat, 2 lon)."""
+        if self.space_padding != "periodic":
+            return super().forward(x)
+        return super().forward(F.pad(x, (1, 1, 0, 0, 0, 0), mode="circular"))[..., 2:-2]
+
+    def extra_repr(self) -> str:
+        """Say the settings when the module is printed."""
+        return f"{super().extra_repr()}, {self.space_padding}"
