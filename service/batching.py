@@ -15,6 +15,7 @@ import xarray as xr
 from torch import Tensor
 
 from stconv.bundle import Bundle
+from stconv.engine import Engine
 from stconv.errors import DataError
 from stconv.forecast import Forecaster
 from stconv.forecast.inputs import CheckedInput
@@ -71,6 +72,7 @@ class BatchingForecaster(Forecaster):
         bundle: As for Forecaster.
         device: As for Forecaster.
         version: As for Forecaster.
+        engine: As for Forecaster.
         max_batch: Windows in one batch.
         wait_seconds: How long a window waits for others that may join it; it waits for nobody if there is no
             other request.
@@ -82,10 +84,11 @@ class BatchingForecaster(Forecaster):
         device: str = "cpu",
         version: str | None = None,
         *,
+        engine: Engine = "torch",
         max_batch: int = 8,
         wait_seconds: float = 0.003,
     ) -> None:
-        super().__init__(bundle, device, version)
+        super().__init__(bundle, device, version, engine=engine)
         self._max_batch, self._wait_seconds = max_batch, wait_seconds
         self._desk = threading.Lock()
         self._changed = threading.Condition()

@@ -22,6 +22,8 @@ from service.wire import decode
 if TYPE_CHECKING:
     import xarray as xr
 
+    from stconv.engine import Engine
+
 log = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.0002
 """Python's default of 5 ms is how long every operation of the network would wait for a thread at the desk."""
@@ -40,7 +42,8 @@ class Load:
         version: What the forecasts name as model version; None is a part of the hash.
         sha256: Expected hash of the bundle; None takes any whose files fit its manifest.
         data: Files that points are forecast from.
-        threads: Of torch; None as torch chooses.
+        threads: Of the model; None as torch chooses.
+        engine: What computes the network, see `stconv.engine`.
         max_batch: Windows in one batch.
         batch_seconds: How long a window waits for others that may join it.
     """
@@ -50,6 +53,7 @@ class Load:
     sha256: str | None = None
     data: tuple[str, ...] = ()
     threads: int | None = None
+    engine: Engine = "torch"
     max_batch: int = 8
     batch_seconds: float = 0.003
 
@@ -121,7 +125,11 @@ class _Model:
                 "It is not the one that was meant."
             )
         self.forecaster = BatchingForecaster(
-            bundle, version=load.version, max_batch=load.max_batch, wait_seconds=load.batch_seconds
+            bundle,
+            version=load.version,
+            engine=load.engine,
+            max_batch=load.max_batch,
+            wait_seconds=load.batch_seconds,
         )
         if self.forecaster.outputs != self.forecaster.targets:
             raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -130,6 +130,9 @@ class Settings(BaseSettings):
     )
     threads: int | None = Field(
         default=None, gt=0, description="Threads of one model; None: as torch chooses."
+    )
+    engine: Literal["torch", "openvino", "openvino-int8"] = Field(
+        default="torch", description="What computes the networks."
     )
 
     @field_validator("data", "api_keys", "allowed_hosts", "cors_origins", mode="before")

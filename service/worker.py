@@ -43,6 +43,7 @@ class Worker:
             version=settings.versions.get(name),
             data=tuple(map(str, settings.data)),
             threads=settings.threads,
+            engine=settings.engine,
             max_batch=settings.max_batch,
             batch_seconds=settings.batch_seconds,
         )

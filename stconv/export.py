@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.export import export as export_program
 
@@ -33,7 +34,7 @@ LARGEST = 100_000
 """Cells along lat and lon that an export is good for, at most."""
 
 
-def to_program(network: Network) -> ExportedProgram:
+def to_program(network: Network, members: bool = False) -> ExportedProgram:
     """Return the network as a graph without Python, for any batch and any grid.
 
     A network that halves its grid takes grids of a multiple of 2 for each halving; one with a damping for
@@ -41,20 +42,34 @@ def to_program(network: Network) -> ExportedProgram:
 
     Args:
         network: Exported in evaluation mode, and left as it is.
+        members: Export what `Network.members` gives, (member, batch, channel, lead, lat, lon), instead of the
+            forecast.
     """
     ghost = copy.deepcopy(network).to("cpu").eval()
     multiple = phases(ghost)
-    own = next((m.grid for m in ghost.modules() if isinstance(m, Damping) and m.grid is not None), None)
-    own = ghost.grid if isinstance(ghost, EventNetwork) else own
     dims: dict[int, Any] = {0: Dim.DYNAMIC}
-    if own is None:
+    if own_grid(ghost) is None:
         rows, columns = (Dim(name, min=1, max=LARGEST // multiple) for name in ("rows", "columns"))
         free = {3: Dim.DYNAMIC, 4: Dim.DYNAMIC}
         dims |= {3: multiple * rows, 4: multiple * columns} if multiple > 1 else free
-    n_lat, n_lon = own or (multiple * n for n in CELLS)
-    example = torch.randn(2, ghost.c_in, ghost.t_in, n_lat, n_lon)
     with torch.no_grad():
-        return export_program(ghost, (example,), dynamic_shapes=(dims,))
+        return export_program(
+            _Members(ghost) if members else ghost, (example_windows(ghost),), dynamic_shapes=(dims,)
+        )
+
+
+def own_grid(network: nn.Module) -> tuple[int, ...] | None:
+    """Return (lat, lon) cells of the only grid that a network is exported for; None if it is for any."""
+    grids = (m.grid for m in network.modules() if isinstance(m, EventNetwork | Damping))
+    return next((grid for grid in grids if grid is not None), None)
+
+
+def example_windows(network: Network) -> Tensor:
+    """Return two random windows of a grid that the network takes, (2, c_in, t_in, lat, lon)."""
+    multiple = phases(network)
+    n_lat, n_lon = own_grid(network) or (multiple * n for n in CELLS)
+    shape = (2, network.c_in, network.t_in, n_lat, n_lon)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def to_onnx(network: Network, path: str | Path) -> Path:
@@ -70,20 +85,46 @@ def to_onnx(network: Network, path: str | Path) -> Path:
     Raises:
         ConfigError: The packages for it are not installed.
     """
+    path = Path(path)
+    content = onnx_bytes(network)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def onnx_bytes(network: Network, members: bool = False) -> bytes:
+    """Return what an ONNX file of the network holds.
+
+    Args:
+        network: As in `to_program`.
+        members: As in `to_program`.
+
+    Raises:
+        ConfigError: The packages for it are not installed.
+    """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
             f"an export to ONNX needs {' and '.join(missing)}. Install them: pip install 'stconv[onnx]'."
         )
-    path = Path(path)
+    program = to_program(network, members)
     with _quietly():
-        program = torch.onnx.export(
-            to_program(network), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
+        exported = torch.onnx.export(
+            program, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
         )
-    assert program is not None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    program.save(str(path))
-    return path
+    assert exported is not None
+    return exported.model_proto.SerializeToString()
+
+
+class _Members(nn.Module):
+    """A network seen as the module that gives its members."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.members(x)
 
 
 @contextlib.contextmanager

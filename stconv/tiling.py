@@ -134,14 +134,22 @@ class Tiled(Network):
             `memory`.
         memory: Bytes that the features of a piece may take; by default a quarter of what is available, at
             most 2 GiB.
+        members: What computes the members of a piece, such as another engine; by default the network.
 
     Raises:
         ConfigError: `tile` is negative, or given for a network that can not be tiled.
     """
 
-    def __init__(self, network: Network, tile: int | None = None, memory: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        tile: int | None = None,
+        memory: int | None = None,
+        members: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
         self.network, self.memory = network, memory
+        self.compute_members = members or network.members
         self.tile = None if tile is None else check_count("tile", tile, "a forecast", at_least=0)
         if self.tile:
             refuse_untileable(network, self.field)
@@ -152,16 +160,15 @@ class Tiled(Network):
         return reach(self.network)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Forecast in one piece or in tiles."""
-        return self._run(self.network, x)
+        """Forecast in one piece or in tiles: the mean of the members."""
+        return self.members(x).mean(0)
 
     def members(self, x: Tensor) -> Tensor:
         """The members of the network, in one piece or in tiles."""
-        return self._run(self.network.members, x)
-
-    def _run(self, forecast: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         tile = self._tile_for(*x.shape[-2:]) if self.tile is None else self.tile
-        return tiled(self.network, x, (tile, tile), self.field, forecast) if tile else forecast(x)
+        if not tile:
+            return self.compute_members(x)
+        return tiled(self.network, x, (tile, tile), self.field, self.compute_members)
 
     def _tile_for(self, n_lat: int, n_lon: int) -> int:
         if n_lat * n_lon <= SMALL or isinstance(self.network, EventNetwork):

@@ -31,10 +31,12 @@ RANKS = {
     "tiling": 5,
     "publication": 5,
     "bundle": 5,
+    "engine": 6,
     "forecast": 6,
     "tracking": 7,
     "hindcast": 7,
-    "export": 7,
+    "export": 6,
+    "quantization": 7,
     "client": 7,
     "cli": 8,
     "__main__": 9,
@@ -54,8 +56,10 @@ ONLY_IN = {
         "stconv/cli/",
     },
     "distributed": {"stconv/hindcast.py"},
+    "openvino": {"stconv/engine.py"},
+    "onnxruntime": {"stconv/quantization.py"},
 }
-LAZY = {"mlflow": "stconv/tracking", "matplotlib": "stconv/"}
+LAZY = {"mlflow", "matplotlib", "openvino", "onnxruntime"}
 """Imported inside functions only, so that what does not need it starts fast."""
 
 

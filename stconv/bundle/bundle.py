@@ -1,5 +1,6 @@
 """The bundle: everything a forecast needs, and no code.
 
+int8.onnx             the network in int8, members and all, if `stconv quantize` made it
 weights.safetensors   network.*, preparation.* and bands.* tensors, bundle.always_valid
 spec.json             what the tensors mean: network, variables, grid, calendar, step, window, data, scores
 MODEL_CARD.md         the same for a person: data, period, grid, intended use, scores, limits
@@ -26,7 +27,7 @@ from stconv.errors import BundleError, ConfigError
 from stconv.models import Network, build
 
 FORMAT_VERSION = 1
-WEIGHTS, SPEC = "weights.safetensors", "spec.json"
+WEIGHTS, SPEC, INT8 = "weights.safetensors", "spec.json", "int8.onnx"
 REQUIRED_KEYS = (
     "network",
     "preparation",
@@ -51,6 +52,7 @@ class Bundle:
         always_valid: Cells with a value in every frame of the training period, bool, (variable, lat, lon);
             None if that is not known, and then no missing value is refused.
         bands: Calibrated bands of uncertainty; None in a bundle that was made without.
+        int8: The network once more, quantized, as ONNX; None unless `stconv quantize` made it.
     """
 
     network: Network
@@ -59,6 +61,7 @@ class Bundle:
     always_valid: np.ndarray | None = None
     _hash: str | None = field(default=None, repr=False, compare=False)
     bands: Bands | None = None
+    int8: bytes | None = None
 
     @property
     def hash(self) -> str:
@@ -110,7 +113,7 @@ class Bundle:
         mask = tensors.get("bundle.always_valid")
         always_valid = None if mask is None else mask.numpy().astype(bool)
         bands = _build_bands(spec, _under(tensors, "bands."), folder)
-        return cls(network.eval(), preparation.eval(), spec, always_valid, digest, bands)
+        return cls(network.eval(), preparation.eval(), spec, always_valid, digest, bands, files.get(INT8))
 
     def _files(self) -> dict[str, bytes]:
         parts = {"network": self.network, "preparation": self.preparation}
@@ -135,7 +138,7 @@ class Bundle:
             WEIGHTS: safetensors.torch.save(tensors),
             SPEC: (text + "\n").encode(),
             card.NAME: card.model_card(spec).encode(),
-        }
+        } | ({} if self.int8 is None else {INT8: self.int8})
 
 
 def _parse_spec(content: bytes, folder: Path) -> dict[str, Any]:

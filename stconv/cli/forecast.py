@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stconv.cli.grid_arguments import add_grid_arguments, overridden
+from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let an event network slide over a larger grid of the same spacing: a map of probabilities",
     )
     add("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    add(
+        "--engine",
+        default="torch",
+        help="torch, openvino (the same, often sooner) or openvino-int8 (after `stconv quantize`)",
+    )
     add("--plot", metavar="FILE", help="also draw the forecast, as .png")
     add_grid_arguments(parser, windows=False)
 
@@ -71,10 +77,12 @@ def run(args: argparse.Namespace) -> int:
     from stconv.forecast import Forecaster, check_destination, write_forecast
     from stconv.forecast.sliding import slide_over
 
+    if args.slide and args.engine != "torch":
+        raise ConfigError(f"--slide is not for --engine {args.engine}, which knows one grid. Use torch.")
     check_destination(args.output)
     folder = _bundle_folder(args.model)
     version = args.model.rpartition("/")[2] if args.model.startswith("models:/") else None
-    forecaster = Forecaster.from_path(folder, device=args.device, version=version, tile=args.tile)
+    forecaster = Forecaster.from_path(folder, args.device, version, args.tile, args.engine)
     ds, origin = open_series(args.input, overridden(forecaster.source, args), forecaster.names)
     if args.slide:
         forecaster = Forecaster(slide_over(forecaster.bundle, ds), args.device, forecaster.version)

@@ -41,7 +41,7 @@ def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) ->
     if windows:
         group.add_argument("--start", metavar="TIME", help="first time of windows cut beforehand")
         group.add_argument("--step", metavar="TEXT", help="their step, for example 6h")
-    group.add_argument("--engine", metavar="NAME", help="xarray engine")
+    group.add_argument("--reader", metavar="NAME", help="xarray engine that opens the files")
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")
 
 
@@ -62,7 +62,7 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
         select={name: _values(value) for name, value in _pairs(args.select, "--select")},
         valid_range={name: _range(name, value) for name, value in _pairs(args.valid_range, "--valid-range")},
         units=dict(_pairs(args.units, "--units")),
-        engine=args.engine,
+        engine=args.reader,
         group=args.group,
         time_units=args.time_units,
         calendar=args.calendar,

@@ -52,6 +52,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "register": Command("stconv.cli.register", "make a tested run a version of a registered model"),
         "promote": Command("stconv.cli.promote", "make the candidate the champion, if it has the skill"),
         "forecast": Command("stconv.cli.forecast", "forecast from files that have no truth yet"),
+        "quantize": Command("stconv.cli.quantize", "add an int8 network to a bundle: faster, and rounded"),
         "export": Command("stconv.cli.export", "write a network as ONNX or as an exported program"),
         "serve": Command("stconv.cli.serve", "answer forecasts over HTTP"),
         "key": Command("stconv.cli.key", "make an API key of the service"),

@@ -17,6 +17,7 @@ from stconv.bundle import Bundle
 from stconv.datasets.event import EventPreparation
 from stconv.datasets.grid import GridSpec, Origin, restore
 from stconv.datasets.time_axis import advance, cycles, text
+from stconv.engine import Engine, members_by
 from stconv.errors import ConfigError, VariableError, WindowError
 from stconv.forecast.bounds import band_names, describe_bands, with_bands
 from stconv.forecast.inputs import CheckedInput, Expected
@@ -38,13 +39,20 @@ class Forecaster:
             otherwise.
         tile: Cells of a tile along lat and lon, for a grid piece by piece with the same result; 0 for the
             whole grid at once, None to decide by the memory that is available.
+        engine: What computes the network: torch, openvino, or openvino-int8 (see `stconv.engine`).
 
     Raises:
-        ConfigError: There is no such device, or tiles are asked for of a network that can not have them.
+        ConfigError: There is no such device or engine, it can not run this network, or tiles are asked for of
+            a network that can not have them.
     """
 
     def __init__(
-        self, bundle: Bundle, device: str = "cpu", version: str | None = None, tile: int | None = None
+        self,
+        bundle: Bundle,
+        device: str = "cpu",
+        version: str | None = None,
+        tile: int | None = None,
+        engine: Engine = "torch",
     ) -> None:
         try:
             self.device = torch.device(device)
@@ -54,7 +62,8 @@ class Forecaster:
         self.bundle = bundle
         self.bundle_hash = bundle.hash
         self.version = version or self.bundle_hash[:12]
-        self.network = Tiled(bundle.network.to(self.device).eval(), tile)
+        network = bundle.network.to(self.device).eval()
+        self.network = Tiled(network, tile, members=members_by(engine, bundle, self.device))
         self.preparation = bundle.preparation.to(self.device).eval()
         self.expected = Expected(bundle)
         self.variables, self.targets = self.expected.variables, self.expected.targets
@@ -64,14 +73,19 @@ class Forecaster:
 
     @classmethod
     def from_path(
-        cls, path: str | Path, device: str = "cpu", version: str | None = None, tile: int | None = None
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        version: str | None = None,
+        tile: int | None = None,
+        engine: Engine = "torch",
     ) -> Forecaster:
         """Load a bundle from its folder and make a Forecaster of it.
 
         Raises:
             BundleError: The bundle is missing, incomplete, or was changed.
         """
-        return cls(Bundle.load(path), device, version, tile)
+        return cls(Bundle.load(path), device, version, tile, engine)
 
     def input_schema(self) -> dict[str, Any]:
         """What an input must be: variables, units, grid, step, frames, calendar; JSON types only."""

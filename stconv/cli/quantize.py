@@ -1,0 +1,58 @@
+"""`stconv quantize`: the bundle of a trained model with its network in int8, too."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EPILOG = """The new bundle forecasts as before, and with --engine openvino-int8 in int8. Its levels are those
+of windows of the training period; what rounding costs is measured on the validation period and kept in the
+bundle. The configuration says where the data are: that of the run, or --config.
+
+examples:
+  stconv quantize models:/air@champion --output air-int8
+  stconv forecast --model air-int8 --engine openvino-int8 --input air.nc --output forecast.nc
+  stconv serve --model air-int8 --engine openvino-int8
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `stconv quantize`."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", metavar="MODEL", help="folder, run, models:/NAME@ALIAS or models:/NAME/3")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the bundle goes")
+    parser.add_argument(
+        "--config", metavar="FILE", help="what the model was trained with, if it is not found"
+    )
+    parser.add_argument(
+        "--windows",
+        type=int,
+        default=300,
+        metavar="N",
+        help="windows of the training period to calibrate on, and of the validation period to measure on "
+        "(default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the bundle, and say what rounding costs and what it saves."""
+    from stconv.bundle import Bundle
+    from stconv.cli.subject import find_subject, load_data
+    from stconv.quantization import quantized
+
+    subject = find_subject(args.model, config=args.config)
+    bundle = Bundle.load(subject.bundle)
+    data = load_data(subject.config)
+    data.setup()
+    made = quantized(bundle, data, args.windows)
+    made.save(args.output)
+    about = made.spec["int8"]
+    print(f"calibrated on   {about['n_windows']} windows of the training period")
+    for name, (before, after) in about["rmse"].items():
+        change = f"{100 * (after / before - 1):+.2f} %" if before else "no error to compare with"
+        print(f"{name:<16}RMSE {before:.4g} in float32, {after:.4g} in int8 ({change}), validation period")
+    print(f"weights         {len(made.int8 or b'') / 1e6:.3g} MB")
+    print(f"bundle          {args.output}, {made.hash[:12]}")
+    print("use             --engine openvino-int8")
+    return 0
