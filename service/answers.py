@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-import xarray as xr
 
 from stconv.errors import VariableError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def chosen(forecast: xr.Dataset, variables: Sequence[str] | None) -> xr.Dataset:

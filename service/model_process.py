@@ -147,11 +147,17 @@ class _Model:
             self._warm_up()
 
     def _warm_up(self) -> None:
-        """Run and write once, so that the first client does not wait for what is made on first use."""
-        import torch
-        import xarray as xr
+        """Run and write once, so that the first client does not wait for what is made on first use.
 
-        from service.answers import to_netcdf
+        Raises:
+            DataError: The network gives no numbers.
+        """
+        import torch
+
+        from service.example import example_upload
+        from service.media_types import PNG
+        from service.writers import WRITERS
+        from stconv.errors import StconvError
 
         schema, frames = self.forecaster.input_schema(), len(self.forecaster.offsets)
         sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
@@ -163,7 +169,12 @@ class _Model:
                 "reference_index": torch.zeros(1, dtype=torch.int64),
             }
         )
-        to_netcdf(xr.Dataset({"v": ("x", [0.0])}))
+        if self.forecaster.step.kind != "fixed":
+            return
+        with suppress(StconvError):  # an example can not know everything that a model asks for
+            forecast = self.forms.forecast(example_upload(schema), None)
+            for media_type in WRITERS.keys() - {PNG}:
+                WRITERS[media_type](forecast)
 
     def forecast(self, body: bytes, steps: int | None) -> xr.Dataset:
         """Forecast from uploaded fields."""

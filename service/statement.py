@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from service.answers import nested
+
+if TYPE_CHECKING:
+    import xarray as xr
+
 
 STATED = (
     "model_name",

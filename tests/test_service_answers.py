@@ -180,6 +180,7 @@ def test_targets_that_are_no_inputs_are_served(tmp_path):
         names=["wind"],
         variables=[{"name": "rain"}, {"name": "wind"}],
         predict=asked.update,
+        step=SimpleNamespace(kind="month"),
     )
     model._warm_up()
     assert asked["inputs"].shape == torch.Size([1, 2, 2, 4])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from service.example import example_upload
 from service.forms import Forms
 from service.wire import RawVariable, encode
 from stconv.errors import DataError, MissingValuesError
@@ -141,3 +142,11 @@ def test_forms_are_forgotten(forecaster, service_server, monkeypatch):
     for number in range(4):
         forms.forecast(upload(later(service_server.fields(4), 0).assign_attrs(title=str(number))), None)
     assert len(forms._known) == 2
+
+
+def test_the_example_of_a_schema_is_taken(forecaster):
+    """What a model is warmed up with goes the way of an upload."""
+    forecast = Forms(forecaster).forecast(example_upload(forecaster.input_schema()), None)
+    assert forecast["t2m"].dims == ("lead", "latitude", "longitude")
+    assert np.isfinite(forecast["t2m"].values[:, 1:]).all()
+    assert forecast.attrs["input_outside_training_share"] == 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from stconv.errors import ConfigError
 from stconv.verification.sums import ScoreSums, ratio
@@ -127,7 +127,7 @@ def diebold_mariano(difference: np.ndarray, h: int) -> tuple[float, float]:
         return math.copysign(math.inf, d.mean()), 0.0
     correction = (n + 1 - 2 * h + h * (h - 1) / n) / n
     statistic = float(d.mean() / math.sqrt(variance / n) * math.sqrt(correction))
-    return statistic, float(2 * stats.t.sf(abs(statistic), n - 1))
+    return statistic, float(2 * special.stdtr(n - 1, -abs(statistic)))
 
 
 def p_values(
