@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def chosen(forecast: xr.Dataset, variables: Sequence[str] | None) -> xr.Dataset:
-    """The variables that are asked for, in that order; None is all.
+def chosen(forecast: xr.Dataset, variables: Sequence[str] | None, bands: bool = True) -> xr.Dataset:
+    """The variables that are asked for, in that order; None is all, maybe without those of the bands.
 
     Raises:
         VariableError: One is not forecast.
     """
+    if not bands:
+        from stconv.forecast.bounds import without_bands
+
+        forecast = without_bands(forecast)
     known = [str(name) for name in forecast.data_vars]
     if unknown := [name for name in variables or known if name not in known]:
         raise VariableError(f"Variable {unknown[0]!r} is not forecast; known: {', '.join(known)}.")

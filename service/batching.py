@@ -73,6 +73,7 @@ class BatchingForecaster(Forecaster):
         device: As for Forecaster.
         version: As for Forecaster.
         engine: As for Forecaster.
+        tile: As for Forecaster.
         max_batch: Windows in one batch.
         wait_seconds: How long a window waits for others that may join it; it waits for nobody if there is no
             other request.
@@ -83,12 +84,13 @@ class BatchingForecaster(Forecaster):
         bundle: Bundle,
         device: str = "cpu",
         version: str | None = None,
+        tile: int | None = None,
         *,
         engine: Engine = "torch",
         max_batch: int = 8,
         wait_seconds: float = 0.003,
     ) -> None:
-        super().__init__(bundle, device, version, engine=engine)
+        super().__init__(bundle, device, version, tile, engine)
         self._max_batch, self._wait_seconds = max_batch, wait_seconds
         self._desk = threading.Lock()
         self._changed = threading.Condition()

@@ -77,7 +77,10 @@ def fetch_model(reference: str, cache: Path) -> Fetched:
     files, digest = manifest.read_folder(source, (WEIGHTS, SPEC))
     folder = cache / "bundles" / digest
     if not folder.exists() or _damaged(folder):
-        manifest.write_folder(folder, files)
+        try:
+            manifest.write_folder(folder, files)
+        except OSError as error:
+            raise TrackingError(f"{reference} can not be written to '{folder}': {error.strerror}.") from error
     return Fetched(str(folder), str(found.version), digest)
 
 
@@ -94,8 +97,11 @@ def keep(reference: str, fetched: Fetched, cache: Path) -> None:
     """Note that a bundle was loaded and works, for the day the tracking server does not answer."""
     note = _note(reference, cache)
     part = note.with_suffix(".part")
-    part.write_text(json.dumps({**asdict(fetched), "reference": reference}) + "\n")
-    os.replace(part, note)
+    try:
+        part.write_text(json.dumps({**asdict(fetched), "reference": reference}) + "\n")
+        os.replace(part, note)
+    except OSError as error:  # it is served all the same
+        log.error("%s is not kept for a day without its registry: %s", reference, error)
 
 
 def _last_good(reference: str, cache: Path) -> Fetched | None:

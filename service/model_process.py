@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.problems import NO_ROOM, disk_is_full
 from service.wire import decode
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Load:
         data: Files that points are forecast from.
         threads: Of the model; None as torch chooses.
         engine: What computes the network, see `stconv.engine`.
+        tile: Cells of a tile, as for Forecaster.
         max_batch: Windows in one batch.
         batch_seconds: How long a window waits for others that may join it.
     """
@@ -54,6 +56,7 @@ class Load:
     data: tuple[str, ...] = ()
     threads: int | None = None
     engine: Engine = "torch"
+    tile: int | None = None
     max_batch: int = 8
     batch_seconds: float = 0.003
 
@@ -128,6 +131,7 @@ class _Model:
             bundle,
             version=load.version,
             engine=load.engine,
+            tile=load.tile,
             max_batch=load.max_batch,
             wait_seconds=load.batch_seconds,
         )
@@ -176,9 +180,9 @@ class _Model:
             for media_type in WRITERS.keys() - {PNG}:
                 WRITERS[media_type](forecast)
 
-    def forecast(self, body: bytes, steps: int | None) -> xr.Dataset:
+    def forecast(self, body: bytes, steps: int | None, bands: bool) -> xr.Dataset:
         """Forecast from uploaded fields."""
-        return self._with_warnings(self.forms.forecast(body, steps))
+        return self._with_warnings(self.forms.forecast(body, steps, bands))
 
     def begin_job(self, request: dict[str, Any], body: bytes) -> None:
         """Check the input of a long forecast; its leads are computed by `Rollouts`, block by block."""
@@ -253,7 +257,11 @@ def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[s
         if request["kind"] == "job-step":
             return _job_step(model, request)
         steps = request["steps"]
-        forecast = model.latest(steps) if request["kind"] == "latest" else model.forecast(body, steps)
+        forecast = (
+            model.latest(steps)
+            if request["kind"] == "latest"
+            else model.forecast(body, steps, request["bands"])
+        )
         return _written(forecast, request)
     except Dropped:
         raise
@@ -265,16 +273,19 @@ def _answer(model: _Model, request: dict[str, Any], body: bytes) -> tuple[dict[s
         if isinstance(error, MemoryError) or "allocate memory" in str(error):  # PyTorch has no type for it
             said = "There is not enough memory for this forecast now."
             return {"status": "refused", "error": "ServiceError", "message": said}, b""
+        if disk_is_full(error):
+            return {"status": "refused", "error": "ServiceError", "message": NO_ROOM}, b""
         return {"status": "refused", "error": type(error).__name__, "message": ""}, b""
 
 
 def _point(model: _Model, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    from service.answers import chosen
     from service.media_types import JSON
     from service.point import point_answer
 
-    found = model.latest(request["steps"])
+    found = chosen(model.latest(request["steps"]), request["variables"], request["bands"])
     where = request["latitude"], request["longitude"]
-    return _headed(found, JSON), point_answer(found, model.forecaster.step, *where, request["variables"])
+    return _headed(found, JSON), point_answer(found, model.forecaster.step, *where)
 
 
 def _edr(model: _Model, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -289,7 +300,9 @@ def _written(forecast: xr.Dataset, request: dict[str, Any]) -> tuple[dict[str, A
     from service.writers import WRITERS
 
     media_type = request["media_type"]
-    return _headed(forecast, media_type), WRITERS[media_type](chosen(forecast, request["variables"]))
+    return _headed(forecast, media_type), WRITERS[media_type](
+        chosen(forecast, request["variables"], request.get("bands", True))
+    )
 
 
 def _job_step(model: _Model, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from service.answers import chosen, nested
+from service.answers import nested
 from service.layout import find_layout
 from service.statement import statement
 from stconv.datasets.time_axis import TimeStep
@@ -50,9 +49,7 @@ def nearest_cell(
     return row, column
 
 
-def point_answer(
-    forecast: xr.Dataset, step: TimeStep, latitude: float, longitude: float, variables: Sequence[str] | None
-) -> bytes:
+def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitude: float) -> bytes:
     """Cut one cell out of a canonical forecast and write it as JSON.
 
     Args:
@@ -60,13 +57,10 @@ def point_answer(
         step: Of the forecast.
         latitude: Degrees north.
         longitude: Degrees east.
-        variables: Names to give; None is all.
 
     Raises:
         GridError: Not a geographic grid, or the point lies outside it.
-        VariableError: A variable is not forecast.
     """
-    forecast = chosen(forecast, variables)
     layout = find_layout(forecast)
     if not layout.geographic:
         raise GridError(
@@ -93,4 +87,6 @@ def point_answer(
 
 
 def _cell_size(axis: np.ndarray) -> float:
-    return float(np.abs(np.diff(axis)).max()) if axis.size > 1 else float("inf")
+    """The largest step; that of longitudes does not count the turn from 358 to 0 as one."""
+    steps = np.abs((np.diff(axis) + 180.0) % 360.0 - 180.0)
+    return float(steps.max()) if axis.size > 1 else float("inf")

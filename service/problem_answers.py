@@ -11,9 +11,12 @@ from starlette.exceptions import HTTPException
 
 from service.problems import (
     MEDIA_TYPE,
+    NO_ROOM,
     ClientLeft,
     Problem,
+    Unavailable,
     Unprocessable,
+    disk_is_full,
     document,
     library_problem,
     problem_document,
@@ -32,6 +35,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(ClientLeft, _on_client_left)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -80,6 +84,13 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
 
 def _on_client_left(request: Request, error: Exception) -> Response:
     return Response(status_code=CLIENT_LEFT)
+
+
+def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    if not disk_is_full(error):
+        return _on_unexpected(request, error)
+    log.error("%s %s failed: no room on the disk", request.method, request.url.path)
+    return response(Unavailable(NO_ROOM, retry_after_seconds=60), request.url.path)
 
 
 def _on_unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -5,6 +5,7 @@ No web framework here: the processes that read uploads and run models refuse in 
 
 from __future__ import annotations
 
+import errno
 import re
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from stconv import errors
 
 MEDIA_TYPE = "application/problem+json"
+NO_ROOM = "There is no room on the server's disk."
 
 
 class Problem(Exception):  # noqa: N818 - the word of RFC 9457
@@ -115,6 +117,11 @@ class DeadlineExceeded(Problem):
     """Not computed in time."""
 
     status = 504
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether something could not be written because there is no room."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 STATUS_OF_LIBRARY_ERROR: dict[type[errors.StconvError], int] = {

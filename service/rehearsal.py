@@ -6,6 +6,10 @@ copies, page by page, what it touches of that: no web framework here, no xarray.
 
 from __future__ import annotations
 
+import os
+
+os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # before HDF5 is loaded: no filter is ever loaded from a folder
+
 import gc
 import io
 import json

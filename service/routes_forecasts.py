@@ -82,6 +82,8 @@ Names = Annotated[
 ]
 Steps = Annotated[int | None, Query(ge=1, le=1_000_000, description="Leads; by default those trained for.")]
 
+Bands = Annotated[bool, Query(description="Also give the bands of uncertainty, if the model has any.")]
+
 
 @router.post(
     "/v1/forecasts",
@@ -91,7 +93,11 @@ Steps = Annotated[int | None, Query(ge=1, le=1_000_000, description="Leads; by d
     dependencies=[Depends(require_key)],
 )
 async def create_forecast(
-    request: Request, worker: ChosenModel, steps: Steps = None, variables: Names = None
+    request: Request,
+    worker: ChosenModel,
+    steps: Steps = None,
+    variables: Names = None,
+    bands: Bands = True,
 ) -> Response:
     """Forecast from the newest window of the fields in the body.
 
@@ -111,13 +117,14 @@ async def create_forecast(
         with part("parse"):
             fields = await while_connected(request, parsers.parse(kind, body))
         del body
-        check_price(worker, steps, settings, media_type)
+        check_price(worker, steps, settings, media_type, bands)
         if not wire.sizes(fields):
             raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
         asked = {
             "kind": "forecast",
             "steps": steps,
             "variables": split_names(variables),
+            "bands": bands,
             "media_type": media_type,
         }
         answer = await while_connected(request, worker.ask(asked, fields))
@@ -131,18 +138,23 @@ async def create_forecast(
     dependencies=[Depends(require_key)],
 )
 async def latest_forecast(
-    request: Request, worker: ChosenModel, steps: Steps = None, variables: Names = None
+    request: Request,
+    worker: ChosenModel,
+    steps: Steps = None,
+    variables: Names = None,
+    bands: Bands = True,
 ) -> Response:
     """Forecast the whole field from the newest window of the configured data."""
     settings: Settings = request.app.state.settings
     require_data(settings)
     check_steps(steps, settings)
     media_type = answer_type(request.headers.get("accept"), JSON)
-    check_price(worker, steps, settings, media_type)
+    check_price(worker, steps, settings, media_type, bands)
     asked = {
         "kind": "latest",
         "steps": steps,
         "variables": split_names(variables),
+        "bands": bands,
         "media_type": media_type,
     }
     answer = await while_connected(request, worker.ask(asked))
@@ -190,13 +202,15 @@ def model_headers(worker: Worker) -> dict[str, str]:
     }
 
 
-def check_price(worker: Worker, steps: int | None, settings: Settings, media_type: str = NETCDF) -> None:
+def check_price(
+    worker: Worker, steps: int | None, settings: Settings, media_type: str = NETCDF, bands: bool = True
+) -> None:
     """Refuse a forecast of too many values before any of it is computed; of text, fewer are given.
 
     Raises:
         TooLarge: With the numbers.
     """
-    values = count_values(worker, steps or worker.schema["leads"])
+    values = count_values(worker, steps or worker.schema["leads"], bands)
     text = media_type in (JSON, COVERAGE)
     limit = min(settings.max_output_values, settings.max_text_values if text else settings.max_output_values)
     if values > limit:
@@ -208,9 +222,9 @@ def check_price(worker: Worker, steps: int | None, settings: Settings, media_typ
         )
 
 
-def count_values(worker: Worker, leads: int) -> int:
+def count_values(worker: Worker, leads: int, bands: bool = True) -> int:
     """Cells x leads x variables of a forecast."""
     grid = worker.schema["grid"]
     cells = math.prod(grid[dim]["size"] for dim in grid["dims"])
-    variables = len(worker.schema["targets"]) * (1 + len(worker.schema["bands"]))
+    variables = len(worker.schema["targets"]) * (1 + bands * len(worker.schema["bands"]))
     return leads * variables * cells

@@ -8,7 +8,15 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.keys import require_key
 from service.models import ChosenModel
-from service.routes_forecasts import Names, Steps, check_steps, model_headers, require_data, split_names
+from service.routes_forecasts import (
+    Bands,
+    Names,
+    Steps,
+    check_steps,
+    model_headers,
+    require_data,
+    split_names,
+)
 from service.waiting import while_connected
 
 router = APIRouter(tags=["forecasts"], dependencies=[Depends(require_key)])
@@ -22,6 +30,7 @@ async def forecast_point(
     longitude: Annotated[float, Query(ge=-180, le=360, description="Degrees east, -180..180 or 0..360.")],
     variables: Names = None,
     steps: Steps = None,
+    bands: Bands = True,
 ) -> Response:
     """Forecast the cell that holds a point, from the newest window of the configured data.
 
@@ -36,6 +45,7 @@ async def forecast_point(
         "longitude": longitude,
         "variables": split_names(variables),
         "steps": steps,
+        "bands": bands,
     }
     answer = await while_connected(request, worker.ask(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)

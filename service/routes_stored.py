@@ -10,7 +10,7 @@ from service.keys import require_key
 from service.media_types import JSON
 from service.models import ModelName
 from service.negotiation import answer_type
-from service.routes_forecasts import Names, split_names
+from service.routes_forecasts import Bands, Names, split_names
 from service.stored import StoredForecast
 from service.waiting import while_connected
 from service.watch import stored_of
@@ -45,10 +45,14 @@ async def list_forecasts(request: Request, model: ModelName | None = None) -> di
 
 @router.get("/forecasts/{reference}", response_class=Response, responses=ANSWERS)
 async def stored_forecast(
-    request: Request, reference: Reference, model: ModelName | None = None, variables: Names = None
+    request: Request,
+    reference: Reference,
+    model: ModelName | None = None,
+    variables: Names = None,
+    bands: Bands = True,
 ) -> Response:
     """A forecast as it was stored."""
-    return await _answer(request, "stored", reference, model, variables)
+    return await _answer(request, "stored", reference, model, variables, bands)
 
 
 @router.get("/forecasts/{reference}/truth", response_class=Response, responses=ANSWERS)
@@ -71,7 +75,7 @@ async def verification(request: Request, model: ModelName | None = None) -> dict
 
 
 async def _answer(
-    request: Request, kind: str, reference: str, model: str | None, variables: str | None
+    request: Request, kind: str, reference: str, model: str | None, variables: str | None, bands: bool = True
 ) -> Response:
     worker, stored = stored_of(request, model)
     found: StoredForecast = stored.get(reference)
@@ -79,6 +83,7 @@ async def _answer(
         "kind": kind,
         "path": str(found.path),
         "variables": split_names(variables),
+        "bands": bands,
         "media_type": answer_type(request.headers.get("accept"), JSON),
     }
     answer = await while_connected(request, worker.ask(asked))

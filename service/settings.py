@@ -134,6 +134,9 @@ class Settings(BaseSettings):
     engine: Literal["torch", "openvino", "openvino-int8"] = Field(
         default="torch", description="What computes the networks."
     )
+    tile: int | None = Field(
+        default=None, ge=0, description="Cells of a tile; 0: the grid in one piece; None: by memory."
+    )
 
     @field_validator("data", "api_keys", "allowed_hosts", "cors_origins", mode="before")
     @classmethod

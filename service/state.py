@@ -15,13 +15,18 @@ from service.jobs import Jobs
 from service.settings import Settings
 from service.stored import StoredForecasts
 from service.watch import Watch
+from stconv.errors import ServiceError
 
 
 @contextmanager
 def state_folder(settings: Settings) -> Iterator[Path]:
     """The folder that the settings name, or one that is removed at the end."""
     if settings.state is not None:
-        settings.state.mkdir(parents=True, exist_ok=True)
+        try:
+            settings.state.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            said = f"The folder '{settings.state}' for forecasts and jobs can not be made: {error.strerror}."
+            raise ServiceError(f"{said} Name another with --state.") from error
         yield settings.state
         return
     with tempfile.TemporaryDirectory(prefix="stconv-state-", ignore_cleanup_errors=True) as folder:

@@ -44,6 +44,7 @@ class Worker:
             data=tuple(map(str, settings.data)),
             threads=settings.threads,
             engine=settings.engine,
+            tile=settings.tile,
             max_batch=settings.max_batch,
             batch_seconds=settings.batch_seconds,
         )

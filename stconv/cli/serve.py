@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine", help="torch (default), openvino (the same, often sooner) or openvino-int8"
     )
     parser.add_argument(
+        "--tile",
+        type=int,
+        metavar="N",
+        help="cells of a tile, for a large grid with the same result; 0: in one piece (default: by memory)",
+    )
+    parser.add_argument(
         "--allow-anonymous", action="store_true", default=None, help="serve beyond loopback without API keys"
     )
     parser.epilog = (
@@ -67,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.data or []:
         if not (path.exists() or has_magic(str(path))):
             raise FileError(f"There is no '{path}' to start forecasts from. Check --data.")
-    names = ("host", "port", "data", "state", "threads", "engine", "allow_anonymous")
+    names = ("host", "port", "data", "state", "threads", "engine", "tile", "allow_anonymous")
     given = {name: getattr(args, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     settings = _settings(Settings, given)  # before the model is looked for: a wrong option is said at once

@@ -71,6 +71,7 @@ class Client:
         model: str | None = None,
         steps: int | None = None,
         variables: Sequence[str] | None = None,
+        bands: bool = True,
     ) -> xr.Dataset:
         """Forecast from the newest window of a Dataset.
 
@@ -80,6 +81,7 @@ class Client:
             model: Its name; not needed where one is served.
             steps: Number of leads; by default those trained for.
             variables: To be given; all by default.
+            bands: Also give the bands of uncertainty, if the model has any.
 
         Returns:
             As `Forecaster.forecast`, in the names, order, conventions and units of `ds`.
@@ -92,17 +94,21 @@ class Client:
         answer = self._service.ask(
             "POST",
             "/v1/forecasts",
-            params=parameters(model=model, steps=steps, variables=variables),
+            params=parameters(model=model, steps=steps, variables=variables, bands=bands),
             content=body,
             headers={"Content-Type": NETCDF, "Accept": NETCDF},
         )
         return opened(answer.content)
 
     def latest(
-        self, model: str | None = None, steps: int | None = None, variables: Sequence[str] | None = None
+        self,
+        model: str | None = None,
+        steps: int | None = None,
+        variables: Sequence[str] | None = None,
+        bands: bool = True,
     ) -> xr.Dataset:
         """Forecast from the newest data of the service itself; arguments and errors as of `forecast`."""
-        asked = parameters(model=model, steps=steps, variables=variables)
+        asked = parameters(model=model, steps=steps, variables=variables, bands=bands)
         return opened(
             self._service.ask("GET", "/v1/forecasts/latest", params=asked, headers={"Accept": NETCDF}).content
         )
