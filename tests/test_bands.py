@@ -261,7 +261,7 @@ def test_bands_go_out_in_every_form(path: Path, bundle: Bundle, tmp_path: Path) 
     forecast = forecaster.forecast(ds)
     names = list(forecast.data_vars)
     expected = forecast["t2m_upper_95"].sel(lat=48, lon=3).values
-    point = json.loads(point_answer(forecast, forecaster.step, 48, 3, None))
+    point = json.loads(point_answer(forecast, forecaster.step, 48, 3))
     np.testing.assert_allclose(point["daily"]["t2m_upper_95"], expected, rtol=1e-6)
     assert list(json.loads(to_json(forecast))["variables"]) == names
     assert list(json.loads(to_coverage(forecast))["ranges"]) == names
@@ -269,4 +269,8 @@ def test_bands_go_out_in_every_form(path: Path, bundle: Bundle, tmp_path: Path) 
     np.testing.assert_array_equal(back["t2m_upper_95"], forecast["t2m_upper_95"])
     assert back["t2m"].attrs["ancillary_variables"] == " ".join(names[1:])
     assert list(chosen(forecast, ["t2m"]).data_vars) == ["t2m"]
+    alone = chosen(forecast, None, bands=False)
+    assert list(alone.data_vars) == ["t2m"]
+    assert "ancillary_variables" not in alone["t2m"].attrs
+    assert list(forecast.data_vars) == names
     assert forecaster.input_schema()["bands"] == [name.removeprefix("t2m") for name in names[1:]]

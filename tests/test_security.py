@@ -7,8 +7,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_every_test_that_security_names_exists():
-    rows = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("| ")][1:]
-    assert len(rows) > 20
+    rows = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.endswith("| test |")]
+    assert len(rows) > 40
     for row in rows:
         tests = re.findall(r"`(test_\w+)\.py(?:::(\w+))?`", row.rsplit("|", 2)[1])
         assert tests, f"no test: {row}"

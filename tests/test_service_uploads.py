@@ -3,9 +3,11 @@
 import asyncio
 import errno
 import io
+import json
 import os
 import platform
 import signal
+from contextlib import suppress
 
 import h5netcdf
 import h5py
@@ -275,14 +277,40 @@ def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
             in_a_parser(work, parse_seconds=1 if act is crashing else 30)
 
 
-def test_each_upload_has_a_process_of_its_own():
+def test_only_a_process_that_read_well_without_c_code_is_kept(service_server):
+    """JSON and NetCDF 3 leave it as it was; a refusal and HDF5 are the last that a process sees."""
+    ds = service_server.fields(3)
+    uploads = {
+        "json": ("json", json.dumps(service_server.as_json(ds)).encode()),
+        "netcdf3": ("netcdf", service_server.as_netcdf(ds, "scipy")),
+        "hdf5": ("netcdf", service_server.as_netcdf(ds)),
+        "refused": ("json", b"{}"),
+    }
+
     async def work(parsers):
         pids = []
-        for _ in range(3):
+        for upload in ("json", "netcdf3", "json", "hdf5", "hdf5", "refused", "json"):
             pids.append(parsers._spares[0][0].pid)
-            with pytest.raises(Unprocessable):
-                await parsers.parse("json", b"{}")
+            with suppress(Unprocessable):
+                await parsers.parse(*uploads[upload])
             await asyncio.gather(*parsers._refills)
         return pids
 
-    assert len(set(in_a_parser(work))) == 3
+    pids = in_a_parser(work)
+    assert len({*pids[:4]}) == 1
+    assert len({*pids[3:]}) == 4
+
+
+def test_a_process_is_kept_for_small_uploads_only(service_server):
+    body = json.dumps(service_server.as_json(service_server.fields(3))).encode()
+
+    async def work(parsers):
+        pids = []
+        for upload in (body, body + b" " * 2**20, body):
+            pids.append(parsers._spares[0][0].pid)
+            await parsers.parse("json", upload)
+            await asyncio.gather(*parsers._refills)
+        return pids
+
+    first, second, third = in_a_parser(work)
+    assert first == second != third
