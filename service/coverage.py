@@ -16,6 +16,7 @@ from covjson_pydantic.unit import Symbol, Unit
 
 from service.answers import nested
 from service.layout import Layout, find_layout
+from service.media_types import GREGORIAN_CALENDARS
 from service.statement import statement
 from stconv.dims import TIME
 from stconv.errors import TimeAxisError
@@ -85,7 +86,7 @@ def utc_times(forecast: xr.Dataset) -> list[str]:
         TimeAxisError: Another calendar.
     """
     calendar = str(forecast[TIME].dt.calendar)
-    if calendar not in ("standard", "gregorian", "proleptic_gregorian"):
+    if calendar not in GREGORIAN_CALENDARS:
         raise TimeAxisError(
             f"The calendar of the forecast is '{calendar}'; CoverageJSON knows the Gregorian one only. "
             "Ask for application/x-netcdf or application/json."

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from service import edr_metadata as metadata
 from service.edr_query import read_bbox, read_interval, read_point, read_polygon
 from service.keys import require_key
-from service.media_types import COVERAGE
+from service.media_types import COVERAGE, GREGORIAN_CALENDARS
 from service.models import find_model
 from service.problems import Malformed, NotAcceptable, Unavailable
 from service.routes_forecasts import Steps, check_price, check_steps, model_headers, require_data, split_names
@@ -70,9 +70,9 @@ async def conformance() -> dict[str, list[str]]:
 
 @router.get("/collections")
 async def collections(request: Request) -> dict[str, Any]:
-    """A collection for each model on a geographic grid."""
+    """A collection for each model on a geographic grid, in the Gregorian calendar."""
     workers: dict[str, Worker] = request.app.state.workers
-    found = [_collection(request, name) for name, w in workers.items() if w.schema["grid"]["geographic"]]
+    found = [_collection(request, name) for name, w in workers.items() if _objection(w) is None]
     links = [metadata.link(f"{request.base_url}edr/collections", "self")]
     return {"links": links, "collections": found}
 
@@ -168,11 +168,19 @@ async def _ask(request: Request, worker: Worker, asked: dict[str, Any]) -> Respo
 
 def _geographic(request: Request, name: str) -> Worker:
     worker = find_model(request, name)
-    if not worker.schema["grid"]["geographic"]:
-        raise UnknownForecast(
-            f"{worker.name} is not on a geographic grid; ask /v1/forecasts/latest for the whole field."
-        )
+    if objection := _objection(worker):
+        raise UnknownForecast(f"{worker.name} {objection}; ask /v1/forecasts/latest for the whole field.")
     return worker
+
+
+def _objection(worker: Worker) -> str | None:
+    """Why a model is no collection."""
+    if not worker.schema["grid"]["geographic"]:
+        return "is not on a geographic grid"
+    calendar = worker.schema["calendar"]
+    if calendar not in GREGORIAN_CALENDARS:
+        return f"is in the calendar '{calendar}', and CoverageJSON knows the Gregorian one only"
+    return None
 
 
 def _collection(request: Request, name: str) -> dict[str, Any]:

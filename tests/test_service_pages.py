@@ -13,6 +13,7 @@ import time
 import matplotlib.image
 import numpy as np
 import pytest
+import xarray as xr
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
@@ -272,6 +273,37 @@ def test_a_drop_in_quality_is_a_warning(shown):
 
 
 @needs_chromium
+def test_another_calendar_is_shown_with_its_own_days(shown, service_server, service_bundle):
+    """CoverageJSON has no 30 February; the page reads the service's own JSON, in any order of dimensions."""
+    from service.answers import to_json
+    from stconv.forecast import Forecaster
+
+    forecast = Forecaster.from_path(service_bundle).forecast(service_server.fields())
+    dates = xr.date_range("2001-02-30T18", periods=3, freq="6h", calendar="360_day", use_cftime=True)
+    forecast = forecast.assign_coords(time=("lead", dates[1:], forecast["time"].attrs)).transpose(
+        "longitude", ...
+    )
+    forecast["forecast_reference_time"] = ((), dates[0], forecast["forecast_reference_time"].attrs)
+    found = shown.run(
+        f"""(async () => {{
+          const {{ readGrid }} = await import('/static/coverage.js');
+          const {{ ahead, stamp }} = await import('/static/words.js');
+          const grid = readGrid({to_json(forecast).decode()}, '360_day');
+          return [grid.x.length, grid.y, grid.geographic, [grid.reference, ...grid.times].map(stamp),
+            grid.times.map((time) => ahead(grid.reference, time)), grid.label('t2m'), grid.units('t2m'),
+            grid.value('t2m', 1, 2, 7), grid.value('t2m', 0, 0, 0), grid.model];
+        }})()"""
+    )
+    times = ["30 Feb 2001, 18:00 UTC", "1 Mar 2001, 00:00 UTC", "1 Mar 2001, 06:00 UTC"]
+    expected = forecast["t2m"].transpose("lead", "latitude", "longitude").values
+    assert found[:3] == [10, list(service_server.LAT), True]
+    assert found[3:5] == [times, ["6 hours", "12 hours"]]
+    assert found[5:7] == ["temperature", "K"]
+    assert found[7] == pytest.approx(float(expected[1, 2, 7]), rel=1e-6)
+    assert found[8:] == [None, "air"]
+
+
+@needs_chromium
 def test_bands_are_shaded_and_no_variables_of_their_own(shown):
     found = shown.run(
         """(async () => {
@@ -280,7 +312,8 @@ def test_bands_are_shaded_and_no_variables_of_their_own(shown):
           const range = (value) => ({ values: [value, value] });
           const label = { observedProperty: { label: { en: 'temperature' } } };
           const grid = readGrid({
-            domain: { axes: { x: { values: [0] }, y: { values: [0] }, t: { values: [0, 1] } } },
+            domain: { axes: { x: { values: [0] }, y: { values: [0] },
+              t: { values: ["2020-01-01T00:00:00Z", "2020-01-01T01:00:00Z"] } } },
             parameters: { t: label },
             ranges: { t: range(5), t_lower_80: range(4), t_upper_80: range(6), t_lower_95: range(2),
               t_upper_95: range(8), low_lower_80: range(1) },

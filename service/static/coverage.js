@@ -1,14 +1,17 @@
 // A CoverageJSON Grid as the page draws it.
+import { moment } from "./moments.js";
+import { asCoverage } from "./plain.js";
 
 const BAND = /_(lower|upper)_(\d+)$/;
 const LEVELS = [95, 80];
 
-/** Read a Grid: axes, and a function value(name, lead, row, column); rows and columns as in the file. */
-export function readGrid(coverage) {
+/** Read an answer: axes, and a function value(name, lead, row, column); rows and columns as in the file. */
+export function readGrid(answer, calendar = "standard") {
+  const coverage = answer.domain ? answer : asCoverage(answer);
   const axes = coverage.domain.axes;
   const x = axes.x.values;
   const y = axes.y.values;
-  const times = axes.t.values.map((text) => new Date(text));
+  const times = axes.t.values.map((text) => moment(text, calendar));
   const system = coverage.domain.referencing?.find((entry) => entry.coordinates.includes("x"))?.system;
   const all = Object.keys(coverage.ranges);
   const names = all.filter((name) => !all.includes(name.replace(BAND, "")) || !BAND.test(name));
@@ -16,7 +19,7 @@ export function readGrid(coverage) {
   return {
     x, y, times, names,
     geographic: system?.type === "GeographicCRS",
-    reference: new Date(coverage["stconv:reference_time"]),
+    reference: moment(coverage["stconv:reference_time"], calendar),
     model: coverage["stconv:model_name"] ?? "",
     version: coverage["stconv:model_version"] ?? "",
     remarks: ["stconv:older_window", "stconv:input_outside_training_range"]

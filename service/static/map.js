@@ -1,6 +1,7 @@
 // The map page: choose a forecast, show it beside what was observed, step through it.
 import { readGrid } from "./coverage.js";
 import { degrees, drawLegend, drawMap, geometry } from "./drawing.js";
+import { moment } from "./moments.js";
 import { showQuality } from "./quality.js";
 import { drawSeries } from "./series.js";
 import * as service from "./service.js";
@@ -11,7 +12,7 @@ const LOOK_AGAIN_MILLISECONDS = 15000;
 const OWN = "own file";
 const at = (id) => document.getElementById(id);
 const state = { grid: null, truth: null, name: "", lead: 0, cell: null, place: null, timer: 0, last: null,
-  quality: null, source: false };
+  quality: null, source: false, calendar: "standard" };
 
 function say(text, fault = false) {
   at("status").textContent = text;
@@ -32,6 +33,7 @@ async function loadModels() {
 async function describe() {
   const found = await service.describe(model());
   const { variables, grid, frames, step, leads } = found.input;
+  state.calendar = found.input.calendar;
   const named = variables.map((v) => (v.units ? `${v.name} (${v.units})` : v.name)).join(", ");
   const size = grid.dims.map((dim) => grid[dim].size).join(" × ");
   at("needs").textContent = `A NetCDF file with ${named} on the model's grid of ${size} points and at least ` +
@@ -43,14 +45,15 @@ async function describe() {
   await lookAgain();
   const newest = at("reference").value;
   if (newest) await showStored(newest);
-  else await show(() => service.latest(model()), null, "the newest data");
+  else await show(() => service.latest(model(), state.calendar), null, "the newest data");
 }
 
 /** The stored forecasts and how good they were; both grow while the page is open. */
 async function lookAgain() {
   const [{ forecasts }, quality] = await Promise.all([service.list(model()), service.verification(model())]);
   const kept = at("reference").value;
-  const options = [...forecasts].reverse().map(({ name, reference_time: time }) => new Option(stamp(new Date(time)), name));
+  const options = [...forecasts].reverse()
+    .map(({ name, reference_time: time }) => new Option(stamp(moment(time, state.calendar)), name));
   if (kept === OWN) options.unshift(at("reference").selectedOptions[0]);
   at("reference").replaceChildren(...options);
   if (options.some((option) => option.value === kept)) at("reference").value = kept;
@@ -63,11 +66,12 @@ async function lookAgain() {
 function showStored(name) {
   at("reference").value = name;
   stepButtons();
-  return show(() => service.stored(model(), name), () => service.truth(model(), name).catch(() => null));
+  return show(() => service.stored(model(), name, state.calendar),
+    () => service.truth(model(), name, state.calendar).catch(() => null));
 }
 
 async function upload(file) {
-  const done = await show(() => service.upload(model(), file), null, file.name);
+  const done = await show(() => service.upload(model(), file, state.calendar), null, file.name);
   if (!done) return;
   [...at("reference").options].filter((option) => option.value === OWN).forEach((option) => option.remove());
   at("reference").prepend(new Option(`${stamp(state.grid.reference)}, from ${file.name}`, OWN));
@@ -84,11 +88,11 @@ async function show(request, truthRequest, from) {
   try {
     const [forecast, truth] = await Promise.all([request(), truthRequest ? truthRequest() : null]);
     if (state.last !== turn) return false; // a later one was asked for
-    const grid = readGrid(forecast);
+    const grid = readGrid(forecast, state.calendar);
     const same = state.grid && state.grid.x.length === grid.x.length && state.grid.y.length === grid.y.length;
     Object.assign(state, {
       grid,
-      truth: truth && readGrid(truth),
+      truth: truth && readGrid(truth, state.calendar),
       name: grid.names.includes(state.name) ? state.name : grid.names[0],
       lead: Math.min(state.lead, grid.times.length - 1),
       cell: same ? state.cell : middle(grid),

@@ -1,6 +1,7 @@
 // The series of one cell: forecast, the bands around it, and what was observed.
 import { prepare, styled } from "./canvas.js";
 import { places, ticks } from "./colors.js";
+import { MONTHS } from "./moments.js";
 
 const HEIGHT = 270;
 const [LEFT, RIGHT, TOP, BOTTOM] = [56, 18, 24, 42];
@@ -83,7 +84,9 @@ function timeLabels(context, times, px, y, most) {
     if (i % every) return;
     const text = time.toISOString();
     context.fillText(text.slice(11, 16), px(i), y);
-    if (text.slice(5, 10) !== day) context.fillText(text.slice(5, 10), px(i), y + 16);
+    if (text.slice(5, 10) !== day) {
+      context.fillText(`${Number(text.slice(8, 10))} ${MONTHS[Number(text.slice(5, 7)) - 1]}`, px(i), y + 16);
+    }
     day = text.slice(5, 10);
   });
 }

@@ -1,4 +1,6 @@
 // Asking the server; an error is said in its own words.
+import { isGregorian } from "./moments.js";
+
 export const COVERAGE = "application/prs.coverage+json";
 const key = () => document.getElementById("key");
 
@@ -17,17 +19,19 @@ export async function ask(path, options = {}) {
 }
 
 const named = (model) => `model=${encodeURIComponent(model)}`;
-const asCoverage = { headers: { Accept: COVERAGE } };
+const form = (calendar) => ({ Accept: isGregorian(calendar) ? COVERAGE : "application/json" });
 
 export const models = () => ask("/v1/models");
 export const describe = (model) => ask(`/v1/models/${encodeURIComponent(model)}`);
-export const latest = (model) => ask(`/v1/forecasts/latest?${named(model)}`, asCoverage);
+export const latest = (model, calendar) => ask(`/v1/forecasts/latest?${named(model)}`, { headers: form(calendar) });
 export const list = (model) => ask(`/v1/forecasts?${named(model)}`);
-export const stored = (model, name) => ask(`/v1/forecasts/${name}?${named(model)}`, asCoverage);
-export const truth = (model, name) => ask(`/v1/forecasts/${name}/truth?${named(model)}`, asCoverage);
+export const stored = (model, name, calendar) => (
+  ask(`/v1/forecasts/${name}?${named(model)}`, { headers: form(calendar) }));
+export const truth = (model, name, calendar) => (
+  ask(`/v1/forecasts/${name}/truth?${named(model)}`, { headers: form(calendar) }));
 export const verification = (model) => ask(`/v1/verification?${named(model)}`);
-export const upload = (model, file) => ask(`/v1/forecasts?${named(model)}`, {
+export const upload = (model, file, calendar) => ask(`/v1/forecasts?${named(model)}`, {
   method: "POST",
   body: file,
-  headers: { Accept: COVERAGE, "Content-Type": "application/x-netcdf" },
+  headers: { ...form(calendar), "Content-Type": "application/x-netcdf" },
 });

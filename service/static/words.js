@@ -5,7 +5,7 @@ const DAY = new Intl.DateTimeFormat("en-GB",
   { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 
 /** "Sun, 28 Dec 2014". */
-export const day = (time) => DAY.format(time);
+export const day = (time) => (time instanceof Date ? DAY.format(time) : time.day);
 
 /** "Sun, 28 Dec 2014, 12:00 UTC". */
 export const stamp = (time) => `${day(time)}, ${time.toISOString().slice(11, 16)} UTC`;

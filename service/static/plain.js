@@ -1,0 +1,57 @@
+// The service's own JSON in the form of a CoverageJSON Grid: it has every calendar, CoverageJSON has one.
+
+const axisOf = (document, dims, units, standard, place) => {
+  const coordinates = Object.entries(document.coordinates).filter(([, c]) => c.dimensions.length === 1);
+  const found = coordinates.find(([, c]) => units.test(c.attributes.units ?? "")) ??
+    coordinates.find(([, c]) => c.attributes.standard_name === standard);
+  const dim = found ? found[1].dimensions[0] : dims.filter((name) => name !== "lead")[place];
+  return { dim, values: document.coordinates[dim]?.values };
+};
+
+function sizesOf({ dimensions, values }) {
+  const sizes = {};
+  let level = values;
+  for (const dim of dimensions) {
+    sizes[dim] = level.length;
+    level = level[0];
+  }
+  return sizes;
+}
+
+function flat({ dimensions, values }, order) {
+  const sizes = sizesOf({ dimensions, values });
+  const found = [];
+  const walk = (rest, at) => {
+    if (rest.length) {
+      for (let i = 0; i < sizes[rest[0]]; i += 1) walk(rest.slice(1), { ...at, [rest[0]]: i });
+    } else found.push(dimensions.reduce((inner, dim) => inner[at[dim]], values));
+  };
+  walk(order, {});
+  return found;
+}
+
+/** Axes, parameters and ranges of a forecast as `application/json` has it. */
+export function asCoverage(document) {
+  const [first] = Object.values(document.variables);
+  const y = axisOf(document, first.dimensions, /^degrees?_?n/i, "projection_y_coordinate", 0);
+  const x = axisOf(document, first.dimensions, /^degrees?_?e/i, "projection_x_coordinate", 1);
+  const numbered = (axis) => axis.values ?? Array.from({ length: sizesOf(first)[axis.dim] }, (_, i) => i);
+  const times = Object.values(document.coordinates)
+    .find((c) => c.attributes.standard_name === "time" && c.dimensions[0] === "lead");
+  const entries = Object.entries(document.variables);
+  const said = Object.entries(document.attributes).map(([name, value]) => [`stconv:${name}`, value]);
+  return {
+    ...Object.fromEntries(said),
+    "stconv:reference_time": document.coordinates.forecast_reference_time.values,
+    domain: {
+      axes: { x: { values: numbered(x) }, y: { values: numbered(y) }, t: { values: times.values } },
+      referencing: [{ coordinates: ["x", "y"], system: { type: /^degrees?_?n/i.test(
+        document.coordinates[y.dim]?.attributes.units ?? "") ? "GeographicCRS" : "ProjectedCRS" } }],
+    },
+    parameters: Object.fromEntries(entries.map(([name, { attributes }]) => [name, {
+      observedProperty: { label: { en: attributes.long_name ?? name } },
+      unit: { symbol: { value: attributes.units ?? "" } },
+    }])),
+    ranges: Object.fromEntries(entries.map(([name, found]) => [name, { values: flat(found, ["lead", y.dim, x.dim]) }])),
+  };
+}
