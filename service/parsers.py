@@ -32,7 +32,7 @@ class Parsers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = multiprocessing.get_context(START_METHOD)
-        self._context.set_forkserver_preload(["service.rehearsal"])
+        self._context.set_forkserver_preload(["service.parser_child", "service.rehearsal"])
         self._slots = asyncio.Semaphore(settings.parsers)
         self._spares: deque[tuple[ForkServerProcess, Connection]] = deque()
         self._refills: set[asyncio.Task[None]] = set()

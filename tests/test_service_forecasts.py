@@ -193,6 +193,16 @@ def test_health_and_docs(client):
     assert client.get("/docs").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/livez", "/docs", "/v1/models", "/static/map.js", "/nothing"])
+def test_head_is_get_without_a_body(client, path):
+    whole, head = client.get(path), client.head(path)
+    assert head.content == b""
+    assert head.status_code == whole.status_code
+    for name in ("content-type", "content-length"):
+        assert head.headers[name] == whole.headers[name]
+    assert client.get(path).content == whole.content, "the connection is as it was"
+
+
 def test_metrics_have_bounded_labels(client):
     for number in range(3):
         client.get(f"/nothing/{number}")
