@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -81,6 +82,7 @@ class JobStore:
 
     def __init__(self, folder: Path, life_seconds: float, max_bytes: int) -> None:
         self._folder, self.life_seconds, self._max_bytes = folder, life_seconds, max_bytes
+        self._writing = threading.RLock()  # a job may be cancelled while a thread writes that it runs
         self.by_id: dict[str, Job] = {}
         for path in folder.glob("*/job.json"):
             try:
@@ -100,7 +102,8 @@ class JobStore:
             OSError: The disk is full.
         """
         self.by_id[job.id] = job
-        self._write(job, "job.json", json.dumps(asdict(job)).encode())
+        with self._writing:
+            self._write(job, "job.json", json.dumps(asdict(job)).encode())
 
     def end(self, job: Job, status: str, problem: dict[str, Any] | None = None) -> None:
         """Note how a job ended."""
@@ -108,13 +111,17 @@ class JobStore:
         self.save(job)
 
     def finish(self, job: Job, result: bytes) -> None:
-        """Keep the result, then say that it is there.
+        """Keep the result, then say that it is there; that of a job cancelled meanwhile is thrown away.
 
         Raises:
             OSError: The disk is full.
         """
-        self._write(job, "result", result)
-        self.end(job, "done")
+        with self._writing:
+            self._write(job, "result", result)
+            if job.status in UNFINISHED:
+                self.end(job, "done")
+            else:
+                (self._folder / job.id / "result").unlink(missing_ok=True)
 
     def result(self, job: Job) -> bytes:
         """Read the result of a job that is done."""

@@ -213,7 +213,8 @@ class Jobs:
                     self.fail(job, problem)
             except OSError as error:
                 log.error("the result of job %s can not be written: %s", job.id, error)
-                self.fail(job, Unavailable("The result can not be kept: no room."))
+                if job.status in UNFINISHED:
+                    self.fail(job, Unavailable("The result can not be kept: no room."))
 
     async def _run(self, worker: Worker, job: Job, fields: bytes) -> None:
         job.status = "running"

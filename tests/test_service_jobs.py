@@ -1,6 +1,8 @@
 """Jobs of a real server: submitted, followed, fetched, canceled, expired, and after a restart."""
 
+import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -250,6 +252,23 @@ def test_a_job_cancelled_while_the_model_is_away_stays_cancelled(tmp_path, monke
     store.save(job)
     asyncio.run(run())
     assert job.status == "cancelled"
+
+
+def test_a_job_cancelled_while_it_is_written_is_cancelled(tmp_path):
+    """Two threads write the same job: neither takes the other's file away, and the end stays the end."""
+    from service.job_store import Job, JobStore
+
+    store = JobStore(tmp_path, 100.0, 100)
+    for number in range(30):
+        job = Job(str(number), "", "air", 1, NETCDF, None, "", "", status="running")
+        with ThreadPoolExecutor(2) as pool:
+            saving = [pool.submit(store.save, job), pool.submit(store.end, job, "cancelled")]
+            for done in saving:
+                done.result()
+        store.finish(job, b"late")
+        assert job.status == "cancelled"
+        assert json.loads((tmp_path / job.id / "job.json").read_text())["status"] == "cancelled"
+        assert not (tmp_path / job.id / "result").exists()
 
 
 def test_disk_full_is_the_end_of_the_job_only(tmp_path, monkeypatch):
