@@ -56,7 +56,7 @@ class Gate:
                 for name, value in (HEADERS | scope.get("state", {}).get(QUOTA_HEADERS, {})).items():
                     headers.setdefault(name, value)
             elif head:
-                message = message | {"body": b""}
+                message = {**message, "body": b""}
             await send(message)
 
         problem = self._objection(Headers(scope=scope))
