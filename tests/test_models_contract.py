@@ -26,6 +26,7 @@ SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3, "n_3d": 1}
 FITTED = {"Damped": 1}
 """Weights that are fitted in closed form before the training, and not trained."""
 WRAPPERS = {
+    "Advected": {},
     "Increment": {},
     "Damped": {},
     "Bounded": {"lower": -9.0},
@@ -71,7 +72,7 @@ def takes(name, option):
 
 NAMES = [name for name, network in REGISTRY.items() if not issubclass(network, EventNetwork)]
 LEARNED = [name for name in NAMES if any(True for _ in make(name).parameters())]
-FROM_HISTORY = [*WRAPPERS, "DampedPersistence", "Persistence"]
+FROM_HISTORY = [*WRAPPERS, "DampedPersistence", "Persistence", "ScaleMix"]
 """Those that start from the targets' own newest frame."""
 ALTERNATIVES = {
     "alignment": ("lead", "paper"),
@@ -204,7 +205,9 @@ def test_increment_starts_from_persistence():
     assert isinstance(Increment(inner), Network)
 
 
-@pytest.mark.parametrize("name", [n for n in LEARNED if n not in {*AROUND, "Linear3x3", "DampedPersistence"}])
+@pytest.mark.parametrize(
+    "name", [n for n in LEARNED if n not in {*AROUND, "Linear3x3", "DampedPersistence", "ScaleMix"}]
+)
 def test_dropout_drops_in_training_only(name):
     network, x = make(name, dropout=0.5), torch.randn(2, 3, 4, 5, 6)
     assert not torch.equal(network(x), network(x))

@@ -1,5 +1,6 @@
 """Whole networks, each one (batch, channel, time, lat, lon) in and out."""
 
+from stconv.models.advected import Advected
 from stconv.models.baselines import Climatology, Increment, Persistence
 from stconv.models.distribution import Ensemble, Gaussian, InTurn, MonteCarloDropout, Quantiles
 from stconv.models.encdec import EncoderDecoder3D
@@ -9,6 +10,7 @@ from stconv.models.probe import frames_seen
 from stconv.models.recurrent import ConvLSTM, PredRNN
 from stconv.models.registry import REGISTRY, Network, build, describe, register
 from stconv.models.residual import ResNet2D, ResNet2Plus1D
+from stconv.models.scales import ScaleMix
 from stconv.models.simvp import SimVP
 from stconv.models.stacks import Conv2Plus1D, Conv3D, MixedConv
 from stconv.models.stconvs2s import STConvS2S
@@ -19,6 +21,7 @@ from stconv.models.wrappers import Bounded, Damped
 __all__ = [
     "REGISTRY",
     "VGG16",
+    "Advected",
     "AlexNet",
     "Bounded",
     "Climatology",
@@ -45,6 +48,7 @@ __all__ = [
     "ResNet2Plus1D",
     "ResNet18",
     "STConvS2S",
+    "ScaleMix",
     "SimVP",
     "UNet2D",
     "UNet2Plus1D",

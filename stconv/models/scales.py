@@ -1,0 +1,63 @@
+"""Each lead as a mix of the frames at several scales: what is small soon fades, what is large stays."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stconv.models.baselines import check_history
+from stconv.models.registry import Network, register
+from stconv.nn.frames import StackFrames
+from stconv.nn.settings import check_count
+
+
+@register
+class ScaleMix(Network):
+    """A linear mix of all frames, blurred to 1, 2, 4, ... cells; it starts from the newest frame as it is.
+
+    y[l] = b[l] + sum over scales s, channels c and frames k of w[l, s, c, k] blur(x[c, k], 2^s cells)
+
+    A few hundred weights: it learns from a handful of windows how fast each scale becomes unpredictable.
+    Inside `Advected` it is the learned form of a nowcast that filters its scales.
+
+    Args:
+        c_in: Number of input channels; the targets' own history comes first.
+        c_out: Number of target channels.
+        t_in: Number of input frames.
+        leads: Number of leads.
+        n_scales: Number of scales, each twice as wide as the one before.
+
+    Raises:
+        ConfigError: A setting is out of its range, or there are fewer input than target channels.
+
+    Source:
+        Seed (2003), Journal of Applied Meteorology 42, 381-388 (S-PROG): a cascade whose scales fade at
+        rates of their own.
+    """
+
+    def __init__(self, c_in: int, c_out: int, t_in: int, leads: int, *, n_scales: int = 6) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        check_history(self)
+        check_count("n_scales", n_scales, type(self).__name__)
+        self.frames = StackFrames()
+        self.mix = nn.ModuleList(
+            nn.Conv2d(c_in * t_in, c_out * leads, 1, bias=not s) for s in range(n_scales)
+        )
+        with torch.no_grad():
+            for parameter in self.mix.parameters():
+                parameter.zero_()
+            first = self.mix[0].weight.view(c_out, leads, c_in, t_in)
+            for target in range(c_out):
+                first[target, :, target, -1] = 1
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Blur and mix; the coarsest first, as a mix may be taken before it is brought to the finer grid."""
+        fields = [self.frames(x).squeeze(2)]
+        for _ in self.mix[1:]:
+            half = F.avg_pool2d(fields[-1], 2, ceil_mode=True, count_include_pad=False)
+            fields.append(F.avg_pool2d(half, 3, 1, 1, count_include_pad=False))
+        y: Tensor = self.mix[-1](fields[-1])
+        for mix, field in list(zip(self.mix, fields, strict=True))[-2::-1]:
+            y = mix(field) + F.interpolate(y, field.shape[-2:], mode="bilinear", align_corners=False)
+        return y.unflatten(1, (self.c_out, self.leads))

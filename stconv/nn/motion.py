@@ -1,0 +1,122 @@
+"""Motion of a field, and what is carried along it: plain torch, without a weight, differentiable.
+
+Displacements are (batch, 2, rows, columns), along lon, then lat, in half widths of the grid (its edges are at
+-1 and 1), so that they serve a grid of any resolution.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MOST_CELLS, FEWEST_CELLS = 128, 12
+"""The motion is looked for on coarser and coarser grids between these sizes, the coarsest first."""
+WINDOW = 15
+"""Cells along a side of the neighborhood that is taken to move as one; it is weighted by a triangle."""
+PRIOR = 0.05
+"""Weight of the whole field beside each neighborhood: what is dry or uniform moves as the rest does."""
+STIFFNESS = 1e-3
+"""Share of the mean square slope: where nothing has a slope, nothing moves."""
+ROUNDS = 2
+"""Refinements on each grid."""
+LARGEST_STEP = 2.0
+"""Cells by which one refinement may change the motion."""
+
+
+def motion(frames: Tensor) -> Tensor:
+    """Find the motion that all channels share in all steps, by least squares in each neighborhood.
+
+    Args:
+        frames: float32, (batch, channel, time, lat, lon).
+
+    Returns:
+        Displacement per step on a grid of at most 128 cells along a side; zero for a single frame.
+
+    Source:
+        Lucas and Kanade (1981), IJCAI 2, 674-679; Bouguet (2001), Pyramidal implementation of the Lucas
+        Kanade feature tracker, on the whole field instead of at its corners.
+    """
+    n_batch, n_time = frames.shape[0], frames.shape[2]
+    levels = [frames.flatten(1, 2)]
+    while max(levels[-1].shape[-2:]) > MOST_CELLS or min(levels[-1].shape[-2:]) >= 2 * FEWEST_CELLS:
+        levels.append(F.avg_pool2d(levels[-1], 2, ceil_mode=True, count_include_pad=False))
+    used = [level for level in levels if max(level.shape[-2:]) <= MOST_CELLS]
+    velocity = frames.new_zeros(n_batch, 2, *used[-1].shape[-2:])
+    if n_time < 2:
+        return velocity
+    for level in reversed(used):
+        size = level.shape[-2:]
+        velocity = F.interpolate(velocity, size, mode="bilinear", align_corners=False)
+        smooth = F.avg_pool2d(level, 3, 1, 1, count_include_pad=False).unflatten(1, (-1, n_time))
+        before, after = (part.flatten(1, 2) for part in (smooth[:, :, :-1], smooth[:, :, 1:]))
+        cells = velocity.new_tensor([size[1], size[0]]).view(1, 2, 1, 1) / 2
+        for _ in range(ROUNDS):
+            from_here, to_here = _sample(before, -velocity / 2), _sample(after, velocity / 2)
+            step = _least_squares((from_here + to_here) / 2, to_here - from_here)
+            velocity = velocity + step.clamp(-LARGEST_STEP, LARGEST_STEP) / cells
+    return velocity
+
+
+def paths(velocity: Tensor, steps: int) -> list[Tensor]:
+    """Follow a steady motion back from every cell.
+
+    Args:
+        velocity: Displacement per step.
+        steps: How far.
+
+    Returns:
+        The displacement from where it comes to the cell, after 1, 2, ..., `steps` steps.
+
+    Source:
+        Germann and Zawadzki (2002), Monthly Weather Review 130, 2859-2873, eq. 9-11, by midpoints.
+    """
+    displacement, found = torch.zeros_like(velocity), []
+    for _ in range(steps):
+        half = _sample(velocity, -displacement) / 2
+        displacement = displacement + _sample(velocity, -displacement - half)
+        found.append(displacement)
+    return found
+
+
+def carry(field: Tensor, displacement: Tensor) -> Tensor:
+    """Move a field; what would come from outside of the grid is left as it is.
+
+    Args:
+        field: (batch, channel, lat, lon).
+        displacement: From where it comes to each cell; on any grid.
+
+    Returns:
+        The field, moved.
+    """
+    size = field.shape[-2:]
+    back = -F.interpolate(displacement, size, mode="bilinear", align_corners=False)
+    inside = ((_centers(*size, field) + back).abs() <= 1).all(1, keepdim=True)
+    return torch.where(inside, _sample(field, back), field)
+
+
+def _centers(rows: int, columns: int, like: Tensor) -> Tensor:
+    """Centers of the cells, (1, 2, rows, columns)."""
+    y, x = ((2 * torch.arange(n, dtype=like.dtype, device=like.device) + 1) / n - 1 for n in (rows, columns))
+    return torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)])[None]
+
+
+def _sample(field: Tensor, displacement: Tensor) -> Tensor:
+    """The field at each cell plus a displacement; beyond the grid its edge goes on."""
+    at = _centers(*field.shape[-2:], field) + displacement
+    return F.grid_sample(field, at.movedim(1, -1), padding_mode="border", align_corners=False)
+
+
+def _least_squares(field: Tensor, change: Tensor) -> Tensor:
+    """The displacement in cells by which the slopes of a field explain a change, (batch, 2, rows, cols)."""
+    padded = F.pad(field, (1, 1, 1, 1), mode="replicate")
+    x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    products = torch.stack([x * x, y * y, x * y, x * change, y * change], 1).mean(2)
+    whole = products.mean((-2, -1), keepdim=True)
+    for _ in range(2):
+        products = F.avg_pool2d(products, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+    xx, yy, xy, xt, yt = (products + PRIOR * whole).unbind(1)
+    stiff = STIFFNESS * (whole[:, 0] + whole[:, 1]) + 1e-12
+    xx, yy = xx + stiff, yy + stiff
+    return torch.stack([xy * yt - yy * xt, xy * xt - xx * yt], 1) / (xx * yy - xy * xy)[:, None]
