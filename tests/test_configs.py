@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 import yaml
 
 from stconv import publication
@@ -30,7 +32,20 @@ SHORT = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("configs")
     generate(made / "quickstart.nc", n_steps=300, n_lat=8, n_lon=8)
+    write_cut_windows(made / "dataset-ucar-1979-2015-seq5-ystep5.nc", 32, 5)
+    write_cut_windows(made / "dataset-chirps-1981-2019-seq5-ystep5.nc", 50, 5)
+    write_cut_windows(made / "dataset-chirps-1981-2019-seq5-ystep15.nc", 50, 15)
     return made
+
+
+def write_cut_windows(path: Path, n_cells: int, leads: int, n_samples: int = 110) -> None:
+    """A file in the form of those published with STConvS2S: windows one step apart, without times."""
+    field = np.random.default_rng(0).normal(20, 5, (n_samples + 4 + leads, n_cells, n_cells)).astype("f4")
+    dims = ("sample", "time", "lat", "lon", "channel")
+    axes = {"lat": np.arange(n_cells) - 39.0, "lon": np.arange(n_cells) - 84.0}
+    cut = np.arange(n_samples)[:, None]
+    x, y = field[cut + np.arange(5)][..., None], field[cut + 5 + np.arange(leads)][..., None]
+    xr.Dataset({"x": (dims, x), "y": (dims, y)}, axes).to_netcdf(path)
 
 
 @pytest.fixture

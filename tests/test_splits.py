@@ -74,6 +74,17 @@ def test_spec_purges_a_window_unless_told():
     assert by_date == Periods(range(0, 3), range(4, 43), range(44, 60))
 
 
+def test_the_test_may_end_before_the_series_does():
+    spec = SplitSpec(train_end="2013", val_end="2014-01-20", test_end="2014-02-10", purge=1)
+    assert spec.apply(DAYS, span=7) == Periods(range(0, 3), range(4, 43), range(44, 56))
+    whole = SplitSpec(train_end="2013", val_end="2014-01-20", test_end="2014", purge=1).apply(DAYS, span=7)
+    assert whole.test.stop == len(DAYS)
+    with pytest.raises(SplitError, match="test_end 2014-01-10 must be after val_end 2014-01-20"):
+        SplitSpec(train_end="2013", val_end="2014-01-20", test_end="2014-01-10").apply(DAYS, span=7)
+    with pytest.raises(SplitError, match="give both dates, or neither; test_end goes with them"):
+        SplitSpec(test_end="2014-02-10").apply(DAYS, span=7)
+
+
 def test_iso_of_any_time():
     assert iso(np.datetime64("2014-03-01T06", "ns")) == "2014-03-01T06:00:00"
     assert iso(cftime.datetime(2014, 2, 30, 6, calendar="360_day")) == "2014-02-30T06:00:00"

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from stconv.errors import SplitError
@@ -26,6 +27,7 @@ class SplitSpec:
         fractions: Shares of training, validation and test; they add up to 1. Used where no dates are given.
         train_end: Last date of training, included ("2013", "2014-03", "2014-03-14", "2014-03-14T06:00").
         val_end: Last date of validation, included; test is the rest.
+        test_end: With these dates, the last one of test, included; what comes later is not used.
         last_steps: Number of steps of validation and of test, counted from the end of the series, as in
             [431, 864]; training is all that comes before.
         purge: Steps left out at the end of training and of validation; default: as many as a window spans.
@@ -43,6 +45,7 @@ class SplitSpec:
     fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])
     train_end: str | None = None
     val_end: str | None = None
+    test_end: str | None = None
     last_steps: list[int] | None = None
     purge: int | None = None
     inputs_before: bool = True
@@ -56,7 +59,7 @@ class SplitSpec:
             SplitError: Only one of the two dates is given, two ways to split, or a period would be empty.
         """
         purge = span if self.purge is None else self.purge
-        dates = self.train_end is not None or self.val_end is not None
+        dates = any(end is not None for end in (self.train_end, self.val_end, self.test_end))
         ways = {"folds": self.folds is not None, "dates": dates, "last_steps": self.last_steps is not None}
         if sum(ways.values()) > 1:
             given = " and ".join(name for name, is_given in ways.items() if is_given)
@@ -65,14 +68,14 @@ class SplitSpec:
             return split_by_fold(len(list(times)), self.folds, self.fold, self.fractions, purge)
         if self.last_steps is not None:
             return split_by_last_steps(len(list(times)), self.last_steps, purge)
-        if self.train_end is None and self.val_end is None:
+        if not dates:
             return split_by_fraction(len(list(times)), self.fractions, purge)
         if self.train_end is None or self.val_end is None:
             raise SplitError(
                 f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; "
-                "give both dates, or neither."
+                "give both dates, or neither; test_end goes with them."
             )
-        return split_by_date(times, self.train_end, self.val_end, purge)
+        return split_by_date(times, self.train_end, self.val_end, purge, self.test_end)
 
     def first_input(self, name: str, period: range) -> int:
         """First step that the inputs of a period's windows may use; `name` is train, val or test."""
@@ -184,7 +187,9 @@ def _check_fractions(fractions: Sequence[float]) -> None:
         )
 
 
-def split_by_date(times: Iterable[Any], train_end: str, val_end: str, purge: int = 0) -> Periods:
+def split_by_date(
+    times: Iterable[Any], train_end: str, val_end: str, purge: int = 0, test_end: str | None = None
+) -> Periods:
     """Split by the last date of training and of validation, both included.
 
     A date may be cut short: "2014-03" is the whole of March. Times are compared as ISO 8601 text, so any
@@ -195,29 +200,34 @@ def split_by_date(times: Iterable[Any], train_end: str, val_end: str, purge: int
         train_end: Last date before validation begins.
         val_end: Last date before test begins.
         purge: Steps left out at the end of training and of validation.
+        test_end: Last date of test; default: the end of the series.
 
     Raises:
         SplitError: A date is malformed or out of order, or a period would be empty.
     """
-    for name, date in (("train_end", train_end), ("val_end", val_end)):
+    dates = {"train_end": train_end, "val_end": val_end}
+    if test_end is not None:
+        dates["test_end"] = test_end
+    for name, date in dates.items():
         if not _DATE.fullmatch(date):
             raise SplitError(
                 f"{name} {date!r} is no date; write it as in 2014, 2014-03, 2014-03-14 or 2014-03-14T06:00."
             )
-    if val_end <= train_end:
-        raise SplitError(f"val_end {val_end} must be after train_end {train_end}.")
+    for (earlier, first), (later, second) in pairwise(dates.items()):
+        if second <= first:
+            raise SplitError(f"{later} {second} must be after {earlier} {first}.")
     texts = [iso(time) for time in times]
     ends = []
-    for name, date in (("train_end", train_end), ("val_end", val_end)):
+    for name, date in dates.items():
         text = date.replace(" ", "T")
         end = sum(stamp[: len(text)] <= text for stamp in texts)
-        if end in (0, len(texts)):
+        if end == 0 or (end == len(texts) and name != "test_end"):
             where = "before the first" if end == 0 else "not before the last"
             raise SplitError(
                 f"{name} {date} is {where} step of the series, which has {texts[0]} to {texts[-1]}."
             )
         ends.append(end)
-    return _periods(len(texts), ends[0], ends[1], purge)
+    return _periods(ends[2] if test_end else len(texts), ends[0], ends[1], purge)
 
 
 def iso(time: Any) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stconv.errors import ConfigError
 from stconv.models.baselines import check_history
 from stconv.models.registry import Network, register
 from stconv.nn.frames import StackFrames
@@ -14,7 +17,7 @@ from stconv.nn.settings import check_count
 
 @register
 class ScaleMix(Network):
-    """A linear mix of all frames, blurred to 1, 2, 4, ... cells; it starts from the newest frame as it is.
+    """A linear mix of all frames, blurred to 1, 2, 4, ... cells; it starts from the newest frame.
 
     y[l] = b[l] + sum over scales s, channels c and frames k of w[l, s, c, k] blur(x[c, k], 2^s cells)
 
@@ -27,6 +30,7 @@ class ScaleMix(Network):
         t_in: Number of input frames.
         leads: Number of leads.
         n_scales: Number of scales, each twice as wide as the one before.
+        blur: Cells per lead to which the newest frame is blurred at the start; 0 starts from the frame as it is.
 
     Raises:
         ConfigError: A setting is out of its range, or there are fewer input than target channels.
@@ -36,10 +40,14 @@ class ScaleMix(Network):
         rates of their own.
     """
 
-    def __init__(self, c_in: int, c_out: int, t_in: int, leads: int, *, n_scales: int = 6) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, t_in: int, leads: int, *, n_scales: int = 6, blur: float = 0.0
+    ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         check_history(self)
         check_count("n_scales", n_scales, type(self).__name__)
+        if not blur >= 0:
+            raise ConfigError(f"blur of ScaleMix is {blur}; expected a number of cells, 0 or more.")
         self.frames = StackFrames()
         self.mix = nn.ModuleList(
             nn.Conv2d(c_in * t_in, c_out * leads, 1, bias=not s) for s in range(n_scales)
@@ -47,9 +55,11 @@ class ScaleMix(Network):
         with torch.no_grad():
             for parameter in self.mix.parameters():
                 parameter.zero_()
-            first = self.mix[0].weight.view(c_out, leads, c_in, t_in)
-            for target in range(c_out):
-                first[target, :, target, -1] = 1
+            for lead in range(leads):
+                scale = min(n_scales - 1, round(math.log2(max(1.0, blur * (lead + 1)))))
+                weight = self.mix[scale].weight.view(c_out, leads, c_in, t_in)
+                for target in range(c_out):
+                    weight[target, lead, target, -1] = 1
 
     def compute(self, x: Tensor) -> Tensor:
         """Blur and mix; the coarsest first, as a mix may be taken before it is brought to the finer grid."""
