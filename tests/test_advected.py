@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from stconv.errors import ConfigError
 from stconv.models import Advected, Increment, Persistence, ResNet2D, ScaleMix
 from stconv.models.advected import matched
 from stconv.nn.motion import carry, motion, paths
@@ -117,3 +118,14 @@ def test_a_mix_of_scales_starts_from_persistence_and_blurs():
     assert 0 < y[:, 1, 2].std() < 0.3 * x[:, 1, 3].std()
     flat = torch.ones(1, 3, 4, 9, 7)
     torch.testing.assert_close(network(flat)[:, 1, 2], flat[:, 1, 3])
+
+
+def test_a_mix_of_scales_may_start_blurred_and_more_so_with_the_lead():
+    x = torch.randn(1, 1, 3, 32, 32)
+    spread = ScaleMix(1, 1, 3, 4, n_scales=3, blur=1)(x).std((-2, -1))[0, 0]
+    assert torch.equal(ScaleMix(1, 1, 3, 4, n_scales=3, blur=1)(x)[:, :, 0], x[:, :, -1])
+    assert spread[1] < 0.5 * spread[0]
+    assert spread[3] < spread[1]
+    torch.testing.assert_close(spread[3], ScaleMix(1, 1, 3, 1, n_scales=3, blur=99)(x).std())
+    with pytest.raises(ConfigError, match=r"blur of ScaleMix is -1; expected a number of cells"):
+        ScaleMix(1, 1, 3, 4, blur=-1)

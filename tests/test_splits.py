@@ -75,9 +75,9 @@ def test_spec_purges_a_window_unless_told():
 
 
 def test_the_test_may_end_before_the_series_does():
-    spec = SplitSpec(train_end="2013", val_end="2014-01-20", test_end="2014-02-10", purge=1)
-    assert spec.apply(DAYS, span=7) == Periods(range(0, 3), range(4, 43), range(44, 56))
-    whole = SplitSpec(train_end="2013", val_end="2014-01-20", test_end="2014", purge=1).apply(DAYS, span=7)
+    spec = SplitSpec(train_end="2013", val_end="2014-01-20", test_end="2014-01-25", purge=1)
+    assert spec.apply(DAYS, span=7) == Periods(range(0, 3), range(4, 43), range(44, 54))
+    whole = SplitSpec(train_end="2013", val_end="2014-01-20", test_end="2014-02", purge=1).apply(DAYS, span=7)
     assert whole.test.stop == len(DAYS)
     with pytest.raises(SplitError, match="test_end 2014-01-10 must be after val_end 2014-01-20"):
         SplitSpec(train_end="2013", val_end="2014-01-20", test_end="2014-01-10").apply(DAYS, span=7)

@@ -30,7 +30,7 @@ class ScaleMix(Network):
         t_in: Number of input frames.
         leads: Number of leads.
         n_scales: Number of scales, each twice as wide as the one before.
-        blur: Cells per lead to which the newest frame is blurred at the start; 0 starts from the frame as it is.
+        blur: Cells per lead to which the newest frame is blurred at the start; 0 leaves it as it is.
 
     Raises:
         ConfigError: A setting is out of its range, or there are fewer input than target channels.
