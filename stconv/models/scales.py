@@ -49,15 +49,14 @@ class ScaleMix(Network):
         if not blur >= 0:
             raise ConfigError(f"blur of ScaleMix is {blur}; expected a number of cells, 0 or more.")
         self.frames = StackFrames()
-        self.mix = nn.ModuleList(
-            nn.Conv2d(c_in * t_in, c_out * leads, 1, bias=not s) for s in range(n_scales)
-        )
+        mixes = [nn.Conv2d(c_in * t_in, c_out * leads, 1, bias=not s) for s in range(n_scales)]
+        self.mix = nn.ModuleList(mixes)
         with torch.no_grad():
-            for parameter in self.mix.parameters():
+            for parameter in self.parameters():
                 parameter.zero_()
             for lead in range(leads):
                 scale = min(n_scales - 1, round(math.log2(max(1.0, blur * (lead + 1)))))
-                weight = self.mix[scale].weight.view(c_out, leads, c_in, t_in)
+                weight = mixes[scale].weight.view(c_out, leads, c_in, t_in)
                 for target in range(c_out):
                     weight[target, lead, target, -1] = 1
 

@@ -91,19 +91,22 @@ def carry(field: Tensor, displacement: Tensor) -> Tensor:
     """
     size = field.shape[-2:]
     back = -F.interpolate(displacement, size, mode="bilinear", align_corners=False)
-    inside = ((_centers(*size, field) + back).abs() <= 1).all(1, keepdim=True)
+    inside = ((_centers(field) + back).abs() <= 1).all(1, keepdim=True)
     return torch.where(inside, _sample(field, back), field)
 
 
-def _centers(rows: int, columns: int, like: Tensor) -> Tensor:
-    """Centers of the cells, (1, 2, rows, columns)."""
-    y, x = ((2 * torch.arange(n, dtype=like.dtype, device=like.device) + 1) / n - 1 for n in (rows, columns))
+def _centers(field: Tensor) -> Tensor:
+    """Centers of the cells of a field, (1, 2, rows, columns)."""
+    rows, columns = field.shape[-2:]
+    y, x = (
+        (2 * torch.arange(n, dtype=field.dtype, device=field.device) + 1) / n - 1 for n in (rows, columns)
+    )
     return torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)])[None]
 
 
 def _sample(field: Tensor, displacement: Tensor) -> Tensor:
     """The field at each cell plus a displacement; beyond the grid its edge goes on."""
-    at = _centers(*field.shape[-2:], field) + displacement
+    at = _centers(field) + displacement
     return F.grid_sample(field, at.movedim(1, -1), padding_mode="border", align_corners=False)
 
 
