@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 
+PAUSE = 0.03
 clock = time.perf_counter
 """Seconds; `on_a_shared_machine` takes those of the processor."""
 
@@ -35,12 +36,16 @@ def best_seconds(run: Callable[[], object], at_least: float = 1.0, repeats: int 
 
 
 def interleaved(runs: dict[str, Callable[[], object]], rounds: int = 10) -> dict[str, float]:
-    """Median wall time of each call, in turns, so that a busy moment of the machine hits them all alike."""
+    """Median wall time of each call, in turns, so that a busy moment of the machine hits them all alike.
+
+    A pause before each call lets the threads of the one before, which wait actively for a while, go to sleep.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
     for _ in range(rounds):
         for name, run in runs.items():
+            time.sleep(PAUSE)
             start = clock()
             run()
             seconds[name].append(clock() - start)

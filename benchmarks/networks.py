@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.limits import interleaved
+from stconv.engine import Members, compiled
 from stconv.explain.anatomy import anatomy
+from stconv.export import onnx_bytes
 from stconv.losses import RootMSE
 from stconv.models import STConvS2S
 from stconv.nn.cells import only_torch
 from stconv.nn.memory import channels_last
+from stconv.quantization import rounded
 
 SIZES = {
     "CFSR": {"grid": (32, 32), "n_layers": 3, "n_filters": 32, "kernel": 5},
@@ -75,7 +80,7 @@ def _of_size(name: str, size: dict[str, Any]) -> list[dict[str, Any]]:
     ours = channels_last(copy.deepcopy(theirs))
     flops = 2 * sum(layer.multiply_adds for layer in anatomy(theirs.eval(), (1, 5, lat, lon)))
     a, product = torch.randn(2048, 2048), torch.empty(2048, 2048)
-    found = []
+    found, engines = [], _engines(theirs, (lat, lon))
     for batch, train in ((BATCH, True), (BATCH, False), (1, False)):
         x, y = torch.randn(batch, 1, 5, lat, lon), torch.randn(batch, 1, 5, lat, lon)
         _check_equal(theirs, ours, x)
@@ -86,6 +91,8 @@ def _of_size(name: str, size: dict[str, Any]) -> list[dict[str, Any]]:
             "ours": runs["ours"],
             "limit": lambda: torch.mm(a, a, out=product),
         }
+        if not train:
+            runs |= {engine: partial(members, x) for engine, members in engines.items()}
         seconds = interleaved(runs, rounds=5 if train else 15)
         limit = 2 * 2048**3 / seconds["limit"]
         what = f"{name}, {'training step' if train else 'forecast'}, batch {batch}"
@@ -98,7 +105,28 @@ def _of_size(name: str, size: dict[str, Any]) -> list[dict[str, Any]]:
             row(f"{what}: plain, share of the limit", work / seconds["plain"] / limit),
             row(f"{what}: share of the limit", work / seconds["ours"] / limit, target=share * (batch > 1)),
         ]
+        for engine in engines if not train else ():
+            aim = 2.5 if (name, batch, engine) == ("CFSR", BATCH, "openvino-int8") else fastest
+            times = seconds["plain"] / seconds[engine]
+            found.append(row(f"{what}, {engine}: times plain", times, "x", f">= {aim}"))
     return found
+
+
+def _engines(network: nn.Module, grid: tuple[int, int]) -> dict[str, Members]:
+    """The other engines, where they are installed; in int8 the network is calibrated on noise."""
+    if importlib.util.find_spec("openvino") is None:
+        print("networks: openvino is not installed, so that it was not measured")
+        return {}
+    model = onnx_bytes(network, members=True)
+    noise = (torch.randn(1, 1, 5, *grid).numpy() for _ in range(20))
+    engines = {"openvino": compiled(model), "openvino-int8": compiled(rounded(model, noise))}
+    x = torch.randn(BATCH, 1, 5, *grid)
+    with torch.inference_mode(), only_torch():
+        expected = network(x)
+    error = float((engines["openvino"](x)[0] - expected).abs().max() / expected.abs().max())
+    if error > 1e-4:
+        raise SystemExit(f"OpenVINO differs by {error:.2g}, relative; expected at most 1e-4")
+    return engines
 
 
 def row(name: str, value: float, unit: str = "", target: str = "") -> dict[str, Any]:

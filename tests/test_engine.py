@@ -1,5 +1,6 @@
 """Other engines forecast what PyTorch does; in int8 nearly so, calibrated on the training period alone."""
 
+import dataclasses
 import json
 import typing
 from types import SimpleNamespace
@@ -33,6 +34,8 @@ from stconv.models import (
 
 pytest.importorskip("openvino")
 pytest.importorskip("onnxscript")
+onnx = pytest.importorskip("onnx")
+numpy_helper = pytest.importorskip("onnx.numpy_helper")
 
 SIZES, CPU = (2, 1, 3, 2), torch.device("cpu")
 NETWORKS = {
@@ -101,7 +104,7 @@ def trained(service_server, tmp_path_factory):
 @pytest.fixture(scope="module")
 def quantized(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("int8") / "air"
-    assert main(["quantize", str(trained.folder), "--output", str(folder), "--windows", "40"]) == 0
+    assert main(["quantize", str(trained.folder), "--output", str(folder)]) == 0
     return folder
 
 
@@ -140,22 +143,21 @@ def rmse(trained, network):
     return float(np.sqrt(np.nanmean(np.concatenate(errors).astype(float) ** 2)))
 
 
-def test_levels_span_the_inputs_of_the_training_period(trained, quantized):
-    import onnx
-    from onnx import numpy_helper
-
+def test_levels_span_what_a_convolution_saw_in_the_training_period(trained, quantized):
     model = onnx.load_from_string(Bundle.load(quantized).int8)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    (scale,) = [
-        float(constants[node.input[1]])
-        for node in model.graph.node
-        if node.op_type == "QuantizeLinear" and node.input[0] == "frames"
-    ]
-    seen = [trained.data.preparation.inputs(batch).numpy() for batch in trained.data.train_dataloader()]
-    low, high = min(x.min() for x in seen), max(x.max() for x in seen)
-    assert scale == pytest.approx(
-        (high - low) / 255, rel=0.1
-    )  # 40 of the training windows; +500 K is far off
+    (node,) = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    assert node.input[0] != "frames"  # the frames themselves are not rounded
+    seen = []
+    head = trained.bundle.network.network.head.convolution
+    handle = head.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    with torch.no_grad():
+        for batch in trained.data.train_dataloader():
+            trained.bundle.network(trained.data.preparation.inputs(batch))
+    handle.remove()
+    low, high = min(float(x.min()) for x in seen), max(float(x.max()) for x in seen)
+    # +500 K in the test period would be far off
+    assert float(constants[node.input[1]]) == pytest.approx((high - min(low, 0)) / 255, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +194,18 @@ def test_refuses_a_translation_that_fails_or_differs(trained, monkeypatch):
     monkeypatch.setattr(engine, "compiled", lambda model: lambda x: trained.bundle.network.members(x) + 1)
     with pytest.raises(ConfigError, match=r"differs from PyTorch by .*, relative; expected at most 0\.001"):
         members_by("openvino", trained.bundle, CPU)
+
+
+def test_warns_of_an_int8_network_that_costs_much(trained, monkeypatch, tmp_path, capsys):
+    costly = dataclasses.replace(
+        trained.bundle,
+        spec={**trained.bundle.spec, "int8": {"n_windows": 9, "rmse": {"t2m": [1.0, 1.006]}}},
+        int8=b"-",
+        _hash=None,
+    )
+    monkeypatch.setattr(quantization, "quantized", lambda *_: costly)
+    assert main(["quantize", str(trained.folder), "--output", str(tmp_path / "air")]) == 0
+    assert "int8 costs t2m more than 0.5 %; --engine openvino costs nothing" in capsys.readouterr().err
 
 
 def test_refuses_to_slide_by_another_engine(trained, capsys):

@@ -1,6 +1,7 @@
 """The ways a network is computed on a CPU, against torch's own layers with the same weights."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
+from torch.utils.flop_counter import FlopCounterMode
 
 from stconv.export import to_program
 from stconv.losses import RootMSE
@@ -53,13 +55,17 @@ def test_each_way_is_the_convolution_of_torch(data):
 
     batch, c_in, c_out = size(1, 2), size(1, 3), size(1, 3)
     t, k, m, p, q = size(1, 4), size(1, 5), size(1, 5), size(0, 3), size(0, 3)
-    steps = size(t, 7)
+    zeros = size(0, 4), size(0, 4)
+    steps = size(max(1, t - sum(zeros)), 7)
     lat, lon = size(max(1, k - 2 * p), 9), size(max(1, m - 2 * q), 9)
     x, bias = double(batch, c_in, steps, lat, lon), double(c_out)
     in_time, in_space = double(c_out, c_in, t, 1, 1), double(c_out, c_in, 1, k, m)
     whole = double(c_out, c_in, t, k, m)
-    close(from_cells(temporal_convolution(to_cells(x), in_time[..., 0, 0], bias)), F.conv3d(x, in_time, bias))
-    close(tap_convolution(to_cells(x), whole, bias, (p, q)), F.conv3d(x, whole, bias, padding=(0, p, q)))
+    longer = F.pad(x, (0, 0, 0, 0, *zeros))
+    found = from_cells(temporal_convolution(to_cells(x), in_time[..., 0, 0], bias, zeros))
+    close(found, F.conv3d(longer, in_time, bias))
+    found = tap_convolution(to_cells(x), whole, bias, zeros, (p, q))
+    close(found, F.conv3d(longer, whole, bias, padding=(0, p, q)))
     if p < k and q < m and p <= lat and q <= lon:
         found = from_cells(spectral_convolution(to_cells(x), in_space[:, :, 0], bias, (p, q)))
         close(found, F.conv3d(x, in_space, bias, padding=(0, p, q)))
@@ -69,9 +75,36 @@ def test_the_gradient_of_each_way_is_that_of_finite_differences():
     x, bias = double(1, 2, 4, 4, 3), double(2)
     in_time, in_space, whole = double(2, 2, 3, 1, 1), double(2, 2, 3, 3), double(2, 2, 3, 3, 1)
     for w in (in_time, double(2, 2, 4, 1, 1)):
-        assert gradcheck(lambda x, w, b: temporal_convolution(to_cells(x), w[..., 0, 0], b), (x, w, bias))
+        for zeros in ((0, 0), (2, 0), (1, 1), (0, 4)):
+            run = partial(_temporal, zeros=zeros)
+            assert gradcheck(run, (x, w, bias))
     assert gradcheck(lambda x, w, b: spectral_convolution(to_cells(x), w, b, (1, 1)), (x, in_space, bias))
-    assert gradcheck(lambda x, w, b: tap_convolution(to_cells(x), w, b, (1, 0)), (x, whole, bias))
+    for zeros in ((0, 0), (2, 1), (0, 4)):
+        assert gradcheck(
+            lambda x, w, b, z=zeros: tap_convolution(to_cells(x), w, b, z, (1, 0)), (x, whole, bias)
+        )
+
+
+def _temporal(x, weight, bias, zeros):
+    return temporal_convolution(to_cells(x), weight[..., 0, 0], bias, zeros)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "around", "spared"),
+    [((3, 1, 1), (2, 0), 3 / 15), ((5, 5, 5), (2, 2), 6 / 25), ((5, 5, 5), (2, -1), 3 / 10)],
+)
+def test_zeros_around_the_frames_are_not_multiplied(kernel, around, spared):
+    block = Convolution(8, 1, kernel, time_padding=around, norm="none", activation="none")
+    x = torch.randn(2, 8, 5, 6, 7)
+    with only_torch():
+        expected = block(x)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        found = block(x)
+    close(found, expected, 1e-5)
+    cells = 2 * 6 * 7
+    steps = 5 + sum(around) - kernel[0] + 1
+    direct = 2 * 8 * kernel[0] * kernel[1] * kernel[2] * cells * steps
+    assert counter.get_total_flops() == round(direct * (1 - spared))
 
 
 def test_the_gradient_of_the_two_branches_is_that_of_finite_differences():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 EPILOG = """The new bundle forecasts as before, and with --engine openvino-int8 in int8. Its levels are those
@@ -14,6 +15,9 @@ examples:
   stconv forecast --model air-int8 --engine openvino-int8 --input air.nc --output forecast.nc
   stconv serve --model air-int8 --engine openvino-int8
 """
+
+WORTH = 1.005
+"""An RMSE that grows by more is told as a warning."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +56,11 @@ def run(args: argparse.Namespace) -> int:
     for name, (before, after) in about["rmse"].items():
         change = f"{100 * (after / before - 1):+.2f} %" if before else "no error to compare with"
         print(f"{name:<16}RMSE {before:.4g} in float32, {after:.4g} in int8 ({change}), validation period")
+        if after > WORTH * before:
+            print(
+                f"stconv: warning: int8 costs {name} more than 0.5 %; --engine openvino costs nothing.",
+                file=sys.stderr,
+            )
     print(f"weights         {len(made.int8 or b'') / 1e6:.3g} MB")
     print(f"bundle          {args.output}, {made.hash[:12]}")
     print("use             --engine openvino-int8")

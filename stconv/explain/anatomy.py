@@ -58,6 +58,8 @@ def formula_size(module: nn.Module, size: Sizes) -> Sizes:
         return _triple((w - f) // s + 1 for w, f, s in fields)
     if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
         settings: Any = (size, module.kernel_size, module.dilation, module.padding, module.stride)
+        steps, *grid = size
+        settings = ((steps + sum(getattr(module, "around", ())), *grid), *settings[1:])
         spans = [
             (w, d * (k - 1) + 1, 2 * p, s) for w, k, d, p, s in zip(*map(_triple, settings), strict=True)
         ]

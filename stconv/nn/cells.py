@@ -41,6 +41,24 @@ def channels_innermost(x: Tensor) -> tuple[int, ...] | None:
     return next((order for order in (CELLS, FRAMES) if x.permute(order).is_contiguous()), None)
 
 
+def steps_seen(n_in: int, n_taps: int, zeros: tuple[int, int]) -> list[tuple[range, range]]:
+    """For each output step of a convolution along time: the frames that it sees, and the taps that see them.
+
+    Args:
+        n_in: Number of frames.
+        n_taps: Number of taps.
+        zeros: Steps of zeros before and after the frames; nobody needs to multiply them.
+    """
+    found = []
+    for first in range(-zeros[0], n_in + zeros[1] - n_taps + 1):
+        start, stop = max(first, 0), min(first + n_taps, n_in)
+        sees = stop > start
+        found.append(
+            (range(start, stop), range(start - first, stop - first)) if sees else (range(0), range(0))
+        )
+    return found
+
+
 def takes_fast_paths(x: Tensor) -> bool:
     """Whether a tensor may go ways of our own: on a CPU, while no graph of the network is being recorded."""
     return (

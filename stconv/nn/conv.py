@@ -21,7 +21,7 @@ from stconv.nn.cells import takes_fast_paths
 from stconv.nn.conv3d import Conv3d
 from stconv.nn.fused import folded, is_watched, normalized, slope_of
 from stconv.nn.norm import Activation, Norm, make_activation, make_norm
-from stconv.nn.padding import SpacePadding, TimePadding, plan_padding
+from stconv.nn.padding import SpacePadding, Steps, TimePadding, plan_padding
 from stconv.nn.settings import check_count, check_triple
 
 Sizes = int | Sequence[int]
@@ -59,7 +59,8 @@ class Convolution(nn.Module):
         stride: Step along each axis; an axis of W cells gives floor((W - K + P) / stride) + 1, where K is
             the dilated kernel and P the whole padding.
         dilation: Distance between taps along each axis.
-        time_padding: symmetric, causal or valid (see `stconv.nn.padding`).
+        time_padding: symmetric, causal or valid (see `stconv.nn.padding`), or numbers of steps (before,
+            after); a negative one leaves frames out.
         space_padding: zero, replicate, periodic or valid.
         bias: Add a learned constant per output channel; superfluous before batch normalization.
         norm: batch, group, layer or none.
@@ -81,7 +82,7 @@ class Convolution(nn.Module):
         *,
         stride: Sizes = 1,
         dilation: Sizes = 1,
-        time_padding: TimePadding = "symmetric",
+        time_padding: TimePadding | Steps = "symmetric",
         space_padding: SpacePadding = "zero",
         bias: bool = False,
         norm: Norm = "batch",
@@ -99,8 +100,9 @@ class Convolution(nn.Module):
             )
         size = check_triple("kernel", kernel, where)
         step, reach = check_triple("stride", stride, where), check_triple("dilation", dilation, where)
-        self.pad, own = plan_padding(size, reach, time_padding, space_padding, where)
+        self.pad, own, around = plan_padding(size, reach, time_padding, space_padding, where)
         self.conv = Conv3d(c_in, c_out, size, step, own, reach, groups, bias=bias)
+        self.conv.around = around
         self.norm = make_norm(norm, c_out, where)
         self.activation = make_activation(activation, where)
 

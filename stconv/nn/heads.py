@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from stconv.errors import ShapeError
 from stconv.nn.conv import Convolution
-from stconv.nn.padding import GridPadding, Pad
+from stconv.nn.padding import GridPadding
 from stconv.nn.settings import check_count, check_odd
 
 
@@ -81,13 +81,12 @@ class PaperHead(nn.Module):
         check_count("leads", leads, where)
         check_count("t_in", t_in, f"{where} with {leads} leads", at_least=leads)
         half = check_odd("kernel", kernel, where) // 2
-        self.pad = Pad((half, leads - t_in + half))
         self.convolution = Convolution(
-            c_in, c_out, kernel, time_padding="valid", space_padding=space_padding,
+            c_in, c_out, kernel, time_padding=(half, leads - t_in + half), space_padding=space_padding,
             bias=True, norm="none", activation="none",
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon)."""
-        y: Tensor = self.convolution(self.pad(x))
+        y: Tensor = self.convolution(x)
         return y

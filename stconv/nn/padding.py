@@ -28,6 +28,8 @@ from stconv.nn.cells import channels_innermost, from_cells, in_cells, takes_fast
 from stconv.nn.settings import Triple, check_choice
 
 TimePadding = Literal["symmetric", "causal", "valid"]
+Steps = tuple[int, int]
+"""Steps of zeros before and after the frames; a negative number leaves frames out."""
 GridPadding = Literal["zero", "replicate", "periodic"]
 """Padding that keeps the grid, as a forecast needs it."""
 SpacePadding = Literal[GridPadding, "valid"]
@@ -79,21 +81,21 @@ class Pad(nn.Module):
 
 
 def plan_padding(
-    kernel: Triple, dilation: Triple, time: TimePadding, space: SpacePadding, where: str
-) -> tuple[nn.Module, Triple]:
+    kernel: Triple, dilation: Triple, time: TimePadding | Steps, space: SpacePadding, where: str
+) -> tuple[nn.Module, Triple, Steps]:
     """Divide the padding between a module to run first and what the convolution pads itself.
 
-    Zeros that are the same on both sides cost nothing inside the convolution; everything else is padded
-    before.
+    Copies of cells are padded before; zeros are the convolution's own, so that it need not multiply them.
 
     Returns:
-        The module (an identity if there is nothing to do), and the convolution's own padding along (time,
-        lat, lon).
+        The module (an identity if there is nothing to do), the convolution's own padding along (time, lat,
+        lon), the same on both sides, and the steps of zeros around the frames besides.
 
     Raises:
         ConfigError: An unknown mode, or an even window where it needs a center.
     """
-    check_choice("time_padding", time, get_args(TimePadding), where)
+    if isinstance(time, str):
+        check_choice("time_padding", time, get_args(TimePadding), where)
     check_choice("space_padding", space, get_args(SpacePadding), where)
     t, lat, lon = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
     for dim, extra, centered in (
@@ -107,10 +109,10 @@ def plan_padding(
                 f"expected an odd span. Use an odd kernel or the padding 'valid'"
                 f"{', or causal padding' if dim == 'time' else ''}."
             )
-    before = (t, 0) if time == "causal" else (0, 0)
+    around = (t, 0) if time == "causal" else (0, 0) if isinstance(time, str) else time
     centered_space = (lat // 2, lon // 2)
     copied = centered_space if space in ("replicate", "periodic") else (0, 0)
     own = (t // 2 if time == "symmetric" else 0, *(centered_space if space == "zero" else (0, 0)))
     if space != "valid" and any(copied):
-        return Pad(before, *copied, space), own
-    return (Pad(before) if any(before) else nn.Identity()), own
+        return Pad((0, 0), *copied, space), own, around
+    return nn.Identity(), own, around

@@ -13,29 +13,36 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from stconv.nn.cells import steps_seen
+
+Sizes = tuple[int, int]
+
 
 class TapProduct(torch.autograd.Function):
-    """Convolution (t, k, m) without padding in time.
+    """Convolution (t, k, m), padded with zeros.
 
     Args:
         x: (lat, lon, batch, steps, c_in), contiguous.
         weight: (c_out, c_in, t, k, m).
         bias: (c_out,), or None.
+        zeros: Steps of zeros before and after the frames.
         padding: Zeros (p, q) on either side along lat and lon.
 
     Returns:
-        (steps - t + 1, c_out, lat + 2 p - k + 1, lon + 2 q - m + 1, batch).
+        (steps + before + after - t + 1, c_out, lat + 2 p - k + 1, lon + 2 q - m + 1, batch).
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, zeros: Sizes, padding: Sizes
+    ) -> Tensor:
         """Compute what each tap adds, and sum."""
         ctx.save_for_backward(x, weight)
-        ctx.padding = padding
-        added = x.new_empty(_shape_added(x, weight))
-        taps, frames = _taps(weight), _frames(x, weight)
-        for step, seen in enumerate(frames):
-            torch.mm(taps, seen.T, out=added[step].view(len(taps), -1))
+        ctx.zeros, ctx.padding = zeros, padding
+        taps, frames = _taps(weight), _frames(x, weight, zeros)
+        added = x.new_empty(len(frames), *_shape_added(x, weight))
+        for step, (seen, by) in enumerate(frames):
+            torch.mm(taps[:, by], seen.T, out=added[step].view(len(taps), -1))
         grid = (n + 2 * p - k + 1 for n, k, p in zip(x.shape[:2], weight.shape[3:], padding, strict=True))
         y = x.new_zeros(len(frames), len(weight), *grid, x.shape[2])
         if bias is not None:
@@ -50,49 +57,53 @@ class TapProduct(torch.autograd.Function):
         """Spread the gradient of each sum over its taps."""
         x, weight = ctx.saved_tensors
         c_out, c_in, t, k, m = weight.shape
-        taps, frames = _taps(weight), _frames(x, weight)
-        added = x.new_zeros(_shape_added(x, weight))
+        taps, frames = _taps(weight), _frames(x, weight, ctx.zeros)
+        added = x.new_zeros(len(frames), *_shape_added(x, weight))
         for i, j, target, source in _overlaps(x, weight, ctx.padding):
             added[:, :, i, j, *source] = dy[:, :, *target]
         dx, dtaps = torch.zeros_like(x), torch.zeros_like(taps)
-        for change, seen, dseen in zip(
-            added.flatten(4).flatten(1, 3), frames, _frames(dx, weight), strict=True
+        for change, (seen, by), (dseen, _) in zip(
+            added.flatten(4).flatten(1, 3), frames, _frames(dx, weight, ctx.zeros), strict=True
         ):
             if ctx.needs_input_grad[0]:
-                dseen.addmm_(change.T, taps)
+                dseen.addmm_(change.T, taps[:, by])
             if ctx.needs_input_grad[1]:
-                dtaps.addmm_(change, seen)
+                dtaps[:, by].addmm_(change, seen)
         dbias = dy.sum((0, 2, 3, 4)) if ctx.needs_input_grad[2] else None
-        return dx, dtaps.view(c_out, k, m, t, c_in).permute(0, 4, 3, 1, 2), dbias, None
+        return dx, dtaps.view(c_out, k, m, t, c_in).permute(0, 4, 3, 1, 2), dbias, None, None
 
 
-def tap_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-    """Convolve (lat, lon, batch, time, c_in), padded with zeros along lat and lon.
+def tap_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, zeros: Sizes, padding: Sizes) -> Tensor:
+    """Convolve (lat, lon, batch, time, c_in), padded with zeros.
 
     Args:
         x: Contiguous.
         weight: (c_out, c_in, t, k, m).
         bias: (c_out,), or None.
+        zeros: Steps of zeros before and after the frames.
         padding: Zeros on either side along lat and lon.
 
     Returns:
-        (batch, c_out, time - t + 1, lat', lon').
+        (batch, c_out, time + before + after - t + 1, lat', lon').
     """
-    y: Tensor = TapProduct.apply(x, weight, bias, padding)
+    y: Tensor = TapProduct.apply(x, weight, bias, zeros, padding)
     return y.permute(4, 1, 0, 2, 3)
 
 
-def _frames(x: Tensor, weight: Tensor) -> list[Tensor]:
-    """View what each output step sees, as (cells, t c_in)."""
+def _frames(x: Tensor, weight: Tensor, zeros: Sizes) -> list[tuple[Tensor, slice]]:
+    """View what each output step sees, as (cells, steps c_in), and say which columns of the taps see it."""
     c_in, t = weight.shape[1:3]
     flat = x.view(-1, x.shape[3] * c_in)
-    return [flat[:, step * c_in : (step + t) * c_in] for step in range(x.shape[3] - t + 1)]
+    return [
+        (flat[:, frames.start * c_in : frames.stop * c_in], slice(by.start * c_in, by.stop * c_in))
+        for frames, by in steps_seen(x.shape[3], t, zeros)
+    ]
 
 
 def _shape_added(x: Tensor, weight: Tensor) -> tuple[int, ...]:
-    """What each tap adds: (steps - t + 1, c_out, k, m, lat, lon, batch)."""
-    c_out, _, t, k, m = weight.shape
-    return x.shape[3] - t + 1, c_out, k, m, *x.shape[:3]
+    """What each tap adds to one step: (c_out, k, m, lat, lon, batch)."""
+    c_out, _, _, k, m = weight.shape
+    return c_out, k, m, *x.shape[:3]
 
 
 def _taps(weight: Tensor) -> Tensor:
