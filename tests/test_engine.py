@@ -146,8 +146,12 @@ def rmse(trained, network):
 def test_levels_span_what_a_convolution_saw_in_the_training_period(trained, quantized):
     model = onnx.load_from_string(Bundle.load(quantized).int8)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    (node,) = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
-    assert node.input[0] != "frames"  # the frames themselves are not rounded
+    made = {name: node for node in model.graph.node for name in node.output}
+    read = [made.get(node.input[0]) for node in model.graph.node if node.op_type == "Conv"]
+    assert len(read) == 2
+    assert read[0] is None  # the frames themselves, and they are not rounded
+    node = made[read[1].input[0]]
+    assert (read[1].op_type, node.op_type) == ("DequantizeLinear", "QuantizeLinear")
     seen = []
     head = trained.bundle.network.network.head.convolution
     handle = head.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
