@@ -69,3 +69,13 @@ def test_shapes_that_would_broadcast_are_refused() -> None:
 def test_impossible_settings_are_refused(build: Callable[[], nn.Module], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
+
+
+def test_only_cells_with_enough_in_them_count() -> None:
+    prediction = torch.tensor([4.0, 9.0, 5.0, 0.0], requires_grad=True)
+    target, weight = torch.tensor([6.0, 8.0, 5.0, 9.0]), torch.tensor([1.0, 2.0, 1.0, 0.0])
+    loss = MaskedMAE(at_least=6)(prediction, target, weight)
+    loss.backward()
+    assert loss.item() == pytest.approx((2 + 2 * 1) / 3)
+    assert prediction.grad.tolist() == pytest.approx([-1 / 3, 2 / 3, 0, 0])
+    assert MaskedMAE(at_least=10)(prediction, target, weight).item() == 0

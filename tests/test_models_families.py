@@ -235,6 +235,9 @@ def test_start_and_network_are_used_as_far_as_they_help_on_other_windows():
     torch.testing.assert_close(network.members(x).std(0), spread)  # how sure it is does not change
     one = network.train()(x[:1])
     torch.testing.assert_close(one, start[:1] + network.network(x[:1]))  # nor does the training
+    alone = Damped(Persistence(*SIZES), combine=False)
+    alone.fit_combination(lambda: zip(*parts, strict=True))
+    assert (alone.trust == 1).all()
     before = network.share.clone()
     network.fit_combination(list)
     assert torch.equal(network.share, before)

@@ -73,7 +73,23 @@ class MaskedMSE(PointwiseLoss):
 
 
 class MaskedMAE(PointwiseLoss):
-    """Mean absolute error, |p - t|."""
+    """Mean absolute error, |p - t|.
+
+    Args:
+        at_least: Count only cells whose target is at least so much, in the units of the loss
+            (`model.loss_units`), as some published scores of counts do. A network then forecasts what comes
+            if something comes: too much where little does. None counts all cells.
+    """
+
+    def __init__(self, at_least: float | None = None) -> None:
+        super().__init__()
+        self.at_least = at_least
+
+    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Average the error over the valid cells that count; see `PointwiseLoss.forward`."""
+        if self.at_least is not None:
+            weight = weight * (target >= self.at_least)
+        return super().forward(prediction, target, weight)
 
     def error(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Absolute error of each cell."""

@@ -33,6 +33,8 @@ class Damped(Network):
         grid: (lat, lon) cells of the data, for a damping of each cell; otherwise the same in all.
         neighbors: Add a linear regression on the 3 x 3 neighborhood in the three newest frames of the same
             target: the network is left with what is not linear.
+        combine: Fit trust and share on the validation period; otherwise they stay 1, for a loss that wants
+            something else than the least squares of all cells.
 
     Raises:
         ConfigError: The network has fewer input than output channels, or a setting is out of its range.
@@ -42,13 +44,19 @@ class Damped(Network):
     share: Tensor
 
     def __init__(
-        self, network: Network, *, grid: Sequence[int] | None = None, neighbors: bool = False
+        self,
+        network: Network,
+        *,
+        grid: Sequence[int] | None = None,
+        neighbors: bool = False,
+        combine: bool = True,
     ) -> None:
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
         check_history(self)
         lags = min(LAGS, network.t_in) if neighbors else None
         self.damping = Damping(network.c_out, network.leads, grid, lags).requires_grad_(False)
         self.network = network
+        self.combine = combine
         self.register_buffer("trust", torch.ones(network.c_out, network.leads, 1, 1))
         self.register_buffer("share", torch.ones(network.c_out, network.leads, 1, 1))
 
@@ -66,7 +74,7 @@ class Damped(Network):
 
     @torch.no_grad()
     def fit_combination(self, windows: Windows) -> None:
-        """Set trust and share to the least-squares ones, for each target and lead.
+        """Set trust and share to the least-squares ones, for each target and lead; only if `combine`.
 
         They minimize sum(w (y - newest - trust (start - newest) - share network(x))^2) in [0, 1] x [0, 1].
 
@@ -77,6 +85,8 @@ class Damped(Network):
             Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
             forecasts from their past errors.
         """
+        if not self.combine:
+            return
         sums = torch.zeros(5, self.c_out, self.leads, dtype=torch.float64)
         for x, y, weight in windows():
             newest = self._newest(x)
