@@ -100,8 +100,8 @@ def test_says_what_an_experiment_needs(path: Path) -> None:
         assert content["trainer"]["gradient_clip_val"] > 0
         callbacks = {entry["class_path"].rpartition(".")[2] for entry in content["trainer"]["callbacks"]}
         assert "ModelCheckpoint" in callbacks
-        one_cycle = "OneCycleLR" in str(content["model"].get("lr_scheduler"))
-        assert one_cycle or "EarlyStopping" in callbacks, "an end that is planned, or found"
+        planned = "WarmupCosine" in str(content["model"].get("lr_scheduler"))
+        assert planned or "EarlyStopping" in callbacks, "an end that is planned, or found"
 
 
 def test_experiments_that_are_compared_are_tested_on_the_same_windows() -> None:

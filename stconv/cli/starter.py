@@ -87,11 +87,7 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
                 "class_path": "torch.optim.AdamW",
                 "init_args": {"lr": 0.003, "weight_decay": 0.05, "betas": [0.9, 0.99]},
             },
-            "lr_scheduler": {
-                "class_path": "torch.optim.lr_scheduler.OneCycleLR",
-                "init_args": {"max_lr": 0.003, "total_steps": epochs * batches, "pct_start": 0.2},
-            },
-            "lr_interval": "step",
+            "lr_scheduler": {"class_path": "stconv.schedules.WarmupCosine"},
         },
         "trainer": {
             "accelerator": "auto",
