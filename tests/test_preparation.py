@@ -415,3 +415,20 @@ def test_members_become_physical_as_each_of_them_would(scaling):
     together = preparation.physical(members, batch)
     alone = [preparation.physical(member, batch) for member in members.flatten(0, 1)]
     torch.testing.assert_close(together.flatten(0, 1), torch.stack(alone), equal_nan=True)
+
+
+@pytest.mark.parametrize(("leads", "t_in"), [(2, 3), (3, 2)])
+def test_what_is_usual_at_the_leads_is_shown_in_the_newest_frames(leads, t_in):
+    series = make_series(n_targets=1, positive=True)
+    preparation = Preparation.fit(series, TRAIN, scaling="anomaly", transforms={"t": "sqrt"}, usual=True)
+    windows = WindowDataset(series, WindowSpec.consecutive(t_in, leads), [10, 150])
+    batch = windows.batch(range(2))
+    x = preparation.inputs(batch)
+    assert preparation.c_in == x.shape[1] == 3
+    usual = np.sqrt(preparation.harmonics(batch["target_cycles"])[:, 0].numpy())
+    training = torch.from_numpy(series.cycles[:200]).float()[:, None]
+    climatology = np.sqrt(preparation.harmonics(training)[:, 0, 0].numpy())
+    expected = np.nan_to_num((usual - np.nanmean(climatology)) / np.nanstd(climatology))
+    shown = min(leads, t_in)
+    np.testing.assert_allclose(x[:, 2, -shown:].numpy(), expected[:, -shown:], atol=1e-4)
+    assert not x[:, 2, :-shown].any()

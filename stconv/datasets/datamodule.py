@@ -57,6 +57,8 @@ class GridDataModule(pl.LightningDataModule):
         bounds: Least and greatest physical value of a forecast by target, as in {rain: [0, null]}.
         weekly_cycle: Let the climatology follow the week, too, and time_features show sine and cosine of the
             week: for what people do (traffic, consumption, air quality). `stconv inspect` says if it pays.
+        usual: Show the network the climatology of the targets at the leads, in the newest frames: in counts
+            and rain the error depends on how much there usually is.
         max_missing: Leave out windows whose inputs or targets miss more than this share of their values,
             cells that never hold one aside; in all three periods. Default: keep all.
         batch_size: Windows per batch; with several processes (DDP) of all of them together.
@@ -96,6 +98,7 @@ class GridDataModule(pl.LightningDataModule):
         time_features: bool = False,
         solar_zenith: bool = False,
         weekly_cycle: bool = False,
+        usual: bool = False,
         bounds: dict[str, list[float | None]] | None = None,
         max_missing: float | None = None,
         batch_size: int = 15,
@@ -137,6 +140,7 @@ class GridDataModule(pl.LightningDataModule):
             "time_features": time_features,
             "solar_zenith": solar_zenith,
             "weekly_cycle": weekly_cycle,
+            "usual": usual,
             "bounds": dict(bounds or {}),
         }
         self.memory_share = memory_share
@@ -151,6 +155,7 @@ class GridDataModule(pl.LightningDataModule):
             self.static_files,
             solar_zenith,
             weekly_cycle,
+            len(self.targets) if usual else 0,
         )
         self.event = event
         self.c_out = len(self.targets) if event is None else event.n_classes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from stconv.errors import ConfigError
 
@@ -33,8 +34,9 @@ def count_channels(
     static_files: Collection[str] = (),
     solar_zenith: bool = False,
     weekly_cycle: bool = False,
+    n_usual: int = 0,
 ) -> int:
-    """Channels a network sees: inputs, a mask per input, static fields, time features, height of the sun.
+    """Channels a network sees: inputs, masks, static fields, time features, height of the sun, what is usual.
 
     Raises:
         ConfigError: A static field is unknown.
@@ -48,7 +50,7 @@ def count_channels(
     each = {"climate": n_inputs}
     static = sum(STATIC_CHANNELS[name] * each.get(name, 1) for name in static_fields) + len(static_files)
     time = (N_TIME_FEATURES + N_WEEK_FEATURES * weekly_cycle if time_features else 0) + bool(solar_zenith)
-    return n_inputs * (2 if mask_channel else 1) + static + time
+    return n_inputs * (2 if mask_channel else 1) + static + time + n_usual
 
 
 def static_channels(
@@ -137,6 +139,16 @@ def time_channels(cycles: Tensor, weekly_cycle: bool = False, whole_year: bool =
     if not whole_year:
         angles = angles * angles.new_tensor([1, 0, 1][: angles.shape[-1]])
     return torch.cat([angles.sin(), angles.cos()], dim=-1).transpose(1, 2)
+
+
+def usual_channels(usual: Tensor, t_in: int) -> Tensor:
+    """What is usual at the leads, (batch, channel, leads, lat, lon), as channels of t_in frames.
+
+    The newest frame shows the last lead, the ones before it the earlier leads; of more leads than frames the
+    last ones are shown, and frames left over are 0.
+    """
+    shown = usual[:, :, -t_in:]
+    return F.pad(shown, (0, 0, 0, 0, t_in - shown.shape[2], 0))
 
 
 def sun_axes(series: Series, wanted: bool) -> Tensor:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stconv.datasets.store import Series
 
 BYTES_AT_ONCE = 64 * 2**20
+STEPS_OF_RANGE = 200
+"""So many steps tell the range of the climatology."""
 
 
 def fit_statistics(
@@ -68,10 +70,22 @@ def fit_statistics(
         "static": static_channels(
             series, settings["static_fields"], ever_valid[0], settings["static_files"], climate
         ),
+        "usual_range": _range_of_climatology(harmonics, cycles, series, transforms),
         "sun_axes": sun_axes(series, settings["solar_zenith"]),
         "harmonics.coefficients": harmonics.coefficients,
     }
     return tensors, [list(term) for term in harmonics.terms]
+
+
+def _range_of_climatology(
+    harmonics: HarmonicClimatology, cycles: np.ndarray, series: Series, transforms: dict[str, Any]
+) -> Tensor:
+    """Mean and standard deviation of the targets' climatology, transformed, float32, (2, target)."""
+    times = torch.from_numpy(cycles[:: max(1, len(cycles) // STEPS_OF_RANGE)]).float()
+    usual = _transformed(harmonics(times[:, None]).squeeze(2), series.variables, transforms)
+    fields = [usual[:, target][usual[:, target].isfinite()] for target in range(series.n_targets)]
+    spread = [field.std(correction=0).item() or 1.0 for field in fields]
+    return torch.tensor([[field.mean().item() for field in fields], spread])
 
 
 def _moments_of_scaled(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from stconv.datasets.climatology import HarmonicClimatology
-from stconv.datasets.features import cos_zenith, count_channels, time_channels
+from stconv.datasets.features import cos_zenith, count_channels, time_channels, usual_channels
 from stconv.datasets.fitting import fit_statistics
 from stconv.datasets.scaling import Scaling, Transform, inverse_transform, transform
 from stconv.errors import ConfigError, ShapeError
@@ -37,8 +37,8 @@ class Preparation(nn.Module):
 
     Channels of the network's input: the targets' history, the other inputs, a mask per input (1 where there
     was a value), static fields computed and from files, sin and cos of day and year (and week) at the
-    input times, the cosine of the solar zenith angle at the input times. Targets that are no inputs
-    are kept from the network; `targets_are_inputs` says which.
+    input times, the cosine of the solar zenith angle at the input times, what is usual at the leads.
+    Targets that are no inputs are kept from the network; `targets_are_inputs` says which.
 
     Attributes:
         c_in: Channels the network sees.
@@ -72,6 +72,7 @@ class Preparation(nn.Module):
         self.static_files: tuple[str, ...] = tuple(spec.get("static_files", ()))
         self.solar_zenith = bool(spec.get("solar_zenith", False))
         self.weekly_cycle = bool(spec.get("weekly_cycle", False))
+        self.usual = bool(spec.get("usual", False))
         self.bounds: dict[str, list[float | None]] = dict(spec.get("bounds", {}))
         self.per_cell = bool(spec["per_cell"])
         n_inputs = len(self.input_variables)
@@ -83,12 +84,14 @@ class Preparation(nn.Module):
             self.static_files,
             self.solar_zenith,
             self.weekly_cycle,
+            self.c_out if self.usual else 0,
         )
         self._visible = [
             self.variables.index(name) for name in self.variables if name in self.input_variables
         ]
         for name in ("center", "scale", "fill", "never_valid", "missing_share", "cell_weight", "static"):
             self.register_buffer(name, tensors[name].clone())
+        self.register_buffer("usual_range", tensors["usual_range"].clone() if self.usual else torch.zeros(0))
         self.register_buffer("sun_axes", tensors["sun_axes"].clone() if self.solar_zenith else torch.zeros(0))
         self.whole_year = any(term[1] for term in spec["climatology_terms"])
         self.harmonics = HarmonicClimatology(spec["climatology_terms"], tensors["harmonics.coefficients"])
@@ -109,6 +112,7 @@ class Preparation(nn.Module):
         time_features: bool = False,
         solar_zenith: bool = False,
         weekly_cycle: bool = False,
+        usual: bool = False,
         bounds: Mapping[str, Sequence[float | None]] | None = None,
     ) -> Preparation:
         """Fit all statistics on a period of a series, and on nothing else of it.
@@ -128,6 +132,8 @@ class Preparation(nn.Module):
             time_features: Show the network sin and cos of day and, if the period covers it, year.
             solar_zenith: Show the network the cosine of the solar zenith angle.
             weekly_cycle: Let the climatology, and the time features, follow the week.
+            usual: Show the network the climatology of the targets at the leads, see
+                `features.usual_channels`.
             bounds: Least and greatest physical value of a forecast, by target; None for none. Rain is never
                 negative.
 
@@ -155,6 +161,7 @@ class Preparation(nn.Module):
             "time_features": time_features,
             "solar_zenith": solar_zenith,
             "weekly_cycle": weekly_cycle,
+            "usual": usual,
             "bounds": _checked_bounds(bounds or {}, series.variables[: series.n_targets]),
         }
         check_target_inputs(spec["inputs"], series.variables[: series.n_targets])
@@ -186,7 +193,7 @@ class Preparation(nn.Module):
         """What the network sees: normalized and finite.
 
         Args:
-            batch: With "inputs" and "input_cycles".
+            batch: With "inputs" and "input_cycles", and "target_cycles" if what is usual is shown.
 
         Returns:
             float32, (batch, c_in, t_in, lat, lon).
@@ -219,6 +226,10 @@ class Preparation(nn.Module):
         if self.solar_zenith:
             lat, lon = self.sun_axes.split([n_lat, n_lon])
             parts.append(cos_zenith(cycles, lat, lon)[:, None])
+        if self.usual:
+            middle, spread = self.usual_range.unsqueeze(-1).unsqueeze(-1).unsqueeze(-1)
+            coming = self._per_channel(self.harmonics(batch["target_cycles"])[:, : self.c_out], transform)
+            parts.append(usual_channels(((coming - middle) / spread).nan_to_num(), t_in))
         return torch.cat(parts, dim=1)
 
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:

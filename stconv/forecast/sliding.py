@@ -106,6 +106,7 @@ def _check_place_free(name: str, spec: dict[str, Any]) -> None:
         for what, found in (
             ("static fields", spec["static_fields"] or spec.get("static_files")),
             ("the height of the sun", spec.get("solar_zenith")),
+            ("what is usual at each cell", spec.get("usual")),
             ("scaling by cell", spec["per_cell"]),
             ("anomalies", spec["scaling"] == "anomaly"),
             ("climatology for missing values", spec["impute"] == "climatology"),
