@@ -56,6 +56,7 @@ class Preparation(nn.Module):
     cell_weight: Tensor
     static: Tensor
     sun_axes: Tensor
+    usual_range: Tensor
 
     def __init__(self, spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -227,7 +228,7 @@ class Preparation(nn.Module):
             lat, lon = self.sun_axes.split([n_lat, n_lon])
             parts.append(cos_zenith(cycles, lat, lon)[:, None])
         if self.usual:
-            middle, spread = self.usual_range.unsqueeze(-1).unsqueeze(-1).unsqueeze(-1)
+            middle, spread = self.usual_range[..., None, None, None]
             coming = self._per_channel(self.harmonics(batch["target_cycles"])[:, : self.c_out], transform)
             parts.append(usual_channels(((coming - middle) / spread).nan_to_num(), t_in))
         return torch.cat(parts, dim=1)
