@@ -100,7 +100,8 @@ def test_says_what_an_experiment_needs(path: Path) -> None:
         assert content["trainer"]["gradient_clip_val"] > 0
         callbacks = {entry["class_path"].rpartition(".")[2] for entry in content["trainer"]["callbacks"]}
         assert "ModelCheckpoint" in callbacks
-        planned = "WarmupCosine" in str(content["model"].get("lr_scheduler"))
+        schedule = str(content["model"].get("lr_scheduler"))
+        planned = "WarmupCosine" in schedule or "OneCycleLR" in schedule
         assert planned or "EarlyStopping" in callbacks, "an end that is planned, or found"
 
 
