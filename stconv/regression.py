@@ -40,37 +40,27 @@ class NormalEquations:
         return torch.linalg.solve(self.gram + ridge, self.moment)
 
 
-def least_squares_in_the_unit_square(
-    aa: Tensor, ab: Tensor, bb: Tensor, ay: Tensor, by: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The u and v in [0, 1] that minimize sum((y - u a - v b)^2), problem by problem.
+def ratio_with_error(products: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """The w of y = w a by least squares, and its standard error, from sums over blocks of a series.
 
-    The minimum of a convex quadratic function on a square is inside, where its gradient is zero, or the least
-    one of those on the four sides. Where a or b is nothing, its weight is 1.
+    w = sum_b p_b / sum_b s_b, error^2 = B / (B - 1) sum_b (p_b - w s_b)^2 / (sum_b s_b)^2
+
+    Blocks that are long beside the memory of the series make the error honest: windows that follow each other
+    say the same thing many times. Where a is nothing, w is 1 and certain.
 
     Args:
-        aa: Sums of a^2, any shape.
-        ab: Sums of a b.
-        bb: Sums of b^2.
-        ay: Sums of a y.
-        by: Sums of b y.
+        products: Sums of a y, (block, ...).
+        squares: Sums of a^2, likewise.
+
+    Source:
+        Cochran (1977), Sampling Techniques, 6.3-6.4: a ratio estimated from clusters, and its variance.
     """
-    one, zero = torch.ones_like(aa), torch.zeros_like(aa)
-
-    def weight(product: Tensor, square: Tensor) -> Tensor:
-        return torch.where(square > 0, (product / square).nan_to_num().clamp(0, 1), one)
-
-    determinant = aa * bb - ab * ab
-    inside = [(ay * bb - by * ab) / determinant, (by * aa - ay * ab) / determinant]
-    known = torch.stack([(w >= 0) & (w <= 1) for w in inside]).all(0)  # False for NaN and infinity
-    candidates = [
-        tuple(torch.where(known, w, one) for w in inside),
-        *((side, weight(by - side * ab, bb)) for side in (one, zero)),
-        *((weight(ay - side * ab, aa), side) for side in (one, zero)),
-    ]
-    u, v = (torch.stack(weights) for weights in zip(*candidates, strict=True))
-    best = (u * u * aa + 2 * u * v * ab + v * v * bb - 2 * u * ay - 2 * v * by).argmin(0, keepdim=True)
-    return u.gather(0, best)[0], v.gather(0, best)[0]
+    total = squares.sum(0)
+    known = total > 0
+    w = torch.where(known, products.sum(0) / total.where(known, 1), 1)
+    n_blocks = len(products)
+    scatter = (products - w * squares).square().sum(0) * n_blocks / max(1, n_blocks - 1)
+    return w, torch.where(known, scatter.sqrt() / total.where(known, 1), 0)
 
 
 def neighborhoods(frames: Tensor) -> Tensor:

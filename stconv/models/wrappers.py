@@ -11,8 +11,10 @@ from stconv.errors import ConfigError
 from stconv.models.baselines import check_history
 from stconv.models.registry import Network, register
 from stconv.nn.damping import LAGS, Damping, Windows
-from stconv.regression import least_squares_in_the_unit_square
+from stconv.regression import ratio_with_error
 
+BLOCKS = 5
+"""Of the validation period, which tell how sure the trust in a start is."""
 Bound = float | Sequence[float | None] | None
 """One bound for all targets, one for each, or none."""
 
@@ -24,9 +26,9 @@ class Damped(Network):
     y[l] = newest + trust[l] (start[l] - newest) + share[l] network(x)[l], newest = x[:, :c_out, t_in - 1]
 
     The start, damping[l] newest plus maybe a regression, is fitted in closed form before the training and
-    stays as it is. Trust and share, in [0, 1], are 1 in training, and then what helps on the validation
-    period: a network that learned its training period by heart is drawn back to where it started from, and
-    a start that was fitted in another climate to plain persistence, so that neither can do much harm.
+    stays as it is. Trust and share, in [0, 1], are 1 in training, and then what the validation period says: a
+    network that learned its training period by heart is drawn back to where it started from, and a start that
+    was fitted in another climate to plain persistence, as far as that is beyond doubt.
 
     Args:
         network: The network of the difference; it gives this one its channels, frames and leads.
@@ -74,12 +76,14 @@ class Damped(Network):
 
     @torch.no_grad()
     def fit_combination(self, windows: Windows) -> None:
-        """Set trust and share to the least-squares ones, for each target and lead; only if `combine`.
+        """Set trust and share for each target and lead; only if `combine`.
 
-        They minimize sum(w (y - newest - trust (start - newest) - share network(x))^2) in [0, 1] x [0, 1].
+        trust = t + 2 e in [0, 1], t and e the least-squares one and its standard error, without the network
+        share = sum(w d r) / sum(w d^2) in [0, 1], d = network(x), r what the trusted start leaves
 
         Args:
-            windows: As of `Damping.fit`, of a period that neither start nor network was fitted on.
+            windows: As of `Damping.fit`, in the order of time, of a period that neither start nor network was
+                fitted on.
 
         Source:
             Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
@@ -87,22 +91,29 @@ class Damped(Network):
         """
         if not self.combine:
             return
-        sums = torch.zeros(5, self.c_out, self.leads, dtype=torch.float64)
+        sums = []
         for x, y, weight in windows():
             newest = self._newest(x)
             departure, difference, rest = self.damping(x) - newest, self.network(x), y - newest
-            products = (
-                departure * departure,
-                departure * difference,
-                difference * difference,
-                departure * rest,
-                difference * rest,
+            pairs = (
+                (departure, rest),
+                (departure, departure),
+                (difference, rest),
+                (difference, departure),
+                (difference, difference),
             )
-            sums += torch.stack([(weight * product).sum((0, 3, 4)) for product in products]).double().cpu()
-        if sums.any():
-            trust, share = least_squares_in_the_unit_square(*sums)
-            self.trust.copy_(trust[..., None, None])
-            self.share.copy_(share[..., None, None])
+            sums.append(torch.stack([(weight * a * b).sum((3, 4)).double().cpu() for a, b in pairs]))
+        if not sums:
+            return
+        of_windows = torch.cat(sums, dim=1)  # (product, window, target, lead)
+        blocks = [block.sum(1) for block in of_windows.tensor_split(min(BLOCKS, of_windows.shape[1]), dim=1)]
+        departure_rest, departure_departure = torch.stack([block[:2] for block in blocks]).unbind(1)
+        trust, error = ratio_with_error(departure_rest, departure_departure)
+        trust = (trust + 2 * error).clamp(0, 1)
+        rest, departure, square = of_windows[2:].sum(1)
+        share, _ = ratio_with_error((rest - trust * departure)[None], square[None])
+        self.trust.copy_(trust[..., None, None])
+        self.share.copy_(share.clamp(0, 1)[..., None, None])
 
     def _newest(self, x: Tensor) -> Tensor:
         return x[:, : self.c_out, -1:]
