@@ -13,8 +13,9 @@ from stconv.models.registry import Network, register
 from stconv.nn.damping import LAGS, Damping, Windows
 from stconv.regression import ratio_with_error
 
-BLOCKS = 5
-"""Of the validation period, which tell how sure the trust in a start is."""
+BLOCKS, DOUBT = 5, 2.776
+"""Blocks of the validation period, which tell how sure the trust in a start is, and standard errors that are
+beyond doubt: the 97.5 % quantile of Student's t with one degree of freedom less than there are blocks."""
 Bound = float | Sequence[float | None] | None
 """One bound for all targets, one for each, or none."""
 
@@ -78,7 +79,7 @@ class Damped(Network):
     def fit_combination(self, windows: Windows) -> None:
         """Set trust and share for each target and lead; only if `combine`.
 
-        trust = t + 2 e in [0, 1], t and e the least-squares one and its standard error, without the network
+        trust = t + 2.78 e in [0, 1], t the least-squares one without the network, e its standard error
         share = sum(w d r) / sum(w d^2) in [0, 1], d = network(x), r what the trusted start leaves
 
         Args:
@@ -109,7 +110,7 @@ class Damped(Network):
         blocks = [block.sum(1) for block in of_windows.tensor_split(min(BLOCKS, of_windows.shape[1]), dim=1)]
         departure_rest, departure_departure = torch.stack([block[:2] for block in blocks]).unbind(1)
         trust, error = ratio_with_error(departure_rest, departure_departure)
-        trust = (trust + 2 * error).clamp(0, 1)
+        trust = (trust + DOUBT * error).clamp(0, 1)
         rest, departure, square = of_windows[2:].sum(1)
         share, _ = ratio_with_error((rest - trust * departure)[None], square[None])
         self.trust.copy_(trust[..., None, None])
