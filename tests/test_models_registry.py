@@ -81,7 +81,7 @@ def test_the_command_line_sees_the_signature_and_builds_the_network():
 REFUSED = [
     (
         {"name": "LSTM", "arguments": {}},
-        r"unknown network 'LSTM'\. Registered networks: AlexNet, Bounded, Climatology, Conv2Plus1D",
+        r"unknown network 'LSTM'\. Registered networks: Advected, AlexNet, Bounded, Climatology, Conv2Plus1D",
     ),
     ({"name": "os.system", "arguments": {}}, r"unknown network 'os\.system'"),
     (
