@@ -70,7 +70,7 @@ def fit_statistics(
         "static": static_channels(
             series, settings["static_fields"], ever_valid[0], settings["static_files"], climate
         ),
-        "usual_range": _range_of_climatology(harmonics, cycles, series, transforms),
+        "usual_range": _range_of_climatology(harmonics, cycles, series, settings),
         "sun_axes": sun_axes(series, settings["solar_zenith"]),
         "harmonics.coefficients": harmonics.coefficients,
     }
@@ -78,11 +78,13 @@ def fit_statistics(
 
 
 def _range_of_climatology(
-    harmonics: HarmonicClimatology, cycles: np.ndarray, series: Series, transforms: dict[str, Any]
+    harmonics: HarmonicClimatology, cycles: np.ndarray, series: Series, settings: dict[str, Any]
 ) -> Tensor:
-    """Mean and standard deviation of the targets' climatology, transformed, float32, (2, target)."""
+    """Mean and spread of the targets' climatology, transformed, (2, target); empty where it is not shown."""
+    if not settings["usual"]:
+        return torch.zeros(0)
     times = torch.from_numpy(cycles[:: max(1, len(cycles) // STEPS_OF_RANGE)]).float()
-    usual = _transformed(harmonics(times[:, None]).squeeze(2), series.variables, transforms)
+    usual = _transformed(harmonics(times[:, None]).squeeze(2), series.variables, settings["transforms"])
     fields = [usual[:, target][usual[:, target].isfinite()] for target in range(series.n_targets)]
     spread = [field.std(correction=0).item() or 1.0 for field in fields]
     return torch.tensor([[field.mean().item() for field in fields], spread])
