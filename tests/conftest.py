@@ -30,6 +30,25 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: several only cost time where everything is tiny."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def seeded(one_thread: None) -> None:
+    """Draw the same random numbers in every run, on one thread."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def oracle() -> ModuleType:
     """Convolutions and their gradients in plain NumPy: tests/oracle.py."""

@@ -13,13 +13,7 @@ from stconv.nn.motion import carry, motion, paths
 ROWS, COLUMNS = 48, 64
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def moving(down, right, n_time, rows=ROWS, columns=COLUMNS):

@@ -52,13 +52,7 @@ GRIDS = {"LeNet5": [(16, 18)], "Damped, by cell": [(9, 11)]}
 FAST = {"UNet2D", "STConvS2S-R", "LeNet5"}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def randomized(network):

@@ -37,13 +37,7 @@ WRAPPERS = {
 """Networks around a network, and settings that they do not do without."""
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def make(name, c_in=3, c_out=2, t_in=4, leads=3, **options):

@@ -26,13 +26,7 @@ from stconv.nn.normal_scores import normal_scores
 SIZES = (3, 2, 4, 3)
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def small(dropout: float = 0.0) -> ResNet2D:

@@ -30,12 +30,7 @@ from stconv.task import ForecastTask
 WAYS = ("temporal_convolution", "spectral_convolution", "tap_convolution")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def double(*shape):
