@@ -1,4 +1,4 @@
-"""A forecast as bytes: NetCDF 4, or JSON with null for missing. Runs in the model's process."""
+"""A forecast as bytes: NetCDF, or JSON with null for missing. Runs in the model's process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from service.classic import to_classic
 from stconv.errors import VariableError
 
 if TYPE_CHECKING:
     import xarray as xr
+
+CLASSIC_BYTES = 2**20
+"""Up to here the time of compressing is more than that of sending what it saves."""
 
 
 def chosen(forecast: xr.Dataset, variables: Sequence[str] | None, bands: bool = True) -> xr.Dataset:
@@ -31,7 +35,10 @@ def chosen(forecast: xr.Dataset, variables: Sequence[str] | None, bands: bool = 
 
 
 def to_netcdf(forecast: xr.Dataset) -> bytes:
-    """Write NetCDF 4 in memory, compressed, NaN where a value is missing."""
+    """Write NetCDF in memory, NaN where a value is missing: classic if small, else NetCDF 4, compressed."""
+    small = to_classic(forecast) if forecast.nbytes <= CLASSIC_BYTES else None
+    if small is not None:
+        return small
     encoding = {
         str(name): {"zlib": True, "complevel": 1, "_FillValue": np.float32(np.nan)}
         for name in forecast.data_vars

@@ -76,7 +76,7 @@ def parse_netcdf(body: bytes, max_decoded_bytes: int) -> bytes:
 
 
 def is_hdf5(body: bytes) -> bool:
-    """Whether C code reads this file: then its process is not trusted any more."""
+    """Whether this is NetCDF 4."""
     return body.startswith(HDF5_SIGNATURE)
 
 
@@ -85,7 +85,7 @@ def _read_hdf5(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[st
         with h5py.File.in_memory(body) as file:
             _check_links(file)
             data = {name: item for name, item in file.items() if _is_data(item)}
-            _check_sizes({name: (item.shape, item.dtype) for name, item in data.items()}, limit)
+            check_sizes({name: (item.shape, item.dtype) for name, item in data.items()}, limit)
             variables = {
                 name.removeprefix(NOT_A_COORDINATE): RawVariable(
                     _dimensions(item), _numbers(item), _attributes(item)
@@ -151,7 +151,12 @@ def _check_links(file: h5py.File) -> None:
             )
 
 
-def _check_sizes(declared: dict[str, tuple[tuple[int, ...], np.dtype]], limit: int) -> None:
+def check_sizes(declared: dict[str, tuple[tuple[int, ...], np.dtype]], limit: int) -> None:
+    """Refuse what would become too large, by the numbers of its header.
+
+    Raises:
+        TooLarge: With the numbers.
+    """
     total = sum(
         math.prod(shape) * max(dtype.itemsize, SMALLEST_CELL_BYTES) for shape, dtype in declared.values()
     )
@@ -173,7 +178,7 @@ def _numbers(item: h5py.Dataset) -> np.ndarray:
 def _read_classic(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[str, Any]]:
     try:
         with scipy.io.netcdf_file(io.BytesIO(body), "r", mmap=False, maskandscale=False) as file:
-            _check_sizes({n: (tuple(v.shape), v.data.dtype) for n, v in file.variables.items()}, limit)
+            check_sizes({n: (tuple(v.shape), v.data.dtype) for n, v in file.variables.items()}, limit)
             variables = {
                 name: RawVariable(
                     tuple(variable.dimensions), variable.data.copy(), _text_attributes(variable)

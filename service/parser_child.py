@@ -22,8 +22,8 @@ def read_uploads(
 ) -> None:
     """Answer a kind and a body with `kept`, `ended` or `problem` and the fields or the facts; maybe go on.
 
-    A small JSON or NetCDF 3 upload that was read well leaves the process as it was: Python and Rust read it.
-    HDF5 is read by C code, and whoever sent something odd may try again: these are the last of their process.
+    A small upload that Python and Rust read well leaves the process as it was. What the HDF5 library reads,
+    which is C code, is the last of its process, and so is what was refused: whoever sent it may try again.
 
     Args:
         connection: The parent's pipe.
@@ -31,7 +31,7 @@ def read_uploads(
         memory_bytes: Address space that parsing may add to what the process has.
         cpu_seconds: Processor time after which it is not kept; after twice that it is killed.
     """
-    from service.rehearsal import PARSERS, is_hdf5  # loaded before the fork; the server never loads it
+    from service.rehearsal import parse  # loaded before the fork; the server never loads it
 
     gc.freeze()
     os.nice(BEHIND_THE_SERVER)
@@ -47,12 +47,12 @@ def read_uploads(
             limit_resources(memory_bytes, 2 * cpu_seconds)
             restrict_system_calls()
             limited = True
-        kept = len(body) <= KEPT_BYTES and not is_hdf5(body) and _processor_seconds() < cpu_seconds
         try:
-            answer = PARSERS[kind](body, max_decoded_bytes)
+            answer, untouched = parse(kind, body, max_decoded_bytes)
         except Exception as error:
             _refuse(connection, _problem(error, memory_bytes))
             return
+        kept = untouched and len(body) <= KEPT_BYTES and _processor_seconds() < cpu_seconds
         connection.send_bytes(b"kept" if kept else b"ended")
         connection.send_bytes(answer)
 

@@ -63,10 +63,11 @@ BODY: dict[str, Any] = {
         },
     }
 }
+NETCDF_KINDS = "Classic (64-bit offsets) up to 1 MiB, else and where classic can not hold it NetCDF 4"
 FORECAST_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
-            NETCDF: {"schema": {"type": "string", "format": "binary"}},
+            NETCDF: {"schema": {"type": "string", "format": "binary", "description": NETCDF_KINDS}},
             JSON: {},
             COVERAGE: {},
             PNG: {"schema": {"type": "string", "format": "binary"}},

@@ -265,7 +265,7 @@ def test_bands_go_out_in_every_form(path: Path, bundle: Bundle, tmp_path: Path) 
     np.testing.assert_allclose(point["daily"]["t2m_upper_95"], expected, rtol=1e-6)
     assert list(json.loads(to_json(forecast))["variables"]) == names
     assert list(json.loads(to_coverage(forecast))["ranges"]) == names
-    back = xr.load_dataset(to_netcdf(forecast), engine="h5netcdf")
+    back = xr.load_dataset(to_netcdf(forecast))
     np.testing.assert_array_equal(back["t2m_upper_95"], forecast["t2m_upper_95"])
     assert back["t2m"].attrs["ancillary_variables"] == " ".join(names[1:])
     assert list(chosen(forecast, ["t2m"]).data_vars) == ["t2m"]

@@ -112,7 +112,7 @@ def test_picture_has_north_up(expected, monkeypatch):
 
 def test_newest_forecast_is_in_the_conventions_of_the_data(client, expected):
     answer = client.get("/v1/forecasts/latest", headers={"Accept": "application/x-netcdf"})
-    found = xr.load_dataset(answer.content, engine="h5netcdf")
+    found = xr.load_dataset(answer.content)
     xr.testing.assert_allclose(found, expected)
     assert found["t2m"].dims == ("lead", "latitude", "longitude")
     assert answer.headers["stconv-model"] == "air"

@@ -35,7 +35,7 @@ def post(client, body, content_type, accept=None, **parameters):
 
 def opened(answer):
     assert answer.status_code == 200, answer.text
-    return xr.load_dataset(answer.content, engine="h5netcdf")
+    return xr.load_dataset(answer.content)
 
 
 def without_history(ds):

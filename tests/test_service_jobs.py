@@ -71,7 +71,7 @@ def test_result_is_the_roll_out_of_the_library(client, done, made, service_bundl
     answer = client.get(done["result"])
     assert answer.headers["content-type"] == NETCDF
     assert answer.headers["stconv-reference-time"] == "2020-01-10T18:00:00"
-    found = xr.load_dataset(answer.content, engine="h5netcdf")
+    found = xr.load_dataset(answer.content)
     expected = Forecaster.from_path(service_bundle).forecast(made.fields(), steps=STEPS)
     xr.testing.assert_allclose(found, expected)
 

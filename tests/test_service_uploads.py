@@ -278,18 +278,20 @@ def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
 
 
 def test_only_a_process_that_read_well_without_c_code_is_kept(service_server):
-    """JSON and NetCDF 3 leave it as it was; a refusal and HDF5 are the last that a process sees."""
+    """JSON, NetCDF 3 and common HDF5 leave it as it was; a refusal and other HDF5 are the last it sees."""
     ds = service_server.fields(3)
+    odd = hdf5(lambda file: file.create_group("inside"))
     uploads = {
         "json": ("json", json.dumps(service_server.as_json(ds)).encode()),
         "netcdf3": ("netcdf", service_server.as_netcdf(ds, "scipy")),
         "hdf5": ("netcdf", service_server.as_netcdf(ds)),
+        "odd hdf5": ("netcdf", odd),
         "refused": ("json", b"{}"),
     }
 
     async def work(parsers):
         pids = []
-        for upload in ("json", "netcdf3", "json", "hdf5", "hdf5", "refused", "json"):
+        for upload in ("json", "netcdf3", "hdf5", "hdf5", "json", "odd hdf5", "odd hdf5", "refused", "json"):
             pids.append(parsers._spares[0][0].pid)
             with suppress(Unprocessable):
                 await parsers.parse(*uploads[upload])
@@ -297,8 +299,8 @@ def test_only_a_process_that_read_well_without_c_code_is_kept(service_server):
         return pids
 
     pids = in_a_parser(work)
-    assert len({*pids[:4]}) == 1
-    assert len({*pids[3:]}) == 4
+    assert len({*pids[:6]}) == 1
+    assert len({*pids[5:]}) == 4
 
 
 def test_a_process_is_kept_for_small_uploads_only(service_server):

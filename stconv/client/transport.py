@@ -116,7 +116,9 @@ def retry_after(value: str) -> float:
 
 
 def opened(body: bytes) -> xr.Dataset:
-    """A NetCDF file in memory."""
+    """A NetCDF file in memory, classic or NetCDF 4."""
+    import io
+
     import xarray as xr
 
-    return xr.load_dataset(body, engine="h5netcdf")
+    return xr.load_dataset(io.BytesIO(body), engine="scipy" if body.startswith(b"CDF") else "h5netcdf")

@@ -1,0 +1,105 @@
+"""A small forecast as NetCDF classic: numbers behind a header, which takes a tenth of the time of NetCDF 4.
+
+Runs in the model's process.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import scipy.io
+import xarray as xr
+
+UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
+OFFSETS_OF_64_BITS = 2
+
+
+class NotClassic(Exception):  # noqa: N818 - not an error: NetCDF 4 holds it
+    """The format has no way to say this."""
+
+
+def to_classic(forecast: xr.Dataset) -> bytes | None:
+    """Write NetCDF classic with 64-bit offsets in memory, NaN where a value is missing.
+
+    Integers become 32 bits wide, times 32-bit counts of the largest unit from days to seconds that is exact.
+
+    Returns:
+        The file; None where it would say less than NetCDF 4: text, 64-bit integers, times of other calendars.
+
+    Source:
+        NetCDF users' guide, the classic file format.
+    """
+    variables, attrs = xr.conventions.encode_dataset_coordinates(forecast)
+    target = io.BytesIO()
+    file = scipy.io.netcdf_file(target, "w", version=OFFSETS_OF_64_BITS)
+    try:
+        for dim, size in forecast.sizes.items():
+            file.createDimension(_name(dim), size)
+        for name, variable in variables.items():
+            values, said = _values(variable)
+            if name in forecast.data_vars and values.dtype.kind == "f":
+                said["_FillValue"] = values.dtype.type(np.nan)
+            written = file.createVariable(_name(name), values.dtype, variable.dims)
+            written[...] = values
+            written._attributes.update(_attributes(variable.attrs | said))
+        file._attributes.update(_attributes(attrs))
+    except NotClassic:
+        return None
+    file.flush()
+    return target.getvalue()
+
+
+def _values(variable: xr.Variable) -> tuple[np.ndarray, dict[str, Any]]:
+    """Numbers as the format has them, and the attributes that say what they count."""
+    values = variable.values
+    if values.dtype.kind == "M":
+        return _times(values)
+    if values.dtype.kind in "iu":
+        return _narrowed(values), {}
+    if values.dtype not in (np.float32, np.float64):
+        raise NotClassic
+    return values, {}
+
+
+def _times(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    first = values.min().astype("datetime64[s]")
+    since = (values - first) / np.timedelta64(1, "s")
+    for unit, seconds in UNITS.items():
+        counts = since / seconds
+        if (counts == np.rint(counts)).all():
+            origin = str(first).replace("T", " ")
+            attrs = {"units": f"{unit} since {origin}", "calendar": "proleptic_gregorian"}
+            return _narrowed(np.asarray(counts)), attrs
+    raise NotClassic  # parts of seconds, and NaT
+
+
+def _narrowed(values: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        narrow = values.astype(np.int32)
+    if not np.array_equal(narrow, values):
+        raise NotClassic
+    return narrow
+
+
+def _attributes(attrs: dict[Any, Any]) -> dict[str, Any]:
+    return {_name(name): _attribute(value) for name, value in attrs.items() if value is not None}
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode()
+    array = np.asarray(value)
+    if array.dtype.kind in "iub":
+        return _narrowed(array)[()]
+    if array.dtype not in (np.float32, np.float64):
+        raise NotClassic
+    return array[()]
+
+
+def _name(name: Any) -> str:
+    text = str(name)
+    if not (text.isascii() and text.isprintable() and "/" not in text):
+        raise NotClassic
+    return text
