@@ -1,11 +1,11 @@
 """Bands that hold a stated share of the truth, for any network: split-conformal, calibrated on validation.
 
 A forecast's error is divided by a scale that is known beforehand: the spread of the network's members, where
-it has any, times the error of the cell and lead, times the season of the error. Quantiles of what is left, on
-the validation period, turn the scale of a new forecast into bands. The season comes from the training period,
-because validation and test are different parts of the year; its errors are too small where a network has
-learned the period by heart, so that nothing but their course over the year and the day is taken from it.
-The test period is never looked at.
+it has any, times the error of the cell and lead, times the season of the error, times what unsettled frames
+before the forecast say. Quantiles of what is left, on the validation period, turn the scale of a new forecast
+into bands. Season and unrest come from the training period, because validation and test are different parts
+of the year; its errors are too small where a network has learned the period by heart, so that nothing but
+their course is taken from it. The test period is never looked at.
 
 Source:
     Lei et al. (2018), JASA 113, 1094-1111: split-conformal prediction with locally weighted residuals.
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from stconv.bands import LEAST_SPREAD, LEVELS, Bands, season_factor
+from stconv.bands import LEVELS, Bands, season_factor, spread_factor, unrest_factor, unrest_of
 from stconv.datasets.dataset import WindowDataset
 from stconv.datasets.harmonics import Term, fit_harmonics
 from stconv.datasets.windows import thinned
@@ -33,8 +34,8 @@ TRAINING_WINDOWS = 512
 """So many, evenly spread, tell the season of the error."""
 BYTES_HELD = 256 * 2**20
 """Of errors of one period; windows are thinned out where there would be more."""
-BLOCKS = 4
-"""Of the validation period, which tell how far calm and stormy times differ by chance."""
+GROUPS = 20
+"""Of cells with about the same spread, to see how the error follows it."""
 OWN_WINDOWS = 10
 """A cell's own error counts as much as that of all cells together once it has so many windows."""
 SEASON_WINDOWS = 40
@@ -63,16 +64,14 @@ def calibrate(network: Network, preparation: Preparation, data: GridDataModule) 
     finally:
         network.train(was_training)
     spread = validation.typical_spread()
+    after_spread = validation.after_spread(spread)
     for errors in (training, validation):
-        errors.over_spread(spread)
+        errors.over_spread(spread, after_spread)
     scale = _scale(training.values, validation.values)
     terms, season = _fit_season(training.values / scale, training.cycles)
-    factor = season_factor(terms, torch.from_numpy(season), torch.from_numpy(validation.cycles)).numpy()
-    quantiles = _quantiles(validation.values / (scale * factor))
-    calm = season_factor(terms, torch.from_numpy(season), torch.from_numpy(training.cycles)).numpy()
-    quantiles *= _usual_difficulty(
-        training.difficulty(scale * calm), validation.difficulty(scale * factor)
-    ).astype(np.float32)
+    calm, after_unrest = _fit_unrest(training, scale * _season(training, terms, season))
+    unrest = unrest_factor(torch.from_numpy(validation.unrest), calm, after_unrest).numpy()
+    quantiles = _quantiles(validation.values / (scale * _season(validation, terms, season) * unrest))
     period = data.periods.train
     lowest = [
         0.0 if np.nanmin(data.series.values[period.start : period.stop, target]) == 0 else -math.inf
@@ -82,7 +81,10 @@ def calibrate(network: Network, preparation: Preparation, data: GridDataModule) 
         torch.from_numpy(scale),
         torch.from_numpy(season),
         tuple(terms),
-        torch.from_numpy(spread),
+        calm,
+        after_unrest,
+        spread,
+        after_spread,
         torch.from_numpy(quantiles),
         torch.tensor(lowest),
         len(validation.values),
@@ -94,9 +96,9 @@ class _Errors:
 
     Attributes:
         values: float32, (window, target, leads, lat, lon).
-        changes: Errors of persistence, likewise.
         variance: Of the members, the same shape; None for a single forecast.
         cycles: Fractions of day, year and week of the valid times, float32, (window, leads, 3).
+        unrest: Of the frames before, float32, (window, target).
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class _Errors:
             data.series, data.spec, thinned(references, min(most or affordable, affordable))
         )
         device = preparation.cell_weight.device
-        values, variances, cycles, changes = [], [], [], []
+        values, variances, cycles, unrest = [], [], [], []
         for start in range(0, len(windows), data.batch_size):
             items = range(start, min(start + data.batch_size, len(windows)))
             batch = {name: value.to(device) for name, value in windows.batch(items).items()}
@@ -123,33 +125,42 @@ class _Errors:
             error = truth - members.mean(0)
             error[:, preparation.never_valid[: network.c_out, None].expand_as(error[0])] = torch.nan
             values.append(error.cpu().numpy())
-            newest = preparation.normalize(batch["inputs"], batch["input_cycles"])[:, : network.c_out, -1:]
-            changes.append((truth - newest).cpu().numpy())
+            frames = preparation.normalize(batch["inputs"], batch["input_cycles"])
+            unrest.append(unrest_of(frames, network.c_out).cpu().numpy())
             cycles.append(batch["target_cycles"].cpu().numpy())
             if len(members) > 1:
                 variances.append(members.var(0, correction=0).cpu().numpy())
         self.values, self.cycles = np.concatenate(values), np.concatenate(cycles)
-        self.changes = np.concatenate(changes)
+        self.unrest = np.concatenate(unrest)
         self.variance = np.concatenate(variances) if variances else None
 
-    def typical_spread(self) -> np.ndarray:
-        """Root mean variance of the members, float32, (target, leads)."""
+    def typical_spread(self) -> Tensor:
+        """Root mean variance of the members, float32, (target, leads); 0 for a single forecast."""
         if self.variance is None:
-            return np.zeros(self.values.shape[1:3], np.float32)
-        return np.sqrt(self.variance.mean((0, 3, 4))).astype(np.float32)
+            return torch.zeros(self.values.shape[1:3])
+        return torch.from_numpy(np.sqrt(self.variance.mean((0, 3, 4))))
 
-    def difficulty(self, scale: np.ndarray) -> np.ndarray:
-        """Mean square error of persistence relative to a scale, (window, target, leads)."""
-        square = (self.changes / scale) ** 2
-        known = np.isfinite(square)
-        total = np.where(known, square, 0).sum((3, 4), dtype=np.float64)
-        return total / np.maximum(known.sum((3, 4)), 1)
+    def after_spread(self, typical: Tensor) -> Tensor:
+        """How closely the error follows the spread, as a power in [0, 1], float32, (target, leads).
 
-    def over_spread(self, typical: np.ndarray) -> None:
-        """Divide by the spread of the members."""
+        A distribution that the network learned says much, two members that differ by chance say little.
+        """
+        power = torch.zeros_like(typical)
         if self.variance is not None:
-            floor = (LEAST_SPREAD * typical[:, :, None, None]) ** 2
-            self.values /= np.sqrt(self.variance + np.maximum(floor, np.finfo(np.float32).tiny))
+            spread = spread_factor(torch.from_numpy(self.variance), typical, torch.ones_like(typical))
+            for target, lead in np.ndindex(*typical.shape):
+                error = self.values[:, target, lead]
+                known = np.isfinite(error)
+                x, square = spread.numpy()[:, target, lead][known], error[known] ** 2
+                groups = np.array_split(np.argsort(x), GROUPS)
+                means = [(x[i].mean(), np.sqrt(square[i].mean())) for i in groups if len(i)]
+                power[target, lead] = _power(*np.array(means, dtype=np.float64).reshape(-1, 2).T)
+        return power
+
+    def over_spread(self, typical: Tensor, power: Tensor) -> None:
+        """Divide by what the spread of the members says."""
+        if self.variance is not None:
+            self.values /= spread_factor(torch.from_numpy(self.variance), typical, power).numpy()
 
 
 def _scale(training: np.ndarray, validation: np.ndarray) -> np.ndarray:
@@ -194,6 +205,44 @@ def _fit_season(errors: np.ndarray, cycles: np.ndarray) -> tuple[list[Term], np.
     return terms, season.reshape(len(terms), n_targets, leads, *grid).astype(np.float32)
 
 
+def _season(errors: _Errors, terms: list[Term], season: np.ndarray) -> np.ndarray:
+    return season_factor(terms, torch.from_numpy(season), torch.from_numpy(errors.cycles)).numpy()
+
+
+def _fit_unrest(training: _Errors, scale: np.ndarray) -> tuple[Tensor, Tensor]:
+    """How the error follows the unrest of the frames before the forecast.
+
+    Args:
+        training: Errors of the training period.
+        scale: What is expected of them otherwise, as their values or to be expanded to them.
+
+    Returns:
+        float32: the usual unrest, (target,), and the power of it that the squared error follows, mean over
+        the cells, (target, leads).
+    """
+    n_targets, leads = training.values.shape[1:3]
+    calm, power = torch.ones(n_targets), torch.zeros(n_targets, leads)
+    squares = (training.values / scale) ** 2
+    known = np.isfinite(squares)
+    means = np.where(known, squares, 0).sum((3, 4)) / np.maximum(known.sum((3, 4)), 1)
+    for target in range(n_targets):
+        unrest = training.unrest[:, target]
+        if (unrest > 0).any():
+            calm[target] = float(unrest[unrest > 0].mean())
+        for lead in range(leads):
+            power[target, lead] = _power(unrest, means[:, target, lead])
+    return calm, power
+
+
+def _power(x: np.ndarray, y: np.ndarray) -> float:
+    """The p in [0, 1] of y ~ x^p: the slope of log y on log x by least squares."""
+    known = (x > 0) & (y > 0)
+    x, y = np.log(x[known]), np.log(y[known])
+    if not x.size or x.var() == 0:
+        return 0.0
+    return float(np.clip(((x - x.mean()) * (y - y.mean())).mean() / x.var(), 0, 1))
+
+
 def _quantiles(scaled: np.ndarray) -> np.ndarray:
     """Lower and upper quantile of scaled errors for each level, float32, (level, 2, target, leads)."""
     n_targets, leads = scaled.shape[1:3]
@@ -207,27 +256,3 @@ def _quantiles(scaled: np.ndarray) -> np.ndarray:
                     outside = (1 - level / 100) / 2
                     result[i, :, target, lead] = np.quantile(values, [outside, 1 - outside])
     return result
-
-
-def _usual_difficulty(training: np.ndarray, validation: np.ndarray) -> np.ndarray:
-    """How much harder the usual period is to forecast than validation, as a factor, (target, leads).
-
-    Judged by persistence, which is as good in training as elsewhere. A short validation period may be calm or
-    stormy by chance; as far as its difference from training is what blocks of both differ by, it is taken for
-    chance, and the level of both together counts. Beyond that it is taken for a change that lasts.
-
-    Args:
-        training: Mean squared error of persistence over its season, (window, target, leads).
-        validation: The same of validation.
-    """
-    n_blocks = (max(BLOCKS * len(training) // len(validation), BLOCKS), BLOCKS)
-    logs = []
-    for errors, n in zip((training, validation), n_blocks, strict=True):
-        blocks = [block for block in np.array_split(errors, n) if len(block)]
-        logs.append(np.log(np.maximum([block.mean(0) for block in blocks], np.finfo(np.float32).tiny)))
-    variance = sum(log.var(0) * len(log) for log in logs) / max(sum(len(log) - 1 for log in logs), 1)
-    chance = variance * sum(1 / len(log) for log in logs)
-    usual = np.log(np.concatenate([training, validation]).mean(0))
-    difference = usual - np.log(validation.mean(0))
-    lasting = np.maximum(1 - chance / np.maximum((logs[0].mean(0) - logs[1].mean(0)) ** 2, 1e-12), 0)
-    return np.exp(0.5 * (1 - lasting) * difference)

@@ -1,6 +1,7 @@
 """Bands: what they are said to hold, they hold on a period that nothing was fitted on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 
 from stconv.bands import LEVELS, Bands
 from stconv.bundle import Bundle, make_bundle
-from stconv.conformal import _usual_difficulty, calibrate
+from stconv.conformal import _power, calibrate
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import BundleError, ConfigError
 from stconv.forecast import Forecaster
@@ -56,6 +57,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def path_of_noise(folder: Path, rng: np.random.Generator, spread: np.ndarray) -> Path:
+    values = rng.normal(size=(len(spread), 5, 6)) * spread[:, None, None]
+    times = np.datetime64("2011-01-01", "ns") + np.arange(len(spread)) * np.timedelta64(1, "D")
+    axes = {"time": times, "lat": np.arange(45.0, 50.0), "lon": np.arange(6.0)}
+    xr.Dataset({"t2m": (("time", "lat", "lon"), values, {"units": "K"})}, axes).to_netcdf(folder / "noise.nc")
+    return folder / "noise.nc"
+
+
 def data_module(path: Path, variables=("t2m",), scaling="anomaly") -> GridDataModule:
     data = GridDataModule(
         list(variables),
@@ -95,7 +104,9 @@ def test_bands_follow_cell_and_season(path: Path, task: ForecastTask) -> None:
     winter, summer = (np.argmin(abs(data.series.cycles[:, 1] - day)) for day in (0.75, 0.25))
     members = torch.zeros(1, 2, 1, LEADS, 5, 6)
     cycles = torch.tensor(data.series.cycles[[winter, summer]], dtype=torch.float32)
-    bounds = task.bands.normalized(members, cycles[:, None].expand(-1, LEADS, -1))
+    bounds = task.bands.normalized(
+        members, cycles[:, None].expand(-1, LEADS, -1), torch.full((2, 1), torch.nan)
+    )
     width = (bounds[0, 1] - bounds[0, 0])[:, 0, 0]
     # the sine is -1 in autumn and 1 in spring: spreads of 0.4 and 1.6
     assert (width[1] / width[0])[1:].median().item() == pytest.approx(4, rel=0.25)
@@ -142,26 +153,61 @@ def test_spread_of_members_widens_the_bands(path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(network, "members", members)
     bands = calibrate(network, data.preparation, data)
     assert bands.spread == pytest.approx(torch.ones(1, LEADS))
+    assert not bands.after_spread.any()  # all members differ by the same: nothing follows from that
+    bands = replace(bands, after_spread=torch.full((1, LEADS), 0.5))
     narrow = torch.zeros(2, 1, 1, LEADS, 5, 6)
     wide = narrow + torch.tensor([-3.0, 3.0]).view(2, 1, 1, 1, 1, 1)
-    cycles = torch.zeros(1, LEADS, 3)
-    widths = [(b[1, 1] - b[1, 0]) for b in (bands.normalized(m, cycles) for m in (narrow, wide))]
-    # spread 3 and 0, both with 0.2 added in squares
-    np.testing.assert_allclose(widths[1] / widths[0], np.sqrt(9.04 / 0.04), rtol=1e-4)
+    cycles, unrest = torch.zeros(1, LEADS, 3), torch.full((1, 1), torch.nan)
+    widths = [(b[1, 1] - b[1, 0]) for b in (bands.normalized(m, cycles, unrest) for m in (narrow, wide))]
+    # spread 3 and 0, both with 0.2 added in squares, and a power of one half
+    np.testing.assert_allclose(widths[1] / widths[0], (9.04 / 0.04) ** 0.25, rtol=1e-4)
 
 
-def test_a_calm_validation_period_is_told_from_a_lasting_change() -> None:
-    """By hand: blocks of validation 1, 1, 1, 1, of training 2, 2, ... or 1, 3, 1, 3, ... in squares."""
-    calm, n = np.ones((40, 1, 1)), 160
-    steady = np.full((n, 1, 1), 2.0)
-    assert _usual_difficulty(steady, calm) == pytest.approx(1, abs=1e-6)  # a difference without any chance
-    stormy = np.repeat(np.tile([0.05, 4.0], 8), 10)[:, None, None]
-    logs = np.log(np.tile([0.05, 4.0], 8))
-    variance = logs.var() * 16 / (15 + 3)
-    lasting = max(1 - variance * (1 / 16 + 1 / 4) / logs.mean() ** 2, 0)
-    expected = (np.concatenate([stormy, calm]).mean() / 1) ** (0.5 * (1 - lasting))
-    assert _usual_difficulty(stormy, calm) == pytest.approx(expected)
-    assert expected > 1.1
+def test_bands_follow_the_spread_as_far_as_the_error_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members that differ by what the noise of the cell is, and members that differ at random."""
+    data = data_module(path, scaling="zscore")
+    network = Ensemble([Climatology(1, 1, 2, LEADS), Climatology(1, 1, 2, LEADS)])
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.linspace(0.5, 3, 30).view(5, 6).flip(0) ** 2
+    for spread, power in (
+        (lambda x: noise.expand(len(x), 1, LEADS, 5, 6), 0.5),  # of the second power of the noise
+        (lambda x: torch.rand(len(x), 1, LEADS, 5, 6, generator=generator) + 0.1, 0.0),
+    ):
+        monkeypatch.setattr(network, "members", lambda x, spread=spread: torch.stack([-spread(x), spread(x)]))
+        bands = calibrate(network, data.preparation, data)
+        np.testing.assert_allclose(bands.after_spread, power, atol=0.1)
+
+
+def test_bands_are_wide_where_the_frames_before_are_unsettled(tmp_path: Path) -> None:
+    """Ten calm and ten stormy days in turn, whose length nothing but the frames tells."""
+    rng = np.random.default_rng(0)
+    stormy = np.repeat(rng.permutation(np.tile([False, True], DAYS // 20 + 1)), 10)[:DAYS]
+    data = data_module(path_of_noise(tmp_path, rng, np.where(stormy, 2.0, 0.5)), scaling="zscore")
+    network = Climatology(1, 1, 2, LEADS)
+    bands = calibrate(network, data.preparation, data)
+    assert (bands.after_unrest > 0.5).all()
+    inside: dict[bool, list[float]] = {False: [], True: []}
+    for batch in data.test_dataloader():
+        lower, upper = bands.physical(
+            network.members(data.preparation.inputs(batch)), batch, data.preparation
+        )[0]
+        held = ((batch["targets"] >= lower) & (batch["targets"] <= upper)).float().mean((1, 2, 3, 4))
+        for index, share in zip(batch["reference_index"].tolist(), held.tolist(), strict=True):
+            if len(set(stormy[index - 2 : index + 3])) == 1:
+                inside[bool(stormy[index])].append(share)
+    for shares in inside.values():
+        assert 100 * np.mean(shares) == pytest.approx(80, abs=8)
+
+
+def test_powers_by_hand() -> None:
+    x = np.array([1.0, 2.0, 4.0, 0.0, np.nan])
+    assert _power(x, 3 * x**0.5) == pytest.approx(0.5)
+    assert _power(x, x**3) == 1
+    assert _power(x, 1 / x[[0, 1, 2, 0, 0]]) == 0
+    assert _power(np.ones(3), np.arange(3.0)) == 0
+    assert _power(np.zeros(3), np.arange(3.0)) == 0
 
 
 @pytest.fixture(scope="module")
