@@ -170,6 +170,10 @@ def test_the_first_experiment_is_complete_and_keeps_how_to_read(tmp_path, capsys
     assert written["data"]["inputs"] == ["t"]
     assert written["data"]["grid"] == {"valid_range": {"t": [200.0, None]}}
     assert (written["data"]["t_in"], written["data"]["leads"]) == (4, 3)
+    assert "purge" not in written["data"]["split"]
+    series(120).to_netcdf(tmp_path / "short.nc")
+    call(tmp_path / "short.nc", "--write-config", tmp_path / "short.yaml", "--leads", 3)
+    assert yaml.safe_load((tmp_path / "short.yaml").read_text())["data"]["split"]["purge"] == 3
     with pytest.raises(ConfigError, match="exists already and is not overwritten"):
         call(tmp_path / "a.nc", "--write-config", file)
     with pytest.raises(ConfigError, match=r"leave no training window of 400 \+ 3 steps"):

@@ -211,31 +211,49 @@ def test_damping_of_each_cell_belongs_to_its_grid():
         network(windows(lon=7))
 
 
-def test_start_and_network_are_used_as_far_as_other_windows_say():
+@pytest.mark.parametrize(("n_windows", "n_blocks"), [(12, 5), (3, 3), (1, 1)])
+def test_start_and_network_are_used_as_far_as_other_windows_say(n_windows: int, n_blocks: int):
     rng = np.random.default_rng(0)
     network = Damped(Quantiles(Conv3D(*SIZES, n_layers=1, n_filters=4), n_members=3)).eval()
-    x = torch.from_numpy(rng.normal(size=(12, 3, 4, 5, 6))).float()
+    x = torch.from_numpy(rng.normal(size=(n_windows, 3, 4, 5, 6))).float()
     newest, start, difference = x[:, :2, -1:], network.damping(x), network.network(x).detach()
     torch.testing.assert_close(network(x), start + difference)
     truth = torch.tensor([[1.0, 0.4, 0.0], [0.7, 0.5, 0.2]])[:, :, None, None]  # target, lead
     y = newest + truth * (start - newest) + torch.tensor([0.5, 0.1, 3.0])[:, None, None] * difference
+    y = y + 0.1 * torch.from_numpy(rng.normal(size=y.shape)).float()
     weight = torch.from_numpy(rng.uniform(0.5, 1, y.shape)).float()
     y[weight < 0.6] = 99
     weight[weight < 0.6] = 0
     spread = network.members(x).std(0)
     network.fit_combination(lambda: zip(*(a.split(5) for a in (x, y, weight)), strict=True))
     departure, rest, w = (a.double().numpy() for a in (start - newest, y - newest, weight))
-    blocks = np.array_split(np.arange(12), 5)
-    products = np.stack([(w * departure * rest)[block].sum((0, 3, 4)) for block in blocks])
-    squares = np.stack([(w * departure**2)[block].sum((0, 3, 4)) for block in blocks])
-    t = products.sum(0) / squares.sum(0)
-    error = np.sqrt(5 / 4 * ((products - t * squares) ** 2).sum(0)) / squares.sum(0)
-    trust = (t + scipy.stats.t.ppf(0.975, 4) * error).clip(0, 1)
+    blocks = np.array_split(np.arange(n_windows), n_blocks)
+
+    def ratio(a, b):
+        """The factor of y = factor b by least squares, and what is left of it beyond doubt."""
+        products = np.stack([(w * a * b)[block].sum((0, 3, 4)) for block in blocks])
+        squares = np.stack([(w * b**2)[block].sum((0, 3, 4)) for block in blocks])
+        factor = products.sum(0) / squares.sum(0)
+        if n_blocks == 1:
+            return factor, np.full_like(factor, np.inf)
+        scatter = n_blocks / (n_blocks - 1) * ((products - factor * squares) ** 2).sum(0)
+        return factor, scipy.stats.t.ppf(0.975, n_blocks - 1) * np.sqrt(scatter) / squares.sum(0)
+
+    def drawn_to_zero(factor, doubt):
+        return (factor * np.maximum(0, 1 - (doubt / np.maximum(factor, 1e-12)) ** 2)).clip(0, 1)
+
+    t, doubt = ratio(rest, departure)
+    trust = 1 - drawn_to_zero(1 - t, doubt)
     np.testing.assert_allclose(network.trust[..., 0, 0], trust, atol=1e-4)
-    assert 0 < trust[1, 0] < 1
     d, left = difference.double().numpy(), rest - trust[..., None, None] * departure
-    share = ((w * d * left).sum((0, 3, 4)) / (w * d * d).sum((0, 3, 4))).clip(0, 1)
+    share = drawn_to_zero(*ratio(left, d))
     np.testing.assert_allclose(network.share[..., 0, 0], share, atol=2e-3)
+    if n_windows > 5:
+        assert ((trust > 0) & (trust < 1)).any()
+        assert ((share > 0) & (share < 1)).any()
+    if n_windows == 1:
+        assert (trust == 1).all()
+        assert (share == 0).all()
     expected = newest + network.trust * (start - newest) + network.share * difference
     torch.testing.assert_close(network(x), expected.detach())
     torch.testing.assert_close(network.members(x).mean(0), network(x))

@@ -201,6 +201,7 @@ def _be_quiet() -> None:
         r".*number of training batches.*smaller than the logging interval.*",
         r".*isinstance\(treespec, LeafSpec\).*",
         r".*Checkpoint directory .* exists and is not empty.*",
+        r".*loading a checkpoint outside the 'fit' stage.*",  # its weights are the averaged ones
     ):
         warnings.filterwarnings("ignore", pattern)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_not_advertising)
@@ -210,5 +211,8 @@ def _not_advertising(record: Any) -> bool:
     text = str(record.getMessage())
     return not any(
         words in text
-        for words in ("litlogger", "litmodels", "TPU available", "Restoring states", "Loaded model weights")
+        for words in (
+            *("litlogger", "litmodels", "TPU available", "Restoring states", "Loaded model weights"),
+            "to estimate number of stepping batches",
+        )
     )

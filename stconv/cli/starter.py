@@ -115,6 +115,7 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
     grid = {key: value for key, value in asdict(spec).items() if value}
     rain_like = [variable.name for variable in found.variables if variable.rain_like]
     positive = [variable.name for variable in found.variables if variable.positive]
+    few = found.n_training_windows < FEW_WINDOWS  # a gap as long as a window would leave fewer still
     position = ["latitude", "longitude"] if found.grid.startswith("latitude") else ["position"]
     data: dict[str, Any] = {
         "paths": [str(Path(path).expanduser().absolute()) for path in paths],
@@ -122,7 +123,7 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
         **({"grid": grid} if grid else {}),
         "t_in": found.t_in,
         "leads": found.leads,
-        "split": {"fractions": [0.6, 0.2, 0.2]},
+        "split": {"fractions": [0.6, 0.2, 0.2], **({"purge": found.leads} if few else {})},
         "scaling": "anomaly",
         **({"transforms": dict.fromkeys(rain_like, "log1p")} if rain_like else {}),
         "static_fields": [*position, "climate"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,9 +14,11 @@ from stconv.models.registry import Network, register
 from stconv.nn.damping import LAGS, Damping, Windows
 from stconv.regression import ratio_with_error
 
-BLOCKS, DOUBT = 5, 2.776
-"""Blocks of the validation period, which tell how sure the trust in a start is, and standard errors that are
-beyond doubt: the 97.5 % quantile of Student's t with one degree of freedom less than there are blocks."""
+BLOCKS = 5
+"""Of the validation period, as many as there are windows for: they tell how sure trust and share are."""
+DOUBT = (math.inf, 12.706, 4.303, 3.182, 2.776)
+"""Standard errors that are beyond doubt with 1, 2, ... blocks: the 97.5 % quantile of Student's t with one
+degree of freedom less."""
 Bound = float | Sequence[float | None] | None
 """One bound for all targets, one for each, or none."""
 
@@ -79,8 +82,9 @@ class Damped(Network):
     def fit_combination(self, windows: Windows) -> None:
         """Set trust and share for each target and lead; only if `combine`.
 
-        trust = t + 2.78 e in [0, 1], t the least-squares one without the network, e its standard error
-        share = sum(w d r) / sum(w d^2) in [0, 1], d = network(x), r what the trusted start leaves
+        trust = 1 - shrunk(1 - t), t the least-squares one without the network
+        share = shrunk(s), s = sum(w d r) / sum(w d^2), d = network(x), r what the trusted start leaves
+        shrunk(a) = a max(0, 1 - (q e / a)^2), e the standard error of a, q of Student's t; both in [0, 1]
 
         Args:
             windows: As of `Damping.fit`, in the order of time, of a period that neither start nor network was
@@ -88,7 +92,8 @@ class Damped(Network):
 
         Source:
             Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
-            forecasts from their past errors.
+            forecasts from their past errors. Efron and Morris (1973), Journal of the American Statistical
+            Association 68, 117-130: estimates drawn towards what is known, less the surer they are.
         """
         if not self.combine:
             return
@@ -108,13 +113,19 @@ class Damped(Network):
             return
         of_windows = torch.cat(sums, dim=1)  # (product, window, target, lead)
         blocks = [block.sum(1) for block in of_windows.tensor_split(min(BLOCKS, of_windows.shape[1]), dim=1)]
-        departure_rest, departure_departure = torch.stack([block[:2] for block in blocks]).unbind(1)
+        (
+            departure_rest,
+            departure_departure,
+            difference_rest,
+            difference_departure,
+            difference_difference,
+        ) = torch.stack(blocks).unbind(1)
         trust, error = ratio_with_error(departure_rest, departure_departure)
-        trust = (trust + DOUBT * error).clamp(0, 1)
-        rest, departure, square = of_windows[2:].sum(1)
-        share, _ = ratio_with_error((rest - trust * departure)[None], square[None])
+        doubt = DOUBT[len(blocks) - 1]
+        trust = 1 - _beyond_doubt(1 - trust, doubt * error)
+        share, error = ratio_with_error(difference_rest - trust * difference_departure, difference_difference)
         self.trust.copy_(trust[..., None, None])
-        self.share.copy_(share.clamp(0, 1)[..., None, None])
+        self.share.copy_(_beyond_doubt(share, doubt * error)[..., None, None])
 
     def _newest(self, x: Tensor) -> Tensor:
         return x[:, : self.c_out, -1:]
@@ -125,6 +136,12 @@ class Damped(Network):
 
     def _shared(self, difference: Tensor) -> Tensor:
         return difference if self.training else self.share * difference
+
+
+def _beyond_doubt(estimate: Tensor, doubt: Tensor) -> Tensor:
+    """The estimate, drawn towards 0 the more, the larger the doubt is beside it; in [0, 1]."""
+    kept = 1 - (doubt / estimate.clamp(min=1e-12)).square()
+    return (estimate * kept.nan_to_num(0).clamp(min=0)).clamp(0, 1)
 
 
 @register
