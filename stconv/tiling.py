@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stconv.datasets.cache import available_bytes
 from stconv.errors import ConfigError
@@ -101,9 +101,7 @@ def tiled(
     """
     for size in tile:
         check_count("tile", size, "tiled")
-    _check(network)
-    field = field or reach(network)
-    refuse_untileable(network, field)
+    field = field_of_tiles(network, field)
     periodic = any(isinstance(m, Pad) and m.space == "periodic" for m in network.modules())
     step, (n_lat, n_lon) = phases(network), (x.shape[-2], x.shape[-1])
     if periodic and n_lon % step:
@@ -152,12 +150,16 @@ class Tiled(Network):
         self.compute_members = members or network.members
         self.tile = None if tile is None else check_count("tile", tile, "a forecast", at_least=0)
         if self.tile:
-            refuse_untileable(network, self.field)
+            self.field = field_of_tiles(network)
 
     @functools.cached_property
     def field(self) -> Reach:
-        """The network's receptive field; finding it takes a moment."""
-        return reach(self.network)
+        """The network's receptive field; finding it takes a moment.
+
+        Raises:
+            ConfigError: The network can not be tiled.
+        """
+        return field_of_tiles(self.network)
 
     def compute(self, x: Tensor) -> Tensor:
         """Forecast in one piece or in tiles: the mean of the members."""
@@ -174,44 +176,59 @@ class Tiled(Network):
         if n_lat * n_lon <= SMALL or isinstance(self.network, EventNetwork):
             return 0
         memory = min(available_bytes() // 4, MOST_BYTES) if self.memory is None else self.memory
-        needed = bytes_per_cell(self.network)
-        if needed * n_lat * n_lon <= memory:
+        needed = bytes_of(self.network, n_lat, n_lon)
+        if needed <= memory:
             return 0
         try:
-            refuse_untileable(self.network, self.field)
+            field = self.field
         except ConfigError as error:
-            gib = needed * n_lat * n_lon / 2**30
+            gib = needed / 2**30
             warnings.warn(f"The forecast needs some {gib:.1f} GiB in one piece: {error}", stacklevel=2)
             return 0
-        halo = max(b + a for b, a in zip(self.field.before, self.field.after, strict=True))
-        return max(math.isqrt(int(memory / needed)) - halo, SMALLEST)
+        halo = max(b + a for b, a in zip(field.before, field.after, strict=True))
+        return max(math.isqrt(int(memory / needed * n_lat * n_lon)) - halo, SMALLEST)
 
 
-def bytes_per_cell(network: Network) -> float:
-    """Estimate the memory of a forecast per cell: the largest layer's output, its input and two copies.
+def bytes_of(network: Network, n_lat: int, n_lon: int) -> int:
+    """Estimate the memory of a forecast in one piece: the largest layer's output, its input and two copies.
 
     Args:
         network: The network; nothing is computed.
+        n_lat: Cells along lat; a network with a parameter for each cell takes its own grid only.
+        n_lon: Cells along lon.
     """
-    n = 8 * phases(network)
-    layers = anatomy(network, (network.c_in, network.t_in, n, n))
+    layers = anatomy(network, (network.c_in, network.t_in, n_lat, n_lon))
     values = [layer.channels * math.prod(layer.size) for layer in layers]
-    smallest = (network.c_in * network.t_in + network.c_out * network.leads) * n * n
-    return FLOAT_BYTES * COPIES * max([*values, smallest]) / (n * n)
+    smallest = (network.c_in * network.t_in + network.c_out * network.leads) * n_lat * n_lon
+    return FLOAT_BYTES * COPIES * max([*values, smallest])
 
 
-def refuse_untileable(network: Network, field: Reach) -> None:
-    """Hold a network to what tiles need.
+def field_of_tiles(network: Network, field: Reach | None = None) -> Reach:
+    """The receptive field of a network that can be computed in tiles.
+
+    Args:
+        network: In evaluation mode.
+        field: Its receptive field, if it is known already.
 
     Raises:
         ConfigError: It is in training mode, sees the whole grid at once, or has a parameter for each cell.
     """
-    _check(network)
+    if network.training:
+        raise ConfigError(
+            "the network is in training mode, in which tiles would differ; call `.eval()` first."
+        )
+    if any(isinstance(m, Damping) and m.grid is not None for m in network.modules()):
+        raise ConfigError(
+            f"{type(network).__name__} has a damping for each cell of its own grid and can not be tiled. "
+            "Leave its `grid` out, or forecast untiled."
+        )
+    field = field or reach(network)
     if field.whole_grid:
         raise ConfigError(
             f"{type(network).__name__} sees the whole grid at once (a group normalization, or a very wide "
             "field), so that tiles of it would differ. Use norm 'batch' or 'layer', or forecast untiled."
         )
+    return field
 
 
 def _tiles(
@@ -223,15 +240,3 @@ def _tiles(
     for row in rows:
         for column in columns:
             yield row, column
-
-
-def _check(network: nn.Module) -> None:
-    if network.training:
-        raise ConfigError(
-            "the network is in training mode, in which tiles would differ; call `.eval()` first."
-        )
-    if any(isinstance(m, Damping) and m.grid is not None for m in network.modules()):
-        raise ConfigError(
-            f"{type(network).__name__} has a damping for each cell of its own grid and can not be tiled. "
-            "Leave its `grid` out, or forecast untiled."
-        )

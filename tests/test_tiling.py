@@ -21,7 +21,7 @@ from stconv.models import (
     STConvS2S,
     UNet2Plus1D,
 )
-from stconv.tiling import Tiled, bytes_per_cell, stretches, tiled
+from stconv.tiling import Tiled, bytes_of, stretches, tiled
 
 SIZES = (2, 1, 2, 2)
 
@@ -135,9 +135,14 @@ def test_what_can_not_be_tiled_is_refused(network, message):
 def test_memory_decides_about_tiles_and_small_grids_have_none():
     network = alive(NETWORKS["Conv2Plus1D"]("periodic"))
     sizes = []
-    network.register_forward_hook(lambda _m, args, _y: sizes.append(tuple(args[0].shape[-2:])))
+
+    def remember(_module, args, _output):
+        if not args[0].is_meta:  # what is asked for its sizes alone
+            sizes.append(tuple(args[0].shape[-2:]))
+
+    network.register_forward_hook(remember)
     x = torch.randn(1, 2, 2, 96, 100)
-    needed = bytes_per_cell(network)
+    needed = bytes_of(network, 96, 100) / (96 * 100)
     assert torch.equal(Tiled(network, memory=int(96 * 100 * needed))(x), network(x))
     sizes.clear()
     whole, y = network(x), Tiled(network, memory=int(60 * 60 * needed))(x)
@@ -147,6 +152,15 @@ def test_memory_decides_about_tiles_and_small_grids_have_none():
     assert max(rows * columns for rows, columns in pieces) <= 60 * 60
     small = torch.randn(1, 2, 2, 64, 64)
     assert torch.equal(Tiled(network, memory=1)(small), network(small))
+
+
+def test_a_network_with_parameters_for_each_cell_forecasts_its_own_grid_in_one_piece():
+    network = Damped(ResNet2D(*SIZES, n_filters=4), grid=[70, 72]).eval()
+    x = torch.randn(1, 2, 2, 70, 72)
+    assert torch.equal(Tiled(network)(x), network(x))
+    with pytest.warns(UserWarning, match="in one piece: Damped has a damping for each cell of its own grid"):
+        y = Tiled(network, memory=1000)(x)
+    assert torch.equal(y, network(x))
 
 
 def test_what_can_not_be_tiled_is_said_and_done_in_one_piece_unless_tiles_were_asked_for():
