@@ -304,6 +304,33 @@ def test_another_calendar_is_shown_with_its_own_days(shown, service_server, serv
 
 
 @needs_chromium
+def test_times_are_said_as_exactly_as_the_step_is(shown):
+    found = shown.run(
+        """(async () => {
+          const { clock } = await import('/static/words.js');
+          const { moment } = await import('/static/moments.js');
+          const steps = [{ kind: 'fixed', seconds: 21600 }, { kind: 'fixed', seconds: 86400 },
+            { kind: 'month', seconds: 0 }, { kind: 'year', seconds: 0 }];
+          return ['standard', '360_day'].flatMap((calendar) => steps.map((step) => {
+            const { said, at, lines } = clock(step);
+            const time = moment('2020-08-01T06:00:00', calendar);
+            return [at, said(time), ...lines(time)].join('|');
+          }));
+        })()"""
+    )
+    assert found == [
+        "on|Sat, 1 Aug 2020, 06:00 UTC|06:00|1 Aug",
+        "on|Sat, 1 Aug 2020|1 Aug|2020",
+        "in|Aug 2020|Aug|2020",
+        "in|2020|2020|",
+        "on|1 Aug 2020, 06:00 UTC|06:00|1 Aug",
+        "on|1 Aug 2020|1 Aug|2020",
+        "in|Aug 2020|Aug|2020",
+        "in|2020|2020|",
+    ]
+
+
+@needs_chromium
 def test_bands_are_shaded_and_no_variables_of_their_own(shown):
     found = shown.run(
         """(async () => {
@@ -322,7 +349,8 @@ def test_bands_are_shaded_and_no_variables_of_their_own(shown):
           const bands = grid.bands('t').map((level) => (
             { level, lower: [level === 80 ? 4 : 2, 4], upper: [level === 80 ? 6 : 8, 6] }));
           const times = [new Date(0), new Date(3.6e6)];
-          drawSeries(canvas, { times, forecast: [5, 5], truth: null, bands, lead: 1, units: 'K' });
+          drawSeries(canvas, { times, forecast: [5, 5], truth: null, bands, lead: 1, units: 'K',
+            lines: () => ['', ''] });
           const scale = window.devicePixelRatio;
           const alpha = (y) => canvas.getContext('2d').getImageData(62 * scale, y * scale, 1, 1).data[3];
           return [grid.names, grid.bands('t'), alpha(30), alpha(70), alpha(105)];

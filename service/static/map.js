@@ -5,14 +5,14 @@ import { moment } from "./moments.js";
 import { showQuality } from "./quality.js";
 import { drawSeries } from "./series.js";
 import * as service from "./service.js";
-import { ahead, isKelvin, number, stamp, unitText, ZERO_CELSIUS } from "./words.js";
+import { ahead, clock, isKelvin, number, unitText, ZERO_CELSIUS } from "./words.js";
 
 const FRAME_MILLISECONDS = 700;
 const LOOK_AGAIN_MILLISECONDS = 15000;
 const OWN = "own file";
 const at = (id) => document.getElementById(id);
 const state = { grid: null, truth: null, name: "", lead: 0, cell: null, place: null, timer: 0, last: null,
-  quality: null, source: false, calendar: "standard" };
+  quality: null, source: false, calendar: "standard", clock: null };
 
 function say(text, fault = false) {
   at("status").textContent = text;
@@ -34,6 +34,7 @@ async function describe() {
   const found = await service.describe(model());
   const { variables, grid, frames, step, leads } = found.input;
   state.calendar = found.input.calendar;
+  state.clock = clock(step);
   const named = variables.map((v) => (v.units ? `${v.name} (${v.units})` : v.name)).join(", ");
   const size = grid.dims.map((dim) => grid[dim].size).join(" × ");
   at("needs").textContent = `A NetCDF file with ${named} on the model's grid of ${size} points and at least ` +
@@ -53,7 +54,7 @@ async function lookAgain() {
   const [{ forecasts }, quality] = await Promise.all([service.list(model()), service.verification(model())]);
   const kept = at("reference").value;
   const options = [...forecasts].reverse()
-    .map(({ name, reference_time: time }) => new Option(stamp(moment(time, state.calendar)), name));
+    .map(({ name, reference_time: time }) => new Option(state.clock.said(moment(time, state.calendar)), name));
   if (kept === OWN) options.unshift(at("reference").selectedOptions[0]);
   at("reference").replaceChildren(...options);
   if (options.some((option) => option.value === kept)) at("reference").value = kept;
@@ -74,7 +75,7 @@ async function upload(file) {
   const done = await show(() => service.upload(model(), file, state.calendar), null, file.name);
   if (!done) return;
   [...at("reference").options].filter((option) => option.value === OWN).forEach((option) => option.remove());
-  at("reference").prepend(new Option(`${stamp(state.grid.reference)}, from ${file.name}`, OWN));
+  at("reference").prepend(new Option(`${state.clock.said(state.grid.reference)}, from ${file.name}`, OWN));
   at("reference").value = OWN;
   at("choice").hidden = false;
   stepButtons();
@@ -145,11 +146,12 @@ function drawLead() {
   if (!grid) return;
   const truth = truthHere();
   const far = ahead(grid.reference, grid.times[lead]);
-  at("title").textContent = `${title(grid, name)} on ${stamp(grid.times[lead])}`;
-  at("times").textContent = `Forecast for ${far} ahead, made from what was known on ${stamp(grid.reference)}.`;
+  const [then, known] = [grid.times[lead], grid.reference].map(state.clock.said);
+  at("title").textContent = `${title(grid, name)} ${state.clock.at} ${then}`;
+  at("times").textContent = `Forecast for ${far} ahead, made from what was known ${state.clock.at} ${known}.`;
   at("lead").value = lead;
   at("lead-text").textContent = `+ ${far}`;
-  at("lead").setAttribute("aria-valuetext", `${far} ahead, ${stamp(grid.times[lead])}`);
+  at("lead").setAttribute("aria-valuetext", `${far} ahead, ${then}`);
   state.place = drawMap(at("map"), grid, name, lead, limits, cell);
   at("map").setAttribute("aria-label", `Map of ${at("title").textContent}; ${cellText()}`);
   if (!at("truth-pane").hidden) {
@@ -177,7 +179,8 @@ function drawCell() {
     { level, lower: along(grid, `${name}_lower_${level}`), upper: along(grid, `${name}_upper_${level}`) }));
   at("cell").textContent = `${cellText()}${truth && truth[lead] !== null
     ? `, observed ${number(truth[lead], span())} ${units()}` : ""}`;
-  drawSeries(at("series"), { times: grid.times, forecast, truth, bands, lead, units: units() });
+  drawSeries(at("series"), { times: grid.times, forecast, truth, bands, lead, units: units(),
+    lines: state.clock.lines });
   at("series").setAttribute("aria-label", `How it goes on at ${cellText()}; the numbers are in the table below`);
   document.querySelector("#series-key .truth").hidden = !truth;
   for (const level of [80, 95]) {
@@ -191,7 +194,7 @@ function fillTable(forecast, truth, bands) {
   const text = (value) => (value === null ? "no value" : number(value, span()));
   const heads = ["Ahead", "Time", `Forecast${units() && `, ${units()}`}`,
     ...bands.map(({ level }) => `${level} % of the time`), ...(truth ? ["Observed"] : [])];
-  const rows = forecast.map((value, i) => [ahead(grid.reference, grid.times[i]), stamp(grid.times[i]), text(value),
+  const rows = forecast.map((value, i) => [ahead(grid.reference, grid.times[i]), state.clock.said(grid.times[i]), text(value),
     ...bands.map(({ lower, upper }) => `${text(lower[i])} to ${text(upper[i])}`), ...(truth ? [text(truth[i])] : [])]);
   const line = (cells, tag) => {
     const row = document.createElement("tr");

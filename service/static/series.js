@@ -1,13 +1,13 @@
 // The series of one cell: forecast, the bands around it, and what was observed.
 import { prepare, styled } from "./canvas.js";
 import { places, ticks } from "./colors.js";
-import { MONTHS } from "./moments.js";
 
 const HEIGHT = 270;
 const [LEFT, RIGHT, TOP, BOTTOM] = [56, 18, 24, 42];
 
-/** Draw lists of numbers, null where there is none; bands are {level, lower, upper}, the widest first. */
-export function drawSeries(canvas, { times, forecast, truth, bands, lead, units }) {
+/** Draw lists of numbers, null where there is none; bands are {level, lower, upper}, the widest first;
+ * lines give the two lines below a time. */
+export function drawSeries(canvas, { times, forecast, truth, bands, lead, units, lines }) {
   const { context, width } = prepare(canvas, HEIGHT);
   const present = [forecast, truth ?? [], ...bands.flatMap(({ lower, upper }) => [lower, upper])]
     .flat().filter((value) => value !== null);
@@ -28,7 +28,7 @@ export function drawSeries(canvas, { times, forecast, truth, bands, lead, units 
   grid(context, ticks(low, high, 5), py, wide);
   context.fillStyle = styled("line");
   context.fillRect(px(lead) - 1, TOP, 2, tall);
-  timeLabels(context, times, px, TOP + tall + 6, Math.max(2, Math.floor(wide / 80)));
+  timeLabels(context, times.map(lines), px, TOP + tall + 6, Math.max(2, Math.floor(wide / 80)));
   for (const { level, lower, upper } of bands) band(context, lower, upper, px, py, styled(`band${level}`));
   if (truth) line(context, truth, px, py, { color: styled("truth"), dash: [6, 4], lead });
   line(context, forecast, px, py, { color: styled("accent"), dash: [], lead });
@@ -74,19 +74,16 @@ function line(context, values, px, py, { color, dash, lead }) {
   });
 }
 
-function timeLabels(context, times, px, y, most) {
-  const every = Math.ceil(times.length / most);
+function timeLabels(context, labels, px, y, most) {
+  const every = Math.ceil(labels.length / most);
   context.fillStyle = styled("ink");
   context.textBaseline = "top";
   context.textAlign = "center";
-  let day = "";
-  times.forEach((time, i) => {
+  let last = "";
+  labels.forEach(([upper, lower], i) => {
     if (i % every) return;
-    const text = time.toISOString();
-    context.fillText(text.slice(11, 16), px(i), y);
-    if (text.slice(5, 10) !== day) {
-      context.fillText(`${Number(text.slice(8, 10))} ${MONTHS[Number(text.slice(5, 7)) - 1]}`, px(i), y + 16);
-    }
-    day = text.slice(5, 10);
+    context.fillText(upper, px(i), y);
+    if (lower !== last) context.fillText(lower, px(i), y + 16);
+    last = lower;
   });
 }

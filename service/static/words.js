@@ -1,5 +1,6 @@
 // Times and numbers as people say them; everything is UTC.
 import { places } from "./colors.js";
+import { MONTHS } from "./moments.js";
 
 const DAY = new Intl.DateTimeFormat("en-GB",
   { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
@@ -9,6 +10,20 @@ export const day = (time) => (time instanceof Date ? DAY.format(time) : time.day
 
 /** "Sun, 28 Dec 2014, 12:00 UTC". */
 export const stamp = (time) => `${day(time)}, ${time.toISOString().slice(11, 16)} UTC`;
+
+const year = (time) => time.toISOString().split("-")[0];
+const month = (time) => MONTHS[Number(time.toISOString().split("-")[1]) - 1];
+const date = (time) => `${Number(time.toISOString().slice(8, 10))} ${month(time)}`;
+
+/** How the times of a series with this step are said, in a sentence and in two lines below an axis. */
+export function clock({ kind, seconds }) {
+  if (kind === "year") return { said: year, at: "in", lines: (time) => [year(time), ""] };
+  if (kind === "month") {
+    return { said: (time) => `${month(time)} ${year(time)}`, at: "in", lines: (time) => [month(time), year(time)] };
+  }
+  if (seconds % 86400 === 0) return { said: day, at: "on", lines: (time) => [date(time), year(time)] };
+  return { said: stamp, at: "on", lines: (time) => [time.toISOString().slice(11, 16), date(time)] };
+}
 
 /** "6 hours", "3 days", "1 month": how far a time is ahead. */
 export function ahead(from, to) {
