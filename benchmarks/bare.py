@@ -12,6 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
+from service.allocation import keep_freed_memory
+
 N, FRAMES, LEADS, SIZE = 40, 5, 5, 32
 BATCH = 8
 
@@ -69,12 +71,15 @@ def bodies() -> dict[str, bytes]:
 
 
 class Bare:
-    """The model in a process of its own, kept, so that it can be measured by turns with the service."""
+    """The model in a process of its own, kept, so that it can be measured by turns with the service.
 
-    def __init__(self, bundle: Path, threads: int) -> None:
+    `keeping` memory it runs as in the service, so that what the service costs is seen without what it gains.
+    """
+
+    def __init__(self, bundle: Path, threads: int, keeping: bool = False) -> None:
         self._connection, theirs = multiprocessing.Pipe()
         self._process = multiprocessing.get_context("spawn").Process(
-            target=_predict, args=(theirs, str(bundle), threads), daemon=True
+            target=_predict, args=(theirs, str(bundle), threads, keeping), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -93,7 +98,9 @@ class Bare:
         return found
 
 
-def _predict(connection: Connection, bundle: str, threads: int) -> None:
+def _predict(connection: Connection, bundle: str, threads: int, keeping: bool) -> None:
+    if keeping:
+        keep_freed_memory()
     import torch
 
     from stconv.forecast import Forecaster

@@ -1,8 +1,9 @@
 """`make bench-service`: the service against the bare model, over loopback, with a real server.
 
 The model is the published STConvS2S-R on a 32 x 32 grid, five frames in and five out, weights as drawn.
-The bare model is `Forecaster.predict` in a process of its own with as many threads as the server's. Machines
-change their speed within a minute, so what is compared is measured by turns.
+The bare model is `Forecaster.predict` in a process of its own with as many threads as the server's, and once
+more with its memory kept as the service keeps it. Machines change their speed within a minute, so what is
+compared is measured by turns.
 """
 
 from __future__ import annotations
@@ -47,7 +48,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "air"
         save_bundle(bundle)
-        with Bare(bundle, args.threads) as bare, Service(bundle, args.threads) as service:
+        with (
+            Bare(bundle, args.threads) as plain,
+            Bare(bundle, args.threads, keeping=True) as keeping,
+            Service(bundle, args.threads) as service,
+        ):
+            bare = {"bare model": plain, "bare model, memory kept": keeping}
             for part in args.part:
                 for kind in args.kind if part != "overload" else args.kind[:1]:
                     asyncio.run(PARTS[part](bare, service, kind, sent[kind], args.seconds))
@@ -55,33 +61,41 @@ def main() -> None:
                 asyncio.run(soak(service, args.kind[0], sent[args.kind[0]], args.soak))
 
 
-async def latency(bare: Bare, service: Service, kind: str, body: bytes, seconds: float) -> None:
+Bares = dict[str, Bare]
+
+
+async def latency(bare: Bares, service: Service, kind: str, body: bytes, seconds: float) -> None:
     """One client, who asks nothing while the bare model works, and the other way round."""
     client = Client(service.port, kind, body)
     for _ in range(10):  # the form of the upload is learned, and what is fast only when used is used
         await client.ask()
-    alone, served = [], []
+    alone: dict[str, list[list[float]]] = {name: [] for name in bare}
+    served: list[list[Asked]] = []
     end = time.perf_counter() + 2 * seconds
     while time.perf_counter() < end:
-        alone.append([spent for _ in range(IN_A_ROW) for spent in bare.spent(1)])
+        for name, model in bare.items():
+            alone[name].append([spent for _ in range(IN_A_ROW) for spent in model.spent(1)])
         served.append([await client.ask() for _ in range(IN_A_ROW)])
     client.close()
     seconds_served = [[one.seconds for one in row] for row in served]
-    added = np.median(seconds_served, axis=1) - np.median(alone, axis=1)
-    say("bare model, one window", 1e3 * float(np.median(alone)), "ms")
-    say(f"{kind}: added latency, median", 1e3 * float(np.median(added)), "ms", "<= 5")
+    for name in bare:
+        added = np.median(seconds_served, axis=1) - np.median(alone[name], axis=1)
+        say(f"{name}, one window", 1e3 * float(np.median(alone[name])), "ms")
+        say(f"{kind}: added to that, median", 1e3 * float(np.median(added)), "ms", "<= 5")
     parts = [one.parts for row in served for one in row]
     text = ", ".join(f"{name} {np.median([each[name] for each in parts]):.1f}" for name in parts[0])
     print(f"  Server-Timing, medians, ms: {text}")
 
 
-async def throughput(bare: Bare, service: Service, kind: str, body: bytes, seconds: float) -> None:
+async def throughput(bare: Bares, service: Service, kind: str, body: bytes, seconds: float) -> None:
     """Twice as many clients as a batch has windows; periods of the bare model between theirs."""
-    answered, batches = 0, list[float]()
+    answered = 0
+    batches: dict[str, list[float]] = {name: [] for name in bare}
     n, spent = 0, dict.fromkeys(("client", "server", "parsers", "model"), 0.0)
     await ask_on(service.port, kind, body, 2 * BATCH, RAMP_SECONDS)
     for _ in range(ROUNDS):
-        batches += bare.spent(BATCH, seconds / ROUNDS)
+        for name, model in bare.items():
+            batches[name] += model.spent(BATCH, seconds / ROUNDS)
         before = processor_seconds(service.process.pid) | {"client": time.process_time()}
         began = time.perf_counter() + RAMP_SECONDS
         found = await ask_on(service.port, kind, body, 2 * BATCH, RAMP_SECONDS + seconds / ROUNDS)
@@ -90,14 +104,15 @@ async def throughput(bare: Bare, service: Service, kind: str, body: bytes, secon
             spent[who] += after[who] - before[who]
         n += len(found)
         answered += sum(began < one.at <= began + seconds / ROUNDS for one in found if one.status == 200)
-    rate = BATCH * len(batches) / sum(batches)
-    say(f"bare model, batches of {BATCH}", rate, "windows/s")
-    say(f"{kind}: throughput over the bare batched model", answered / seconds / rate, "", ">= 0.85")
+    for name, spent_on in batches.items():
+        rate = BATCH * len(spent_on) / sum(spent_on)
+        say(f"{name}, batches of {BATCH}", rate, "windows/s")
+        say(f"{kind}: throughput over that", answered / seconds / rate, "", ">= 0.85")
     text = ", ".join(f"{who} {1e3 * each / n:.1f}" for who, each in spent.items())
     print(f"  processor time of a request, ms: {text}; of the bare model {1e3 / rate:.1f}")
 
 
-async def overload(bare: Bare, service: Service, kind: str, body: bytes, seconds: float) -> None:
+async def overload(bare: Bares, service: Service, kind: str, body: bytes, seconds: float) -> None:
     """All places taken and nobody refused, and ten times as many requests as are answered then, by turns."""
     full: list[Asked] = []
     over: list[Asked] = []
@@ -105,10 +120,10 @@ async def overload(bare: Bare, service: Service, kind: str, body: bytes, seconds
     before = service.memory()
     for _ in range(ROUNDS):
         taken = await ask_on(service.port, kind, body, PLACES, seconds / 2)
-        rate = 10 * len(taken) / (seconds / 2)
+        rate = 10 * sum(one.status == 200 for one in taken) / (seconds / 2)
         over += await ask_at(service.port, kind, body, rate, seconds / 2)
         full += taken
-        print(f"  memory {service.memory():.0f} MB")
+        print(f"  {rate:.0f} requests a second, memory {service.memory():.0f} MB", flush=True)
     say(f"{kind}: all {PLACES} places taken, 99 % within", percentile(full, 200), "ms")
     say(f"{kind}: 10 times that, rejected, 99 % within", percentile(over, 503), "ms", "<= 50")
     say(f"{kind}: 10 times that, rejected, half within", percentile(over, 503, 50), "ms")

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.allocation import keep_freed_memory
 from service.problems import NO_ROOM, disk_is_full
 from service.wire import decode
 
@@ -76,6 +77,7 @@ def run(connection: Connection, load: Load) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     warnings.simplefilter("ignore")  # what is unusual about an input is in the answer
     os.nice(BEHIND_THE_SERVER)
+    keep_freed_memory()
     _name_process("stconv-model")
     try:
         model = _Model(load)

@@ -115,20 +115,21 @@ async def create_forecast(
         raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
     async with state.uploads:
         body = await read_body(request, settings.body_seconds)
-        with part("parse"):
-            fields = await while_connected(request, parsers.parse(kind, body))
-        del body
-        check_price(worker, steps, settings, media_type, bands)
-        if not wire.sizes(fields):
-            raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
-        asked = {
-            "kind": "forecast",
-            "steps": steps,
-            "variables": split_names(variables),
-            "bands": bands,
-            "media_type": media_type,
-        }
-        answer = await while_connected(request, worker.ask(asked, fields))
+        with worker.place():
+            with part("parse"):
+                fields = await while_connected(request, parsers.parse(kind, body))
+            del body
+            check_price(worker, steps, settings, media_type, bands)
+            if not wire.sizes(fields):
+                raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
+            asked = {
+                "kind": "forecast",
+                "steps": steps,
+                "variables": split_names(variables),
+                "bands": bands,
+                "media_type": media_type,
+            }
+            answer = await while_connected(request, worker.ask_in_place(asked, fields))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
 
 

@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     batch_seconds: float = Field(
         default=0.003, ge=0, description="How long a window waits for others that may join it."
     )
-    queue_size: int = Field(default=16, gt=0, description="Requests that may wait for one model.")
+    queue_size: int = Field(
+        default=16, gt=0, description="Requests that may wait for a model, besides two batches."
+    )
     deadline_seconds: float = Field(default=60.0, gt=0, description="Waiting and computing; then 504.")
     hang_seconds: float = Field(default=120.0, gt=0, description="Computing; then the worker is replaced.")
     load_seconds: float = Field(default=120.0, gt=0, description="A worker's start, with load and warm-up.")

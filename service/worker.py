@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Worker:
         )
         self._link: ModelLink | None = None
         self._jobs: deque[Job] = deque()
+        self._taken = 0
         self._wake = asyncio.Event()
         self._swapping = asyncio.Lock()
         self._supervisor: asyncio.Task[None] | None = None
@@ -128,29 +130,47 @@ class Worker:
                 ending.add_done_callback(self._endings.discard)
 
     def require_room(self) -> None:
-        """Refuse a request before any work is done for it, if there is no place for it in the queue.
+        """Refuse a request before any work is done for it, if there is no place for it.
 
         Raises:
-            Unavailable: The model is being loaded, or the queue is full.
+            Unavailable: The model is being loaded, or no place is free.
         """
-        if not self.ready:
-            raise Unavailable(f"Model {self.name} is being loaded.", retry_after_seconds=5)
-        waiting = len(self._jobs)
-        if waiting >= self._settings.queue_size:
+        self._require_ready()
+        places = self._settings.queue_size + 2 * self._settings.max_batch
+        if self._taken >= places:
             self._metrics.rejected.labels(self.name, "queue full").inc()
             raise Unavailable(
-                f"Model {self.name} is busy: {waiting} requests wait, the limit.",
-                waiting=waiting,
-                limit=self._settings.queue_size,
+                f"Model {self.name} is busy: {self._taken} requests are under way or wait, the limit.",
+                requests=self._taken,
+                limit=places,
             )
 
-    async def ask(self, request: dict[str, Any], body: bytes = b"") -> Answer:
-        """Have one request answered. Cancelling drops it, if its forecast has not been begun.
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place while an upload is read and answered: who is let in is not refused afterwards.
 
         Raises:
-            Problem: 503: queue full or process lost; 504: past the deadline; 422: as the model finds.
+            Unavailable: As `require_room`.
         """
         self.require_room()
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+    async def ask(self, request: dict[str, Any], body: bytes = b"") -> Answer:
+        """Have one request answered, in a place of its own. Cancelling drops it, if it has not been begun.
+
+        Raises:
+            Problem: 503: no place or process lost; 504: past the deadline; 422: as the model finds.
+        """
+        with self.place():
+            return await self.ask_in_place(request, body)
+
+    async def ask_in_place(self, request: dict[str, Any], body: bytes = b"") -> Answer:
+        """As `ask`, for who holds a `place` already."""
+        self._require_ready()
         loop = asyncio.get_running_loop()
         job = Job(request, body, loop.create_future(), loop.time())
         self._jobs.append(job)
@@ -170,6 +190,10 @@ class Worker:
         for part, seconds in answer.seconds.items():
             note(part, seconds)
         return answer
+
+    def _require_ready(self) -> None:
+        if not self.ready:
+            raise Unavailable(f"Model {self.name} is being loaded.", retry_after_seconds=5)
 
     def _dispatch(self) -> None:
         """Send what there is room for: two batches, and no more bytes than one request may have."""

@@ -118,7 +118,7 @@ def test_overload_deadline_and_hang(server, body):
             refused = post(client, body)
             assert time.monotonic() - began < 1.5
             assert refused.status_code == 503
-            assert refused.json()["limit"] == 2
+            assert refused.json()["limit"] == 4
             assert refused.headers["retry-after"] == "1"
             for late in waiting:
                 answer = late.result()
