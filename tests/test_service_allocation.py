@@ -28,4 +28,4 @@ def test_freed_memory_is_used_again():
     pages = int(
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     )
-    assert pages < 20_480, "of the 200 thousand pages of ten times 80 MiB"
+    assert pages < 4096, "of those of ten times 80 MiB"
