@@ -29,7 +29,10 @@ CLIENT_LEFT = 499
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers: every error leaves as a problem document."""
+    """Register the handlers: every error leaves as a problem document.
+
+    They are coroutines, as others would each wait for a thread, a refusal in the midst of an overload too.
+    """
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(errors.StconvError, _on_library_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -49,19 +52,19 @@ def response(problem: Problem, instance: str | None = None) -> JSONResponse:
     )
 
 
-def _on_problem(request: Request, error: Exception) -> JSONResponse:
+async def _on_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
     return response(error, request.url.path)
 
 
-def _on_library_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
     problem = library_problem(type(error).__name__, str(error))
     if problem.status == 500:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return response(problem, request.url.path)
 
 
-def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     """Our own: FastAPI's echoes the input, and a NaN in it turns the 422 into a 500."""
     assert isinstance(error, RequestValidationError)
     faults = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()]
@@ -69,7 +72,7 @@ def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     return response(Unprocessable(detail, kind="parameters", errors=faults), request.url.path)
 
 
-def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     detail = str(error.detail)
     if error.status_code == 404:
@@ -82,17 +85,17 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _on_client_left(request: Request, error: Exception) -> Response:
+async def _on_client_left(request: Request, error: Exception) -> Response:
     return Response(status_code=CLIENT_LEFT)
 
 
-def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_os_error(request: Request, error: Exception) -> JSONResponse:
     if not disk_is_full(error):
-        return _on_unexpected(request, error)
+        return await _on_unexpected(request, error)
     log.error("%s %s failed: no room on the disk", request.method, request.url.path)
     return response(Unavailable(NO_ROOM, retry_after_seconds=60), request.url.path)
 
 
-def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return response(Problem("The server failed; its log says why."), request.url.path)

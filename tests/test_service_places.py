@@ -1,10 +1,13 @@
 """Who is let in is answered: places are counted from before an upload is read."""
 
 import asyncio
+import inspect
 
 import pytest
+from fastapi import FastAPI
 
 from service.metrics import Metrics
+from service.problem_answers import install
 from service.problems import Unavailable
 from service.settings import Settings
 from service.worker import Worker
@@ -70,3 +73,13 @@ def test_places_come_back_however_a_request_ends(worker):
         worker.require_room()
 
     asyncio.run(work())
+
+
+def test_a_refusal_waits_for_no_thread():
+    """FastAPI runs a handler that is no coroutine in a thread, and an overload has none to spare."""
+    app = FastAPI()
+    before = set(app.exception_handlers)
+    install(app)
+    ours = [app.exception_handlers[kind] for kind in app.exception_handlers if kind not in before]
+    assert len(ours) >= 5
+    assert all(inspect.iscoroutinefunction(handler) for handler in ours)
