@@ -120,6 +120,7 @@ class Client:
         model: str | None = None,
         steps: int | None = None,
         variables: Sequence[str] | None = None,
+        bands: bool = True,
     ) -> dict[str, Any]:
         """Forecast the cell that holds a point, from the newest data of the service.
 
@@ -128,7 +129,7 @@ class Client:
             variable, and the units of the block.
         """
         place = {"latitude": latitude, "longitude": longitude}
-        asked = place | parameters(model=model, steps=steps, variables=variables)
+        asked = place | parameters(model=model, steps=steps, variables=variables, bands=bands)
         found: dict[str, Any] = self._service.ask("GET", "/v1/forecast", params=asked).json()
         return found
 
@@ -141,7 +142,11 @@ class Client:
         return found
 
     def stored_forecast(
-        self, reference_time: Any, model: str | None = None, variables: Sequence[str] | None = None
+        self,
+        reference_time: Any,
+        model: str | None = None,
+        variables: Sequence[str] | None = None,
+        bands: bool = True,
     ) -> xr.Dataset:
         """A stored forecast.
 
@@ -149,17 +154,18 @@ class Client:
             reference_time: ISO 8601 text, or a time.
             model: Its name; not needed where one is served.
             variables: To be given; all by default.
+            bands: Also give the bands of uncertainty, if it has any.
 
         Raises:
             ServiceError: It is not, or not any more, stored.
         """
-        return self._stored("", reference_time, model, variables)
+        return self._stored("", reference_time, parameters(model=model, variables=variables, bands=bands))
 
     def truth(
         self, reference_time: Any, model: str | None = None, variables: Sequence[str] | None = None
     ) -> xr.Dataset:
         """What was observed at the valid times of a stored forecast, in its form; NaN where not yet known."""
-        return self._stored("/truth", reference_time, model, variables)
+        return self._stored("/truth", reference_time, parameters(model=model, variables=variables))
 
     def archive(self, model: str | None = None) -> xr.Dataset:
         """All stored forecasts along `forecast_reference_time`, read over Zarr when they are used.
@@ -219,9 +225,7 @@ class Client:
         """A job that was submitted before, by its id."""
         return Job(self._service, id)
 
-    def _stored(
-        self, what: str, reference_time: Any, model: str | None, names: Sequence[str] | None
-    ) -> xr.Dataset:
+    def _stored(self, what: str, reference_time: Any, asked: dict[str, Any]) -> xr.Dataset:
         import numpy as np
 
         text = reference_time if isinstance(reference_time, str) else None
@@ -233,7 +237,6 @@ class Client:
                 else f"{np.datetime_as_string(np.asarray(reference_time), unit='s')}Z"
             )
         path = f"/v1/forecasts/{_quoted(text)}{what}"
-        asked = parameters(model=model, variables=names)
         return opened(self._service.ask("GET", path, params=asked, headers={"Accept": NETCDF}).content)
 
     def _only_model(self) -> str:
