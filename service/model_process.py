@@ -17,9 +17,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.allocation import keep_freed_memory
 from service.problems import NO_ROOM, disk_is_full
 from service.wire import decode
+from stconv.allocation import keep_freed_memory
 
 if TYPE_CHECKING:
     import xarray as xr

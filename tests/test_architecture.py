@@ -14,6 +14,7 @@ SOURCES = sorted([*ROOT.glob("stconv/**/*.py"), *ROOT.glob("service/**/*.py")])
 RANKS = {
     "errors": 0,
     "resources": 1,
+    "allocation": 1,
     "dims": 1,
     "regression": 1,
     "nn": 2,

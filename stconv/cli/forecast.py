@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stconv.allocation import keep_freed_memory
 from stconv.cli.grid_arguments import add_grid_arguments, overridden
 from stconv.errors import ConfigError
 
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the forecast, write it, and say in a few lines what it is."""
+    keep_freed_memory()
     from stconv.datasets.grid import open_series
     from stconv.forecast import Forecaster, check_destination, write_forecast
     from stconv.forecast.sliding import slide_over

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stconv.allocation import keep_freed_memory
 from stconv.errors import ConfigError, StconvError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def run_experiment(command: str, argv: list[str], callbacks: Sequence[Callback] 
     """Run a Lightning command, and hand back what it made: trainer, task and data."""
     _check_files(argv)
     _be_quiet()
+    keep_freed_memory()
     from stconv.cli.experiment import ExperimentCLI
 
     try:

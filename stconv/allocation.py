@@ -1,8 +1,9 @@
-"""How the C library of a model's process keeps memory between forecasts."""
+"""How the C library keeps memory between training steps or forecasts."""
 
 from __future__ import annotations
 
 import ctypes
+import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """glibc, malloc.h."""
@@ -12,10 +13,10 @@ LARGEST_KEPT_BYTES = 32 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Keep what a forecast frees for the next one, up to 128 MiB; call before the first thread is started.
+    """Keep what is freed for what comes next, up to 128 MiB; call before the first thread is started.
 
-    By default glibc gives each large array back to the system when it is freed, and the next forecast pays
-    for thousands of fresh pages: a fifth of the time of a batch.
+    By default glibc gives each large array back to the system when it is freed, and the next step pays for
+    thousands of fresh pages: a tenth of a training step, a fifth of a batch of forecasts.
 
     Returns:
         Whether it was done; other C libraries are left as they are.
@@ -23,6 +24,8 @@ def keep_freed_memory() -> bool:
     Source:
         glibc manual, 3.2.3.7 Malloc Tunable Parameters; mallopt(3).
     """
+    if sys.platform != "linux":
+        return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
