@@ -122,6 +122,9 @@ def test_what_came_in_goes_out(shared_data, path, spec):
         expected, restored = expected.drop_vars("time"), restored.drop_vars("time")
     for coordinate in (*expected.coords.values(), *restored.coords.values()):
         coordinate.attrs.pop("bounds", None)  # bounds along the time do not pass the door
+    if file.endswith("grib"):
+        for ds in (expected, restored):
+            ds.attrs.pop("history")  # says the minute in which the file was opened
     xr.testing.assert_identical(restored, expected)
 
 
