@@ -18,6 +18,7 @@ CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"
 LONG = ("bom_rain", "cfsr", "chirps_15")
 """A large grid, a large network, many leads."""
 SHORT = [
+    *("--trainer.check_val_every_n_epoch", "1"),
     *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "2"),
     *(
         "--trainer.limit_test_batches",
