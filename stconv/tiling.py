@@ -148,6 +148,7 @@ class Tiled(Network):
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
         self.network, self.memory = network, memory
         self.compute_members = members or network.members
+        self._needed: dict[tuple[int, int], int] = {}
         self.tile = None if tile is None else check_count("tile", tile, "a forecast", at_least=0)
         if self.tile:
             self.field = field_of_tiles(network)
@@ -176,7 +177,9 @@ class Tiled(Network):
         if n_lat * n_lon <= SMALL or isinstance(self.network, EventNetwork):
             return 0
         memory = min(available_bytes() // 4, MOST_BYTES) if self.memory is None else self.memory
-        needed = bytes_of(self.network, n_lat, n_lon)
+        if (n_lat, n_lon) not in self._needed:  # a walk through all layers, a tenth of a second
+            self._needed[n_lat, n_lon] = bytes_of(self.network, n_lat, n_lon)
+        needed = self._needed[n_lat, n_lon]
         if needed <= memory:
             return 0
         try:

@@ -157,7 +157,13 @@ def test_memory_decides_about_tiles_and_small_grids_have_none():
 def test_a_network_with_parameters_for_each_cell_forecasts_its_own_grid_in_one_piece():
     network = Damped(ResNet2D(*SIZES, n_filters=4), grid=[70, 72]).eval()
     x = torch.randn(1, 2, 2, 70, 72)
-    assert torch.equal(Tiled(network)(x), network(x))
+    walks = []
+    handle = network.register_forward_hook(lambda _m, args, _y: walks.append(args[0].is_meta))
+    whole = Tiled(network)
+    assert torch.equal(whole(x), whole(x))
+    assert sum(walks) == 1, "the memory that a grid needs is estimated once"
+    handle.remove()
+    assert torch.equal(whole(x), network(x))
     with pytest.warns(UserWarning, match="in one piece: Damped has a damping for each cell of its own grid"):
         y = Tiled(network, memory=1000)(x)
     assert torch.equal(y, network(x))
