@@ -1,11 +1,9 @@
 """Every shipped configuration runs through the real command line, on a few windows."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 import yaml
 
@@ -48,14 +46,6 @@ def write_cut_windows(path: Path, n_cells: int, n_samples: int = 80) -> None:
     cut = np.arange(n_samples)[:, None]
     x, y = field[cut + np.arange(5)][..., None], field[cut + 5 + np.arange(5)][..., None]
     xr.Dataset({"x": (dims, x), "y": (dims, y)}, axes).to_netcdf(path)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
