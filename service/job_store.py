@@ -28,6 +28,7 @@ class Job:
         steps: Leads asked for.
         media_type: Of the result.
         variables: To be given; None: all.
+        bands: Whether the bands of uncertainty are.
         digest: Of the request; equal for equal requests.
         idempotency_key: Hash of the client's, or "".
         status: queued, running, done, failed, cancelled, interrupted or expired.
@@ -52,6 +53,7 @@ class Job:
     ended: float | None = None
     problem: dict[str, Any] | None = None
     headers: dict[str, str] | None = None
+    bands: bool = True
 
     def facts(self, life_seconds: float) -> dict[str, Any]:
         """What its owner sees."""

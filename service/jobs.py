@@ -86,6 +86,7 @@ class Jobs:
         model: str,
         steps: int,
         variables: list[str] | None,
+        bands: bool,
         media_type: str,
         body: bytes,
         idempotency_key: str | None,
@@ -99,7 +100,7 @@ class Jobs:
             Unprocessable: The idempotency key was used for another request.
             Unavailable: The job can not be written.
         """
-        facts = json.dumps([model, steps, variables, media_type]).encode()
+        facts = json.dumps([model, steps, variables, bands, media_type]).encode()
         digest = hashlib.sha256(facts + hashlib.sha256(body).digest()).hexdigest()
         key = hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else ""
         for job in self._store.by_id.values() if key else ():
@@ -122,6 +123,7 @@ class Jobs:
             digest,
             key,
             created=time.time(),
+            bands=bands,
         )
         try:
             self._store.save(job)
@@ -225,6 +227,7 @@ class Jobs:
             "job": job.id,
             "steps": job.steps,
             "variables": job.variables,
+            "bands": job.bands,
             "media_type": job.media_type or NETCDF,
         }
         while job.status == "running":

@@ -16,7 +16,7 @@ from service.media_types import JSON, NETCDF
 from service.models import ChosenModel
 from service.negotiation import answer_type, upload_kind
 from service.problems import Problem, TooLarge, Unavailable, Unprocessable
-from service.routes_forecasts import BODY, FORECAST_ANSWERS, Names, Steps, count_values, split_names
+from service.routes_forecasts import BODY, FORECAST_ANSWERS, Bands, Names, Steps, count_values, split_names
 from service.settings import Settings
 from service.waiting import read_body, while_connected
 
@@ -33,6 +33,7 @@ async def submit_job(
     worker: ChosenModel,
     steps: Steps = None,
     variables: Names = None,
+    bands: Bands = True,
     idempotency_key: Key = None,
 ) -> JSONResponse:
     """Forecast in the background; body and parameters as of POST /v1/forecasts, and more steps.
@@ -43,14 +44,14 @@ async def submit_job(
     kind = upload_kind(request.headers.get("content-type"), request.headers.get("content-encoding"))
     media_type = answer_type(request.headers.get("accept"), NETCDF if kind == "netcdf" else JSON)
     leads = steps or worker.schema["leads"]
-    _check_size(count_values(worker, leads), leads, settings)
+    _check_size(count_values(worker, leads, bands), leads, settings)
     if state.uploads.locked():
         raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
     async with state.uploads:
         body = await read_body(request, settings.body_seconds)
         owner = known_key(request) or ""
         job, new = jobs.register(
-            owner, worker.name, leads, split_names(variables), media_type, body, idempotency_key
+            owner, worker.name, leads, split_names(variables), bands, media_type, body, idempotency_key
         )
         if new:
             try:

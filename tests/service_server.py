@@ -9,12 +9,17 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
 import xarray as xr
+
+if TYPE_CHECKING:
+    from stconv.bundle import Bundle
 
 N, TRAIN, T_IN, LEADS = 40, 30, 3, 2
 LAT, LON = np.linspace(50.0, 36.0, 8), np.linspace(350.0, 368.0, 10) % 360  # falling; crosses Greenwich
@@ -83,6 +88,27 @@ def save_bundle(folder: Path) -> Path:
     )
     bundle = make_bundle(SimpleNamespace(network=network, preparation=preparation), datamodule, name="air")
     return bundle.save(folder)
+
+
+def with_bands(bundle: Bundle) -> Bundle:
+    """The same bundle with bands that get wider as the newest frames are unsettled."""
+    import torch
+
+    from stconv.bands import Bands
+
+    bands = Bands(
+        scale=torch.ones(1, LEADS, 8, 10),
+        season=torch.ones(1, 1, 1, 8, 10),
+        terms=((0, 0, 0),),
+        calm=torch.ones(1),
+        after_unrest=torch.full((1, LEADS), 0.5),
+        spread=torch.zeros(1, LEADS),
+        after_spread=torch.zeros(1, LEADS),
+        quantiles=torch.tensor([[-1.0, 1.0], [-2.0, 2.0]])[..., None, None].expand(2, 2, 1, LEADS),
+        lowest=torch.full((1,), -torch.inf),
+        n_windows=5,
+    )
+    return replace(bundle, bands=bands)
 
 
 class Server:

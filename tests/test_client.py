@@ -187,17 +187,16 @@ def test_bands_can_be_left_out_of_every_forecast():
 
     def handle(request):
         asked.append((request.url.path, request.url.params.get("bands")))
+        if request.url.path in ("/v1/forecast", "/v1/jobs"):
+            return httpx.Response(200, json={"id": "1"})
         body = bytes(xr.Dataset({"t2m": ("x", np.zeros(2))}).to_netcdf(engine="scipy"))
-        return (
-            httpx.Response(200, json={})
-            if request.url.path == "/v1/forecast"
-            else httpx.Response(200, content=body)
-        )
+        return httpx.Response(200, content=body)
 
     with Client("http://service", transport=httpx.MockTransport(handle)) as client:
         client.forecast(xr.Dataset({"t2m": ("x", np.zeros(2))}), bands=False)
         client.latest(bands=False)
         client.point(1, 2, bands=False)
         client.stored_forecast("2020-01-01T00:00:00Z", bands=False)
+        client.submit(xr.Dataset({"t2m": ("x", np.zeros(2))}), bands=False)
         client.truth("2020-01-01T00:00:00Z")
-    assert [bands for _, bands in asked] == ["false"] * 4 + [None]
+    assert [bands for _, bands in asked] == ["false"] * 5 + [None]

@@ -1,16 +1,12 @@
 """What is kept of the form of an upload changes no forecast: other values and times, orders, conventions."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
 from service.example import example_upload
 from service.forms import Forms
 from service.wire import RawVariable, encode
-from stconv.bands import Bands
 from stconv.errors import DataError, MissingValuesError
 from stconv.forecast import Forecaster
 
@@ -85,19 +81,7 @@ def test_the_second_upload_of_a_form_is_forecast_as_the_library_does(
 @pytest.mark.parametrize("bands", [True, False])
 @pytest.mark.parametrize("steps", [None, 5])
 def test_bands_are_given_or_left_out(forecaster, service_server, bands, steps):
-    made = Bands(
-        scale=torch.ones(1, 2, 8, 10),
-        season=torch.ones(1, 1, 1, 8, 10),
-        terms=((0, 0, 0),),
-        calm=torch.ones(1),
-        after_unrest=torch.full((1, 2), 0.5),
-        spread=torch.zeros(1, 2),
-        after_spread=torch.zeros(1, 2),
-        quantiles=torch.tensor([[-1.0, 1.0], [-2.0, 2.0]])[..., None, None].expand(2, 2, 1, 2),
-        lowest=torch.full((1,), -torch.inf),
-        n_windows=5,
-    )
-    with_bands = Forecaster(replace(forecaster.bundle, bands=made))
+    with_bands = Forecaster(service_server.with_bands(forecaster.bundle))
     forms = Forms(with_bands)
     for seed in (0, 1):
         ds = later(service_server.fields(4, seed), 6 * seed)

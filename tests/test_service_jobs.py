@@ -212,7 +212,7 @@ def test_a_job_that_ended_for_reasons_of_the_server_may_be_repeated(tmp_path):
     jobs = Jobs(JobStore(tmp_path, 100.0, 100), {}, Settings())
 
     def register():
-        return jobs.register("me", "air", 1, None, NETCDF, b"body", "key")
+        return jobs.register("me", "air", 1, None, True, NETCDF, b"body", "key")
 
     first, new = register()
     assert new

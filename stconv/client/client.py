@@ -194,6 +194,8 @@ class Client:
         model: str | None = None,
         steps: int | None = None,
         variables: Sequence[str] | None = None,
+        bands: bool = True,
+        *,
         idempotency_key: str | None = None,
     ) -> Job:
         """Let a forecast be made in the background; arguments and errors as of `forecast`.
@@ -203,6 +205,7 @@ class Client:
             model: As in `forecast`.
             steps: As in `forecast`; many more are allowed.
             variables: As in `forecast`.
+            bands: As in `forecast`.
             idempotency_key: A name of your own; the same request with the same name is the same job. By
                 default each call is a job of its own, made once however often the connection breaks.
 
@@ -217,7 +220,7 @@ class Client:
             "Idempotency-Key": idempotency_key or str(uuid.uuid4()),
         }
         body = bytes(ds.to_netcdf(engine="h5netcdf"))
-        asked = parameters(model=model, steps=steps, variables=variables)
+        asked = parameters(model=model, steps=steps, variables=variables, bands=bands)
         answer = self._service.ask("POST", "/v1/jobs", params=asked, content=body, headers=headers)
         return Job(self._service, answer.json()["id"])
 
