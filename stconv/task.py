@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 START_WINDOWS, COMBINATION_WINDOWS = 4096, 256
 """So many windows, evenly spread, of the training period fit what is fitted before training; and of the
-validation period what is fitted after each epoch."""
+validation period how start and network are combined."""
 Batch = dict[str, Tensor]
 
 
@@ -143,6 +143,9 @@ class ForecastTask(pl.LightningModule):
             for part in self.network.modules():
                 if isinstance(part, Damping):
                     part.fit(partial(self._windows, "train", START_WINDOWS))
+            for part in self.network.modules():
+                if isinstance(part, Damped):
+                    part.fit_trust(partial(self._windows, "val", COMBINATION_WINDOWS))
 
     def _windows(self, period: str, most: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Normalized windows of a period, the same on every rank."""
@@ -177,11 +180,11 @@ class ForecastTask(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Combine the network with where it started from as it helps, and begin to sum errors."""
+        """Add the network to where it started from as far as it helps, and begin to sum errors."""
         if self.trainer.state.fn == TrainerFn.FITTING:
             for part in self.network.modules():
                 if isinstance(part, Damped):
-                    part.fit_combination(partial(self._windows, "val", COMBINATION_WINDOWS))
+                    part.fit_share(partial(self._windows, "val", COMBINATION_WINDOWS))
         self._assessment = Assessment(self.data, self.preparation)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -23,7 +23,7 @@ from stconv.models import (
 
 SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3, "n_3d": 1}
 """Settings that keep a test short, for the networks that have them."""
-FITTED = {"Damped": 1}
+FITTED = {"Damped": 2}
 """Weights that are fitted in closed form before the training, and not trained."""
 WRAPPERS = {
     "Advected": {},

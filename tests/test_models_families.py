@@ -1,5 +1,7 @@
 """What each family promises beyond the contract of every network."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -205,32 +207,36 @@ def test_impossible_bounds_are_refused(bounds, message):
 
 def test_damping_of_each_cell_belongs_to_its_grid():
     network = Damped(ResNet2D(*SIZES, n_filters=4), grid=[5, 6])
-    assert network.damping.factor.shape == (2, 3, 5, 6)
+    assert network.usual.factor.shape == (2, 3, 5, 6)
     assert describe(build(describe(network))) == describe(network)
     with pytest.raises(ShapeError, match=r"built for a grid of \(5, 6\)"):
         network(windows(lon=7))
 
 
 @pytest.mark.parametrize(("n_windows", "n_blocks"), [(12, 5), (3, 3), (1, 1)])
-def test_start_and_network_are_used_as_far_as_other_windows_say(n_windows: int, n_blocks: int):
+def test_starts_and_network_are_used_as_far_as_other_windows_say(n_windows: int, n_blocks: int):
     rng = np.random.default_rng(0)
     network = Damped(Quantiles(Conv3D(*SIZES, n_layers=1, n_filters=4), n_members=3)).eval()
     x = torch.from_numpy(rng.normal(size=(n_windows, 3, 4, 5, 6))).float()
-    newest, start, difference = x[:, :2, -1:], network.damping(x), network.network(x).detach()
-    torch.testing.assert_close(network(x), start + difference)
+    usual, difference = network.usual(x), network.network(x).detach()
+    torch.testing.assert_close(network(x), usual + difference)
+    level = x[:, :2].mean(2, keepdim=True)
+    recent = level + network.usual.factor * (x[:, :2, -1:] - level)
     truth = torch.tensor([[1.0, 0.4, 0.0], [0.7, 0.5, 0.2]])[:, :, None, None]  # target, lead
-    y = newest + truth * (start - newest) + torch.tensor([0.5, 0.1, 3.0])[:, None, None] * difference
+    y = recent + truth * (usual - recent) + torch.tensor([0.5, 0.1, 3.0])[:, None, None] * difference
     y = y + 0.1 * torch.from_numpy(rng.normal(size=y.shape)).float()
     weight = torch.from_numpy(rng.uniform(0.5, 1, y.shape)).float()
     y[weight < 0.6] = 99
     weight[weight < 0.6] = 0
     spread = network.members(x).std(0)
-    network.fit_combination(lambda: zip(*(a.split(5) for a in (x, y, weight)), strict=True))
-    departure, rest, w = (a.double().numpy() for a in (start - newest, y - newest, weight))
+    windows = partial(zip, *(a.split(5) for a in (x, y, weight)), strict=True)
+    network.fit_trust(windows)
+    network.fit_share(windows)
+    departure, rest, w = (a.detach().double().numpy() for a in (usual - recent, y - recent, weight))
     blocks = np.array_split(np.arange(n_windows), n_blocks)
 
     def ratio(a, b):
-        """The factor of y = factor b by least squares, and what is left of it beyond doubt."""
+        """The factor of y = factor b by least squares, and how far it is in doubt."""
         products = np.stack([(w * a * b)[block].sum((0, 3, 4)) for block in blocks])
         squares = np.stack([(w * b**2)[block].sum((0, 3, 4)) for block in blocks])
         factor = products.sum(0) / squares.sum(0)
@@ -239,33 +245,36 @@ def test_start_and_network_are_used_as_far_as_other_windows_say(n_windows: int, 
         scatter = n_blocks / (n_blocks - 1) * ((products - factor * squares) ** 2).sum(0)
         return factor, scipy.stats.t.ppf(0.975, n_blocks - 1) * np.sqrt(scatter) / squares.sum(0)
 
-    def drawn_to_zero(factor, doubt):
-        return (factor * np.maximum(0, 1 - (doubt / np.maximum(factor, 1e-12)) ** 2)).clip(0, 1)
+    def drawn_to(prior, factor, doubt):
+        apart = factor - prior
+        return (prior + apart * np.maximum(0, 1 - (doubt / apart) ** 2)).clip(0, 1)
 
-    t, doubt = ratio(rest, departure)
-    trust = 1 - drawn_to_zero(1 - t, doubt)
-    np.testing.assert_allclose(network.trust[..., 0, 0], trust, atol=1e-4)
+    trust = drawn_to(0.5, *ratio(rest, departure))
+    np.testing.assert_allclose(network.trust[..., 0, 0], trust, atol=1e-3)
     d, left = difference.double().numpy(), rest - trust[..., None, None] * departure
-    share = drawn_to_zero(*ratio(left, d))
+    share = drawn_to(0, *ratio(left, d))
     np.testing.assert_allclose(network.share[..., 0, 0], share, atol=2e-3)
     if n_windows > 5:
-        assert ((trust > 0) & (trust < 1)).any()
+        assert ((trust > 0) & (trust < 1) & (trust != 0.5)).any()
         assert ((share > 0) & (share < 1)).any()
     if n_windows == 1:
-        assert (trust == 1).all()
+        assert (trust == 0.5).all()
         assert (share == 0).all()
-    expected = newest + network.trust * (start - newest) + network.share * difference
-    torch.testing.assert_close(network(x), expected.detach())
+    start = recent + network.trust * (usual - recent)
+    torch.testing.assert_close(network(x), (start + network.share * difference).detach())
     torch.testing.assert_close(network.members(x).mean(0), network(x))
     torch.testing.assert_close(network.members(x).std(0), spread)  # how sure it is does not change
     one = network.train()(x[:1])
-    torch.testing.assert_close(one, start[:1] + network.network(x[:1]))  # nor does the training
-    before = network.share.clone()
-    network.fit_combination(list)
-    assert torch.equal(network.share, before)
+    torch.testing.assert_close(one, start[:1] + network.network(x[:1]))  # it learns with all of itself
+    before = network.trust.clone(), network.share.clone()
+    network.fit_trust(list)
+    network.fit_share(list)
+    assert torch.equal(network.trust, before[0])
+    assert torch.equal(network.share, before[1])
     alone = Damped(Persistence(*SIZES), combine=False)
-    alone.fit_combination(lambda: [(x, y, weight)])
-    assert (alone.trust == 1).all()
+    alone.fit_trust(windows)
+    alone.fit_share(windows)
+    torch.testing.assert_close(alone(x), usual + x[:, :2, -1:])
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,32 @@ def test_regression_on_the_neighbors_finds_what_the_damping_leaves():
     np.testing.assert_allclose(layer.weight.detach().view(2, 2, 2, 3, 3), whole, atol=1e-3)
 
 
+@pytest.mark.parametrize("neighbors", [None, 3])
+def test_damping_towards_the_recent_mean_knows_no_level(neighbors: int | None):
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(40, 3, 4, 5, 6)), rng.normal(size=(40, 2, 3, 5, 6))
+    y += 0.6 * x[:, :2, -1:] + 2 * x[:, :2, :1]
+    weight = np.ones_like(y)
+    level = x[:, :2].mean(2, keepdims=True)
+
+    def fitted(recent: bool, *arrays: np.ndarray, lags: int | None = neighbors) -> Damping:
+        layer = Damping(2, 3, (5, 6), lags, recent=recent)
+        batches = [torch.from_numpy(a).float().split(15) for a in arrays]
+        layer.fit(lambda: zip(*batches, strict=True))
+        return layer
+
+    layer = fitted(True, x, y, weight)
+    apart = np.concatenate([x[:, :2] - level, x[:, 2:]], axis=1)
+    about_zero = fitted(False, apart, y - level, weight)
+    found, expected = layer(torch.from_numpy(x).float()), about_zero(torch.from_numpy(apart).float())
+    np.testing.assert_allclose(found.detach(), expected.detach() + level, atol=1e-5)
+    higher = fitted(True, x + 100, y + 100, weight)
+    torch.testing.assert_close(higher(torch.from_numpy(x + 100).float()), found + 100, atol=1e-3, rtol=0)
+    newest = x[:, :, -1:]
+    alone = fitted(True, newest, y, weight, lags=neighbors and 1)(torch.from_numpy(newest).float())
+    np.testing.assert_allclose(alone.detach(), np.repeat(newest[:, :2], 3, axis=2), atol=1e-6)  # persistence
+
+
 def test_frames_as_channels_and_back():
     x = torch.randn(2, 3, 4, 5, 6)
     stacked = StackFrames()(x)

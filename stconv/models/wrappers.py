@@ -27,20 +27,22 @@ Bound = float | Sequence[float | None] | None
 class Damped(Network):
     """Let a network forecast the difference from damped persistence.
 
-    y[l] = newest + trust[l] (start[l] - newest) + share[l] network(x)[l], newest = x[:, :c_out, t_in - 1]
+    y = start + share network(x), start = recent(x) + trust (usual(x) - recent(x)) for each target and lead
 
-    The start, damping[l] newest plus maybe a regression, is fitted in closed form before the training and
-    stays as it is. Trust and share, in [0, 1], are 1 in training, and then what the validation period says: a
-    network that learned its training period by heart is drawn back to where it started from, and a start that
-    was fitted in another climate to plain persistence, as far as that is beyond doubt.
+    usual(x) is the newest frame, damped towards zero; recent(x) is damped towards the mean of the window's
+    frames, which holds in a climate that has moved on since the training as well. Both, plus maybe a
+    regression, are fitted in closed form before the training and stay as they are, as does trust, in [0, 1],
+    which the validation period says: where it is in doubt, they count alike. Share, in [0, 1], is 1 in
+    training, and then what the validation period says beyond doubt: a network that learned its training
+    period by heart is drawn back to where it started from.
 
     Args:
         network: The network of the difference; it gives this one its channels, frames and leads.
         grid: (lat, lon) cells of the data, for a damping of each cell; otherwise the same in all.
         neighbors: Add a linear regression on the 3 x 3 neighborhood in the three newest frames of the same
             target: the network is left with what is not linear.
-        combine: Fit trust and share on the validation period; otherwise they stay 1, for a loss that wants
-            something else than the least squares of all cells.
+        combine: Fit trust and share on the validation period; otherwise the start is usual(x) and share 1,
+            for a loss that wants something else than the least squares of all cells.
 
     Raises:
         ConfigError: The network has fewer input than output channels, or a setting is out of its range.
@@ -60,9 +62,13 @@ class Damped(Network):
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
         check_history(self)
         lags = min(LAGS, network.t_in) if neighbors else None
-        self.damping = Damping(network.c_out, network.leads, grid, lags).requires_grad_(False)
+        self.usual = Damping(network.c_out, network.leads, grid, lags).requires_grad_(False)
+        self.recent = (
+            Damping(network.c_out, network.leads, grid, lags, recent=True).requires_grad_(False)
+            if combine
+            else None
+        )
         self.network = network
-        self.combine = combine
         self.register_buffer("trust", torch.ones(network.c_out, network.leads, 1, 1))
         self.register_buffer("share", torch.ones(network.c_out, network.leads, 1, 1))
 
@@ -79,69 +85,74 @@ class Damped(Network):
         return y
 
     @torch.no_grad()
-    def fit_combination(self, windows: Windows) -> None:
-        """Set trust and share for each target and lead; only if `combine`.
+    def fit_trust(self, windows: Windows) -> None:
+        """Set the trust for each target and lead, before the training; only if `combine`.
 
-        trust = 1 - shrunk(1 - t), t the least-squares one without the network
-        share = shrunk(s), s = sum(w d r) / sum(w d^2), d = network(x), r what the trusted start leaves
-        shrunk(a) = a max(0, 1 - (q e / a)^2), e the standard error of a, q of Student's t; both in [0, 1]
+        trust = 1/2 + d max(0, 1 - (q e / d)^2), d = t - 1/2, t the least-squares trust, e its standard error,
+        q of Student's t; in [0, 1]
+
+        Args:
+            windows: As of `Damping.fit`, in the order of time, of a period that the start was not fitted on.
+
+        Source:
+            Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
+            forecasts from their past errors. Smith and Wallis (2009), Oxford Bulletin of Economics and
+            Statistics 71, 331-355: why equal weights are hard to beat. Efron and Morris (1973), Journal of
+            the American Statistical Association 68, 117-130: estimates drawn towards what is known, less the
+            surer they are.
+        """
+        if self.recent is None:
+            return
+        sums = []
+        for x, y, weight in windows():
+            recent = self.recent(x)
+            sums.append(_products(weight, self.usual(x) - recent, y - recent))
+        if sums:
+            trust, doubt = _ratio_with_doubt(sums)
+            self.trust.copy_((0.5 + _beyond_doubt(trust - 0.5, doubt)).clamp(0, 1))
+
+    @torch.no_grad()
+    def fit_share(self, windows: Windows) -> None:
+        """Set the share of the network for each target and lead; only if `combine`.
+
+        share = s max(0, 1 - (q e / s)^2), s = sum(w d r) / sum(w d^2), d = network(x), r what the start
+        leaves, e and q as in `fit_trust`; in [0, 1]
 
         Args:
             windows: As of `Damping.fit`, in the order of time, of a period that neither start nor network was
                 fitted on.
-
-        Source:
-            Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
-            forecasts from their past errors. Efron and Morris (1973), Journal of the American Statistical
-            Association 68, 117-130: estimates drawn towards what is known, less the surer they are.
         """
-        if not self.combine:
+        if self.recent is None:
             return
-        sums = []
-        for x, y, weight in windows():
-            newest = self._newest(x)
-            departure, difference, rest = self.damping(x) - newest, self.network(x), y - newest
-            pairs = (
-                (departure, rest),
-                (departure, departure),
-                (difference, rest),
-                (difference, departure),
-                (difference, difference),
-            )
-            sums.append(torch.stack([(weight * a * b).sum((3, 4)).double().cpu() for a, b in pairs]))
-        if not sums:
-            return
-        of_windows = torch.cat(sums, dim=1)  # (product, window, target, lead)
-        blocks = [block.sum(1) for block in of_windows.tensor_split(min(BLOCKS, of_windows.shape[1]), dim=1)]
-        (
-            departure_rest,
-            departure_departure,
-            difference_rest,
-            difference_departure,
-            difference_difference,
-        ) = torch.stack(blocks).unbind(1)
-        trust, error = ratio_with_error(departure_rest, departure_departure)
-        doubt = DOUBT[len(blocks) - 1]
-        trust = 1 - _beyond_doubt(1 - trust, doubt * error)
-        share, error = ratio_with_error(difference_rest - trust * difference_departure, difference_difference)
-        self.trust.copy_(trust[..., None, None])
-        self.share.copy_(_beyond_doubt(share, doubt * error)[..., None, None])
-
-    def _newest(self, x: Tensor) -> Tensor:
-        return x[:, : self.c_out, -1:]
+        sums = [_products(weight, self.network(x), y - self._start(x)) for x, y, weight in windows()]
+        if sums:
+            self.share.copy_(_beyond_doubt(*_ratio_with_doubt(sums)).clamp(0, 1))
 
     def _start(self, x: Tensor) -> Tensor:
-        start: Tensor = self.damping(x)
-        return start if self.training else torch.lerp(self._newest(x), start, self.trust)
+        usual: Tensor = self.usual(x)
+        return usual if self.recent is None else torch.lerp(self.recent(x), usual, self.trust)
 
     def _shared(self, difference: Tensor) -> Tensor:
         return difference if self.training else self.share * difference
 
 
+def _products(weight: Tensor, a: Tensor, y: Tensor) -> Tensor:
+    """Sums over the cells of a y and a^2, float64, (2, window, target, lead)."""
+    return torch.stack([(weight * a * b).sum((3, 4)).double().cpu() for b in (y, a)])
+
+
+def _ratio_with_doubt(products: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The w of y = w a by least squares, and how far it is in doubt, (target, lead, 1, 1)."""
+    of_windows = torch.cat(products, dim=1)
+    blocks = [block.sum(1) for block in of_windows.tensor_split(min(BLOCKS, of_windows.shape[1]), dim=1)]
+    ratio, error = ratio_with_error(*torch.stack(blocks).unbind(1))
+    return ratio[..., None, None], DOUBT[len(blocks) - 1] * error[..., None, None]
+
+
 def _beyond_doubt(estimate: Tensor, doubt: Tensor) -> Tensor:
-    """The estimate, drawn towards 0 the more, the larger the doubt is beside it; in [0, 1]."""
-    kept = 1 - (doubt / estimate.clamp(min=1e-12)).square()
-    return (estimate * kept.nan_to_num(0).clamp(min=0)).clamp(0, 1)
+    """The estimate, drawn towards 0 the more, the larger the doubt is beside it."""
+    kept = 1 - (doubt / estimate.abs().clamp(min=1e-12)).square()
+    return estimate * kept.nan_to_num(0).clamp(min=0)
 
 
 @register

@@ -1,7 +1,8 @@
 """Damped persistence: the newest frame, drawn towards zero (the mean, or the climatology) with the lead.
 
-With `neighbors` a linear regression on the surroundings adds what the damping leaves. Both are fitted in
-closed form before training, so that a network on top of them has only to find what is not linear.
+Or towards the mean of the frames seen, which holds in a climate that has moved on as well. With `neighbors` a
+linear regression on the surroundings adds what the damping leaves. Both are fitted in closed form before
+training, so that a network on top of them has only to find what is not linear.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ Windows = Callable[[], Iterable[tuple[Tensor, Tensor, Tensor]]]
 class Damping(nn.Module):
     """y[b, c, l, i, j] = damping[c, l, i, j] x[b, c, newest, i, j], with a damping fitted, then learned.
 
+    With `recent` x and y are departures from the mean of the window's frames in the cell, here and in the
+    fit.
+
     Args:
         c_out: Number of target channels, the first ones of the input.
         leads: Number of leads.
@@ -35,13 +39,20 @@ class Damping(nn.Module):
             grid.
         neighbors: Frames to look back for the regression on the 3 x 3 neighborhood, the same in all cells;
             beyond the grid its edge goes on. None for no regression.
+        recent: Draw towards the mean of the window's frames instead of towards zero.
 
     Raises:
         ConfigError: A setting is out of its range.
     """
 
     def __init__(
-        self, c_out: int, leads: int, grid: Sequence[int] | None = None, neighbors: int | None = None
+        self,
+        c_out: int,
+        leads: int,
+        grid: Sequence[int] | None = None,
+        neighbors: int | None = None,
+        *,
+        recent: bool = False,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -53,6 +64,7 @@ class Damping(nn.Module):
         start = START ** torch.arange(1.0, leads + 1)
         self.grid = None if grid is None else tuple(cells)
         self.factor = nn.Parameter(start.view(1, leads, 1, 1).expand(c_out, leads, *cells).clone())
+        self.recent = recent
         self.lags = None if neighbors is None else check_count("neighbors", neighbors, where)
         if self.lags is not None:
             self.weight = nn.Parameter(torch.zeros(c_out * leads, self.lags, 3, 3))
@@ -76,9 +88,10 @@ class Damping(nn.Module):
         products = squares = total = torch.zeros(n_targets, leads, 1, 1, dtype=torch.float64)
         rows = 0
         for x, y, weight in windows():
-            newest = x[:, :n_targets, -1:].double().cpu()
+            history, level = self._history(x)
+            newest = history[:, :, -1:].double().cpu()
             weight = weight.double().cpu()
-            products = products + (weight * newest * y.cpu()).sum(0)
+            products = products + (weight * newest * (y - level).cpu()).sum(0)
             squares = squares + (weight * newest.square()).sum(0)
             total = total + weight.sum(0)
             rows += weight[:, 0, 0].numel()
@@ -100,18 +113,28 @@ class Damping(nn.Module):
         equations = NormalEquations((n_targets, leads), 9 * self.lags)
         generator = torch.Generator().manual_seed(0)
         for x, y, weight in windows():
-            rest, weight = (y - self._damped(x)).cpu().flatten(3), weight.cpu().flatten(3)
+            history, level = self._history(x)
+            rest = (y - level - self._damped(history)).cpu().flatten(3)
+            weight = weight.cpu().flatten(3)
             n_cells = rest.shape[-1]
             cells = torch.randperm(n_cells, generator=generator)[: max(1, round(share * n_cells))]
             for target in range(n_targets):
-                rows = neighborhoods(x[:, target, -self.lags :].cpu())[:, cells].flatten(0, 1)
+                rows = neighborhoods(history[:, target, -self.lags :].cpu())[:, cells].flatten(0, 1)
                 for lead in range(leads):
                     at = (slice(None), target, lead, cells)
                     equations.add((target, lead), rows, rest[at].flatten(), weight[at].flatten())
         self.weight.copy_(equations.solve().reshape(self.weight.shape))
 
-    def _damped(self, x: Tensor) -> Tensor:
-        return self.factor * x[:, : self.factor.shape[0], -1:]
+    def _history(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Frames of the targets as departures from the level they are drawn to, and that level."""
+        history = x[:, : self.factor.shape[0]]
+        if not self.recent:
+            return history, 0.0
+        level = history.mean(2, keepdim=True)
+        return history - level, level
+
+    def _damped(self, history: Tensor) -> Tensor:
+        return self.factor * history[:, :, -1:]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
@@ -124,8 +147,10 @@ class Damping(nn.Module):
                 f"Damping was built for a grid of {self.grid} cells and got {tuple(x.shape[-2:])}. Give the "
                 "grid of the data, or leave `grid` out for a damping that is the same in all cells."
             )
+        history, level = self._history(x)
+        damped = level + self._damped(history)
         if self.lags is None:
-            return self._damped(x)
-        past = x[:, : self.factor.shape[0], -self.lags :].flatten(1, 2)
+            return damped
+        past = history[:, :, -self.lags :].flatten(1, 2)
         linear = F.conv2d(F.pad(past, (1, 1, 1, 1), mode="replicate"), self.weight, groups=len(self.factor))
-        return self._damped(x) + linear.unflatten(1, self.factor.shape[:2])
+        return damped + linear.unflatten(1, self.factor.shape[:2])
