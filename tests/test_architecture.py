@@ -21,6 +21,7 @@ RANKS = {
     "models": 3,
     "datasets": 3,
     "losses": 3,
+    "optimizers": 3,
     "schedules": 3,
     "verification": 3,
     "bands": 4,
