@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -167,6 +168,24 @@ def test_missing_inputs_are_imputed(impute):
             ).float()
             filled = dict(batch, inputs=torch.where(gap, means.view(-1, 1, 1, 1), batch["inputs"]))
             torch.testing.assert_close(x, preparation.inputs(filled), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
+def test_what_the_window_last_knew_stands_in_for_a_missing_input(scaling):
+    """Against pandas, which fills forward and then backward, on the normalized values."""
+    series = make_series()
+    series.values[::3, 0, 2, 1:3] = np.nan
+    series.values[:, 0, 3, 4] = np.nan
+    series.values[0, 0, 3, 4] = 281.0  # known once, long before the windows
+    batch = make_batch(series)
+    preparation = Preparation.fit(series, TRAIN, scaling=scaling, impute="persistence")
+    z = preparation.normalize(batch["inputs"], batch["input_cycles"])
+    assert z.isnan().any()
+    found = preparation.inputs(batch)
+    for window, channel, row, column in np.ndindex(*z.shape[:2], *z.shape[3:]):
+        cell = pd.Series(z[window, channel, :, row, column].numpy()).ffill().bfill()
+        expected = cell.fillna(preparation.fill[channel].item()).to_numpy()
+        np.testing.assert_array_equal(found[window, channel, :, row, column], expected)
 
 
 @pytest.mark.parametrize(("hours", "whole_year"), [(6, False), (54, True)])

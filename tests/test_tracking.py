@@ -287,6 +287,22 @@ def test_test_without_a_training_is_refused(trained: str, capsys: pytest.Capture
     assert "No finished training of experiment 'made', run name 'never_trained'" in capsys.readouterr().err
 
 
+def test_a_training_that_was_never_validated_has_no_best_weights(
+    trained: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unvalidated = [
+        "--trainer.logger.init_args.run_name",
+        "unvalidated",
+        "--trainer.check_val_every_n_epoch",
+        "5",
+    ]
+    assert main(["fit", "--config", "made.yaml", *unvalidated]) == 0
+    assert main(["test", "--config", "made.yaml", *unvalidated]) == 1
+    message = capsys.readouterr().err
+    assert "has no best checkpoint: a training that was never validated writes none" in message
+    assert "--ckpt_path last" in message
+
+
 def test_baseline_is_tested_without_training(trained: str) -> None:
     text = CONFIG.replace("class_path: Increment", "class_path: Persistence").replace(
         "run_name: small", "run_name: pers"

@@ -164,7 +164,14 @@ class ExperimentCLI(LightningCLI):
         run = _latest_trained(logger)
         inside = BEST_CHECKPOINT.replace("best", which)
         local = Path(run.tags.get("stconv.folder", ""), inside)
-        path = local if local.is_file() else download(run.run_id, inside)
+        try:
+            path = local if local.is_file() else download(run.run_id, inside)
+        except TrackingError as error:
+            raise FileError(
+                f"Run {run} has no {which} checkpoint: a training that was never validated writes none "
+                "(trainer.check_val_every_n_epoch above max_epochs?), nor does one without ModelCheckpoint. "
+                f"Train it longer, or name a checkpoint: --ckpt_path last, --ckpt_path FILE.\n{error}"
+            ) from error
         print(f"Using the {which} checkpoint of run {run}.")
         return str(path)
 

@@ -84,8 +84,8 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
             "network": network,
             "loss": {"class_path": "stconv.losses.MaskedMSE"},
             "optimizer": {
-                "class_path": "torch.optim.AdamW",
-                "init_args": {"lr": 0.003, "weight_decay": 0.05, "betas": [0.9, 0.99]},
+                "class_path": "stconv.optimizers.Muon",
+                "init_args": {"lr": 0.003, "weight_decay": 0.05},
             },
             "lr_scheduler": {"class_path": "stconv.schedules.WarmupCosine"},
         },
@@ -135,7 +135,7 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
     if any(variable.weekly_gain is not None for variable in found.variables):
         data["weekly_cycle"] = True
     if any(variable.missing_share > 0 for variable in found.variables):
-        data["mask_channel"] = True
+        data |= {"mask_channel": True, "impute": "persistence"}
     return data
 
 

@@ -47,7 +47,8 @@ class GridDataModule(pl.LightningDataModule):
         scaling: zscore, minmax, none, or anomaly (departures from a harmonic climatology).
         per_cell: Scale each cell by its own statistics.
         transforms: log1p or sqrt by variable, before scaling.
-        impute: What stands in for a missing input: mean or climatology; none refuses missing values.
+        impute: What stands in for a missing input: mean, climatology, or persistence (what the window last
+            knew of the cell); none refuses missing values.
         mask_channel: Show the network which inputs were there.
         static_fields: Static inputs among latitude, longitude, position, valid, and climate (of each input
             the mean, the amplitudes of year and day, and the spread in the training period).

@@ -1,4 +1,4 @@
-"""How much of each window is missing, so that windows with too little in them can be left out."""
+"""What of a window is missing: how much, so that it may be left out, and what stands in for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from stconv.datasets.cache import forget_pages
 from stconv.datasets.windows import WindowSpec
@@ -52,3 +54,22 @@ def sufficient(references: Sequence[int], spec: WindowSpec, shares: np.ndarray, 
     return [
         i for i in references if shares[i + past, 0].mean() <= limit and shares[i + coming, 1].mean() <= limit
     ]
+
+
+def carried(x: Tensor) -> Tensor:
+    """Put into each missing value the newest one before it in the cell, or the first after it.
+
+    Args:
+        x: (batch, channel, time, lat, lon), NaN where missing.
+
+    Returns:
+        The same; NaN in cells that have no value at any time.
+    """
+    frames = list(x.unbind(2))
+    order = range(len(frames))
+    for steps in (order, reversed(order)):
+        known = None
+        for step in steps:
+            frame = frames[step]
+            known = frames[step] = frame if known is None else torch.where(frame.isnan(), known, frame)
+    return torch.stack(frames, dim=2)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from stconv.datasets.climatology import HarmonicClimatology
 from stconv.datasets.features import cos_zenith, count_channels, time_channels, usual_channels
 from stconv.datasets.fitting import fit_statistics
+from stconv.datasets.missing import carried
 from stconv.datasets.scaling import Scaling, Transform, inverse_transform, transform
 from stconv.errors import ConfigError, ShapeError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from stconv.datasets.store import Series
 
 Batch = Mapping[str, Tensor]
-Impute = Literal["mean", "climatology", "none"]
+Impute = Literal["mean", "climatology", "persistence", "none"]
 CHANNEL = -4
 """Dimension of the channels, whatever is in front of them."""
 
@@ -126,8 +127,9 @@ class Preparation(nn.Module):
             per_cell: Center and scale per cell instead of per channel.
             inputs: Variables the network sees; default: all. Either all targets or none.
             transforms: "log1p" or "sqrt" by variable, before scaling.
-            impute: What stands in for a missing input: the training "mean" or the "climatology"; "none"
-                refuses missing values.
+            impute: What stands in for a missing input: the training "mean", the "climatology", or by
+                "persistence" the newest value before it in the cell, or the first after it, as a normalized
+                departure, and the mean where the window has none; "none" refuses missing values.
             mask_channel: Show the network, per input, which values were there.
             static_fields: Names of static fields, see `features.STATIC_CHANNELS`.
             time_features: Show the network sin and cos of day and, if the period covers it, year.
@@ -212,7 +214,9 @@ class Preparation(nn.Module):
             )
         z = self.normalize(x, cycles)
         valid = torch.isfinite(z)
-        if self.impute == "climatology":
+        if self.impute == "persistence":
+            z = carried(z)
+        elif self.impute == "climatology":
             z = torch.where(valid, z, self.normalize(self.harmonics(cycles), cycles))
         z = torch.where(torch.isfinite(z), z, self.fill.view(-1, 1, 1, 1))
         parts = [z[:, self._visible]]

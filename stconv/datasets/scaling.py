@@ -173,7 +173,7 @@ def check_missing(values: np.ndarray, count: np.ndarray, variables: tuple[str, .
             raise MissingValuesError(
                 f"variable '{variable}' has {1 - count[channel] / n:.2%} missing values in the training "
                 f"period, the first at step {step}, row {row}, column {column}; impute 'none' expects none. "
-                "Set impute to mean or climatology."
+                "Set impute to mean, climatology or persistence."
             )
 
 
