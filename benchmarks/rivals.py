@@ -1,7 +1,7 @@
 """`python -m benchmarks.rivals CONFIG`: networks of the literature on the data of a configuration.
 
-The configuration is trained as it stands; the others get its data, scaling, loss and as many minutes of
-training, with AdamW at a constant rate and averaged weights. All are tested once, and `stconv compare` sets
+The configuration is trained as it stands; the others get its data, scaling, loss, optimizer (at a constant
+rate) and as many minutes of training, with averaged weights. All are tested once, and `stconv compare` sets
 them side by side. Minutes are of the processor, divided by the threads: other work on the machine does not
 count.
 """
@@ -25,7 +25,7 @@ RIVALS: dict[str, dict[str, Any]] = {
     "convlstm": {"class_path": "stconv.models.ConvLSTM"},
     "simvp": {"class_path": "stconv.models.SimVP"},
 }
-LEARNING_RATE, DECAY = 1e-3, 0.99
+DECAY = 0.99
 
 
 class StopAfter(pl.Callback):
@@ -46,13 +46,12 @@ class StopAfter(pl.Callback):
 def rival(config: dict[str, Any], name: str, minutes: float) -> dict[str, Any]:
     """The configuration with another network, trained for so many minutes."""
     model, trainer = config["model"], config["trainer"]
-    kept = {key: model[key] for key in ("loss", "loss_units", "scoring") if key in model}
-    optimizer = {"class_path": "torch.optim.AdamW", "init_args": {"lr": LEARNING_RATE, "weight_decay": 0.01}}
+    kept = {key: model[key] for key in ("loss", "loss_units", "scoring", "optimizer") if key in model}
     best = {"monitor": "val_loss", "filename": "best", "save_last": True}
     return {
         "seed_everything": config.get("seed_everything", 0),
         "data": config["data"],
-        "model": {"network": RIVALS[name], **kept, "optimizer": optimizer},
+        "model": {"network": RIVALS[name], **kept},
         "trainer": {
             "max_epochs": -1,
             "gradient_clip_val": trainer.get("gradient_clip_val", 1.0),

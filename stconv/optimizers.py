@@ -12,7 +12,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from stconv.errors import ConfigError
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
-"""a, b, c of x <- a x + b (x x') x + c (x x')^2 x, with a steep rise from zero: Jordan et al. (2024)."""
+"""a, b, c of x <- (a + b x x' + c (x x')^2) x, with a steep rise from zero: Jordan et al. (2024)."""
 ITERATIONS = 5
 RMS = 0.2
 """Root mean square of a step of AdamW, which a step here is scaled to: Liu et al. (2025), section 2.2."""
@@ -118,11 +118,19 @@ def _is_matrix(weight: Tensor) -> bool:
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix with all singular values near 1 (0.7 to 1.2), by five Newton-Schulz iterations."""
+    """The matrix with all singular values near 1 (0.7 to 1.2), by five Newton-Schulz iterations.
+
+    They run on the small square x x' alone, since all factors are polynomials of it: a fifth of the products.
+    """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     a, b, c = QUINTIC
     x = wide / wide.norm().clamp(min=LEAST)
+    gram, turn = x @ x.T, None
     for _ in range(ITERATIONS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        turn = factor if turn is None else factor @ turn
+        gram = factor @ gram @ factor
+    assert turn is not None
+    x = turn @ x
     return x if matrix.shape[0] <= matrix.shape[1] else x.T

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MANY_WINDOWS = 1000
 """Training windows from which on a network of full size is trained."""
-LARGEST_STEPS, LEAST_STEPS = 1600, 400
+LARGEST_STEPS, LEAST_STEPS = 1000, 400
 """Optimizer steps of a training: more overfit, fewer do not get there."""
 MOST_EPOCHS = 30
 CELLS_AT_ONCE = 40_000
