@@ -145,6 +145,15 @@ def test_the_case_is_the_median_one():
     assert median_window(sums) == 12
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_window_of_which_nothing_is_known_is_no_case():
+    truth = np.zeros((4, 1, 1, 2, 2))
+    error = np.array([3.0, np.nan, 2.0, 1.0])[:, None, None, None, None]
+    sums = ScoreSums(["a"], 1)
+    sums.add(truth + 0 * error, {"model": truth + error}, None, np.array([10, 11, 12, 13]))
+    assert median_window(sums) == 12
+
+
 def test_a_picture_is_north_up_and_gray_where_nothing_is_known():
     import base64
     import io

@@ -113,7 +113,6 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
 
 def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: int) -> dict[str, Any]:
     grid = {key: value for key, value in asdict(spec).items() if value}
-    rain_like = [variable.name for variable in found.variables if variable.rain_like]
     positive = [variable.name for variable in found.variables if variable.positive]
     few = found.n_training_windows < FEW_WINDOWS  # a gap as long as a window would leave fewer still
     position = ["latitude", "longitude"] if found.grid.startswith("latitude") else ["position"]
@@ -125,7 +124,6 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
         "leads": found.leads,
         "split": {"fractions": [0.6, 0.2, 0.2], **({"purge": found.leads} if few else {})},
         "scaling": "anomaly",
-        **({"transforms": dict.fromkeys(rain_like, "log1p")} if rain_like else {}),
         "static_fields": [*position, "climate"],
         "time_features": True,
         "batch_size": batch_size,

@@ -42,6 +42,7 @@ def median_window(sums: ScoreSums) -> int:
     )
     pooled = sums.pooled_rmse(sums.model) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        relative = np.nanmean(np.where(weight > 0, error / weight / pooled, np.nan), axis=1)
+        ratio = np.where(weight > 0, error / weight / pooled, 0)
+        relative = ratio.sum(axis=1) / (weight > 0).sum(axis=1)  # NaN where nothing of a window is known
     order = np.argsort(np.nan_to_num(relative, nan=np.inf), kind="stable")
     return int(sums.reference_index[order[np.isfinite(relative).sum() // 2]])
