@@ -95,8 +95,8 @@ def _about_variable(variable: VariableSummary) -> list[str]:
     if variable.rain_like:
         advice.append(
             f"{100 * variable.zero_share:.0f} % of '{name}' is zero: do not judge by RMSE alone, ask "
-            f"`stconv evaluate --thresholds` as well. `transforms: {{{name}: log1p}}` makes large values count less, "
-            "and the forecast too low on the average."
+            f"`stconv evaluate --thresholds` as well. `transforms: {{{name}: log1p}}` makes large values "
+            "count less, and the forecast too low on the average."
         )
     if variable.weekly_gain is not None:
         advice.append(
