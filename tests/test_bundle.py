@@ -15,20 +15,28 @@ from stconv.datasets.preparation import Preparation
 from stconv.datasets.splits import Periods
 from stconv.datasets.store import load_series
 from stconv.datasets.windows import WindowSpec
-from stconv.errors import BundleError
+from stconv.errors import BundleError, MissingValuesError
+from stconv.forecast import Forecaster
 from stconv.models import Conv3D
 
 N, TRAIN = 40, 30
 
 
+def drawn() -> np.ndarray:
+    return np.random.default_rng(0).normal(280, 5, (N, 4, 6)).astype("float32")
+
+
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    values = rng.normal(280, 5, (N, 4, 6)).astype("float32")
+    values = drawn()
     values[:, 0, 0] = np.nan
     values[3, 1, 1] = np.nan
     values[N - 1, 2, 2] = 400.0  # after the training period
+    return bundled(values)
+
+
+def bundled(values: np.ndarray) -> Bundle:
+    torch.manual_seed(0)
     ds = xr.Dataset(
         {"t2m": (("time", "lat", "lon"), values, {"units": "K", "long_name": "temperature at 2 m"})},
         {
@@ -93,6 +101,37 @@ def test_round_trip(bundle, folder):
     assert not again.network.training
 
 
+@pytest.mark.parametrize("gaps", [False, True])
+def test_as_much_may_be_missing_as_in_the_worst_window_of_the_training(gaps: bool):
+    values = drawn()
+    values[:, 3, 5] = np.nan  # land
+    values[::5, 3, 4] = np.nan  # ice, now and then
+    if gaps:
+        values[np.random.default_rng(1).random(values.shape) < 0.02] = np.nan
+        values[TRAIN:] = np.nan  # another period does not count
+    bundle = bundled(values)
+    expected = [(i, j) for i in range(4) for j in range(6) if np.isnan(values[:TRAIN, i, j]).mean() < 0.1]
+    assert [tuple(at) for at in np.argwhere(bundle.always_valid[0]).tolist()] == expected
+    assert (3, 4) not in expected
+    worst = max(
+        np.mean([np.isnan(values[t - lag, i, j]) for i, j in expected for lag in range(3)])
+        for t in range(2, TRAIN)
+    )
+    assert bool(worst > 0) is gaps
+    assert worst <= bundle.spec["missing"]["allowed_share"] < worst + 1.1e-4
+    alike = xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), values[:TRAIN], {"units": "K"})},
+        {"time": np.datetime64("2020-01-01", "ns") + np.arange(TRAIN) * np.timedelta64(6, "h"),
+         "lat": np.arange(4.0), "lon": np.arange(6.0)},
+    )  # fmt: skip
+    forecaster = Forecaster(bundle)
+    for end in range(3, TRAIN + 1):
+        forecaster.check(alike.isel(time=slice(end - 3, end)))  # each window of the training is accepted
+    alike["t2m"][-1, :3] = np.nan
+    with pytest.raises(MissingValuesError, match=r"lacks \d+ of \d+ values .* had \(nearly\) always one"):
+        forecaster.check(alike)
+
+
 def test_spec_says_what_the_model_expects(bundle):
     spec = bundle.spec
     assert spec["variables"] == [
@@ -106,10 +145,10 @@ def test_spec_says_what_the_model_expects(bundle):
     }
     assert spec["step"]["seconds"] == 6 * 3600
     assert (spec["input_offsets"], spec["leads"]) == ([-2, -1, 0], 2)
-    assert spec["missing"] == {"allowed_share": 0.0, "never_valid_cells": 1}
+    assert spec["missing"] == {"allowed_share": 0.0145, "never_valid_cells": 1}  # 1 of 3 frames of 23 cells
     assert spec["scores"] == {"rmse": [1.5, 2.0]}
-    # (0, 0) never has a value, (1, 1) lacks one
-    assert bundle.always_valid.sum() == 4 * 6 - 2
+    # (0, 0) never has a value; (1, 1) lacks one
+    assert bundle.always_valid.sum() == 4 * 6 - 1
 
 
 def test_ranges_are_those_of_the_training_period(bundle):

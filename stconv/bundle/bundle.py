@@ -49,8 +49,8 @@ class Bundle:
         network: Normalized inputs to normalized forecasts.
         preparation: Physical units to normalized and back.
         spec: What spec.json holds, JSON types only; `make_bundle` says which keys.
-        always_valid: Cells with a value in every frame of the training period, bool, (variable, lat, lon);
-            None if that is not known, and then no missing value is refused.
+        always_valid: Cells with a value in (nearly) every frame of the training period, bool, (variable, lat,
+            lon); None if that is not known, and then no missing value is refused.
         bands: Calibrated bands of uncertainty; None in a bundle that was made without.
         int8: The network once more, quantized, as ONNX; None unless `stconv quantize` made it.
     """

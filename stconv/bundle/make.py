@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from stconv.task import ForecastTask
 
 
+RARELY_MISSING = 0.1
+"""A cell that misses less than this share of the training period is expected to hold a value."""
+
+
 def make_bundle(
     task: ForecastTask,
     datamodule: GridDataModule,
     scores: Mapping[str, Any] | None = None,
     name: str | None = None,
-    allowed_missing_share: float = 0.0,
+    allowed_missing_share: float | None = None,
 ) -> Bundle:
     """Collect what a forecast needs from a trained task and the data module it was trained with.
 
@@ -41,7 +45,8 @@ def make_bundle(
             -180).
         source: how the training files were read, the default for reading others.
         calendar, step, input_offsets, leads: the time axis and the window.
-        missing: share of missing values allowed in cells that always had one in training; never valid cells.
+        missing: share of missing values allowed in cells that had (nearly) always one in training; never
+            valid cells.
         outputs: of an event: name, units and long_name of each probability that is forecast.
         ranges: smallest and largest value of each variable in the training period, in its units.
         bands: levels of the bands of uncertainty, and how many windows they were calibrated on.
@@ -52,8 +57,8 @@ def make_bundle(
         datamodule: After setup.
         scores: Verification result as JSON types.
         name: What to call the model; the class of the network otherwise.
-        allowed_missing_share: Share in [0, 1] of always valid values that may be missing in the inputs of a
-            forecast.
+        allowed_missing_share: Share in [0, 1] of the values of such cells that may be missing in the inputs
+            of a forecast; by default as much as the worst window of the training period missed.
 
     Returns:
         The bundle, on the CPU, not yet saved.
@@ -61,6 +66,9 @@ def make_bundle(
     series, period = datamodule.series, datamodule.periods.train
     training = series.values[period.start : period.stop]
     valid = np.isfinite(training)
+    expected = valid.mean(axis=0) > 1 - RARELY_MISSING
+    if allowed_missing_share is None:
+        allowed_missing_share = _most_missing(valid, expected, datamodule.spec.input_offsets)
     network, description = describe(task.network), datamodule.describe()
     spec: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -101,7 +109,23 @@ def make_bundle(
     bands = getattr(task, "bands", None)
     if bands is not None:
         spec["bands"] = bands.to_spec()
-    return Bundle(task.network, task.preparation, spec, always_valid=valid.all(axis=0), bands=bands)
+    return Bundle(task.network, task.preparation, spec, always_valid=expected, bands=bands)
+
+
+def _most_missing(valid: np.ndarray, expected: np.ndarray, offsets: Sequence[int]) -> float:
+    """Largest share of the expected values of a variable that a window of inputs misses, 4 decimals, up.
+
+    Args:
+        valid: bool, (time, variable, lat, lon).
+        expected: bool, (variable, lat, lon).
+        offsets: Of the input frames, up to 0.
+    """
+    missing = (~valid & expected).sum(axis=(2, 3)) / np.maximum(expected.sum(axis=(1, 2)), 1)
+    n_windows = len(valid) + min(offsets)
+    if n_windows <= 0:
+        return 0.0
+    of_windows = np.mean([missing[o - min(offsets) :][:n_windows] for o in offsets], axis=0)
+    return float(np.ceil(1e4 * of_windows.max()) / 1e4)
 
 
 def code_version() -> dict[str, str | None]:

@@ -166,9 +166,9 @@ def check_missing(
         if frames.size and frames.mean() > allowed_share:
             raise MissingValuesError(
                 f"'{name}' lacks {int(frames.sum())} of {frames.size} values ({_percent(frames.mean())}) in "
-                f"cells that always had one in training; allowed are {_percent(allowed_share)}. They are in "
-                f"{int(frames.any(axis=1).sum())} of {frames.shape[0]} frames. Fill them, choose another "
-                "reference time, or allow a larger share (allowed_missing_share)."
+                f"cells that had (nearly) always one in training; allowed are {_percent(allowed_share)}. "
+                f"They are in {int(frames.any(axis=1).sum())} of {frames.shape[0]} frames. Fill them, choose "
+                "another reference time, or allow a larger share (allowed_missing_share)."
             )
 
 

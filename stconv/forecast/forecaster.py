@@ -187,7 +187,7 @@ class Forecaster:
             UnitsError: Units differ and are not to be, or can not be, converted.
             TimeAxisError: Calendar or step differ, the reference time is not there, or its window has a gap.
             WindowError: There are too few frames.
-            MissingValuesError: Too many values are missing in cells that always had one in training.
+            MissingValuesError: Too many values are missing in cells that had (nearly) always one.
         """
         return self.expected.check(ds, reference_time, convert_units, allowed_missing_share, grid, origin)
 
