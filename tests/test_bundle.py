@@ -35,17 +35,20 @@ def bundle() -> Bundle:
     return bundled(values)
 
 
-def bundled(values: np.ndarray) -> Bundle:
-    torch.manual_seed(0)
-    ds = xr.Dataset(
+def dataset(values: np.ndarray) -> xr.Dataset:
+    return xr.Dataset(
         {"t2m": (("time", "lat", "lon"), values, {"units": "K", "long_name": "temperature at 2 m"})},
         {
-            "time": np.datetime64("2020-01-01", "ns") + np.arange(N) * np.timedelta64(6, "h"),
+            "time": np.datetime64("2020-01-01", "ns") + np.arange(len(values)) * np.timedelta64(6, "h"),
             "lat": np.arange(4.0),
             "lon": np.arange(6.0),
         },
     )
-    series = load_series(*canonicalize(ds), ["t2m"], ["t2m"])
+
+
+def bundled(values: np.ndarray) -> Bundle:
+    torch.manual_seed(0)
+    series = load_series(*canonicalize(dataset(values)), ["t2m"], ["t2m"])
     preparation = Preparation.fit(series, range(TRAIN))
     network = Conv3D(preparation.c_in, 1, 3, 2, n_layers=1, n_filters=2, kernel=3)
     datamodule = SimpleNamespace(
@@ -119,11 +122,7 @@ def test_as_much_may_be_missing_as_in_the_worst_window_of_the_training(gaps: boo
     )
     assert bool(worst > 0) is gaps
     assert worst <= bundle.spec["missing"]["allowed_share"] < worst + 1.1e-4
-    alike = xr.Dataset(
-        {"t2m": (("time", "lat", "lon"), values[:TRAIN], {"units": "K"})},
-        {"time": np.datetime64("2020-01-01", "ns") + np.arange(TRAIN) * np.timedelta64(6, "h"),
-         "lat": np.arange(4.0), "lon": np.arange(6.0)},
-    )  # fmt: skip
+    alike = dataset(values[:TRAIN])
     forecaster = Forecaster(bundle)
     for end in range(3, TRAIN + 1):
         forecaster.check(alike.isel(time=slice(end - 3, end)))  # each window of the training is accepted

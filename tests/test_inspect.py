@@ -79,10 +79,8 @@ def test_gaps_cost_windows_and_are_named(tmp_path):
         (lambda v: np.where(v > 290, 1e20, v), "'t' holds 1e+20, which looks like an undeclared sentinel"),
         (lambda v: np.where(v > 290, -0.1, v), "'t' has one negative value only, -0.1"),
         (lambda v: np.where(v > 290, np.nan, v), "in cells that are valid at other times"),
-        (
-            lambda v: np.where(v < 285, 0, v),
-            "is zero: do not judge by RMSE alone",
-        ),
+        (lambda v: np.where(v < 285, 0, v), "is zero: do not judge by RMSE alone"),
+        (lambda v: np.where(v < 285, 0, v), "`transforms: {t: log1p}` makes large values count less"),
         (lambda v: 0 * v + 5, "'t' is constant (5)"),
         (lambda v: 0 * v + np.nan, "'t' holds no valid value at all"),
     ],

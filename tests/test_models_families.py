@@ -250,7 +250,7 @@ def test_starts_and_network_are_used_as_far_as_other_windows_say(n_windows: int,
         return (prior + apart * np.maximum(0, 1 - (doubt / apart) ** 2)).clip(0, 1)
 
     trust = drawn_to(0.5, *ratio(rest, departure))
-    np.testing.assert_allclose(network.trust[..., 0, 0], trust, atol=1e-3)
+    np.testing.assert_allclose(network.trust[..., 0, 0], trust, atol=2e-4)
     d, left = difference.double().numpy(), rest - trust[..., None, None] * departure
     share = drawn_to(0, *ratio(left, d))
     np.testing.assert_allclose(network.share[..., 0, 0], share, atol=2e-3)

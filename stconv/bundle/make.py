@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 import stconv
 from stconv.bundle.bundle import FORMAT_VERSION, Bundle
 from stconv.datasets.event import EventPreparation
+from stconv.datasets.missing import most_missing
 from stconv.models import describe
 from stconv.publication import source
 
@@ -68,7 +69,7 @@ def make_bundle(
     valid = np.isfinite(training)
     expected = valid.mean(axis=0) > 1 - RARELY_MISSING
     if allowed_missing_share is None:
-        allowed_missing_share = _most_missing(valid, expected, datamodule.spec.input_offsets)
+        allowed_missing_share = most_missing(valid, expected, datamodule.spec.input_offsets)
     network, description = describe(task.network), datamodule.describe()
     spec: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -110,22 +111,6 @@ def make_bundle(
     if bands is not None:
         spec["bands"] = bands.to_spec()
     return Bundle(task.network, task.preparation, spec, always_valid=expected, bands=bands)
-
-
-def _most_missing(valid: np.ndarray, expected: np.ndarray, offsets: Sequence[int]) -> float:
-    """Largest share of the expected values of a variable that a window of inputs misses, 4 decimals, up.
-
-    Args:
-        valid: bool, (time, variable, lat, lon).
-        expected: bool, (variable, lat, lon).
-        offsets: Of the input frames, up to 0.
-    """
-    missing = (~valid & expected).sum(axis=(2, 3)) / np.maximum(expected.sum(axis=(1, 2)), 1)
-    n_windows = len(valid) + min(offsets)
-    if n_windows <= 0:
-        return 0.0
-    of_windows = np.mean([missing[o - min(offsets) :][:n_windows] for o in offsets], axis=0)
-    return float(np.ceil(1e4 * of_windows.max()) / 1e4)
 
 
 def code_version() -> dict[str, str | None]:

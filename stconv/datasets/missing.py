@@ -56,6 +56,27 @@ def sufficient(references: Sequence[int], spec: WindowSpec, shares: np.ndarray, 
     ]
 
 
+def most_missing(valid: np.ndarray, expected: np.ndarray, offsets: Sequence[int]) -> float:
+    """Largest share of the expected values of a variable that the inputs of any window miss.
+
+    Args:
+        valid: bool, (time, variable, lat, lon).
+        expected: Cells that should hold a value, bool, (variable, lat, lon).
+        offsets: Of the input frames, up to 0.
+
+    Returns:
+        The share, rounded up to 4 decimals; 0 where no window fits into the time.
+    """
+    n_windows = len(valid) + min(offsets)
+    if n_windows <= 0:
+        return 0.0
+    # frame by frame: a copy of the whole period would double its memory
+    counts = np.stack([(~frame & expected).sum(axis=(1, 2)) for frame in valid])
+    shares = counts / np.maximum(expected.sum(axis=(1, 2)), 1)
+    of_windows = np.mean([shares[offset - min(offsets) :][:n_windows] for offset in offsets], axis=0)
+    return float(np.ceil(1e4 * of_windows.max()) / 1e4)
+
+
 def carried(x: Tensor) -> Tensor:
     """Put into each missing value the newest one before it in the cell, or the first after it.
 
