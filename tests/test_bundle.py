@@ -15,7 +15,7 @@ from stconv.datasets.preparation import Preparation
 from stconv.datasets.splits import Periods
 from stconv.datasets.store import load_series
 from stconv.datasets.windows import WindowSpec
-from stconv.errors import BundleError, MissingValuesError
+from stconv.errors import BundleError, MissingValuesError, TimeAxisError
 from stconv.forecast import Forecaster
 from stconv.models import Conv3D
 
@@ -46,9 +46,10 @@ def dataset(values: np.ndarray) -> xr.Dataset:
     )
 
 
-def bundled(values: np.ndarray) -> Bundle:
+def bundled(values: np.ndarray, lost: tuple[int, ...] = (), fill_gaps: int = 0) -> Bundle:
     torch.manual_seed(0)
-    series = load_series(*canonicalize(dataset(values)), ["t2m"], ["t2m"])
+    grid, kept = GridSpec(fill_gaps=fill_gaps), [i for i in range(N) if i not in lost]
+    series = load_series(*canonicalize(dataset(values).isel(time=kept), grid), ["t2m"], ["t2m"])
     preparation = Preparation.fit(series, range(TRAIN))
     network = Conv3D(preparation.c_in, 1, 3, 2, n_layers=1, n_filters=2, kernel=3)
     datamodule = SimpleNamespace(
@@ -56,7 +57,7 @@ def bundled(values: np.ndarray) -> Bundle:
         periods=Periods(range(TRAIN), range(TRAIN, 35), range(35, N)),
         preparation=preparation,
         spec=WindowSpec.consecutive(3, 2),
-        grid=GridSpec(),
+        grid=grid,
         describe=lambda: {"hash": series.content_hash},
     )
     task = SimpleNamespace(network=network, preparation=preparation)
@@ -102,6 +103,39 @@ def test_round_trip(bundle, folder):
     bundle.preparation.eval()
     assert torch.equal(bundle.preparation.inputs(batch), again.preparation.inputs(batch))
     assert not again.network.training
+
+
+def test_a_model_of_filled_gaps_forecasts_across_such_a_gap():
+    values = drawn()
+    forecaster = Forecaster(bundled(values, lost=(2, 5, 9, 14, 20), fill_gaps=1))
+    assert forecaster.bundle.always_valid.all()  # the empty frames say nothing of a cell
+    assert forecaster.bundle.spec["missing"]["allowed_share"] == pytest.approx(1 / 3, abs=1e-4)
+    newest, empty = dataset(values).isel(time=slice(-6, None)), dataset(values).isel(time=slice(-6, None))
+    empty["t2m"] = empty.t2m.copy()
+    empty.t2m[-2] = np.nan
+    found = forecaster.forecast(newest.drop_isel(time=[-2]), reference_time=newest.time.values[-1])
+    xr.testing.assert_identical(
+        found.drop_attrs(), forecaster.forecast(empty, reference_time=newest.time.values[-1]).drop_attrs()
+    )
+    assert np.isfinite(found.t2m).all()
+    with pytest.raises(TimeAxisError, match=r"The input has a gap: .* Fill the gap, or choose a reference"):
+        forecaster.forecast(
+            dataset(values).isel(time=[-8, -7, -6, -5, -4, -1]), reference_time=newest.time.values[-1]
+        )
+    with pytest.raises(MissingValuesError, match=r"lacks 48 of 72 values \(66.7 %\)"):
+        forecaster.forecast(
+            dataset(values).isel(time=[-8, -7, -6, -5, -3, -1]), reference_time=newest.time.values[-2]
+        )
+
+
+def test_a_window_without_any_value_is_refused_whatever_the_training_missed():
+    values = drawn()
+    values[np.random.default_rng(1).random(values.shape) < 0.5] = np.nan  # no cell is expected to be there
+    forecaster = Forecaster(bundled(values))
+    nothing = dataset(np.full_like(values, np.nan)[:3])
+    with pytest.raises(MissingValuesError, match="'t2m' has no value at all in the 3 frames of the input"):
+        forecaster.forecast(nothing)
+    assert forecaster.forecast(nothing, allowed_missing_share=1.0).t2m.notnull().any()
 
 
 @pytest.mark.parametrize("gaps", [False, True])

@@ -35,11 +35,23 @@ def anomalies(data):
     return (data.series.values - climatology)[:, 0].astype(np.float64)
 
 
+def frames(a, reference):
+    """The inputs of a window, (t_in, lat, lon), each gap filled from before, else from after."""
+    found = a[reference - T_IN + 1 : reference + 1].copy()
+    for i, j in np.ndindex(found.shape[1:]):
+        known = [k for k in range(T_IN) if np.isfinite(found[k, i, j])]
+        for k in range(T_IN):
+            if known and k not in known:
+                earlier = [m for m in known if m < k]
+                found[k, i, j] = found[earlier[-1] if earlier else known[0], i, j]
+    return found
+
+
 def test_the_damping_is_the_regression_on_the_newest_frame_of_each_cell(data):
     a, train = anomalies(data), np.array(data.references["train"])
     damping = fitted(data).damping[0].numpy()
     for lead in (1, 2):
-        x, y = a[train], a[train + lead]
+        x, y = np.stack([frames(a, i)[-1] for i in train]), a[train + lead]
         both = np.isfinite(x) & np.isfinite(y)
         expected = np.where(both, x * y, 0).sum(0) / np.maximum(np.where(both, x * x, 0).sum(0), 1e-30)
         np.testing.assert_allclose(damping[lead - 1], expected.clip(0, 1), atol=1e-4)
@@ -47,10 +59,11 @@ def test_the_damping_is_the_regression_on_the_newest_frame_of_each_cell(data):
 
 def test_the_regression_is_that_of_least_squares(data):
     a, train = anomalies(data), np.array(data.references["train"])
-    filled = np.pad(np.nan_to_num(a), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    past = np.stack([frames(a, i) for i in train])
+    filled = np.pad(np.nan_to_num(past), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     lags = 3
     columns = [
-        filled[train - lags + 1 + k][:, i : i + 5, j : j + 6]
+        filled[:, T_IN - lags + k, i : i + 5, j : j + 6]
         for k in range(lags)
         for i in range(3)
         for j in range(3)
@@ -65,7 +78,7 @@ def test_the_regression_is_that_of_least_squares(data):
         np.testing.assert_allclose(x[known] @ found, expected, atol=2e-3 * np.std(y[known]))
     forecast = fitted(data)(batch)
     reference = int(batch["reference_index"][0])
-    beyond = np.pad(np.nan_to_num(a[reference - 2 : reference + 1]), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    beyond = np.pad(np.nan_to_num(frames(a, reference)[1:]), ((0, 0), (1, 1), (1, 1)), mode="edge")
     around = np.append(beyond[:, 2:5, 3:6].reshape(-1), 1.0)  # of the cell in row 2, column 3
     expected = around @ fitted(data).weights[0, 1].numpy()
     climatology = data.preparation.climatology(batch)
@@ -74,7 +87,18 @@ def test_the_regression_is_that_of_least_squares(data):
     )
 
 
-def test_a_missing_value_counts_as_the_climatology_and_a_dead_cell_stays_unknown(data):
+def test_a_missing_frame_is_carried_on_from_the_one_before(data):
+    batch = next(iter(data.test_dataloader()))
+    batch["inputs"][:, :, -1, 3, 3] = torch.nan
+    forecast, climatology = fitted(data)(batch), data.preparation.climatology(batch)
+    harmonics = data.preparation.harmonics(batch["input_cycles"])
+    before = (batch["inputs"] - harmonics)[:, 0, -2, 3, 3]
+    found = (forecast[DAMPED_PERSISTENCE] - climatology)[:, 0, :, 3, 3]
+    expected = fitted(data).damping[0, :, 3, 3] * before[:, None]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_without_any_value_it_is_the_climatology_and_a_dead_cell_stays_unknown(data):
     batch = next(iter(data.test_dataloader()))
     batch["inputs"][:, 0, :, 3, 3] = torch.nan
     forecast, climatology = fitted(data)(batch), data.preparation.climatology(batch)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 RARELY_MISSING = 0.1
-"""A cell that misses less than this share of the training period is expected to hold a value."""
+"""A cell that misses less than this share of the training frames, empty ones aside, should hold a value."""
 
 
 def make_bundle(
@@ -67,7 +67,8 @@ def make_bundle(
     series, period = datamodule.series, datamodule.periods.train
     training = series.values[period.start : period.stop]
     valid = np.isfinite(training)
-    expected = valid.mean(axis=0) > 1 - RARELY_MISSING
+    # frames without any value, as those put into gaps, say nothing of a cell
+    expected = valid.sum(axis=0) > (1 - RARELY_MISSING) * valid.any(axis=(2, 3)).sum(axis=0)[:, None, None]
     if allowed_missing_share is None:
         allowed_missing_share = most_missing(valid, expected, datamodule.spec.input_offsets)
     network, description = describe(task.network), datamodule.describe()

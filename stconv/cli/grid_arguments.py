@@ -41,6 +41,12 @@ def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) ->
     if windows:
         group.add_argument("--start", metavar="TIME", help="first time of windows cut beforehand")
         group.add_argument("--step", metavar="TEXT", help="their step, for example 6h")
+    group.add_argument(
+        "--fill-gaps",
+        metavar="N",
+        type=int,
+        help="fill gaps of at most N steps with frames without values (`inspect`: half of --t-in)",
+    )
     group.add_argument("--reader", metavar="NAME", help="xarray engine that opens the files")
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")
 
@@ -68,6 +74,7 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
         calendar=args.calendar,
         start=getattr(args, "start", None),
         step=getattr(args, "step", None),
+        fill_gaps=args.fill_gaps or 0,
     )
 
 

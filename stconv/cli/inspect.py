@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     from stconv.datasets.inspect import describe, plot
 
     spec = grid_spec(args)
+    if args.fill_gaps is None:
+        spec = replace(spec, fill_gaps=args.t_in // 2)
     description, ds = describe(args.paths, spec, args.variables, args.t_in, args.leads)
     if args.json:
         print(json.dumps(description.to_json(), indent=2))
@@ -82,8 +85,7 @@ def _print(found: Description) -> None:
         f"  time   {found.n_steps} x, {found.first} to {found.last}, {step}{gaps}, calendar {found.calendar}"
     )
     for gap in found.gaps[:SHOWN_GAPS]:
-        missing = f" ({gap.missing_steps} steps missing)" if gap.missing_steps else ""
-        print(f"         gap between {gap.after} and {gap.before}{missing}")
+        print(f"         gap between {gap.after} and {gap.before} ({gap.missing_steps} steps missing)")
     if len(found.gaps) > SHOWN_GAPS:
         print(f"         and {len(found.gaps) - SHOWN_GAPS} more gaps")
     print(f"  grid   {found.grid}")

@@ -113,6 +113,8 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
 
 def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: int) -> dict[str, Any]:
     grid = {key: value for key, value in asdict(spec).items() if value}
+    if not found.filled_steps:
+        grid.pop("fill_gaps", None)
     positive = [variable.name for variable in found.variables if variable.positive]
     few = found.n_training_windows < FEW_WINDOWS  # a gap as long as a window would leave fewer still
     position = ["latitude", "longitude"] if found.grid.startswith("latitude") else ["position"]
@@ -132,7 +134,7 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
         data["bounds"] = {variable: [0, None] for variable in positive}
     if any(variable.weekly_gain is not None for variable in found.variables):
         data["weekly_cycle"] = True
-    if any(variable.missing_share > 0 for variable in found.variables):
+    if found.filled_steps or any(variable.missing_share > 0 for variable in found.variables):
         data |= {"mask_channel": True, "impute": "persistence"}
     return data
 

@@ -52,16 +52,26 @@ def _about_time(found: Description) -> list[str]:
             "beat. Prefer a small network, or give a longer series."
         )
     if found.gaps:
-        advice.append(
-            f"{len(found.gaps)} gap(s): windows never cross one, so some steps are lost. Fill in missing "
-            "files if "
-            "you have them."
-        )
+        advice.append(_about_gaps(found))
     if found.repeated_steps:
         advice.append(
             f"{found.repeated_steps} steps are in several files with equal values; they are kept once."
         )
     return advice
+
+
+def _about_gaps(found: Description) -> str:
+    if not found.filled_steps:
+        return (
+            f"{len(found.gaps)} gap(s): windows never cross one, so some steps are lost. Fill in missing "
+            "files if you have them, or let short gaps be filled with frames without values: `--fill-gaps N`."
+        )
+    lacking = sum(gap.missing_steps for gap in found.gaps)
+    rest = "" if lacking == found.filled_steps else "; windows never cross the longer ones"
+    return (
+        f"{len(found.gaps)} gap(s) with {lacking} missing steps, {found.filled_steps} of them filled with "
+        f"frames without values (`fill_gaps`): imputed in the inputs, masked in loss and scores{rest}."
+    )
 
 
 def _about_variable(variable: VariableSummary) -> list[str]:

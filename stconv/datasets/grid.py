@@ -11,6 +11,7 @@ import xarray as xr
 
 from stconv.datasets.axes import Horizontal, find_horizontal, once_in_time
 from stconv.datasets.fields import find_fields
+from stconv.datasets.gaps import fill_gaps
 from stconv.datasets.grid_spec import GridSpec
 from stconv.datasets.joining import Part, join
 from stconv.datasets.layouts import unfold
@@ -54,7 +55,8 @@ def open_series(
         FileError: A file is missing, damaged, or not data.
         GridError, TimeAxisError, VariableError, UnitsError: The content can not be used as it is.
     """
-    return join_parts(open_parts(paths, spec, variables), variables)
+    ds, origin = join_parts(open_parts(paths, spec, variables), variables)
+    return fill_gaps(ds, spec.fill_gaps if spec else 0), origin
 
 
 def open_parts(
@@ -101,7 +103,8 @@ def canonicalize(
 
     Canonical: every variable float32 with NaN for missing, (time, lat, lon) on a geographic grid, else
     (time, y, x); latitude ascending; longitude ascending from [-180, 180); times strictly increasing with one
-    step, whole missing steps allowed; `units` among the attributes of each variable.
+    step, whole missing steps allowed (or, in short gaps, filled: `GridSpec.fill_gaps`); `units` among the
+    attributes of each variable.
 
     Args:
         ds: Any decoded dataset.
@@ -117,7 +120,8 @@ def canonicalize(
     """
     spec = spec or GridSpec()
     ds = split_values(ds, spec.select, source)
-    return join_parts([_canonicalize(ds, spec, variables, source, lazy=False)])
+    ds, origin = join_parts([_canonicalize(ds, spec, variables, source, lazy=False)])
+    return fill_gaps(ds, spec.fill_gaps), origin
 
 
 def _canonicalize(

@@ -27,6 +27,8 @@ class GridSpec:
         calendar: Calendar of a time variable that states none, for example ``noleap``.
         start: Time of the first step of windows cut beforehand, which carry none: ``1979-01-01``.
         step: Their step: ``6h``, ``1d``, ``10min``.
+        fill_gaps: Gaps of at most so many missing steps are filled with frames without values, so that
+            windows reach across; they never cross a longer one.
     """
 
     time: str | None = None
@@ -43,3 +45,4 @@ class GridSpec:
     calendar: str | None = None
     start: str | None = None
     step: str | None = None
+    fill_gaps: int = 0

@@ -11,11 +11,12 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.advice import advise
+from stconv.datasets.gaps import fill_gaps
 from stconv.datasets.grid import join_parts, open_parts
 from stconv.datasets.grid_spec import GridSpec
 from stconv.datasets.origin import Origin, decode_coordinate
 from stconv.datasets.reading import find_files
-from stconv.datasets.time_axis import TimeStep, breaks, text, time_step
+from stconv.datasets.time_axis import TimeStep, breaks, missing_steps, text, time_step
 from stconv.datasets.windows import WindowSpec, reference_indices
 from stconv.dims import LAT, TIME, Y
 
@@ -64,11 +65,11 @@ class VariableSummary:
 
 @dataclass(frozen=True)
 class Gap:
-    """A hole in the time axis: the times on both sides and the number of steps missing, None if unknown."""
+    """A hole in the time axis: the times on both sides and the number of steps missing."""
 
     after: str
     before: str
-    missing_steps: int | None
+    missing_steps: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Description:
     n_steps: int
     step: str | None
     gaps: list[Gap]
+    filled_steps: int
     repeated_steps: int
     variables: list[VariableSummary]
     left_out: dict[str, str]
@@ -144,6 +146,9 @@ def describe(
     times = ds[TIME].values
     step = time_step(times) if times.size > 1 else None
     holes = breaks(times, step) if step else ()
+    filled = fill_gaps(ds, spec.fill_gaps)
+    n_steps = filled.sizes[TIME]
+    longer = breaks(filled[TIME].values, step) if step else ()
     window = WindowSpec.consecutive(t_in, leads)
     description = Description(
         files=[str(file) for file in files],
@@ -157,16 +162,17 @@ def describe(
         last=text(times[-1]),
         n_steps=int(times.size),
         step=step.label if step else None,
-        gaps=[_gap(times, i, step) for i in holes] if step else [],
+        gaps=_gaps(times, step, holes) if step else [],
+        filled_steps=n_steps - int(times.size),
         repeated_steps=n_in_files - int(times.size),
-        variables=[_with_errors(_summarize(ds[name]), ds[name], window, holes) for name in ds.data_vars],
+        variables=[_with_errors(_summarize(ds[name]), filled[name], window, longer) for name in ds.data_vars],
         left_out=left_out,
         memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
         t_in=t_in,
         leads=leads,
-        n_windows=len(reference_indices(range(times.size), window, holes)),
+        n_windows=len(reference_indices(range(n_steps), window, longer)),
         n_training_windows=len(
-            reference_indices(range(max(int(TRAIN_SHARE * times.size) - window.span, 0)), window, holes)
+            reference_indices(range(max(int(TRAIN_SHARE * n_steps) - window.span, 0)), window, longer)
         ),
     )
     description.advice.extend(advise(description))
@@ -219,14 +225,9 @@ def _axes(ds: xr.Dataset, origin: Origin) -> list[AxisSummary]:
     return result
 
 
-def _gap(times: np.ndarray, i: int, step: TimeStep) -> Gap:
-    missing = None
-    if step.kind == "fixed":
-        difference = times[i] - times[i - 1]
-        is_numpy = isinstance(difference, np.timedelta64)
-        seconds = difference / np.timedelta64(1, "s") if is_numpy else difference.total_seconds()
-        missing = round(seconds / step.seconds) - 1
-    return Gap(text(times[i - 1]), text(times[i]), missing)
+def _gaps(times: np.ndarray, step: TimeStep, holes: Sequence[int]) -> list[Gap]:
+    missing = missing_steps(times, step)
+    return [Gap(text(times[i - 1]), text(times[i]), int(missing[i - 1])) for i in holes]
 
 
 def _summarize(variable: xr.DataArray) -> VariableSummary:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stconv.datasets.climatology import HarmonicClimatology
 from stconv.datasets.dataset import WindowDataset
+from stconv.datasets.missing import carried
 from stconv.datasets.windows import WindowSpec, thinned
 from stconv.regression import MAX_ROWS, NormalEquations, neighborhoods
 
@@ -35,7 +36,8 @@ class ReferenceForecasts:
     linear 3x3: a[l] = sum over 9 neighbors and up to 3 newest frames of w[l] a + w0[l], the same in all
     cells; beyond the grid its edge goes on.
 
-    A missing value counts as the climatology; where there is no climatology the forecast is NaN.
+    For a missing value stands the newest departure before it in the window, or the first after it; where the
+    window has none, the climatology. Where there is no climatology the forecast is NaN.
 
     Args:
         climatology: Of all channels, fitted on the training period.
@@ -121,10 +123,13 @@ class ReferenceForecasts:
 def _anomalies(
     batch: Mapping[str, Tensor], climatology: HarmonicClimatology, n_targets: int, lags: int
 ) -> tuple[Tensor, tuple[int, int]]:
-    """Departures of the targets' newest frames, (batch, target, lags, lat, lon), and the size of the grid."""
-    past = batch["inputs"][:, :n_targets, -lags:]
-    expected = climatology(batch["input_cycles"][:, -lags:])[:, :n_targets]
-    return past - expected, (past.shape[-2], past.shape[-1])
+    """Departures of the targets' newest frames, (batch, target, lags, lat, lon), and the size of the grid.
+
+    What is missing is carried on from other frames of the window.
+    """
+    past = batch["inputs"][:, :n_targets]
+    departures = carried(past - climatology(batch["input_cycles"])[:, :n_targets])
+    return departures[:, :, -lags:], (past.shape[-2], past.shape[-1])
 
 
 def _features(past: Tensor) -> Tensor:

@@ -121,6 +121,14 @@ def breaks(times: Any, step: TimeStep) -> tuple[int, ...]:
     return tuple(int(i) + 1 for i in np.flatnonzero(broken))
 
 
+def missing_steps(times: Any, step: TimeStep) -> np.ndarray:
+    """Steps missing between each time and the next one, int64, (n - 1,); 0 where one follows the other."""
+    times = np.asarray(times)
+    if step.kind == "fixed":
+        return np.asarray(_differences(times) // step.seconds - 1)
+    return np.asarray(np.diff(_month_index(times)) // (step.n * (12 if step.kind == "year" else 1)) - 1)
+
+
 def advance(time: Any, step: TimeStep, n: int) -> Any:
     """The time n steps after `time` (before it for negative n), of the same type and calendar.
 

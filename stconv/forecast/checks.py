@@ -159,6 +159,11 @@ def check_missing(
                 f"'{name}' has {int(np.isinf(values[channel]).sum())} infinite values in the input; expected "
                 "finite ones, or NaN for missing. Replace them by NaN."
             )
+        if allowed_share < 1 and np.isnan(values[channel]).all():
+            raise MissingValuesError(
+                f"'{name}' has no value at all in the {values.shape[1]} frames of the input. Choose another "
+                "reference time, or allow that (allowed_missing_share=1)."
+            )
     if always_valid is None:
         return
     for channel, name in enumerate(names):
