@@ -227,6 +227,21 @@ def test_errors_to_beat_by_hand(tmp_path, capsys):
     assert "RMSE of persistence for t, last 20 %, lead 1 to 3: 2.3" in capsys.readouterr().out
 
 
+def test_persistence_of_a_series_with_holes_is_what_a_window_last_knew(tmp_path):
+    ds = series(2400)
+    values = np.random.default_rng(0).normal(size=ds.t.shape)
+    values[np.random.default_rng(1).random(ds.t.shape) < 0.3] = np.nan
+    ds["t"] = (ds.t.dims, values.astype("float32"), {"units": "K"})
+    ds.to_netcdf(tmp_path / "a.nc")
+    found, canonical = describe(tmp_path / "a.nc", t_in=2, leads=1)
+    references = np.arange(1919, 2400 - 1)
+    v = canonical.t.values
+    newest = np.where(np.isnan(v[references]), v[references - 1], v[references])
+    square = canonical.t[references].copy(data=(v[references + 1] - newest) ** 2)
+    expected = square.weighted(np.cos(np.deg2rad(canonical.lat))).mean() ** 0.5
+    np.testing.assert_allclose(found.variables[0].persistence_rmse, float(expected), rtol=1e-5)
+
+
 def test_errors_of_a_real_file_are_those_published(shared_data):
     """One step ahead on the last 20 %: persistence 2.24 K; climatology 4.28 K where areas do not weigh."""
     found, _ = describe(shared_data / "benchmark" / "ncep_air_temperature.zarr", leads=1)

@@ -134,6 +134,19 @@ def test_climatology_and_persistence_by_hand():
     np.testing.assert_allclose(climatology[:, 0, 1].numpy(), means, atol=1e-3)
 
 
+def test_persistence_is_what_the_window_last_knew():
+    series = make_series(missing=False)
+    preparation = Preparation.fit(series, TRAIN)
+    batch = make_batch(series)
+    expected = batch["inputs"][:, 0, -1].clone()
+    batch["inputs"][:, 0, -1, 1, 2] = torch.nan
+    expected[:, 1, 2] = batch["inputs"][:, 0, -2, 1, 2]
+    batch["inputs"][:, 0, :, 3, 3] = torch.nan
+    expected[:, 3, 3] = torch.nan
+    found = preparation.persistence(batch)[:, 0, 1]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
 def test_weights_follow_area_and_validity():
     series = make_series()
     batch = make_batch(series)

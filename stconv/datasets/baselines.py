@@ -58,10 +58,13 @@ def baseline_errors(
     test = slice(periods.test.start, periods.test.stop)
     climatology = np.einsum("tk,kyx->tyx", harmonic_basis(phases[test], terms), coefficients[:, 0])
     weight = np.cos(np.deg2rad(variable[LAT].values))[:, None] if LAT in variable.dims else np.ones((1, 1))
+    newest = values[references]
+    for offset in reversed(spec.input_offsets[:-1]):
+        newest = np.where(np.isnan(newest), values[references + offset], newest)
     persistence_rmse: list[float] = []
     climatology_rmse: list[float] = []
     for lead in range(1, spec.leads + 1):
-        truth, newest = values[references + lead], values[references]
+        truth = values[references + lead]
         expected = climatology[references + lead - periods.test.start]
         weights = weight * (np.isfinite(truth) & np.isfinite(newest) & np.isfinite(expected))
         if not weights.any():

@@ -314,9 +314,12 @@ class Preparation(nn.Module):
         return climatology[:, : self.c_out]
 
     def persistence(self, batch: Batch) -> Tensor:
-        """The targets' newest input frame at every lead: (batch, c_out, leads, lat, lon), physical units."""
+        """The newest value of each cell, at every lead: (batch, c_out, leads, lat, lon), physical units.
+
+        It is that of the newest input frame, or what the window last knew; NaN where it knows none.
+        """
         leads = batch["target_cycles"].shape[1]
-        return batch["inputs"][:, : self.c_out, -1:].expand(-1, -1, leads, -1, -1)
+        return carried(batch["inputs"][:, : self.c_out])[:, :, -1:].expand(-1, -1, leads, -1, -1)
 
     def _per_channel(self, x: Tensor, function: Any) -> Tensor:
         if not any(name != "identity" for name in self.transforms.values()):
