@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -118,6 +119,12 @@ def describe_data(description: Mapping[str, Any]) -> dict[str, str]:
         "Validation period": periods["val"],
         "Test period": f"{periods['test']}; {description['purge']} steps are left out between the periods",
     }
+    if description.get("unknown_months"):
+        unknown = enumerate_words([calendar.month_name[month] for month in description["unknown_months"]])
+        about["Season"] = (
+            f"no step of training or validation lies in {unknown}, and the test does: how large errors are "
+            "then was not known, and stated uncertainties may be far off"
+        )
     missing = {name: share for name, share in description["missing_share"].items() if share > 0}
     if missing:
         about["Missing values"] = ", ".join(f"{name} {share:.1%}" for name, share in missing.items())

@@ -18,6 +18,7 @@ from stconv.datasets.static import read_static
 from stconv.datasets.synthetic import generate
 from stconv.datasets.time_axis import TimeStep
 from stconv.errors import ConfigError, GridError, SplitError, VariableError, WindowError
+from stconv.publication import describe_data
 
 
 @pytest.fixture(scope="module")
@@ -375,3 +376,25 @@ def test_published_offsets_of_bike_nyc(shared_data):
 def test_weekly_cycle_that_can_not_be_is_refused(step, calendar, n_training, message):
     with pytest.raises(ConfigError, match=message):
         check_weekly(step, calendar, n_training)
+
+
+def test_a_season_that_only_the_test_has_is_known_and_said(tmp_path):
+    def daily(n, calendar):
+        times = xr.date_range("2001-01-01", periods=n, freq="D", calendar=calendar, use_cftime=True)
+        values = np.random.default_rng(0).normal(size=(n, 3, 4)).astype("float32")
+        axes = {"time": times, "lat": [1.0, 2.0, 3.0], "lon": [1.0, 2.0, 3.0, 4.0]}
+        made = xr.Dataset({"t2m": (("time", "lat", "lon"), values, {"units": "K"})}, axes)
+        made.to_netcdf(tmp_path / "a.nc")
+        module = make(str(tmp_path / "a.nc"))
+        module.setup()
+        return module.describe()
+
+    for calendar in ("standard", "noleap", "360_day"):
+        found = daily(300, calendar)  # the test begins with September
+        assert found["unknown_months"] == [9, 10]
+        assert describe_data(found)["Season"].startswith(
+            "no step of training or validation lies in September and October, and the test does"
+        )
+    found = daily(800, "standard")
+    assert found["unknown_months"] == []
+    assert "Season" not in describe_data(found)

@@ -299,11 +299,20 @@ class GridDataModule(pl.LightningDataModule):
                 }
                 for name, period in self.periods.items()
             },
+            "unknown_months": self._unknown_months(),
             "static_files": {name: Path(path).name for name, path in self.static_files.items()},
             "max_missing": self.max_missing,
             "preparation": self.options,
             **self._describe_event(),
         }
+
+    def _unknown_months(self) -> list[int]:
+        """Months of the year that the test has, and neither training nor validation."""
+        months = {
+            name: time_axis.calendar_months(self.series.times[period.start : period.stop])
+            for name, period in self.periods.items()
+        }
+        return sorted(months["test"] - months["train"] - months["val"])
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Training windows, shuffled by seed and epoch."""

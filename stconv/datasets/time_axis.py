@@ -180,6 +180,11 @@ def cycles(times: Any) -> np.ndarray:
     return result
 
 
+def calendar_months(times: Any) -> set[int]:
+    """Months of the year, 1 to 12, in which there are times."""
+    return set((_month_index(np.asarray(times)) % 12 + 1).tolist())
+
+
 def whole_seconds(times: np.ndarray) -> np.ndarray:
     """Round times to the second: days as floating-point numbers are some microseconds off."""
     if np.issubdtype(times.dtype, np.datetime64):
