@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from stconv.bundle import Bundle
 from stconv.cli.main import main
 from stconv.datasets.synthetic import generate
 from stconv.errors import SkillGateError, TrackingError
@@ -318,6 +319,14 @@ def test_baseline_is_tested_without_training(trained: str) -> None:
     assert run.tags["stconv.test_reads"] == "1"
     assert run.status == "FINISHED"
     assert run.metrics["test_skill_persistence"] == pytest.approx(0, abs=1e-4)
+    assert Bundle.load(resolve_bundle("runs:/" + run.run_id)).name == "pers"
+
+
+def test_a_model_of_a_run_without_a_name_has_that_of_the_experiment(trained: str) -> None:
+    nameless = "--trainer.logger.init_args.run_name=null"
+    only = "--trainer.logger.init_args.experiment_name=nameless"
+    assert main(["test", "--config", "persistence.yaml", nameless, only]) == 0
+    assert Bundle.load(resolve_bundle("runs:/" + find_run(None, "nameless").run_id)).name == "nameless"
 
 
 def test_registry_from_candidate_to_champion(trained: str) -> None:

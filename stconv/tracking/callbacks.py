@@ -150,7 +150,7 @@ class ExportBundle(Callback):
         assert isinstance(pl_module, ForecastTask)
         folder = Path(logger.log_dir, BUNDLE)
         data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        make_bundle(pl_module, data, scores=scores, name=logger.run_name).save(folder)
+        make_bundle(pl_module, data, scores=scores, name=logger.run_name or logger.name).save(folder)
         logger.log_artifact(folder)
 
 
