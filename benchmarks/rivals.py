@@ -107,7 +107,7 @@ def main() -> None:
         print(f"{name}: {seconds / 60:.1f} minutes")
         minutes = minutes or seconds / 60
         stconv("test", "--config", str(file))
-    stconv("compare", ours["trainer"]["logger"]["init_args"]["experiment_name"])
+    stconv("compare", "--experiment", ours["trainer"]["logger"]["init_args"]["experiment_name"])
 
 
 if __name__ == "__main__":

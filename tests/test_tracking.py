@@ -124,6 +124,21 @@ def test_infinite_metrics_stay_in_the_folder() -> None:
     assert (line["step"], line["b"]) == (3, math.inf)
 
 
+def test_a_variable_with_any_name_is_logged() -> None:
+    logger = RunLogger("names")
+    logger.log_metrics(
+        {"rmse_O3 [ppb]_lead_1": 1.5, "rmse_a/../b": 2.0, "rmse_PM2.5": 3.0, "rmse_\u00fc": 4.0}
+    )
+    logger.log_hyperparams({"bounds": {"O3 [ppb]": [0, None]}, "t_in": 5})
+    logger.finalize("success")
+    run = find_run(logger.run_id)
+    assert run.metrics == {
+        "rmse_O3 _ppb__lead_1": 1.5, "rmse_a_.._b": 2.0, "rmse_PM2.5": 3.0, "rmse_\u00fc": 4.0
+    }  # fmt: skip
+    assert run.params == {"bounds.O3 _ppb_": "[0, null]", "t_in": "5"}
+    assert "rmse_O3 [ppb]_lead_1" in Path(logger.log_dir, "metrics.jsonl").read_text()
+
+
 @pytest.mark.parametrize(("interrupted", "status"), [(False, "FAILED"), (True, "KILLED")])
 def test_failed_run_says_so(interrupted: bool, status: str) -> None:
     logger = RunLogger("failing")

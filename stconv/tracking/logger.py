@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ MAX_PARAM_LENGTH = 500
 """Longer values go whole into `long_parameters.json`: MLflow would cut them without a word at 6,000."""
 PARAMS_PER_REQUEST = 100
 """MLflow's limit."""
+REFUSED = re.compile(r"[^\w\-. :]")
+"""What MLflow does not take in a name, or takes for a folder; a variable may be called "O3 [ppb]"."""
 
 
 class RunLogger(Logger):
@@ -174,7 +177,9 @@ class RunLogger(Logger):
         with Path(self.log_dir, "metrics.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         batch = [
-            Metric(name, value, now, step or 0) for name, value in values.items() if not math.isinf(value)
+            Metric(REFUSED.sub("_", name), value, now, step or 0)
+            for name, value in values.items()
+            if not math.isinf(value)
         ]
         self._outbox.put(f"metrics of step {step or 0}", lambda: client.log_batch(run_id, metrics=batch))
 
@@ -189,7 +194,8 @@ class RunLogger(Logger):
         if long:
             self.log_text("long_parameters.json", json.dumps(long, indent=2))
         rows = [
-            Param(name, "see long_parameters.json" if name in long else value) for name, value in flat.items()
+            Param(REFUSED.sub("_", name), "see long_parameters.json" if name in long else value)
+            for name, value in flat.items()
         ]
         for i in range(0, len(rows), PARAMS_PER_REQUEST):
             send = partial(client.log_batch, run_id, params=rows[i : i + PARAMS_PER_REQUEST])
