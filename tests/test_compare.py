@@ -1,13 +1,22 @@
 """`stconv compare` on runs recorded in a real tracking store."""
 
+import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from stconv.cli.compare import against_best, differing_parameters, find_entries, short_names
+from stconv.cli.compare import (
+    Entry,
+    against_best,
+    differing_parameters,
+    find_entries,
+    print_group,
+    short_names,
+)
 from stconv.cli.main import main
 from stconv.tracking import RunInfo, RunLogger
 from stconv.verification import ScoreSums, Verification
@@ -19,7 +28,14 @@ def made_result(noise, seed=0, n=80, n_leads=2):
     model = truth + noise * np.random.default_rng(seed).normal(size=truth.shape)
     sums = ScoreSums(["air"], n_leads, ["K"])
     sums.add(truth, {"model": model, "persistence": reference}, None, np.arange(n))
-    return Verification(sums, "Net", "field", ("2014-08-08", "2014-12-31"), ("6 h", "12 h")[:n_leads], span=4)
+    return Verification(
+        sums,
+        "Net",
+        "field",
+        ("2014-08-08", "2014-12-31"),
+        [f"{6 * k} h" for k in range(1, n_leads + 1)],
+        span=4,
+    )
 
 
 def store_in(folder):
@@ -95,6 +111,14 @@ def test_table(inside, capsys, monkeypatch):
     assert "[red]" in out  # not taken for markup
     assert "data.hash" not in out
     assert f"untested {inside['untested'][:8]}" in out
+
+
+@pytest.mark.parametrize(("width", "leads"), [(80, [6, 48]), (104, [6, 18, 30, 36, 48])])
+def test_a_narrow_terminal_sees_fewer_leads_and_all_else(width, leads):
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_group([Entry(info(), made_result(noise, n_leads=8)) for noise in (1.0, 1.8)], console)
+    head = console.export_text().splitlines()[1].split()
+    assert head == ["#", "run", "RMSE", "K", *f"{' h '.join(map(str, leads))} h".split(), "against", "#1"]
 
 
 def test_json_and_picture(inside, capsys):

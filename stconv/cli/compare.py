@@ -27,6 +27,8 @@ IGNORED = ("config", "ckpt_path", "trainer.logger", DATA_HASH, DATA_NAME)
 """Parameters that tell runs apart but do not make them better."""
 SCORES, PERSISTENCE = "verification/scores.nc", "persistence"
 MAX_PLOTTED = 8
+MIN_WIDTH_OF_SKILL, WIDTH_BESIDE_SKILL = 6, 58
+"""Characters of a skill, and of all that stands beside the skills in a line."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,9 @@ def print_group(group: Sequence[Entry], console: Console) -> None:
     table.add_column("#", justify="right")
     table.add_column("run", no_wrap=True, overflow="ellipsis", min_width=12)
     table.add_column(with_units("RMSE", units), justify="right", no_wrap=True)
-    leads = _shown_leads(sums.n_leads, len(sums.variables))
+    wide = max(MIN_WIDTH_OF_SKILL, *map(len, first.labels)) + 2
+    room = (console.width - WIDTH_BESIDE_SKILL) // wide
+    leads = _shown_leads(sums.n_leads, len(sums.variables), room)
     for variable in sums.variables:
         of = f"{variable} " if len(sums.variables) > 1 else ""
         for lead in leads:
@@ -245,9 +249,9 @@ def _short(value: str) -> str:
     return value.rsplit(".", 1)[-1] if is_class_path else value
 
 
-def _shown_leads(n_leads: int, n_variables: int) -> list[int]:
-    """As many leads as fit in a line, evenly spread, the first and the last among them."""
-    n = min(n_leads, max(2, 8 // n_variables))
+def _shown_leads(n_leads: int, n_variables: int, room: int) -> list[int]:
+    """As many leads as fit into so many columns, evenly spread, the first and the last among them."""
+    n = min(n_leads, max(2, min(8, room) // n_variables))
     return sorted({round(i) for i in np.linspace(0, n_leads - 1, n)})
 
 
