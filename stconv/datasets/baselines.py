@@ -58,7 +58,7 @@ def baseline_errors(
     test = slice(periods.test.start, periods.test.stop)
     climatology = np.einsum("tk,kyx->tyx", harmonic_basis(phases[test], terms), coefficients[:, 0])
     weight = np.cos(np.deg2rad(variable[LAT].values))[:, None] if LAT in variable.dims else np.ones((1, 1))
-    newest = values[references]
+    newest = values[references]  # or what the window last knew, as `Preparation.persistence` without torch
     for offset in reversed(spec.input_offsets[:-1]):
         newest = np.where(np.isnan(newest), values[references + offset], newest)
     persistence_rmse: list[float] = []

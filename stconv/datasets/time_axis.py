@@ -114,19 +114,14 @@ def breaks(times: Any, step: TimeStep) -> tuple[int, ...]:
     times = np.asarray(times)
     if times.size < 2:
         return ()
-    if step.kind == "fixed":
-        broken = _differences(times) != step.seconds
-    else:
-        broken = np.diff(_month_index(times)) != step.n * (12 if step.kind == "year" else 1)
-    return tuple(int(i) + 1 for i in np.flatnonzero(broken))
+    distances, whole = _distances(times, step)
+    return tuple(int(i) + 1 for i in np.flatnonzero(distances != whole))
 
 
 def missing_steps(times: Any, step: TimeStep) -> np.ndarray:
     """Steps missing between each time and the next one, int64, (n - 1,); 0 where one follows the other."""
-    times = np.asarray(times)
-    if step.kind == "fixed":
-        return np.asarray(_differences(times) // step.seconds - 1)
-    return np.asarray(np.diff(_month_index(times)) // (step.n * (12 if step.kind == "year" else 1)) - 1)
+    distances, whole = _distances(np.asarray(times), step)
+    return distances // whole - 1
 
 
 def advance(time: Any, step: TimeStep, n: int) -> Any:
@@ -244,6 +239,13 @@ def _differences(times: np.ndarray) -> np.ndarray:
         differences = [d / timedelta(seconds=1) for d in np.diff(times)]
         return np.rint(np.array(differences)).astype(np.int64)
     return np.rint(np.diff(times) / np.timedelta64(1, "s")).astype(np.int64)
+
+
+def _distances(times: np.ndarray, step: TimeStep) -> tuple[np.ndarray, int]:
+    """Distances between neighbors, int64, (n - 1,), and that of one step: in seconds, or in months."""
+    if step.kind == "fixed":
+        return _differences(times), step.seconds
+    return np.diff(_month_index(times)), step.n * (12 if step.kind == "year" else 1)
 
 
 def _common_step(differences: np.ndarray) -> int | None:

@@ -151,7 +151,7 @@ def check_missing(
 
     Raises:
         DataError: A value is infinite.
-        MissingValuesError: A variable has more of them.
+        MissingValuesError: A variable has more of them, or no value at all.
     """
     for channel, name in enumerate(names):
         if np.isinf(values[channel]).any():
