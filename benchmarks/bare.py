@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
-from stconv.allocation import keep_freed_memory
+from stconv.compute.allocation import keep_freed_memory
 
 N, FRAMES, LEADS, SIZE = 40, 5, 5, 32
 BATCH = 8
@@ -32,11 +32,11 @@ def fields(n: int) -> xr.Dataset:
 
 def save_bundle(folder: Path) -> None:
     from stconv.bundle import make_bundle
-    from stconv.datasets.grid import GridSpec, canonicalize
-    from stconv.datasets.preparation import Preparation
-    from stconv.datasets.splits import Periods
-    from stconv.datasets.store import load_series
-    from stconv.datasets.windows import WindowSpec
+    from stconv.datasets.preparation.preparation import Preparation
+    from stconv.datasets.series.splits import Periods
+    from stconv.datasets.series.store import load_series
+    from stconv.datasets.series.windows import WindowSpec
+    from stconv.datasets.source.grid import GridSpec, canonicalize
     from stconv.models import STConvS2S
 
     series = load_series(*canonicalize(fields(N), variables=["t2m"]), ["t2m"], ["t2m"])

@@ -14,12 +14,12 @@ import xarray as xr
 
 from benchmarks.limits import interleaved
 from benchmarks.networks import SIZES, training_step
-from stconv.datasets.cache import cached
-from stconv.datasets.dataset import WindowDataset
-from stconv.datasets.preparation import Preparation
-from stconv.datasets.store import Series
-from stconv.datasets.time_axis import TimeStep
-from stconv.datasets.windows import WindowSpec, reference_indices
+from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.series.cache import cached
+from stconv.datasets.series.dataset import WindowDataset
+from stconv.datasets.series.store import Series
+from stconv.datasets.series.windows import WindowSpec, reference_indices
+from stconv.datasets.source.time_axis import TimeStep
 from stconv.models import STConvS2S
 from stconv.nn.memory import channels_last
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.limits import interleaved
-from stconv.engine import Members, compiled
+from stconv.compute.engine import Members, compiled
+from stconv.compute.export import onnx_bytes
+from stconv.compute.quantization import rounded
 from stconv.explain.anatomy import anatomy
-from stconv.export import onnx_bytes
 from stconv.losses import RootMSE
 from stconv.models import STConvS2S
 from stconv.nn.cells import only_torch
 from stconv.nn.memory import channels_last
-from stconv.quantization import rounded
 
 SIZES = {
     "CFSR": {"grid": (32, 32), "n_layers": 3, "n_filters": 32, "kernel": 5},

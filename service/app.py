@@ -10,28 +10,28 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import stconv
-from service import (
-    routes_admin,
-    routes_edr,
-    routes_forecasts,
-    routes_health,
-    routes_jobs,
-    routes_metrics,
-    routes_models,
-    routes_pages,
-    routes_point,
-    routes_stored,
-    routes_zarr,
+from service.http.gate import Gate
+from service.http.problem_answers import install
+from service.http.quota import Quota
+from service.routes import (
+    admin,
+    edr,
+    forecasts,
+    health,
+    jobs,
+    metrics,
+    models,
+    pages,
+    point,
+    stored,
+    zarr,
 )
-from service.gate import Gate
-from service.metrics import CountRequests, Metrics
-from service.observing import Observe
-from service.parsers import Parsers
-from service.problem_answers import install
-from service.quota import Quota
 from service.settings import Settings
 from service.state import job_runner, state_folder, watched
-from service.worker import Worker
+from service.telemetry.metrics import CountRequests, Metrics
+from service.telemetry.observing import Observe
+from service.workers.parsers import Parsers
+from service.workers.worker import Worker
 
 DESCRIPTION = "Forecasts of gridded fields. Errors are application/problem+json (RFC 9457)."
 
@@ -60,20 +60,20 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.workers = {}
     app.state.stored = {}
     install(app)
-    for routes in (
-        routes_health,
-        routes_metrics,
-        routes_models,
-        routes_forecasts,
-        routes_point,
-        routes_stored,
-        routes_jobs,
-        routes_zarr,
-        routes_edr,
-        routes_admin,
-        routes_pages,
+    for group in (
+        health,
+        metrics,
+        models,
+        forecasts,
+        point,
+        stored,
+        jobs,
+        zarr,
+        edr,
+        admin,
+        pages,
     ):
-        app.include_router(routes.router)
+        app.include_router(group.router)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

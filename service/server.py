@@ -7,15 +7,16 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.protocol import patient
+from service.http.protocol import patient
 from service.settings import Settings
+from service.workers.worker import Worker
 from stconv.errors import ServiceError
 
 log = logging.getLogger(__name__)
@@ -23,12 +24,13 @@ KEEP_ALIVE_SECONDS = 5
 POLL_SECONDS = 0.05
 
 
-def serve(settings: Settings, on_ready: Callable[[FastAPI, str], None]) -> int:
+def serve(settings: Settings, on_ready: Callable[[Mapping[str, Worker], str], None]) -> int:
     """Serve until SIGTERM or SIGINT, then drain.
 
     Args:
         settings: What to serve, and where.
-        on_ready: Called with the application and its URL when every model is loaded and the port is open.
+        on_ready: Called with the workers by model name and the URL, when every model is loaded and the
+            port is open.
 
     Returns:
         Exit status 0 after an orderly end.
@@ -40,7 +42,7 @@ def serve(settings: Settings, on_ready: Callable[[FastAPI, str], None]) -> int:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     with listener:
-        asyncio.run(_serve(create_app(settings), listener, lambda app: on_ready(app, url)))
+        asyncio.run(_serve(create_app(settings), listener, lambda app: on_ready(app.state.workers, url)))
     return 0
 
 

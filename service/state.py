@@ -10,11 +10,11 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from service.job_store import JobStore
-from service.jobs import Jobs
+from service.archive.table import StoredForecasts
+from service.background.job_store import JobStore
+from service.background.jobs import Jobs
+from service.background.watch import Watch
 from service.settings import Settings
-from service.stored import StoredForecasts
-from service.watch import Watch
 from stconv.errors import ServiceError
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stconv.datasets.dataset import WindowDataset
-from stconv.datasets.splits import iso
+from stconv.datasets.series.dataset import WindowDataset
+from stconv.datasets.source.time_axis import iso
 from stconv.verification import Verification
-from stconv.verification.case import Case, median_window
-from stconv.verification.labels import enumerate_words
+from stconv.verification.scores.case import Case, median_window
+from stconv.verification.scores.labels import enumerate_words
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -43,9 +43,9 @@ def write_results(
     Returns:
         Path of the page.
     """
-    from stconv.verification.event_plot import event_plot
-    from stconv.verification.plots import skill_plot
     from stconv.verification.report import write_report
+    from stconv.verification.report.event_plot import event_plot
+    from stconv.verification.report.plots import skill_plot
 
     folder.mkdir(parents=True, exist_ok=True)
     result.to_netcdf(folder / SCORES_NC)
@@ -81,7 +81,7 @@ def median_case(result: Verification, task: ForecastTask, data: GridDataModule) 
 
 def draw_case(result: Verification, case: Case, folder: Path) -> list[Path]:
     """Draw truth, forecast and error per lead; a picture for each variable."""
-    from stconv.verification.plots import forecast_plot
+    from stconv.verification.report.plots import forecast_plot
 
     return [
         forecast_plot(
@@ -141,7 +141,7 @@ def _readable(time: str) -> str:
 
 def source(recipe_name: str | None) -> dict[str, str] | None:
     """Title, citation and license of the recipe the data came from, if they came from one."""
-    from stconv.datasets.recipe import load_recipe
+    from stconv.datasets.recipes.recipe import load_recipe
     from stconv.errors import RecipeError
 
     if recipe_name is None:

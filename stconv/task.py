@@ -13,22 +13,22 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from stconv.assessment import Assessment
-from stconv.bands import Bands
-from stconv.conformal import calibrate
-from stconv.datasets.dataset import WindowDataset
-from stconv.datasets.preparation import Preparation
-from stconv.datasets.windows import thinned
+from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.series.dataset import WindowDataset
+from stconv.datasets.series.windows import thinned
 from stconv.errors import ConfigError, ShapeError
-from stconv.leakage import check_causality
+from stconv.evaluation.assessment import Assessment
+from stconv.evaluation.leakage import check_causality
 from stconv.losses import DistributionLoss
 from stconv.models import Damped, EventNetwork, Network, describe
 from stconv.nn.damping import Damping
 from stconv.nn.memory import channels_last, recompute
 from stconv.schedules import WarmupCosine
+from stconv.uncertainty.bands import Bands
+from stconv.uncertainty.conformal import calibrate
 from stconv.verification import Verification
-from stconv.verification.metrics import calibration_metrics, event_metrics, score_metrics
-from stconv.verification.scoring import Scoring
+from stconv.verification.scores.metrics import calibration_metrics, event_metrics, score_metrics
+from stconv.verification.scores.scoring import Scoring
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule

@@ -66,11 +66,11 @@ def save_bundle(folder: Path) -> Path:
     import torch
 
     from stconv.bundle import make_bundle
-    from stconv.datasets.grid import GridSpec, canonicalize
-    from stconv.datasets.preparation import Preparation
-    from stconv.datasets.splits import Periods
-    from stconv.datasets.store import load_series
-    from stconv.datasets.windows import WindowSpec
+    from stconv.datasets.preparation.preparation import Preparation
+    from stconv.datasets.series.splits import Periods
+    from stconv.datasets.series.store import load_series
+    from stconv.datasets.series.windows import WindowSpec
+    from stconv.datasets.source.grid import GridSpec, canonicalize
     from stconv.models import Conv3D
 
     torch.manual_seed(0)
@@ -94,7 +94,7 @@ def with_bands(bundle: Bundle) -> Bundle:
     """The same bundle with bands that get wider as the newest frames are unsettled."""
     import torch
 
-    from stconv.bands import Bands
+    from stconv.uncertainty.bands import Bands
 
     bands = Bands(
         scale=torch.ones(1, LEADS, 8, 10),

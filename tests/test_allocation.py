@@ -9,7 +9,7 @@ import pytest
 PAGES = """
 import resource
 import numpy as np
-from stconv.allocation import keep_freed_memory
+from stconv.compute.allocation import keep_freed_memory
 if {keeping}:
     assert keep_freed_memory()
 def use():

@@ -10,9 +10,7 @@ import pytorch_lightning as pl
 import torch
 import xarray as xr
 
-from stconv.bands import LEVELS, Bands
 from stconv.bundle import Bundle, make_bundle
-from stconv.conformal import _power, calibrate
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import BundleError, ConfigError
 from stconv.forecast import Forecaster
@@ -20,6 +18,8 @@ from stconv.forecast.bounds import without_bands
 from stconv.losses import MaskedMSE
 from stconv.models import Climatology, Conv3D, Ensemble, InTurn, Persistence, build, describe
 from stconv.task import ForecastTask
+from stconv.uncertainty.bands import LEVELS, Bands
+from stconv.uncertainty.conformal import _power, calibrate
 
 DAYS, LEADS = 1461, 2
 
@@ -298,9 +298,9 @@ def test_networks_in_turn_train_one_per_batch_and_forecast_together():
 
 
 def test_bands_go_out_in_every_form(path: Path, bundle: Bundle, tmp_path: Path) -> None:
-    from service.answers import chosen, to_json, to_netcdf
-    from service.coverage import to_coverage
-    from service.point import point_answer
+    from service.formats.answers import chosen, to_json, to_netcdf
+    from service.formats.coverage import to_coverage
+    from service.model.point import point_answer
 
     ds = xr.open_dataset(path)[["t2m"]].isel(time=slice(-30, None))
     forecaster = Forecaster(bundle)

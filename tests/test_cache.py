@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from stconv.datasets.cache import available_bytes, cached, fingerprint
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.sampling import BlockShuffle
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.series.cache import available_bytes, cached, fingerprint
+from stconv.datasets.series.sampling import BlockShuffle
 from stconv.errors import FileError
 
 SHAPE = (20, 2, 3, 4)
@@ -101,8 +101,8 @@ def test_memory_is_known():
 
 def test_a_series_on_disk_trains_like_one_in_memory(tmp_path, monkeypatch):
     monkeypatch.setenv("STCONV_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("stconv.datasets.dataset.RESIDENT_BYTES", 10_000)
-    monkeypatch.setattr("stconv.datasets.store._BYTES_AT_ONCE", 10_000)
+    monkeypatch.setattr("stconv.datasets.series.dataset.RESIDENT_BYTES", 10_000)
+    monkeypatch.setattr("stconv.datasets.series.store._BYTES_AT_ONCE", 10_000)
     path = str(generate(tmp_path / "made.nc", n_steps=150, n_lat=6, n_lon=7))
     memory, disk = (
         GridDataModule(inputs=["t2m"], paths=path, t_in=3, leads=2, memory_share=share, scaling="anomaly")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stconv.datasets.cache import cached
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.series.cache import cached
 from stconv.errors import FileError, GridError
 
 SHAPE = (40, 1, 8, 8)
@@ -25,7 +25,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from stconv.datasets.cache import cached
+from stconv.datasets.series.cache import cached
 
 values = np.load(sys.argv[1])
 
@@ -81,7 +81,7 @@ def test_a_disk_that_fills_up_says_what_to_do_and_leaves_nothing(tmp_path):
 def on_disk(tmp_path, monkeypatch):
     """Makes a data module whose series is cached in small blocks."""
     monkeypatch.setenv("STCONV_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("stconv.datasets.store._BYTES_AT_ONCE", 10_000)
+    monkeypatch.setattr("stconv.datasets.series.store._BYTES_AT_ONCE", 10_000)
 
     def make(path):
         return GridDataModule(inputs=["t2m"], paths=str(path), t_in=3, leads=2, memory_share=0.0)
@@ -112,7 +112,7 @@ def test_a_source_that_changes_while_it_is_cached_is_refused(tmp_path, on_disk, 
         os.utime(path, ns=(1, 1))
         return found
 
-    monkeypatch.setattr("stconv.datasets.store.cached", build_while_it_changes)
+    monkeypatch.setattr("stconv.datasets.series.store.cached", build_while_it_changes)
     with pytest.raises(FileError, match=r"made\.nc: changed while the series was cached.*start again"):
         on_disk(path).setup()
     assert {file.suffix for file in (tmp_path / "cache" / "series").iterdir()} == {".lock"}

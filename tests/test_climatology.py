@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from stconv.datasets import time_axis
-from stconv.datasets.climatology import HarmonicClimatology
-from stconv.datasets.harmonics import harmonic_basis, supported_terms
+from stconv.datasets.preparation.climatology import HarmonicClimatology
+from stconv.datasets.preparation.harmonics import harmonic_basis, supported_terms
+from stconv.datasets.source import time_axis
 from stconv.errors import ShapeError
 
 YEAR_STEPS = 1461

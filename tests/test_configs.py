@@ -9,7 +9,7 @@ import yaml
 
 from stconv import publication
 from stconv.cli.main import main
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
 from stconv.tracking import find_run
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))

@@ -12,11 +12,11 @@ import xarray as xr
 from jsonargparse import ArgumentParser
 
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.harmonics import check_weekly
-from stconv.datasets.splits import SplitSpec
-from stconv.datasets.static import read_static
-from stconv.datasets.synthetic import generate
-from stconv.datasets.time_axis import TimeStep
+from stconv.datasets.preparation.harmonics import check_weekly
+from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.series.splits import SplitSpec
+from stconv.datasets.source.static import read_static
+from stconv.datasets.source.time_axis import TimeStep
 from stconv.errors import ConfigError, GridError, SplitError, VariableError, WindowError
 from stconv.publication import describe_data
 

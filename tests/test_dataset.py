@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from stconv.datasets.dataset import WindowDataset, window
-from stconv.datasets.store import Series
-from stconv.datasets.time_axis import TimeStep
-from stconv.datasets.windows import WindowSpec
+from stconv.datasets.series.dataset import WindowDataset, window
+from stconv.datasets.series.store import Series
+from stconv.datasets.series.windows import WindowSpec
+from stconv.datasets.source.time_axis import TimeStep
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from torch.utils.data import SequentialSampler
 
 from stconv.cli.main import main
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.sampling import BlockShuffle, EpochShuffle, Shard
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.series.sampling import BlockShuffle, EpochShuffle, Shard
 from stconv.errors import ConfigError
 from stconv.tracking import find_run, list_runs
 from stconv.verification import Verification
-from stconv.verification.pooled import PooledMean
+from stconv.verification.scores.pooled import PooledMean
 
 CONFIG = """\
 seed_everything: 0

@@ -11,12 +11,12 @@ import torch
 import xarray as xr
 import yaml
 
-from stconv import engine, quantization
 from stconv.bundle import Bundle, make_bundle
 from stconv.cli.main import main
+from stconv.compute import engine, quantization
+from stconv.compute.engine import Engine, members_by
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.splits import SplitSpec
-from stconv.engine import Engine, members_by
+from stconv.datasets.series.splits import SplitSpec
 from stconv.errors import ConfigError, SplitError
 from stconv.forecast import Forecaster
 from stconv.models import (

@@ -10,7 +10,7 @@ from stconv.bundle import Bundle, make_bundle
 from stconv.cli.main import main
 from stconv.cli.subject import load_data
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
 from stconv.losses import MaskedMSE
 from stconv.models import Linear3x3
 from stconv.task import ForecastTask

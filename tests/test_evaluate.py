@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from stconv.cli.main import main
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
 from stconv.tracking import find_run
 from stconv.verification import Verification
 

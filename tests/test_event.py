@@ -11,17 +11,17 @@ import xarray as xr
 import yaml
 from scipy.stats import mannwhitneyu
 
-from service.model_process import Load, _Model
+from service.model.process import Load, _Model
 from stconv.bundle import Bundle
 from stconv.cli.main import main
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.event import Event, EventPreparation
+from stconv.datasets.preparation.event import Event, EventPreparation
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import EventLoss, MaskedMSE
 from stconv.models import Conv3D, Increment, LeNet5
 from stconv.task import ForecastTask, check_fit
 from stconv.tracking import find_run
-from stconv.verification.events import EventScores, area_under_roc, best_csi, event_table
+from stconv.verification.scores.events import EventScores, area_under_roc, best_csi, event_table
 
 LAT, LON = np.linspace(-10.0, 50.0, 16), np.linspace(-170.0, 130.0, 16)
 

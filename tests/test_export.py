@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stconv.cli.main import main
-from stconv.export import to_onnx, to_program
+from stconv.compute.export import to_onnx, to_program
 from stconv.models import (
     Bounded,
     Conv2Plus1D,

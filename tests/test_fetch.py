@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from stconv.cli.main import main
-from stconv.datasets.fetch import cache_dir, clean, fetch, find_fetched
+from stconv.datasets.recipes.fetch import cache_dir, clean, fetch, find_fetched
 from stconv.errors import RecipeError
 
 

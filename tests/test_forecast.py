@@ -12,12 +12,12 @@ import torch
 import xarray as xr
 
 from stconv.bundle import Bundle, make_bundle
-from stconv.datasets.dataset import WindowDataset
-from stconv.datasets.grid import GridSpec, canonicalize
-from stconv.datasets.preparation import Preparation
-from stconv.datasets.splits import Periods
-from stconv.datasets.store import load_series
-from stconv.datasets.windows import WindowSpec
+from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.series.dataset import WindowDataset
+from stconv.datasets.series.splits import Periods
+from stconv.datasets.series.store import load_series
+from stconv.datasets.series.windows import WindowSpec
+from stconv.datasets.source.grid import GridSpec, canonicalize
 from stconv.errors import (
     ConfigError,
     DataError,

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
 from stconv.losses import MaskedMSE
 from stconv.models import Persistence
 from stconv.task import ForecastTask

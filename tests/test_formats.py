@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stconv.datasets.grid import GridSpec, open_series, restore
-from stconv.datasets.inspect import describe
+from stconv.datasets.inspection.inspect import describe
+from stconv.datasets.source.grid import GridSpec, open_series, restore
 from stconv.errors import FileError, GridError, TimeAxisError, VariableError
 
 B, F = "benchmark/", "formats/"

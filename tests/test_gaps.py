@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stconv.cli.main import main
-from stconv.datasets.gaps import fill_gaps
-from stconv.datasets.grid import canonicalize, open_series
-from stconv.datasets.grid_spec import GridSpec
-from stconv.datasets.inspect import describe
+from stconv.datasets.inspection.inspect import describe
+from stconv.datasets.source.gaps import fill_gaps
+from stconv.datasets.source.grid import canonicalize, open_series
+from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import ConfigError
 
 

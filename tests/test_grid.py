@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stconv.datasets.grid import GridSpec, Origin, canonicalize, open_series, restore
+from stconv.datasets.source.grid import GridSpec, Origin, canonicalize, open_series, restore
 from stconv.errors import FileError, GridError, TimeAxisError, UnitsError, VariableError
 
 
@@ -465,8 +465,8 @@ def test_large_sources_stay_on_disk(tmp_path, monkeypatch):
     ds.isel(time=slice(0, 6)).to_netcdf(tmp_path / "a.nc")
     ds.isel(time=slice(6, 12)).to_netcdf(tmp_path / "b.nc")
     expected, _ = open_series(tmp_path)
-    monkeypatch.setattr("stconv.datasets.grid.MEMORY_BYTES", 100)
-    monkeypatch.setattr("stconv.datasets.grid.CHUNK_BYTES", 100)
+    monkeypatch.setattr("stconv.datasets.source.grid.MEMORY_BYTES", 100)
+    monkeypatch.setattr("stconv.datasets.source.grid.CHUNK_BYTES", 100)
     found, _ = open_series(tmp_path)
     assert found.t2m.chunks is not None
     assert len(found.t2m.chunks[0]) > 2
@@ -522,7 +522,7 @@ def test_missing_files(tmp_path):
 
 def test_grib_without_its_extra(tmp_path, monkeypatch):
     (tmp_path / "a.grib").write_bytes(b"GRIB" + bytes(20) + b"7777")
-    monkeypatch.setattr("stconv.datasets.reading.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("stconv.datasets.source.reading.importlib.util.find_spec", lambda name: None)
     with pytest.raises(
         FileError, match=r"is a GRIB file; reading it needs an extra: pip install 'stconv\[grib\]'"
     ):
@@ -560,8 +560,8 @@ def test_a_file_that_breaks_after_opening_is_named(tmp_path, monkeypatch):
         part.to_netcdf(
             tmp_path / name, unlimited_dims=["time"], encoding={"t2m": {"chunksizes": (500, 3, 4)}}
         )
-    monkeypatch.setattr("stconv.datasets.grid.MEMORY_BYTES", 100)
-    monkeypatch.setattr("stconv.datasets.grid.CHUNK_BYTES", 100)
+    monkeypatch.setattr("stconv.datasets.source.grid.MEMORY_BYTES", 100)
+    monkeypatch.setattr("stconv.datasets.source.grid.CHUNK_BYTES", 100)
     found, _ = open_series(tmp_path)
     assert found.t2m.chunks[0] == (500,) * 8
     os.truncate(tmp_path / "b.nc", 1000)

@@ -6,8 +6,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stconv.datasets.grid import canonicalize, restore
-from stconv.datasets.origin import Origin
+from stconv.datasets.source.grid import canonicalize, restore
+from stconv.datasets.source.origin import Origin
 
 CALENDARS = ("standard", "noleap", "360_day", "julian", "all_leap", "proleptic_gregorian")
 

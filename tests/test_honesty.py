@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from scores.continuous import additive_bias, mae, rmse
 
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.preparation import Preparation
-from stconv.datasets.synthetic import generate
+from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.recipes.synthetic import generate
 from stconv.errors import LeakError
-from stconv.leakage import check_causality
+from stconv.evaluation.leakage import check_causality
 from stconv.losses import MaskedMSE
 from stconv.models import Persistence
 from stconv.task import ForecastTask
 from stconv.verification import ScoreSums, Verification
-from stconv.verification.scoring import Scoring
+from stconv.verification.scores.scoring import Scoring
 
 LEADS = 2
 torch.set_num_threads(1)

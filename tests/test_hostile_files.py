@@ -7,13 +7,13 @@ import pytest
 import xarray as xr
 
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.grid import open_series
-from stconv.datasets.grid_spec import GridSpec
-from stconv.datasets.inspect import describe
-from stconv.datasets.netcdf_classic import bytes_announced
-from stconv.datasets.time_axis import text, time_step, whole_seconds
-from stconv.datasets.time_decoding import decode_times
-from stconv.datasets.units import linear_conversion
+from stconv.datasets.inspection.inspect import describe
+from stconv.datasets.source.grid import open_series
+from stconv.datasets.source.grid_spec import GridSpec
+from stconv.datasets.source.netcdf_classic import bytes_announced
+from stconv.datasets.source.time_axis import text, time_step, whole_seconds
+from stconv.datasets.source.time_decoding import decode_times
+from stconv.datasets.source.units import linear_conversion
 from stconv.errors import DataError, FileError, GridError, TimeAxisError, UnitsError, VariableError
 
 N = 80

@@ -11,7 +11,7 @@ import xarray as xr
 import yaml
 
 from stconv.cli import inspect as command
-from stconv.datasets.inspect import describe
+from stconv.datasets.inspection.inspect import describe
 from stconv.errors import ConfigError
 
 
@@ -53,7 +53,7 @@ def test_statistics_by_hand(tmp_path):
 def test_statistics_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
     series().to_netcdf(tmp_path / "a.nc")
     whole, _ = describe(tmp_path / "a.nc")
-    monkeypatch.setattr("stconv.datasets.inspect.BLOCK_BYTES", 500)
+    monkeypatch.setattr("stconv.datasets.inspection.inspect.BLOCK_BYTES", 500)
     blocks, _ = describe(tmp_path / "a.nc")
     assert blocks.variables[0].mean == pytest.approx(whole.variables[0].mean, rel=1e-12)
     assert blocks.variables[0].standard_deviation == pytest.approx(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 from torch.utils.flop_counter import FlopCounterMode
 
-from stconv.export import to_program
+from stconv.compute.export import to_program
 from stconv.losses import RootMSE
 from stconv.models import STConvS2S
 from stconv.nn import conv3d

@@ -7,14 +7,15 @@ import pytest
 import torch
 import xarray as xr
 
-from stconv.assessment import Assessment
-from stconv.datasets import optical_flow
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.optical_flow import OPTICAL_FLOW, OpticalFlow
-from stconv.datasets.windows import WindowSpec
+from stconv.datasets.references import optical_flow
+from stconv.datasets.references.optical_flow import OPTICAL_FLOW, OpticalFlow
+from stconv.datasets.series.windows import WindowSpec
 from stconv.errors import ConfigError
+from stconv.evaluation.assessment import Assessment
 from stconv.models import Persistence
-from stconv.verification.scoring import Scoring
+from stconv.verification.report.table import render_table
+from stconv.verification.scores.scoring import Scoring
 
 LEADS, ROWS, COLUMNS = 3, 60, 80
 DOWN, RIGHT = 1, 3
@@ -113,7 +114,7 @@ def test_joins_the_references_of_a_test_on_the_same_cells(pysteps, tmp_path):
     assert set(beside.references) - set(without.references) == {OPTICAL_FLOW}
     np.testing.assert_array_equal(beside.of("weight"), without.of("weight"))
     assert (beside.rmse(OPTICAL_FLOW) < 0.8 * beside.rmse("persistence")).all()
-    table = str(results[True].table())
+    table = str(render_table(results[True]))
     csi = results[True].diagnostics["thresholds"]["csi"].sel(contender=OPTICAL_FLOW)[0, :, 0].values
     above, events, below = table.partition("at least 1 mm")
     assert events

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from stconv.datasets.dataset import WindowDataset
-from stconv.datasets.features import cos_zenith, count_channels
-from stconv.datasets.preparation import Preparation
-from stconv.datasets.store import Series
-from stconv.datasets.time_axis import TimeStep
-from stconv.datasets.windows import WindowSpec
+from stconv.datasets.preparation.features import cos_zenith, count_channels
+from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.series.dataset import WindowDataset
+from stconv.datasets.series.store import Series
+from stconv.datasets.series.windows import WindowSpec
+from stconv.datasets.source.time_axis import TimeStep
 from stconv.errors import ConfigError, DataError, MissingValuesError, ShapeError
 
 TRAIN = range(0, 200)
@@ -399,8 +399,8 @@ def test_statistics_do_not_depend_on_the_blocks(monkeypatch):
     for options in ({}, {"scaling": "anomaly", "per_cell": True}, {"scaling": "minmax", "per_cell": True}):
         whole = Preparation.fit(series, TRAIN, **options).state_dict()
         with monkeypatch.context() as patch:
-            patch.setattr("stconv.datasets.fitting.BYTES_AT_ONCE", 3000)
-            patch.setattr("stconv.datasets.harmonics._BYTES_AT_ONCE", 3000)
+            patch.setattr("stconv.datasets.preparation.fitting.BYTES_AT_ONCE", 3000)
+            patch.setattr("stconv.datasets.preparation.harmonics._BYTES_AT_ONCE", 3000)
             blocks = Preparation.fit(series, TRAIN, **options).state_dict()
         for name, tensor in whole.items():
             torch.testing.assert_close(blocks[name], tensor, equal_nan=True, rtol=1e-5, atol=1e-6)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stconv.datasets.fetch import fetch
-from stconv.datasets.grid import GridSpec, open_series
-from stconv.datasets.recipe import list_recipes, load_recipe
-from stconv.datasets.time_axis import time_step
+from stconv.datasets.recipes.fetch import fetch
+from stconv.datasets.recipes.recipe import list_recipes, load_recipe
+from stconv.datasets.source.grid import GridSpec, open_series
+from stconv.datasets.source.time_axis import time_step
 from stconv.errors import FileError, RecipeError, TimeAxisError
 
 GOOD = """

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.references import DAMPED_PERSISTENCE, LINEAR, ReferenceForecasts
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.references.fitted import DAMPED_PERSISTENCE, LINEAR, ReferenceForecasts
 
 LEADS, T_IN = 2, 4
 
@@ -122,8 +122,8 @@ def test_what_comes_after_the_training_period_changes_nothing(data):
 
 def test_a_large_training_period_is_sampled(data, monkeypatch):
     whole = fitted(data)
-    monkeypatch.setattr("stconv.datasets.references.MAX_ROWS", 1000)
-    monkeypatch.setattr("stconv.datasets.references.MAX_WINDOWS", 60)
+    monkeypatch.setattr("stconv.datasets.references.fitted.MAX_ROWS", 1000)
+    monkeypatch.setattr("stconv.datasets.references.fitted.MAX_WINDOWS", 60)
     sampled = fitted(data)
     batch = next(iter(data.test_dataloader()))
     apart = (whole(batch)[LINEAR] - sampled(batch)[LINEAR]).nan_to_num().std()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stconv.regression import NormalEquations, neighborhoods, ratio_with_error
+from stconv.nn.regression import NormalEquations, neighborhoods, ratio_with_error
 
 
 def test_weighted_least_squares_batch_by_batch():

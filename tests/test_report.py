@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from stconv.verification import ScoreSums, Verification
-from stconv.verification.calibration import Calibration
-from stconv.verification.case import Case, median_window
-from stconv.verification.maps import ErrorMaps
 from stconv.verification.report import write_report
 from stconv.verification.report.pixels import picture
-from stconv.verification.similarity import Similarity
-from stconv.verification.slices import slice_scores
-from stconv.verification.spectra import PowerSpectra
-from stconv.verification.thresholds import ThresholdScores
+from stconv.verification.scores.calibration import Calibration
+from stconv.verification.scores.case import Case, median_window
+from stconv.verification.scores.maps import ErrorMaps
+from stconv.verification.scores.similarity import Similarity
+from stconv.verification.scores.slices import slice_scores
+from stconv.verification.scores.spectra import PowerSpectra
+from stconv.verification.scores.thresholds import ThresholdScores
 
 LABELS, NAMES = ("6 h", "12 h"), ("air", "slp")
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
 from stconv.errors import ConfigError
 from stconv.losses import MaskedMSE
 from stconv.models import Conv3D

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from stconv.cli.main import main
-from stconv.datasets.grid import canonicalize, open_series, restore
-from stconv.datasets.grid_spec import GridSpec
+from stconv.datasets.source.grid import canonicalize, open_series, restore
+from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import GridError
 
 LEVELS = GridSpec(select={"level": [850, 500]})

@@ -69,7 +69,7 @@ def test_coverage_says_where_when_and_what(coverage, made, expected):
 
 
 def test_coverage_of_another_calendar_is_refused(expected):
-    from service.coverage import to_coverage
+    from service.formats.coverage import to_coverage
     from stconv.errors import TimeAxisError
 
     odd = expected.assign_coords(
@@ -91,8 +91,8 @@ def test_picture_shows_every_lead(client, made):
 
 def test_picture_has_north_up(expected, monkeypatch):
     """Latitude falls in the file; what is drawn has it rising, values along with it."""
-    from service.picture import to_png
-    from stconv.verification import plots
+    from service.formats.picture import to_png
+    from stconv.verification.report import plots
 
     drawn = {}
 
@@ -169,7 +169,7 @@ def test_targets_that_are_no_inputs_are_served(tmp_path):
 
     import torch
 
-    from service.model_process import _Model
+    from service.model.process import _Model
 
     asked = {}
     model = _Model.__new__(_Model)
@@ -189,8 +189,8 @@ def test_targets_that_are_no_inputs_are_served(tmp_path):
 
 def test_pixel_grid_without_coordinates():
     """Rows and columns are numbered; nothing claims to be a longitude."""
-    from service.coverage import to_coverage
-    from service.picture import to_png
+    from service.formats.coverage import to_coverage
+    from service.formats.picture import to_png
 
     times = np.array(["2020-01-01T01", "2020-01-01T02"], "datetime64[ns]")
     forecast = xr.Dataset(

@@ -242,8 +242,8 @@ class Alone:
     """The archivist of a model without a server."""
 
     def __init__(self, forecaster, folder, path):
-        from service.archiving import Archivist
-        from service.source import Source
+        from service.model.archiving import Archivist
+        from service.model.source import Source
 
         self.archivist = Archivist(forecaster, Source([path], forecaster))
         limits = {"backfill": BACKFILL, "keep": 50, "keep_days": None, "cases": 50}
@@ -304,8 +304,8 @@ def test_a_reference_time_whose_input_is_refused_is_passed_over(library, made, t
 
 def test_another_version_brings_its_own_forecasts(tmp_path, library, made):
     """The table looks into the folder of the version that is served; equal names are other forecasts."""
-    from service.archiving import write_store
-    from service.stored import ForecastGone, StoredForecasts
+    from service.archive.table import ForecastGone, StoredForecasts
+    from service.model.archiving import write_store
 
     forecast = library.forecast(made.fields())
     for version, names in (("old", ["20200110T120000Z", "20200110T180000Z"]), ("new", ["20200110T180000Z"])):
@@ -320,7 +320,7 @@ def test_another_version_brings_its_own_forecasts(tmp_path, library, made):
 
 
 def test_pruning_counts_all_versions_and_removes_broken_writes(tmp_path):
-    from service.archive import prune, stored
+    from service.archive.stores import prune, stored
 
     for i, (version, name) in enumerate([("a", "1"), ("a", "2"), ("b", "3"), ("b", "4"), ("b", "5")]):
         path = tmp_path / version / f"2020010{name}T000000Z.zarr"
@@ -350,7 +350,7 @@ def test_pruning_counts_all_versions_and_removes_broken_writes(tmp_path):
     ],
 )
 def test_names_of_reference_times(text, name):
-    from service.archive import find_name
+    from service.archive.stores import find_name
 
     assert find_name(text) == name
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.batching import BatchingForecaster, Dropped
+from service.model.batching import BatchingForecaster, Dropped
 from stconv.bundle import Bundle
 from stconv.errors import DataError
 from stconv.forecast import Forecaster

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from service.last_good import Fetched, fetch_model, keep
 from service.settings import Settings
 from service.state import state_folder
+from service.workers.last_good import Fetched, fetch_model, keep
 from stconv.errors import ServiceError, TrackingError
 
 
@@ -98,8 +98,8 @@ def test_fields_of_another_shape(client, made, change, says):
 @pytest.mark.parametrize("writer", ["netcdf4", "h5netcdf", "scipy"])
 def test_files_are_read_as_xarray_reads_them(made, writer, tmp_path):
     """Dimensions without coordinates, coordinates of two dimensions, text, packed values, single values."""
-    from service.netcdf_upload import parse_netcdf
-    from service.wire import decode
+    from service.uploads.netcdf_upload import parse_netcdf
+    from service.wire.codec import decode
 
     ds = made.fields(4).assign_coords(
         station=("longitude", [f"s{i}" for i in range(10)]),
@@ -140,7 +140,7 @@ class Watch(importlib.abc.MetaPathFinder):
         if name == "h5py":
             print(os.environ.get("HDF5_PLUGIN_PRELOAD"))
 sys.meta_path.insert(0, Watch())
-import service.rehearsal
+import service.uploads.rehearsal
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "::\n"
@@ -196,12 +196,12 @@ def test_points_outside_the_grid(client, latitude, longitude):
 
 
 def test_a_full_disk_stores_no_half_forecast(service_bundle, made, tmp_path, monkeypatch):
-    from service.archiving import write_store
+    from service.model.archiving import write_store
     from stconv.forecast import Forecaster
 
     forecast = Forecaster.from_path(service_bundle).forecast(made.fields())
     with monkeypatch.context() as patched:
-        patched.setattr("service.archiving.os.replace", full)
+        patched.setattr("service.model.archiving.os.replace", full)
         with pytest.raises(OSError, match="No space left"):
             write_store(forecast, tmp_path / "air" / "20200110T180000Z.zarr")
     assert list((tmp_path / "air").iterdir()) == []
@@ -210,7 +210,7 @@ def test_a_full_disk_stores_no_half_forecast(service_bundle, made, tmp_path, mon
 
 
 def test_a_model_that_finds_no_room_says_come_back(capsys):
-    from service.model_process import _answer
+    from service.model.process import _answer
     from service.problems import library_problem
 
     asked = {"kind": "latest", "steps": None, "media_type": "image/png", "variables": None}

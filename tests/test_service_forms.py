@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from service.example import example_upload
-from service.forms import Forms
-from service.wire import RawVariable, encode
+from service.model.example import example_upload
+from service.model.forms import Forms
+from service.wire.codec import RawVariable, encode
 from stconv.errors import DataError, MissingValuesError
 from stconv.forecast import Forecaster
 
@@ -149,7 +149,7 @@ def test_values_that_are_not_what_is_written_are_the_librarys(forecaster, servic
 
 
 def test_forms_are_forgotten(forecaster, service_server, monkeypatch):
-    monkeypatch.setattr("service.forms.MOST_FORMS", 2)
+    monkeypatch.setattr("service.model.forms.MOST_FORMS", 2)
     forms = Forms(forecaster)
     for number in range(4):
         forms.forecast(upload(later(service_server.fields(4), 0).assign_attrs(title=str(number))), None)

@@ -165,7 +165,7 @@ def test_restart_keeps_what_is_finished_and_says_what_is_not(
 
 
 def test_expired_results_go_and_the_oldest_make_room(tmp_path):
-    from service.job_store import Job, JobStore
+    from service.background.job_store import Job, JobStore
 
     store = JobStore(tmp_path, life_seconds=100.0, max_bytes=25)
     jobs = [Job(f"job{i}", "", "air", 1, NETCDF, None, "", "") for i in range(4)]
@@ -188,8 +188,8 @@ def test_expired_results_go_and_the_oldest_make_room(tmp_path):
 
 
 def test_another_key_sees_no_job(tmp_path):
-    from service.job_store import Job, JobStore
-    from service.jobs import JobGone, Jobs, UnknownJob
+    from service.background.job_store import Job, JobStore
+    from service.background.jobs import JobGone, Jobs, UnknownJob
     from service.settings import Settings
 
     store = JobStore(tmp_path, 100.0, 100)
@@ -204,8 +204,8 @@ def test_another_key_sees_no_job(tmp_path):
 
 
 def test_a_job_that_ended_for_reasons_of_the_server_may_be_repeated(tmp_path):
-    from service.job_store import JobStore
-    from service.jobs import Jobs
+    from service.background.job_store import JobStore
+    from service.background.jobs import Jobs
     from service.problems import Unavailable, Unprocessable
     from service.settings import Settings
 
@@ -228,8 +228,8 @@ def test_a_job_cancelled_while_the_model_is_away_stays_cancelled(tmp_path, monke
     import asyncio
     from types import SimpleNamespace
 
-    from service import jobs as module
-    from service.job_store import Job, JobStore
+    from service.background import jobs as module
+    from service.background.job_store import Job, JobStore
     from service.problems import Unavailable
     from service.settings import Settings
 
@@ -256,7 +256,7 @@ def test_a_job_cancelled_while_the_model_is_away_stays_cancelled(tmp_path, monke
 
 def test_a_job_cancelled_while_it_is_written_is_cancelled(tmp_path):
     """Two threads write the same job: neither takes the other's file away, and the end stays the end."""
-    from service.job_store import Job, JobStore
+    from service.background.job_store import Job, JobStore
 
     store = JobStore(tmp_path, 100.0, 100)
     for number in range(30):
@@ -275,10 +275,10 @@ def test_disk_full_is_the_end_of_the_job_only(tmp_path, monkeypatch):
     import asyncio
     from types import SimpleNamespace
 
-    from service.job_store import Job, JobStore
-    from service.jobs import Jobs
-    from service.model_link import Answer
+    from service.background.job_store import Job, JobStore
+    from service.background.jobs import Jobs
     from service.settings import Settings
+    from service.workers.model_link import Answer
 
     async def ask(asked, body=b""):
         return Answer(b"x", NETCDF, facts={"leads_done": 1})

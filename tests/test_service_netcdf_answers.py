@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from service.answers import CLASSIC_BYTES, to_netcdf
-from service.classic import to_classic
+from service.formats.answers import CLASSIC_BYTES, to_netcdf
+from service.formats.classic import to_classic
 from stconv.client.transport import opened
 
 

@@ -10,9 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.metrics import Metrics
-from service.observing import JsonLines, export_spans, note, part
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.observing import JsonLines, export_spans, note, part
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "docker" / "grafana-dashboard.json"
 
@@ -104,7 +104,7 @@ def test_spans_of_a_request(app, client, monkeypatch):
     exporter = InMemorySpanExporter()
     provider = sdk.TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr("service.observing._tracer", provider.get_tracer("test"))
+    monkeypatch.setattr("service.telemetry.observing._tracer", provider.get_tracer("test"))
 
     @app.get("/compute/{name}")
     async def work(name: str) -> None:
@@ -121,7 +121,7 @@ def test_spans_of_a_request(app, client, monkeypatch):
 
 
 def test_without_the_extra_there_are_no_spans(client, monkeypatch):
-    monkeypatch.setattr("service.observing._tracer", None)
+    monkeypatch.setattr("service.telemetry.observing._tracer", None)
     assert client.get("/livez").status_code == 200
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     assert export_spans() is False

@@ -275,7 +275,7 @@ def test_a_drop_in_quality_is_a_warning(shown):
 @needs_chromium
 def test_another_calendar_is_shown_with_its_own_days(shown, service_server, service_bundle):
     """CoverageJSON has no 30 February; the page reads the service's own JSON, in any order of dimensions."""
-    from service.answers import to_json
+    from service.formats.answers import to_json
     from stconv.forecast import Forecaster
 
     forecast = Forecaster.from_path(service_bundle).forecast(service_server.fields())

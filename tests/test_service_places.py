@@ -6,11 +6,11 @@ import inspect
 import pytest
 from fastapi import FastAPI
 
-from service.metrics import Metrics
-from service.problem_answers import install
+from service.http.problem_answers import install
 from service.problems import Unavailable
 from service.settings import Settings
-from service.worker import Worker
+from service.telemetry.metrics import Metrics
+from service.workers.worker import Worker
 
 
 class Link:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from service.netcdf_upload import is_hdf5, parse_netcdf
-from service.plain_hdf5 import parse_plain_hdf5
-from service.wire import decode
+from service.uploads.netcdf_upload import is_hdf5, parse_netcdf
+from service.uploads.plain_hdf5 import parse_plain_hdf5
+from service.wire.codec import decode
 
 LIMIT = 1_000_000
 

@@ -258,7 +258,7 @@ def test_sigterm_while_loading(made, service_bundle):
 def test_a_model_out_of_memory_says_come_back(error, status):
     from types import SimpleNamespace
 
-    from service.model_process import _answer
+    from service.model.process import _answer
     from service.problems import library_problem
 
     def latest(steps):
@@ -276,7 +276,7 @@ def test_the_price_of_text_is_known_before_work(accept, limit):
     from types import SimpleNamespace
 
     from service.problems import TooLarge
-    from service.routes_forecasts import check_price
+    from service.routes.forecasts import check_price
     from service.settings import Settings
 
     grid = {"dims": ["lat", "lon"], "lat": {"size": 5}, "lon": {"size": 4}}

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.quota import Quota, QuotaExceeded
+from service.http.quota import Quota, QuotaExceeded
 from service.settings import Settings
 
 

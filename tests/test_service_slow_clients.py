@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from service.protocol import patient
+from service.http.protocol import patient
 
 BIG = 64 * 2**20
 """More than the buffers of two sockets hold."""

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from service.last_good import fetch_model, keep
+from service.workers.last_good import fetch_model, keep
 from stconv.bundle import Bundle
 from stconv.errors import BundleError, TrackingError
 

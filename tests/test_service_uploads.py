@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 import pytest
 
-from service.netcdf_upload import parse_netcdf
-from service.parsers import Parsers
 from service.problems import Problem, TooLarge, Unprocessable
 from service.settings import Settings
-from service.wire import RawVariable, decode, encode, sizes
+from service.uploads.netcdf_upload import parse_netcdf
+from service.wire.codec import RawVariable, decode, encode, sizes
+from service.workers.parsers import Parsers
 
 LIMIT = 1_000_000
 
@@ -197,8 +197,8 @@ def hostile(connection, *_):
     import ctypes
     import socket
 
-    from service.parser_child import limit_resources
-    from service.syscalls import restrict_system_calls
+    from service.uploads.parser_child import limit_resources
+    from service.uploads.syscalls import restrict_system_calls
 
     connection.send_bytes(b"waiting")
     connection.recv_bytes(), connection.recv_bytes()
@@ -239,7 +239,7 @@ def hostile(connection, *_):
 
 
 def endless(connection, *_):
-    from service.parser_child import limit_resources
+    from service.uploads.parser_child import limit_resources
 
     connection.send_bytes(b"waiting")
     connection.recv_bytes(), connection.recv_bytes()
@@ -258,7 +258,7 @@ def crashing(connection, *_):
 def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
     import multiprocessing
 
-    from service import parsers
+    from service.workers import parsers
 
     monkeypatch.setattr(parsers, "read_uploads", act)
     monkeypatch.setattr(parsers, "START_METHOD", "fork")

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stconv.datasets.splits import Periods, SplitSpec, iso, split_by_date, split_by_fraction
-from stconv.datasets.windows import WindowSpec, reference_indices
+from stconv.datasets.series.splits import Periods, SplitSpec, split_by_date, split_by_fraction
+from stconv.datasets.series.windows import WindowSpec, reference_indices
+from stconv.datasets.source.time_axis import iso
 from stconv.errors import SplitError
 
 DAYS = np.datetime64("2013-12-30T00") + np.arange(60) * np.timedelta64(12, "h")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stconv.datasets.grid import open_series
-from stconv.datasets.store import _block_edges, channel_order, load_series
+from stconv.datasets.series.store import _block_edges, channel_order, load_series
+from stconv.datasets.source.grid import open_series
 from stconv.errors import DataError, VariableError
 
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from stconv.cli.main import main
 from stconv.cli.search_space import Dimension, read_space, with_values
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
 from stconv.errors import ConfigError
 from stconv.tracking import list_runs
 

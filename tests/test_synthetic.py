@@ -5,9 +5,9 @@ import pytest
 import torch
 import xarray as xr
 
-from stconv.datasets import synthetic
-from stconv.datasets.climatology import HarmonicClimatology
-from stconv.datasets.time_axis import cycles
+from stconv.datasets.preparation.climatology import HarmonicClimatology
+from stconv.datasets.recipes import synthetic
+from stconv.datasets.source.time_axis import cycles
 from stconv.errors import ConfigError
 
 

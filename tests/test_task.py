@@ -9,13 +9,13 @@ import torch
 import xarray as xr
 
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import MaskedMSE
 from stconv.models import Bounded, Climatology, Conv3D, DampedPersistence, Increment, Network, Persistence
 from stconv.task import ForecastTask, WeightAveraging, display_name
 from stconv.verification import ScoreSums
-from stconv.verification.metrics import score_metrics
+from stconv.verification.scores.metrics import score_metrics
 
 LEADS = 3
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from stconv.compute.tiling import Tiled, bytes_of, stretches, tiled
 from stconv.errors import ConfigError
 from stconv.explain import reach
 from stconv.models import (
@@ -21,7 +22,6 @@ from stconv.models import (
     STConvS2S,
     UNet2Plus1D,
 )
-from stconv.tiling import Tiled, bytes_of, stretches, tiled
 
 SIZES = (2, 1, 2, 2)
 
@@ -189,7 +189,7 @@ def test_a_forecast_of_a_quarter_degree_globe_stays_in_bounded_memory():
     program = """
 import resource, torch
 from stconv.models import STConvS2S
-from stconv.tiling import Tiled
+from stconv.compute.tiling import Tiled
 torch.set_num_threads(1)
 torch.manual_seed(0)
 network = STConvS2S(1, 1, 5, 5, n_layers=2, n_filters=16, space_padding="periodic").eval()

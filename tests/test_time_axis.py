@@ -6,7 +6,7 @@ import cftime
 import numpy as np
 import pytest
 
-from stconv.datasets.time_axis import (
+from stconv.datasets.source.time_axis import (
     TimeStep,
     advance,
     breaks,

@@ -10,7 +10,7 @@ import torch
 
 from stconv.bundle import Bundle
 from stconv.cli.main import main
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
 from stconv.errors import SkillGateError, TrackingError
 from stconv.tracking import (
     RunLogger,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stconv.bundle import Bundle
-from stconv.datasets.synthetic import generate
+from stconv.datasets.recipes.synthetic import generate
 from stconv.tracking import find_run, promote, register, resolve_bundle
 
 pytestmark = pytest.mark.slow

@@ -10,13 +10,13 @@ from scores.spatial import fss_2d
 
 from stconv.errors import ConfigError
 from stconv.verification import ScoreSums, Verification
-from stconv.verification.maps import ErrorMaps
-from stconv.verification.neighborhood import box_sums, fitting
-from stconv.verification.scoring import Scoring, region_mask
-from stconv.verification.similarity import Similarity
-from stconv.verification.slices import seasons, slice_scores
-from stconv.verification.spectra import PowerSpectra
-from stconv.verification.thresholds import ThresholdScores
+from stconv.verification.scores.maps import ErrorMaps
+from stconv.verification.scores.neighborhood import box_sums, fitting
+from stconv.verification.scores.scoring import Scoring, region_mask
+from stconv.verification.scores.similarity import Similarity
+from stconv.verification.scores.slices import seasons, slice_scores
+from stconv.verification.scores.spectra import PowerSpectra
+from stconv.verification.scores.thresholds import ThresholdScores
 
 DIMS = ("window", "variable", "lead", "lat", "lon")
 

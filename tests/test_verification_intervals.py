@@ -7,7 +7,7 @@ from scores.stats.statistical_tests import diebold_mariano as library_diebold_ma
 
 from stconv.errors import ConfigError
 from stconv.verification import ScoreSums
-from stconv.verification.intervals import (
+from stconv.verification.scores.intervals import (
     block_length,
     bootstrap_counts,
     diebold_mariano,

@@ -6,8 +6,8 @@ import pytest
 
 from stconv.errors import ConfigError, ShapeError
 from stconv.verification import ScoreSums, Verification
-from stconv.verification.pairing import pair
-from stconv.verification.plots import _oriented, _short_times, compare_plot, forecast_plot, skill_plot
+from stconv.verification.report.plots import _oriented, _short_times, compare_plot, forecast_plot, skill_plot
+from stconv.verification.scores.pairing import pair
 
 LABELS = ("6 h", "12 h")
 

@@ -10,8 +10,8 @@ from scipy import integrate, stats
 from scores.probability import brier_score, crps_for_ensemble, rank_histogram
 
 from stconv.errors import ConfigError, DataError, ShapeError
-from stconv.verification.calibration import BINS, Calibration
-from stconv.verification.probability import (
+from stconv.verification.scores.calibration import BINS, Calibration
+from stconv.verification.scores.probability import (
     brier,
     crps_ensemble,
     crps_gaussian,

@@ -11,10 +11,10 @@ import xarray as xr
 
 from stconv.errors import FileError
 from stconv.verification import ScoreSums, Verification, lead_labels
-from stconv.verification.calibration import Calibration
-from stconv.verification.labels import lead_ranges
-from stconv.verification.table import number
-from stconv.verification.verdict import verdict_sentences
+from stconv.verification.report.table import number, render_table
+from stconv.verification.scores.calibration import Calibration
+from stconv.verification.scores.labels import lead_ranges
+from stconv.verification.scores.verdict import verdict_sentences
 
 torch.set_num_threads(1)
 SIX_HOURS = SimpleNamespace(kind="fixed", seconds=21_600, n=1)
@@ -75,7 +75,7 @@ def test_a_worse_forecast_loses():
 
 
 def test_interval_and_test_have_to_agree(monkeypatch):
-    monkeypatch.setattr("stconv.verification.result.p_values", lambda *_: np.full((1, 4), 0.06))
+    monkeypatch.setattr("stconv.verification.scores.result.p_values", lambda *_: np.full((1, 4), 0.06))
     assert (made_verification().outcome("persistence") == "undecided").all()
     assert (made_verification(damping=2.0).outcome("persistence") == "undecided").all()
 
@@ -92,7 +92,7 @@ def test_few_windows_decide_nothing():
     verification = made_verification(n=20)
     assert np.isnan(verification.skill_interval("persistence")).all()
     assert (verification.outcome("climatology") == "undecided").all()
-    assert "interval" not in str(verification.table())
+    assert "interval" not in str(render_table(verification))
 
 
 def test_verdict_names_leads_and_times():
@@ -136,14 +136,14 @@ def test_verdict_and_table_of_several_variables():
         "air: beats persistence and climatology at every lead.",
         "slp: beats persistence and climatology at every lead.",
     ]
-    table = str(verification.table())
+    table = str(render_table(verification))
     assert "RMSE K" in table
     assert "RMSE hPa" in table
 
 
 def test_table_says_what_was_scored():
     verification = made_verification()
-    lines = str(verification.table(width=80)).splitlines()
+    lines = str(render_table(verification, width=80)).splitlines()
     assert lines[0] == "Damped on red noise, 395 windows, 2014-08-08 to 2014-12-31"
     assert lines[1].split("  ")[0] == "lead"
     assert all(label in lines[1] for label in ("6 h", "12 h", "18 h", "24 h"))
@@ -154,7 +154,7 @@ def test_table_says_what_was_scored():
 
 
 def test_table_of_many_leads_goes_on_below():
-    lines = str(made_verification(n_leads=15).table(width=80)).splitlines()
+    lines = str(render_table(made_verification(n_leads=15), width=80)).splitlines()
     assert sum(line.startswith("lead") for line in lines) == 3
     assert max(map(len, lines)) <= 80
 

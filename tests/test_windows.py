@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stconv.datasets.windows import WindowSpec, forecast_index, reference_indices, thinned
+from stconv.datasets.series.windows import WindowSpec, forecast_index, reference_indices, thinned
 from stconv.errors import WindowError
 
 offsets = st.sets(st.integers(-8, -1), max_size=4).map(lambda past: (*sorted(past), 0))

@@ -19,12 +19,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from stconv.bands import Bands
 from stconv.bundle import card, manifest
-from stconv.datasets.event import preparation_from_spec
-from stconv.datasets.preparation import Preparation
+from stconv.datasets.preparation.event import preparation_from_spec
+from stconv.datasets.preparation.preparation import Preparation
 from stconv.errors import BundleError, ConfigError
 from stconv.models import Network, build
+from stconv.uncertainty.bands import Bands
 
 FORMAT_VERSION = 1
 WEIGHTS, SPEC, INT8 = "weights.safetensors", "spec.json", "int8.onnx"

@@ -14,14 +14,14 @@ import numpy as np
 
 import stconv
 from stconv.bundle.bundle import FORMAT_VERSION, Bundle
-from stconv.datasets.event import EventPreparation
-from stconv.datasets.missing import most_missing
+from stconv.datasets.preparation.event import EventPreparation
+from stconv.datasets.series.missing import most_missing
 from stconv.models import describe
 from stconv.publication import source
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
-    from stconv.datasets.store import Series
+    from stconv.datasets.series.store import Series
     from stconv.task import ForecastTask
 
 

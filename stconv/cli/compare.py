@@ -142,8 +142,8 @@ def against_best(group: Sequence[Entry]) -> list[str]:
     """Say at which leads each run is worse than the best one, where that is decided; "" for the best."""
     from stconv.errors import ConfigError
     from stconv.verification import Verification
-    from stconv.verification.labels import lead_ranges
-    from stconv.verification.pairing import RIVAL, pair
+    from stconv.verification.scores.labels import lead_ranges
+    from stconv.verification.scores.pairing import RIVAL, pair
 
     best, sentences = group[0], [""]
     for entry in group[1:]:
@@ -179,7 +179,7 @@ def print_group(group: Sequence[Entry], console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from stconv.verification.table import STYLES, decimals, number, percent, with_units
+    from stconv.verification.report.table import STYLES, decimals, number, percent, with_units
 
     first = group[0].result
     sums = first.sums
@@ -289,7 +289,7 @@ def group_json(group: Sequence[Entry]) -> dict[str, Any]:
 
 def draw(group: Sequence[Entry], path: Path) -> Path:
     """Draw the first variable of the best runs of a group."""
-    from stconv.verification.plots import compare_plot
+    from stconv.verification.report.plots import compare_plot
 
     shown = group[:MAX_PLOTTED]
     sums = shown[0].result.sums

@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    from stconv.datasets.fetch import cache_dir, clean, fetch, find_fetched
-    from stconv.datasets.recipe import list_recipes, load_recipe
+    from stconv.datasets.recipes.fetch import cache_dir, clean, fetch, find_fetched
+    from stconv.datasets.recipes.recipe import list_recipes, load_recipe
 
     if args.action == "list":
         names = list_recipes()

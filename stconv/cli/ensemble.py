@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Join, calibrate and write."""
     from stconv.bundle import Bundle
     from stconv.cli.subject import check_data, find_subject, load_data
-    from stconv.conformal import calibrate
+    from stconv.uncertainty.conformal import calibrate
 
     subjects = [find_subject(reference, config=args.config) for reference in args.references]
     joined = join([Bundle.load(subject.bundle) for subject in subjects], args.name)

@@ -17,7 +17,7 @@ from stconv.cli.subject import Subject, check_data, find_subject, load_data, loa
 if TYPE_CHECKING:
     from stconv.tracking import RunInfo, RunLogger
     from stconv.verification import Verification
-    from stconv.verification.scoring import Scoring
+    from stconv.verification.scores.scoring import Scoring
 
 EPILOG = """examples:
   stconv evaluate                                    the newest trained run
@@ -87,8 +87,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**result.to_json(), "folder": str(folder)}, indent=2, allow_nan=False))
         return 0
+    from stconv.verification.report.table import render_table
+
     console = Console()
-    console.print(result.table(width=min(console.width, 110)), soft_wrap=True)
+    console.print(render_table(result, width=min(console.width, 110)), soft_wrap=True)
     if forecasts is not None:
         console.print(f"Forecasts: {forecasts}", soft_wrap=True, highlight=False)
     console.print(f"Report: {folder / REPORT}", soft_wrap=True, highlight=False)

@@ -21,7 +21,7 @@ from stconv.task import ForecastTask
 from stconv.tracking.callbacks import BEST_CHECKPOINT, ExportBundle, SaveConfigToRun, run_logger
 from stconv.tracking.logger import RunLogger
 from stconv.tracking.store import RunInfo, download, list_runs
-from stconv.verification.events import event_table
+from stconv.verification.scores.events import event_table
 
 SIZES = ("c_in", "c_out", "t_in", "leads")
 """What a network takes from the data."""
@@ -114,9 +114,11 @@ class ExperimentCLI(LightningCLI):
         if self.model.verification is not None and self.trainer.is_global_zero:
             from rich.console import Console
 
+            from stconv.verification.report.table import render_table
+
             console = Console()
             result = self.model.verification
-            console.print(result.table(width=min(console.width, 110)))
+            console.print(render_table(result, width=min(console.width, 110)))
             if "event" in result.diagnostics:
                 console.print(event_table(result.diagnostics["event"], result.labels))
             logger = run_logger(self.trainer)
@@ -126,8 +128,8 @@ class ExperimentCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Forecast from the newest window, and write it to the folder of the run."""
         from stconv.bundle import make_bundle
-        from stconv.datasets.fetch import fetch
-        from stconv.datasets.grid import open_series
+        from stconv.datasets.recipes.fetch import fetch
+        from stconv.datasets.source.grid import open_series
         from stconv.forecast import Forecaster, write_forecast
 
         kwargs["return_predictions"] = False

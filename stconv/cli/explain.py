@@ -193,7 +193,7 @@ def _draw(
 
     pictures = [filters_plot(network, folder / "filters.png", channels)]
     if files and bundle is not None:
-        from stconv.datasets.grid import open_series
+        from stconv.datasets.source.grid import open_series
         from stconv.forecast import Forecaster
 
         forecaster = Forecaster(bundle)

@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from stconv.bundle import Bundle
+    from stconv.compute.export import to_onnx, to_program
     from stconv.errors import ConfigError
-    from stconv.export import to_onnx, to_program
     from stconv.tracking.registry import resolve_bundle
 
     if args.output.suffix not in {".onnx", ".pt2"}:

@@ -8,15 +8,15 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stconv.allocation import keep_freed_memory
 from stconv.cli.grid_arguments import add_grid_arguments, overridden
+from stconv.compute.allocation import keep_freed_memory
 from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from stconv.datasets.grid import Origin
-    from stconv.datasets.time_axis import TimeStep
+    from stconv.datasets.source.grid import Origin
+    from stconv.datasets.source.time_axis import TimeStep
 
 EPILOG = """examples:
   stconv forecast --model models:/air@champion --input era5_*.nc --output forecast.nc
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the forecast, write it, and say in a few lines what it is."""
     keep_freed_memory()
-    from stconv.datasets.grid import open_series
+    from stconv.datasets.source.grid import open_series
     from stconv.forecast import Forecaster, check_destination, write_forecast
     from stconv.forecast.sliding import slide_over
 
@@ -114,7 +114,7 @@ def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> li
     """Draw each variable at every lead; with several variables their names become part of the file name."""
     from stconv.forecast import without_bands
     from stconv.verification import lead_labels
-    from stconv.verification.plots import forecast_plot
+    from stconv.verification.report.plots import forecast_plot
 
     geographic = "lat" in origin.sizes
     rows, columns = (origin.dims[dim] for dim in (("lat", "lon") if geographic else ("y", "x")))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
-    from stconv.datasets.grid_spec import GridSpec
+    from stconv.datasets.source.grid_spec import GridSpec
 
 
 def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) -> None:
@@ -57,7 +57,7 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
     Raises:
         ConfigError: An option is not NAME=VALUE.
     """
-    from stconv.datasets.grid_spec import GridSpec
+    from stconv.datasets.source.grid_spec import GridSpec
 
     return GridSpec(
         time=args.time,

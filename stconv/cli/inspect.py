@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stconv.cli.grid_arguments import add_grid_arguments, grid_spec
 
 if TYPE_CHECKING:
-    from stconv.datasets.inspect import Description
+    from stconv.datasets.inspection.description import Description
 
 SHOWN_GAPS = 5
 SHOWN_LEADS = 10
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     import json
 
-    from stconv.datasets.inspect import describe, plot
+    from stconv.datasets.inspection.inspect import describe, plot
 
     spec = grid_spec(args)
     if args.fill_gaps is None:

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stconv.allocation import keep_freed_memory
+from stconv.compute.allocation import keep_freed_memory
 from stconv.errors import ConfigError, StconvError
 
 if TYPE_CHECKING:

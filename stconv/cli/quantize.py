@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the bundle, and say what rounding costs and what it saves."""
     from stconv.bundle import Bundle
     from stconv.cli.subject import find_subject, load_data
-    from stconv.quantization import quantized
+    from stconv.compute.quantization import quantized
 
     subject = find_subject(args.model, config=args.config)
     bundle = Bundle.load(subject.bundle)

@@ -82,7 +82,7 @@ def _heading(text: str) -> None:
 
 
 def _make_data() -> None:
-    from stconv.datasets.synthetic import generate
+    from stconv.datasets.recipes.synthetic import generate
 
     _heading(f"make {DATA}: 2,000 steps of a field that moves, spreads, and has days and years")
     generate(DATA, unseen=UNSEEN)
@@ -223,8 +223,8 @@ def draw(truth: xr.Dataset, forecast: xr.Dataset) -> Path:
     """Draw truth, forecast and error per lead of the field that was asked about."""
     import numpy as np
 
-    from stconv.datasets.synthetic import VARIABLE
-    from stconv.verification.plots import forecast_plot
+    from stconv.datasets.recipes.synthetic import VARIABLE
+    from stconv.verification.report.plots import forecast_plot
 
     leads = forecast.sizes["lead"]
     coming = truth.isel(time=slice(N_REQUEST, N_REQUEST + leads))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from stconv.errors import ConfigError, FileError
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from service.settings import Settings
+    from service.workers.worker import Worker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,9 +67,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StconvError: The settings contradict each other, the model can not be loaded, or the port is in use.
     """
-    from service.observing import export_spans, log_as_json
     from service.server import serve
-    from service.settings import Settings
+    from service.telemetry.observing import export_spans, log_as_json
 
     for path in args.data or []:
         if not (path.exists() or has_magic(str(path))):
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     names = ("host", "port", "data", "state", "threads", "engine", "tile", "allow_anonymous")
     given = {name: getattr(args, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
-    settings = _settings(Settings, given)  # before the model is looked for: a wrong option is said at once
+    settings = _settings(given)  # before the model is looked for: a wrong option is said at once
     bundle, version, keep = _local_bundle(args.model, settings.cache)
     name = args.name or _name(args.model, bundle)
     settings = settings.model_copy(
@@ -86,18 +86,20 @@ def run(args: argparse.Namespace) -> int:
     export_spans()
     print(f"Loading {name} from {bundle} ...", flush=True)
 
-    def introduce(app: FastAPI, url: str) -> None:
+    def introduce(workers: Mapping[str, Worker], url: str) -> None:
         keep()
-        _introduce(app, url)
+        _introduce(workers, settings, url)
 
     return serve(settings, introduce)
 
 
-def _settings(kind: Any, given: dict[str, Any]) -> Any:
+def _settings(given: dict[str, Any]) -> Settings:
     from pydantic import ValidationError
 
+    from service.settings import Settings
+
     try:
-        return kind(**given)
+        return Settings(**given)
     except ValidationError as error:
         said = "; ".join(
             ": ".join([*map(str, e["loc"]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
@@ -114,7 +116,7 @@ def _local_bundle(reference: str, cache: Path) -> tuple[Path, str | None, Callab
         from stconv.tracking import resolve_bundle
 
         return resolve_bundle(reference), None, lambda: None
-    from service.last_good import fetch_model, keep
+    from service.workers.last_good import fetch_model, keep
 
     found = fetch_model(reference, cache)
     if found.instead_of_registry:
@@ -132,9 +134,7 @@ def _name(reference: str, bundle: Path) -> str:
         return bundle.name
 
 
-def _introduce(app: FastAPI, url: str) -> None:
-    workers = app.state.workers
-    settings = app.state.settings
+def _introduce(workers: Mapping[str, Worker], settings: Settings, url: str) -> None:
     for name, worker in workers.items():
         variables = ", ".join(f"{v['name']} ({v['units']})" for v in worker.schema["variables"])
         step, frames = worker.schema["step"]["label"], worker.schema["frames"]["count"]

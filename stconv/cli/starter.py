@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from stconv.datasets.advice import FEW_WINDOWS
+from stconv.datasets.inspection.advice import FEW_WINDOWS
 from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
-    from stconv.datasets.grid_spec import GridSpec
-    from stconv.datasets.inspect import Description
+    from stconv.datasets.inspection.description import Description
+    from stconv.datasets.source.grid_spec import GridSpec
 
 MANY_WINDOWS = 1000
 """Training windows from which on a network of full size is trained."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stconv.bundle import Bundle
     from stconv.datasets.datamodule import GridDataModule
     from stconv.tracking import RunInfo
-    from stconv.verification.scoring import Scoring
+    from stconv.verification.scores.scoring import Scoring
 
 CONFIG, TAG_TRAINED = "config.yaml", "stconv.trained"
 
@@ -172,7 +172,7 @@ def load_scoring(
     from jsonargparse import ArgumentParser
 
     from stconv.errors import ConfigError
-    from stconv.verification.scoring import Scoring
+    from stconv.verification.scores.scoring import Scoring
 
     values = _read(subject.config)
     model, data = (values.get(key) or {} for key in ("model", "data"))

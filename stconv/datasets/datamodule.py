@@ -10,21 +10,22 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
-from stconv.datasets import time_axis
-from stconv.datasets.dataset import BatchDataset, WindowDataset, as_it_is
-from stconv.datasets.event import Event, EventPreparation
-from stconv.datasets.features import StaticField, count_channels
-from stconv.datasets.grid import GridSpec, open_series
-from stconv.datasets.harmonics import check_weekly
-from stconv.datasets.missing import missing_per_step, sufficient
-from stconv.datasets.preparation import Impute, Preparation, check_target_inputs
-from stconv.datasets.reading import find_files
-from stconv.datasets.sampling import Shard, epoch_order
-from stconv.datasets.scaling import Scaling
-from stconv.datasets.splits import Periods, SplitSpec, iso
-from stconv.datasets.static import read_static
-from stconv.datasets.store import MEMORY_SHARE, Series, channel_order, load_series
-from stconv.datasets.windows import WindowSpec, forecast_index, reference_indices
+from stconv.datasets.preparation.event import Event, EventPreparation
+from stconv.datasets.preparation.features import StaticField, count_channels
+from stconv.datasets.preparation.harmonics import check_weekly
+from stconv.datasets.preparation.preparation import Impute, Preparation, check_target_inputs
+from stconv.datasets.preparation.scaling import Scaling
+from stconv.datasets.series.dataset import BatchDataset, WindowDataset, as_it_is
+from stconv.datasets.series.missing import missing_per_step, sufficient
+from stconv.datasets.series.sampling import Shard, epoch_order
+from stconv.datasets.series.splits import Periods, SplitSpec
+from stconv.datasets.series.store import MEMORY_SHARE, Series, channel_order, load_series
+from stconv.datasets.series.windows import WindowSpec, forecast_index, reference_indices
+from stconv.datasets.source import time_axis
+from stconv.datasets.source.grid import GridSpec, open_series
+from stconv.datasets.source.reading import find_files
+from stconv.datasets.source.static import read_static
+from stconv.datasets.source.time_axis import iso
 from stconv.errors import ConfigError, WindowError
 
 
@@ -167,7 +168,7 @@ class GridDataModule(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Fetch the files of a recipe, once per machine."""
         if self.recipe is not None:
-            from stconv.datasets.fetch import fetch
+            from stconv.datasets.recipes.fetch import fetch
 
             fetch(self.recipe)
 
@@ -183,8 +184,8 @@ class GridDataModule(pl.LightningDataModule):
             return
         paths: Any = self.paths
         if self.recipe is not None:
-            from stconv.datasets.fetch import fetch
-            from stconv.datasets.recipe import load_recipe
+            from stconv.datasets.recipes.fetch import fetch
+            from stconv.datasets.recipes.recipe import load_recipe
 
             paths = fetch(self.recipe)
             if self.grid == GridSpec():

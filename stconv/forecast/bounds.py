@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import xarray as xr
 
-from stconv.bands import LEVELS
 from stconv.bundle import Bundle
-from stconv.datasets.grid import Origin
+from stconv.datasets.source.grid import Origin
+from stconv.uncertainty.bands import LEVELS
 
 SIDES = ("lower", "upper")
 _BOUND = re.compile(rf"_({'|'.join(SIDES)})_({'|'.join(map(str, LEVELS))})$")

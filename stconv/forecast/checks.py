@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.time_axis import TimeStep, time_step
-from stconv.datasets.units import linear_conversion
+from stconv.datasets.source.time_axis import TimeStep, time_step
+from stconv.datasets.source.units import linear_conversion
 from stconv.dims import TIME
 from stconv.errors import DataError, GridError, MissingValuesError, TimeAxisError, UnitsError, VariableError
 from stconv.forecast.units import Conversion

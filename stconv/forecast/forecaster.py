@@ -14,10 +14,11 @@ from torch import Tensor
 
 import stconv
 from stconv.bundle import Bundle
-from stconv.datasets.event import EventPreparation
-from stconv.datasets.grid import GridSpec, Origin, restore
-from stconv.datasets.time_axis import advance, cycles, text
-from stconv.engine import Engine, members_by
+from stconv.compute.engine import Engine, members_by
+from stconv.compute.tiling import Tiled
+from stconv.datasets.preparation.event import EventPreparation
+from stconv.datasets.source.grid import GridSpec, Origin, restore
+from stconv.datasets.source.time_axis import advance, cycles, text
 from stconv.errors import ConfigError, VariableError, WindowError
 from stconv.forecast.bounds import band_names, describe_bands, with_bands
 from stconv.forecast.inputs import CheckedInput, Expected
@@ -26,7 +27,6 @@ from stconv.forecast.schema import input_schema
 from stconv.forecast.sliding import places
 from stconv.forecast.units import Conversion
 from stconv.forecast.window import require_frames
-from stconv.tiling import Tiled
 
 
 class Forecaster:
@@ -39,7 +39,7 @@ class Forecaster:
             otherwise.
         tile: Cells of a tile along lat and lon, for a grid piece by piece with the same result; 0 for the
             whole grid at once, None to decide by the memory that is available.
-        engine: What computes the network: torch, openvino, or openvino-int8 (see `stconv.engine`).
+        engine: What computes the network: torch, openvino, or openvino-int8 (see `stconv.compute.engine`).
 
     Raises:
         ConfigError: There is no such device or engine, it can not run this network, or tiles are asked for of

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from stconv.bundle import Bundle
-from stconv.datasets.grid import GridSpec, Origin, canonicalize
-from stconv.datasets.selection import split_values
-from stconv.datasets.time_axis import TimeStep
+from stconv.datasets.source.grid import GridSpec, Origin, canonicalize
+from stconv.datasets.source.selection import split_values
+from stconv.datasets.source.time_axis import TimeStep
 from stconv.dims import TIME
 from stconv.forecast import checks
 from stconv.forecast.units import Conversion

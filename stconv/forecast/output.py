@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.time_axis import TimeStep
+from stconv.datasets.source.time_axis import TimeStep
 from stconv.dims import LEAD, TIME
 from stconv.errors import FileError
 

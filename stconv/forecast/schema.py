@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stconv.bundle import Bundle
-from stconv.datasets.time_axis import TimeStep
+from stconv.datasets.source.time_axis import TimeStep
 from stconv.forecast.bounds import band_names
 from stconv.forecast.checks import axis_text
 

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from stconv.bundle import Bundle
-from stconv.datasets.event import EventPreparation
+from stconv.datasets.preparation.event import EventPreparation
 from stconv.errors import ConfigError, GridError
 from stconv.models import EventNetwork
 

@@ -10,7 +10,7 @@ from typing import Any
 import cftime
 import numpy as np
 
-from stconv.datasets.time_axis import TimeStep, advance, text
+from stconv.datasets.source.time_axis import TimeStep, advance, text
 from stconv.errors import TimeAxisError, WindowError
 
 

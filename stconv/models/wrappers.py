@@ -12,7 +12,7 @@ from stconv.errors import ConfigError
 from stconv.models.baselines import check_history
 from stconv.models.registry import Network, register
 from stconv.nn.damping import LAGS, Damping, Windows
-from stconv.regression import ratio_with_error
+from stconv.nn.regression import ratio_with_error
 
 BLOCKS = 5
 """Of the validation period, as many as there are windows for: they tell how sure trust and share are."""

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stconv.errors import ConfigError, ShapeError
+from stconv.nn.regression import MAX_ROWS, NormalEquations, neighborhoods
 from stconv.nn.settings import check_count
-from stconv.regression import MAX_ROWS, NormalEquations, neighborhoods
 
 START = 0.9
 """Damping per lead before it is fitted."""

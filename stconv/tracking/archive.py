@@ -9,7 +9,7 @@ import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from stconv.datasets import time_axis
+from stconv.datasets.source import time_axis
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule

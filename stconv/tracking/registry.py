@@ -12,8 +12,8 @@ from stconv.bundle import Bundle
 from stconv.errors import ConfigError, SkillGateError, TrackingError
 from stconv.tracking.store import connect, download, explained, find_run
 from stconv.verification import Verification
-from stconv.verification.pairing import RIVAL, pair
-from stconv.verification.verdict import BEATS, LOSES
+from stconv.verification.scores.pairing import RIVAL, pair
+from stconv.verification.scores.verdict import BEATS, LOSES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stconv.verification.case import Case
 from stconv.verification.report import sections
 from stconv.verification.report.page import html_page, paragraph, section, tile
 from stconv.verification.report.summary import limits, method, summary
-from stconv.verification.table import decimals, number, percent, with_units
-from stconv.verification.verdict import BEATS, LOSES
+from stconv.verification.report.table import decimals, number, percent, with_units
+from stconv.verification.scores.case import Case
+from stconv.verification.scores.verdict import BEATS, LOSES
 
 if TYPE_CHECKING:
-    from stconv.verification.result import Verification
+    from stconv.verification.scores.result import Verification
 
 DETAILS = (
     sections.error_maps,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from stconv.verification.plots import COLORS, DPI
+from stconv.verification.report.plots import COLORS, DPI
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from stconv.verification.result import Verification
+    from stconv.verification.scores.result import Verification
 
 INK, SOFT = "#1c2733", "#66788a"
 MODEL_COLOR = "#1f5fa8"

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from stconv.verification.plots import ERROR_COLORS, FIELD_COLORS, MISSING_COLOR
+from stconv.verification.report.plots import ERROR_COLORS, FIELD_COLORS, MISSING_COLOR
 
 MAX_PIXELS = 256
 """Of a larger grid every second, third, ... cell is drawn."""

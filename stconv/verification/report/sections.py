@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from stconv.verification.case import Case
 from stconv.verification.report import charts, pixels
 from stconv.verification.report.page import color_bar, figure, paragraph, section, table
-from stconv.verification.sums import ratio
-from stconv.verification.table import SAYING, decimals, number, percent, with_units
-from stconv.verification.verdict import BEATS, LOSES, UNDECIDED
+from stconv.verification.report.table import SAYING, decimals, number, percent, with_units
+from stconv.verification.scores.case import Case
+from stconv.verification.scores.sums import ratio
+from stconv.verification.scores.verdict import BEATS, LOSES, UNDECIDED
 
 if TYPE_CHECKING:
-    from stconv.verification.result import Verification
+    from stconv.verification.scores.result import Verification
 
 CLASSES = {BEATS: "beats", LOSES: "loses", UNDECIDED: "undecided"}
 EVENTS_EXPLAINED = (
@@ -267,7 +267,7 @@ def _event_rows(ds: xr.Dataset) -> list[tuple[str, str, int | None]]:
 
 
 def uncertainty(verification: Verification, variable: int) -> str:
-    """Whether stated bands and probabilities hold; see `stconv.verification.calibration.Calibration`."""
+    """Whether stated bands and probabilities hold; see `Calibration` in `scores.calibration`."""
     ds = verification.diagnostics.get("calibration")
     if ds is None:
         return ""

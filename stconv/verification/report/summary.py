@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stconv.verification.table import decimals, number, with_units
+from stconv.verification.report.table import decimals, number, with_units
 
 if TYPE_CHECKING:
-    from stconv.verification.result import Verification
+    from stconv.verification.scores.result import Verification
 
 EXPLAINED = {
     "persistence": "saying that nothing changes",

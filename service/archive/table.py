@@ -1,0 +1,122 @@
+"""The server's table of stored forecasts: what is not in it can not be asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.archive.stores import find_name, iso_time, stored
+from service.formats.statement import STATED
+from service.problems import Problem
+
+METADATA = "zarr.json"
+PER_FORECAST = ("time", "forecast_reference_time")
+
+
+class UnknownForecast(Problem):
+    """No forecast of that reference time is stored."""
+
+    status = 404
+
+
+class ForecastGone(Problem):
+    """The forecast was stored, and removed when it was too old."""
+
+    status = 410
+
+
+@dataclass(frozen=True)
+class StoredForecast:
+    """One stored forecast.
+
+    Attributes:
+        name: Its reference time, like 20141231T180000Z.
+        path: Of the Zarr store.
+        metadata: Of the store, consolidated.
+        files: The files of the store by key.
+        form: Equal for forecasts that differ in nothing but times and values.
+    """
+
+    name: str
+    path: Path
+    metadata: dict[str, Any]
+    files: dict[str, Path]
+    form: str
+
+    def facts(self) -> dict[str, Any]:
+        """What a list says of it."""
+        attrs = self.metadata["attributes"]
+        arrays = self.metadata["consolidated_metadata"]["metadata"]
+        names = ("made", "made_when_truth_was_known", *STATED)
+        return {
+            "reference_time": iso_time(self.name),
+            "name": self.name,
+            "leads": arrays["lead"]["shape"][0],
+            **{name: attrs[name] for name in names if name in attrs},
+        }
+
+
+class StoredForecasts:
+    """Those of one model's version."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, StoredForecast] = {}
+        self.verification: dict[str, Any] | None = None
+        self._removed: set[str] = set()
+
+    def refresh(self, folder: Path) -> None:
+        """Look what is in the folder; a store never changes, so each is read once.
+
+        Another version of the model has another folder: what the one before forecast is gone.
+        """
+        found, known = stored(folder), {entry.path: entry for entry in self.by_name.values()}
+        self._removed = (self._removed | set(self.by_name)) - set(found)
+        self.by_name = {name: known.get(path) or read(name, path) for name, path in found.items()}
+
+    def get(self, text: str) -> StoredForecast:
+        """The forecast of a reference time.
+
+        Args:
+            text: Its name, or the time in ISO 8601.
+
+        Raises:
+            UnknownForecast: None.
+            ForecastGone: Not any more.
+        """
+        name = find_name(text)
+        if name in self.by_name:
+            return self.by_name[name]
+        if name in self._removed:
+            raise ForecastGone(f"The forecast from {iso_time(name)} was removed when it was too old.")
+        span = f"{len(self.by_name)} stored"
+        if self.by_name:
+            span += f", from {iso_time(min(self.by_name))} to {iso_time(max(self.by_name))}"
+        raise UnknownForecast(f"No forecast from {text[:60]!r} is stored; there are {span}.")
+
+
+def read(name: str, path: Path) -> StoredForecast:
+    """Read the metadata of a store and list its files."""
+    metadata = json.loads((path / METADATA).read_text())
+    files = {str(file.relative_to(path)): file for file in path.rglob("*") if file.is_file()}
+    arrays = metadata["consolidated_metadata"]["metadata"]
+    form = hashlib.sha256()
+    for variable in sorted(arrays):
+        facts = {key: value for key, value in arrays[variable].items() if key != "attributes"}
+        form.update(json.dumps([variable, facts], sort_keys=True).encode())
+        for key in sorted(files):
+            if key.startswith(f"{variable}/c") and not per_forecast(variable, arrays[variable]):
+                form.update(files[key].read_bytes())
+    return StoredForecast(name, path, metadata, files, form.hexdigest())
+
+
+def per_forecast(variable: str, array: dict[str, Any]) -> bool:
+    """Whether a variable of a store differs from forecast to forecast: times, and what has a lead."""
+    return variable in PER_FORECAST or ("lead" in dimensions(array) and variable != "lead")
+
+
+def dimensions(array: dict[str, Any]) -> list[str]:
+    """Names of the dimensions of an array; a scalar's metadata have none."""
+    return list(array.get("dimension_names") or [])

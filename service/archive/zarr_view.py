@@ -1,0 +1,121 @@
+"""Stored forecasts as Zarr 3 groups: the files as they are, or many as one array along the reference time.
+
+No byte is computed: a chunk of the whole is a chunk of one forecast under another name.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from service.archive.table import (
+    METADATA,
+    StoredForecast,
+    StoredForecasts,
+    UnknownForecast,
+    dimensions,
+    per_forecast,
+)
+
+REFERENCE = "forecast_reference_time"
+BETWEEN = "--"
+_UNSHARED = ("history", "title", "made", "made_when_truth_was_known", "older_window")
+
+
+def find_group(stored: StoredForecasts, text: str) -> list[StoredForecast]:
+    """The forecasts that a part of a URL names: one, or FIRST--LAST.
+
+    Those between that lie on another grid or have other variables than the first are left out.
+
+    Raises:
+        UnknownForecast: The first or the last is not stored.
+        ForecastGone: It was removed.
+    """
+    first, between, last = text.partition(BETWEEN)
+    begin = stored.get(first)
+    if not between:
+        return [begin]
+    end = stored.get(last)
+    found = [f for f in stored.by_name.values() if begin.name <= f.name <= end.name and f.form == begin.form]
+    if not found:
+        raise UnknownForecast(f"{text[:60]!r} ends before it begins.")
+    return found
+
+
+def find_file(forecasts: list[StoredForecast], whole: bool, key: str) -> bytes | Path:
+    """What is behind a key of a group: metadata, or the file of a chunk; looked up, never joined to a path.
+
+    Args:
+        forecasts: As `find_group` returns them.
+        whole: Several as one, along the reference time.
+        key: Of the Zarr store.
+
+    Raises:
+        UnknownForecast: No such key.
+    """
+    if not whole:
+        found = forecasts[0].files.get(key)
+    elif key == METADATA:
+        return json.dumps(joined_metadata(forecasts)).encode()
+    else:
+        variable, _, rest = key.partition("/")
+        arrays = joined_metadata(forecasts)["consolidated_metadata"]["metadata"]
+        if variable in arrays and rest == METADATA:
+            return json.dumps(arrays[variable]).encode()
+        found = _chunk(forecasts, variable, rest, arrays)
+    if found is None:
+        raise UnknownForecast(f"The store holds no key {key[:80]!r}.")
+    return found
+
+
+def _chunk(forecasts: list[StoredForecast], variable: str, rest: str, arrays: dict[str, Any]) -> Path | None:
+    if variable not in arrays or REFERENCE not in dimensions(arrays[variable]):
+        return forecasts[0].files.get(f"{variable}/{rest}")
+    letter, _, index = rest.partition("/")
+    number, _, inner = index.partition("/")
+    if letter != "c" or not number.isdecimal() or len(number) > 6 or int(number) >= len(forecasts):
+        return None
+    return forecasts[int(number)].files.get(f"{variable}/c/{inner}" if inner else f"{variable}/c")
+
+
+def joined_metadata(forecasts: list[StoredForecast]) -> dict[str, Any]:
+    """Metadata of the group that joins forecasts: what differs between them gets the reference time first."""
+    newest = forecasts[-1].metadata
+    arrays = {}
+    for name, array in newest["consolidated_metadata"]["metadata"].items():
+        arrays[name] = _along_reference(array, len(forecasts)) if per_forecast(name, array) else array
+    attributes = {key: value for key, value in newest["attributes"].items() if key not in _UNSHARED}
+    attributes["title"] = f"{len(forecasts)} stored forecasts"
+    return newest | {
+        "attributes": attributes,
+        "consolidated_metadata": newest["consolidated_metadata"] | {"metadata": arrays},
+    }
+
+
+def _along_reference(array: dict[str, Any], n: int) -> dict[str, Any]:
+    grid = array["chunk_grid"]
+    chunks = [1, *grid["configuration"]["chunk_shape"]]
+    codecs = [codec for codec in array["codecs"] if codec["name"] != "transpose"]
+    return array | {
+        "shape": [n, *array["shape"]],
+        "chunk_grid": grid | {"configuration": grid["configuration"] | {"chunk_shape": chunks}},
+        "dimension_names": [REFERENCE, *dimensions(array)],
+        "codecs": codecs,
+    }
+
+
+def tree_metadata(stored: StoredForecasts) -> dict[str, Any]:
+    """Metadata of the group of all forecasts of a model: a tree with a branch for each."""
+    nodes: dict[str, Any] = {}
+    for name, forecast in stored.by_name.items():
+        metadata = dict(forecast.metadata)
+        inner = metadata.pop("consolidated_metadata")["metadata"]
+        nodes[name] = metadata
+        nodes |= {f"{name}/{variable}": array for variable, array in inner.items()}
+    return {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {"title": "Stored forecasts, a group for each reference time"},
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": nodes},
+    }

@@ -1,0 +1,1 @@
+"""Jobs: forecasts that take longer than a client wants to wait."""

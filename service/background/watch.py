@@ -1,0 +1,89 @@
+"""Watching the data source: new reference times are forecast and stored, past forecasts verified."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+from service.archive.stores import version_folder
+from service.archive.table import StoredForecasts
+from service.problems import Problem
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.workers.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Asks one model, again and again, to do the next piece of work on its archive.
+
+    Args:
+        worker: The model.
+        stored: Its table, to be kept up to date.
+        folder: Of the archive.
+        settings: How often, how many, how old.
+        metrics: Where the live skill goes.
+    """
+
+    def __init__(
+        self, worker: Worker, stored: StoredForecasts, folder: Path, settings: Settings, metrics: Metrics
+    ) -> None:
+        self._worker, self._stored, self._folder = worker, stored, folder
+        self._settings, self._metrics = settings, metrics
+        self._said = ""
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        name, sha256 = self._worker.name, self._worker.schema["bundle_sha256"]
+        await asyncio.to_thread(self._stored.refresh, version_folder(self._folder, name, sha256))
+        while True:
+            more = False
+            try:
+                more = await self._step()
+                self._said = ""
+            except (Problem, OSError, ValueError, KeyError) as error:
+                self._metrics.archive_failures.labels(self._worker.name).inc()
+                if str(error) != self._said:  # once, not every few seconds
+                    log.error("model %s: forecasts are not stored: %s", self._worker.name, error)
+                self._said = str(error)
+            await asyncio.sleep(0 if more else self._settings.watch_seconds)
+
+    async def _step(self) -> bool:
+        settings = self._settings
+        asked = {
+            "kind": "archive",
+            "model": self._worker.name,
+            "folder": str(self._folder),
+            "backfill": settings.archive_backfill,
+            "keep": settings.archive_keep,
+            "keep_days": settings.archive_days,
+            "cases": settings.verification_cases,
+        }
+        facts: dict[str, Any] = (await self._worker.ask(asked)).facts
+        await asyncio.to_thread(self._stored.refresh, Path(facts["folder"]))
+        self._metrics.stored.labels(self._worker.name).set(len(self._stored.by_name))
+        if "verification" in facts:
+            found = judged(facts["verification"], settings)
+            self._stored.verification = found
+            self._metrics.live(self._worker.name, found)
+        return bool(facts["more"])
+
+
+def judged(found: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Say at which leads the skill against persistence is below the level that was set."""
+    below = [
+        {"variable": name, "lead": lead, "skill": skill}
+        for name, scores in found["variables"].items()
+        for lead, skill, cases in zip(
+            found["leads"], scores["skill"]["persistence"], scores["cases"], strict=True
+        )
+        if settings.minimum_skill is not None
+        and skill is not None
+        and skill < settings.minimum_skill
+        and cases >= settings.minimum_cases
+    ]
+    level = {"minimum_skill": settings.minimum_skill, "minimum_cases": settings.minimum_cases}
+    return found | level | {"below": below}

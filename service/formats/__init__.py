@@ -1,0 +1,1 @@
+"""A forecast as bytes: NetCDF, JSON, CoverageJSON, PNG; runs in the model's process."""

@@ -1,0 +1,96 @@
+"""A forecast as bytes: NetCDF, or JSON with null for missing. Runs in the model's process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from service.formats.classic import to_classic
+from stconv.errors import VariableError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CLASSIC_BYTES = 2**20
+"""Up to here the time of compressing is more than that of sending what it saves."""
+
+
+def chosen(forecast: xr.Dataset, variables: Sequence[str] | None, bands: bool = True) -> xr.Dataset:
+    """The variables that are asked for, in that order; None is all, maybe without those of the bands.
+
+    Raises:
+        VariableError: One is not forecast.
+    """
+    if not bands:
+        from stconv.forecast.bounds import without_bands
+
+        forecast = without_bands(forecast)
+    known = [str(name) for name in forecast.data_vars]
+    if unknown := [name for name in variables or known if name not in known]:
+        raise VariableError(f"Variable {unknown[0]!r} is not forecast; known: {', '.join(known)}.")
+    return forecast[list(variables)] if variables else forecast
+
+
+def to_netcdf(forecast: xr.Dataset) -> bytes:
+    """Write NetCDF in memory, NaN where a value is missing: classic if small, else NetCDF 4, compressed."""
+    small = to_classic(forecast) if forecast.nbytes <= CLASSIC_BYTES else None
+    if small is not None:
+        return small
+    encoding = {
+        str(name): {"zlib": True, "complevel": 1, "_FillValue": np.float32(np.nan)}
+        for name in forecast.data_vars
+    }
+    return bytes(forecast.drop_encoding().to_netcdf(engine="netcdf4", encoding=encoding))
+
+
+def to_json(forecast: xr.Dataset) -> bytes:
+    """Write coordinates and variables as nested lists, with the attributes that say what they are."""
+    document: dict[str, Any] = {
+        "attributes": {str(key): _plain(value) for key, value in forecast.attrs.items()},
+        "coordinates": {},
+        "variables": {},
+    }
+    for name, variable in forecast.variables.items():
+        document["variables" if name in forecast.data_vars else "coordinates"][str(name)] = {
+            "dimensions": [str(dim) for dim in variable.dims],
+            "attributes": {str(key): _plain(value) for key, value in variable.attrs.items()},
+            "values": _numbers(variable.values),
+        }
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _numbers(values: np.ndarray) -> Any:
+    """An array that orjson writes, shortest float32 digits and null for what is not finite; else `nested`."""
+    if values.dtype.kind == "f" and values.dtype.itemsize in (4, 8):
+        return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
+    return nested(values)
+
+
+def nested(array: xr.DataArray | np.ndarray) -> Any:
+    """Values as (nested lists of) numbers, text, ISO times, and None for missing."""
+    values = np.asarray(array)
+    if values.dtype.kind == "M":
+        return np.datetime_as_string(values, unit="s").tolist()
+    if values.dtype.kind == "O":  # cftime, or text of varying length
+        return np.vectorize(lambda item: getattr(item, "isoformat", item.__str__)(), otypes=[object])(
+            values
+        ).tolist()
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values)
+        return values.tolist() if finite.all() else _with_null(values, finite)
+    return values.tolist() if values.dtype.kind in "iubU" else values.astype(str).tolist()
+
+
+def _with_null(values: np.ndarray, finite: np.ndarray) -> Any:
+    items = values.astype(object)
+    items[~finite] = None
+    return items.tolist()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | bool) or value is None:
+        return value
+    return nested(np.asarray(value))

@@ -1,0 +1,122 @@
+"""A forecast as CoverageJSON (OGC 21-069r2): a Grid, or a PointSeries. Runs in the model's process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from covjson_pydantic.coverage import Coverage
+from covjson_pydantic.domain import Axes, Domain, DomainType, ValuesAxis
+from covjson_pydantic.ndarray import NdArrayFloat
+from covjson_pydantic.observed_property import ObservedProperty
+from covjson_pydantic.parameter import Parameter, Parameters
+from covjson_pydantic.reference_system import ReferenceSystem, ReferenceSystemConnectionObject
+from covjson_pydantic.unit import Symbol, Unit
+
+from service.formats.answers import nested
+from service.formats.layout import Layout, find_layout
+from service.formats.statement import statement
+from service.media_types import GREGORIAN_CALENDARS
+from stconv.dims import TIME
+from stconv.errors import TimeAxisError
+
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+UCUM = "http://www.opengis.net/def/uom/UCUM/"
+
+
+def to_coverage(forecast: xr.Dataset) -> bytes:
+    """Write a Grid over t, y and x; null is missing.
+
+    Raises:
+        TimeAxisError: The calendar is not that of CoverageJSON.
+    """
+    layout = find_layout(forecast)
+    return grid_coverage(forecast, layout).model_dump_json(exclude_none=True).encode()
+
+
+def grid_coverage(forecast: xr.Dataset, layout: Layout) -> Coverage:
+    """The Grid of a forecast whose axes are known."""
+    times = utc_times(forecast)
+    axes = Axes(
+        x=ValuesAxis[float](values=layout.columns.tolist()),
+        y=ValuesAxis[float](values=layout.rows.tolist()),
+        t=ValuesAxis[Any](values=times),
+    )
+    shape = [len(times), layout.rows.size, layout.columns.size]
+    ranges = {
+        str(name): _range(layout.fields(array), ["t", "y", "x"], shape)
+        for name, array in forecast.data_vars.items()
+    }
+    return _coverage(forecast, DomainType.grid, axes, ranges, layout.geographic)
+
+
+def point_coverage(forecast: xr.Dataset, layout: Layout, row: int, column: int) -> Coverage:
+    """The PointSeries of one cell; x and y are those of the cell."""
+    times = utc_times(forecast)
+    axes = Axes(
+        x=ValuesAxis[float](values=[float(layout.columns[column])]),
+        y=ValuesAxis[float](values=[float(layout.rows[row])]),
+        t=ValuesAxis[Any](values=times),
+    )
+    ranges = {
+        str(name): _range(layout.fields(array)[:, row, column], ["t"], [len(times)])
+        for name, array in forecast.data_vars.items()
+    }
+    return _coverage(forecast, DomainType.point_series, axes, ranges, layout.geographic)
+
+
+def _coverage(
+    forecast: xr.Dataset, kind: DomainType, axes: Axes, ranges: dict[str, Any], geographic: bool
+) -> Coverage:
+    members = {f"stconv:{name}": value for name, value in statement(forecast).items()}
+    return Coverage(
+        domain=Domain(domainType=kind, axes=axes, referencing=_referencing(geographic)),
+        parameters=Parameters({str(name): _parameter(array) for name, array in forecast.data_vars.items()}),
+        ranges=ranges,
+        **members,
+        **{"stconv:reference_time": nested(forecast["forecast_reference_time"]) + "Z"},
+    )
+
+
+def utc_times(forecast: xr.Dataset) -> list[str]:
+    """UTC times, ISO 8601.
+
+    Raises:
+        TimeAxisError: Another calendar.
+    """
+    calendar = str(forecast[TIME].dt.calendar)
+    if calendar not in GREGORIAN_CALENDARS:
+        raise TimeAxisError(
+            f"The calendar of the forecast is '{calendar}'; CoverageJSON knows the Gregorian one only. "
+            "Ask for application/x-netcdf or application/json."
+        )
+    return [f"{text}Z" for text in nested(forecast[TIME])]
+
+
+def _range(values: np.ndarray, axes: list[str], shape: list[int]) -> NdArrayFloat:
+    flat = values.astype(object).ravel()
+    flat[~np.isfinite(values).ravel()] = None
+    # Not validated: they are ours, and there may be millions.
+    return NdArrayFloat.model_construct(axisNames=axes, shape=shape, values=flat.tolist())
+
+
+def _parameter(array: xr.DataArray) -> Parameter:
+    label = str(array.attrs.get("long_name") or array.name)
+    units = str(array.attrs.get("units", ""))
+    unit = Unit(symbol=Symbol(value=units, type=UCUM)) if units else None
+    return Parameter(observedProperty=ObservedProperty(label={"en": label}), unit=unit)
+
+
+def _referencing(geographic: bool) -> list[ReferenceSystemConnectionObject]:
+    horizontal = (
+        ReferenceSystem(type="GeographicCRS", id=CRS84)
+        if geographic
+        else ReferenceSystem(type="ProjectedCRS")
+    )
+    return [
+        ReferenceSystemConnectionObject(coordinates=["x", "y"], system=horizontal),
+        ReferenceSystemConnectionObject(
+            coordinates=["t"], system=ReferenceSystem(type="TemporalRS", calendar="Gregorian")
+        ),
+    ]

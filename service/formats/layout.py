@@ -1,0 +1,65 @@
+"""Where the rows and columns of a forecast are, whatever its file calls them. Runs in the model's process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.axes import find_horizontal
+from stconv.datasets.source.grid_spec import GridSpec
+from stconv.dims import LEAD
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The horizontal axes of a forecast, in the order of its arrays.
+
+    Attributes:
+        y: Dimension of the rows.
+        x: Dimension of the columns.
+        rows: Coordinate of the rows: degrees north, projected, or numbers from 0.
+        columns: Coordinate of the columns: degrees east, projected, or numbers from 0.
+        geographic: Whether they are latitude and longitude.
+    """
+
+    y: str
+    x: str
+    rows: np.ndarray
+    columns: np.ndarray
+    geographic: bool
+
+    def fields(self, array: xr.DataArray) -> np.ndarray:
+        """Values as (lead, row, column)."""
+        return np.asarray(array.transpose(LEAD, self.y, self.x).values)
+
+
+def find_layout(forecast: xr.Dataset, source: GridSpec | None = None) -> Layout:
+    """Find the axes by their attributes and names.
+
+    Args:
+        forecast: As `Forecaster.forecast` returns it.
+        source: Names that the training data had; used where the forecast has them too.
+
+    Raises:
+        GridError: They are not to be found.
+    """
+    source = source or GridSpec()
+    present = {*map(str, forecast.variables), *map(str, forecast.dims)}
+    named = {key: getattr(source, key) for key in ("lat", "lon", "y", "x")}
+    spec = GridSpec(**{key: name for key, name in named.items() if name in present})
+    found = find_horizontal(forecast, spec, list(map(str, forecast.data_vars)), "the forecast")
+    return Layout(
+        found.y,
+        found.x,
+        _axis(forecast, found.y_name, found.y),
+        _axis(forecast, found.x_name, found.x),
+        found.geographic,
+    )
+
+
+def _axis(forecast: xr.Dataset, name: str | None, dim: str) -> np.ndarray:
+    if name is None or name not in forecast.variables:
+        return np.arange(forecast.sizes[dim], dtype=float)
+    return np.asarray(forecast[name].values, dtype=float)

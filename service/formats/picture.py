@@ -1,0 +1,44 @@
+"""A forecast as a picture: a map for each lead, drawn by the library. Runs in the model's process."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from service.formats.answers import nested
+from service.formats.layout import find_layout
+from stconv.datasets.source.longitude import canonical_longitude, is_cyclic
+from stconv.dims import LEAD, TIME
+
+
+def to_png(forecast: xr.Dataset) -> bytes:
+    """Draw the first variable; at most as many leads as fit beside each other."""
+    from stconv.verification.report.plots import forecast_plot
+
+    name = next(iter(forecast.data_vars))
+    array, layout = forecast[name], find_layout(forecast)
+    fields = layout.fields(array)
+    rows = np.argsort(layout.rows, kind="stable")
+    columns, eastward = layout.columns, np.arange(layout.columns.size)
+    if layout.geographic and not is_cyclic(columns):
+        columns, eastward = canonical_longitude(columns, layout.x, "the forecast")
+    leads = forecast[LEAD]
+    units = str(leads.attrs.get("units", ""))
+    with tempfile.TemporaryDirectory(prefix="stconv-") as folder:
+        path = forecast_plot(
+            None,
+            fields[:, rows][:, :, eastward],
+            Path(folder) / "forecast.png",
+            lead_labels=[f"{lead} {units}" for lead in leads.values],
+            valid_times=nested(forecast[TIME]),
+            lat=layout.rows[rows],
+            lon=columns,
+            geographic=layout.geographic,
+            title=f"{array.attrs.get('long_name') or name}: {forecast.attrs.get('model_name', 'forecast')} "
+            f"from {nested(forecast['forecast_reference_time'])[:16].replace('T', ' ')} UTC",
+            units=str(array.attrs.get("units", "")),
+        )
+        return path.read_bytes()

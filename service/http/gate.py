@@ -1,0 +1,97 @@
+"""The outermost ASGI layer: Host names, received bytes, and the headers that every answer carries."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.http.problem_answers import response
+from service.http.quota import QUOTA_HEADERS
+from service.problems import Problem, TooLarge
+from service.settings import Settings
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class UnknownHost(Problem):
+    """The Host header names another server: DNS rebinding, or a proxy to configure."""
+
+    status = 421
+
+
+class Gate:
+    """Refuse what is not for us or too large, before any of our code reads it.
+
+    Bytes are counted as they arrive, whatever Content-Length says.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.limit = settings.max_body_bytes
+        self.hosts = settings.hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, then pass on with a counting `receive`."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        # HEAD is GET whose answer has no body; only the routes of Zarr know it themselves.
+        head = scope["method"] == "HEAD" and not scope["path"].startswith("/zarr/")
+        if head:
+            scope["method"] = "GET"
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in (HEADERS | scope.get("state", {}).get(QUOTA_HEADERS, {})).items():
+                    headers.setdefault(name, value)
+            elif head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        problem = self._objection(Headers(scope=scope))
+        if problem is not None:
+            await response(problem, scope["path"])(scope, receive, send_with_headers)
+            return
+        received = 0
+
+        async def counting_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self.limit:
+                    raise self._too_large(received, "received so far")
+            return message
+
+        await self.app(scope, counting_receive, send_with_headers)
+
+    def _objection(self, headers: Headers) -> Problem | None:
+        host = headers.get("host", "")
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if self.hosts and name.strip("[]").lower() not in self.hosts:
+            return UnknownHost(
+                f"This server does not answer for Host {host[:100]!r}. "
+                "Set STCONV_SERVE_ALLOWED_HOSTS if it should."
+            )
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared[:20]) > self.limit:
+            return self._too_large(int(declared[:20]), "declared")
+        return None
+
+    def _too_large(self, size: int, how: str) -> TooLarge:
+        return TooLarge(
+            f"The body has {size} bytes ({how}); at most {self.limit} are taken.",
+            body_bytes=size,
+            limit_bytes=self.limit,
+        )

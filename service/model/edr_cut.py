@@ -1,0 +1,91 @@
+"""Cutting a forecast for an EDR query. Runs in the model's process."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from service.formats.answers import chosen
+from service.formats.coverage import grid_coverage, point_coverage, utc_times
+from service.formats.layout import Layout, find_layout
+from service.model.point import nearest_cell
+from stconv.dims import LEAD
+from stconv.errors import GridError, TimeAxisError
+
+
+def edr_answer(forecast: xr.Dataset, request: dict[str, Any]) -> bytes:
+    """CoverageJSON of a position, an area or a cube.
+
+    Args:
+        forecast: As `Forecaster.forecast` returns it.
+        request: query, its coordinates, start and end as ISO text or None, variables.
+
+    Raises:
+        GridError: Outside the grid, or the grid is not geographic.
+        TimeAxisError: No lead is in the interval.
+        VariableError: A variable is not forecast.
+    """
+    forecast = _within(chosen(forecast, request["variables"]), request["start"], request["end"])
+    layout = find_layout(forecast)
+    if not layout.geographic:
+        raise GridError("The model's grid is not geographic; ask /v1/forecasts/latest for the whole field.")
+    if request["query"] == "position":
+        longitude, latitude = request["where"]
+        row, column = nearest_cell(layout.rows, layout.columns, latitude, longitude)
+        coverage = point_coverage(forecast, layout, row, column)
+    elif request["query"] == "cube":
+        west, south, east, north = request["where"]
+        rows = np.asarray((layout.rows >= south) & (layout.rows <= north))
+        width = east - west if east - west >= 360 else (east - west) % 360.0
+        columns = np.asarray((layout.columns - west) % 360.0 <= width)
+        coverage = grid_coverage(*_cut(forecast, layout, rows, columns))
+    else:
+        inside = _inside(layout, np.asarray(request["where"]))
+        mask = xr.DataArray(inside, dims=(layout.y, layout.x))
+        masked = forecast.map(lambda array: array.where(mask), keep_attrs=True)
+        coverage = grid_coverage(*_cut(masked, layout, np.any(inside, axis=1), np.any(inside, axis=0)))
+    return coverage.model_dump_json(exclude_none=True).encode()
+
+
+def _within(forecast: xr.Dataset, start: str | None, end: str | None) -> xr.Dataset:
+    times = [datetime.fromisoformat(text) for text in utc_times(forecast)]
+    first = datetime.fromisoformat(start) if start else times[0]
+    last = datetime.fromisoformat(end) if end else times[-1]
+    kept = [i for i, time in enumerate(times) if first <= time <= last]
+    if not kept:
+        raise TimeAxisError(
+            f"No valid time lies between {start or '..'} and {end or '..'}; the forecast reaches from "
+            f"{times[0]:%FT%TZ} to {times[-1]:%FT%TZ}."
+        )
+    return forecast.isel({LEAD: kept})
+
+
+def _cut(
+    forecast: xr.Dataset, layout: Layout, rows: np.ndarray, columns: np.ndarray
+) -> tuple[xr.Dataset, Layout]:
+    if not (rows.any() and columns.any()):
+        y, x = layout.rows, layout.columns
+        raise GridError(
+            f"No cell lies there: the model's grid reaches from {y.min():g} to {y.max():g} degrees north and "
+            f"has {x.size} columns from {x[0]:g} to {x[-1]:g} degrees east."
+        )
+    cut = forecast.isel({layout.y: np.flatnonzero(rows), layout.x: np.flatnonzero(columns)})
+    return cut, Layout(layout.y, layout.x, layout.rows[rows], layout.columns[columns], True)
+
+
+def _inside(layout: Layout, corners: np.ndarray) -> np.ndarray:
+    """Cells whose center is in the polygon, (row, column): the number of edges east of it is odd."""
+    west = corners[:, 0].min()
+    x = ((layout.columns - west) % 360.0 + west)[None, :]
+    y = layout.rows[:, None]
+    odd = np.zeros((y.size, x.size), bool)
+    for (x0, y0), (x1, y1) in pairwise(corners):
+        if y0 == y1:
+            continue
+        crosses = (y0 > y) != (y1 > y)
+        odd ^= crosses & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+    return odd

@@ -1,0 +1,164 @@
+"""Stored forecasts against the truth that came in since. Runs in the model's process."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cftime
+import numpy as np
+import torch
+import xarray as xr
+
+from service.archive.stores import SCORES
+from service.formats.layout import find_layout
+from service.model.source import Source
+from stconv.datasets.source.grid import Origin
+from stconv.datasets.source.time_axis import advance, cycles, text
+from stconv.dims import TIME
+from stconv.forecast import Forecaster
+from stconv.verification import ScoreSums, lead_labels
+
+AT_ONCE = 20
+"""Forecasts verified in one go; between two goes clients are answered."""
+
+
+class LiveVerification:
+    """Sums of errors of the stored forecasts of one version, kept in its folder.
+
+    Cases whose valid times reach into the period that the model was fitted to are left out.
+
+    Args:
+        forecaster: Of the model; its climatology is that of its training period.
+        source: Where the truth is.
+        folder: Of the version in the archive.
+    """
+
+    def __init__(self, forecaster: Forecaster, source: Source, folder: Path) -> None:
+        self._forecaster, self._source, self._path = forecaster, source, folder / SCORES
+        names = [target["name"] for target in forecaster.targets]
+        units = {target["name"]: target["units"] for target in forecaster.targets}
+        self._sums = ScoreSums(names, forecaster.leads, units)
+        if self._path.exists():
+            with xr.open_dataset(self._path, engine="h5netcdf") as ds:
+                self._sums = self._sums.merge(ScoreSums.from_dataset(ds.load()))
+        self._complete: set[str] = set()
+        self._waiting: list[str] = []
+        periods = forecaster.bundle.spec.get("data", {}).get("periods", {})
+        self._fitted_until = max((periods[p]["end"] for p in ("train", "val") if p in periods), default="")
+
+    def begin(self, names: Sequence[str], cases: int) -> None:
+        """The source changed: look again at the stored forecasts that lacked truth, of the newest `cases`."""
+        self._complete &= set(names)
+        self._waiting = [name for name in names[-cases:] if name not in self._complete]
+
+    def update(self, series: tuple[xr.Dataset, Origin], stores: Mapping[str, Path], cases: int) -> bool:
+        """Verify a few of them.
+
+        Args:
+            series: The source as it is now.
+            stores: Of this version, by name.
+            cases: How many to remember, the newest.
+
+        Returns:
+            Whether there is more to do.
+        """
+        newest = series[0][TIME].values[-1]
+        new = ScoreSums(self._sums.variables, self._sums.n_leads, self._sums.units)
+        now, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+        for name in now:
+            with xr.open_dataset(stores[name], engine="zarr", consolidated=True) as forecast:
+                self._verify(new, forecast.load(), series)
+                if forecast[TIME].values[-1] <= newest:
+                    self._complete.add(name)
+        if new.n_windows:
+            merged = new.merge(self._sums)
+            self._sums = merged.select(np.arange(max(0, merged.n_windows - cases), merged.n_windows))
+            scratch = self._path.with_name(f".{SCORES}.{os.getpid()}")
+            self._sums.to_dataset().to_netcdf(scratch, engine="h5netcdf")
+            os.replace(scratch, self._path)
+        return bool(self._waiting)
+
+    def _verify(self, sums: ScoreSums, forecast: xr.Dataset, series: tuple[xr.Dataset, Origin]) -> None:
+        forecaster, source = self._forecaster, self._source
+        reference = forecast["forecast_reference_time"].values[()]
+        times = [advance(reference, forecaster.step, lead) for lead in range(1, forecaster.leads + 1)]
+        truth = source.truth(series[0], times)
+        known = any(np.isfinite(field).any() for field in truth.values())
+        if not known or set(truth) != set(sums.variables) or text(times[0]) <= self._fitted_until[:16]:
+            return
+        newest = source.truth(series[0], [reference])
+        persistence = {name: np.repeat(field, len(times), axis=0) for name, field in newest.items()}
+        contenders = {"persistence": persistence, "climatology": self._climatology(times)}
+        layout = find_layout(forecast)
+        weight = (
+            np.cos(np.deg2rad(layout.rows))[:, None] * np.ones(layout.columns.size)
+            if layout.geographic
+            else None
+        )
+
+        def laid_out(fields: dict[str, np.ndarray]) -> np.ndarray:
+            found = source.as_forecast(fields, series, reference, times)
+            return np.stack([layout.fields(found[name]) for name in sums.variables])[None]
+
+        model = np.stack([layout.fields(forecast[name]) for name in sums.variables])[None]
+        fields = {"model": model} | {name: laid_out(found) for name, found in contenders.items()}
+        sums.add(laid_out(truth), fields, weight, [_number(reference)])
+
+    def _climatology(self, times: list[Any]) -> dict[str, np.ndarray]:
+        preparation = self._forecaster.preparation
+        when = torch.from_numpy(cycles(np.array(times)).astype(np.float32))[None].to(self._forecaster.device)
+        with torch.inference_mode():
+            fields = preparation.climatology({"target_cycles": when})[0].cpu().numpy()
+        return dict(zip(self._sums.variables, fields, strict=True))
+
+    def summary(self) -> dict[str, Any]:
+        """Scores per lead as JSON types; null where nothing could be compared."""
+        sums, forecaster = self._sums, self._forecaster
+        found: dict[str, Any] = {
+            "model": forecaster.bundle.name,
+            "version": forecaster.version,
+            "bundle_sha256": forecaster.bundle_hash,
+            "cases": sums.n_windows,
+            "first_reference_time": None,
+            "last_reference_time": None,
+            "fitted_until": self._fitted_until or None,
+            "leads": list(range(1, forecaster.leads + 1)),
+            "lead_labels": list(lead_labels(forecaster.step, forecaster.leads)),
+            "variables": {},
+        }
+        if not sums.n_windows:
+            return found
+        first, last = sums.reference_index[[0, -1]]
+        calendar = forecaster.bundle.spec["calendar"]
+        found |= {
+            "first_reference_time": _time(int(first), calendar),
+            "last_reference_time": _time(int(last), calendar),
+        }
+        for i, name in enumerate(sums.variables):
+            found["variables"][name] = {
+                "units": sums.units[name],
+                "cases": (sums.of("weight") > 0).sum(0)[i].tolist(),
+                "rmse": {who: _plain(sums.rmse(who)[i]) for who in sums.contenders},
+                "skill": {who: _plain(sums.skill(sums.model, who)[i]) for who in sums.references},
+            }
+        return found
+
+
+def _number(time: Any) -> int:
+    """Minutes since 1970 in the calendar of the time."""
+    if isinstance(time, cftime.datetime):
+        return int(cftime.date2num(time, "minutes since 1970-01-01", time.calendar))
+    return int(np.datetime64(time, "m").astype(np.int64))
+
+
+def _time(number: int, calendar: str) -> str:
+    found = cftime.num2date(number, "minutes since 1970-01-01", calendar)
+    return str(found.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in values]

@@ -1,0 +1,92 @@
+"""One cell of a forecast in the shape that users of Open-Meteo know. Runs in the model's process."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from service.formats.answers import nested
+from service.formats.layout import find_layout
+from service.formats.statement import statement
+from stconv.datasets.source.time_axis import TimeStep
+from stconv.dims import TIME
+from stconv.errors import GridError
+
+
+def block_name(step: TimeStep) -> str:
+    """What Open-Meteo calls a block of this step: hourly (also for 3 or 6 hours), daily, monthly."""
+    if step.kind != "fixed":
+        return f"{step.kind}ly"
+    if step.seconds % 86_400 == 0:
+        return "daily"
+    return "hourly" if step.seconds % 3_600 == 0 else f"minutely_{step.seconds // 60}"
+
+
+def nearest_cell(
+    latitudes: np.ndarray, longitudes: np.ndarray, latitude: float, longitude: float
+) -> tuple[int, int]:
+    """Indices of the cell that holds a point; a longitude may be given as -180..180 or 0..360.
+
+    Raises:
+        GridError: The point is further than half a cell from the grid.
+    """
+    south_north = np.abs(latitudes - latitude)
+    west_east = np.abs((longitudes - longitude + 180.0) % 360.0 - 180.0)
+    row, column = int(south_north.argmin()), int(west_east.argmin())
+    for name, distance, axis in (
+        ("latitude", south_north[row], latitudes),
+        ("longitude", west_east[column], longitudes),
+    ):
+        if distance > _cell_size(axis) / 2 * (1 + 1e-6):
+            asked = latitude if name == "latitude" else longitude
+            raise GridError(
+                f"{name} {asked:g} lies outside the model's grid, which reaches from {axis.min():g} to "
+                f"{axis.max():g}. Ask for a point inside."
+            )
+    return row, column
+
+
+def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitude: float) -> bytes:
+    """Cut one cell out of a canonical forecast and write it as JSON.
+
+    Args:
+        forecast: Variables (lead, lat, lon) on canonical axes.
+        step: Of the forecast.
+        latitude: Degrees north.
+        longitude: Degrees east.
+
+    Raises:
+        GridError: Not a geographic grid, or the point lies outside it.
+    """
+    layout = find_layout(forecast)
+    if not layout.geographic:
+        raise GridError(
+            "The model's grid is not geographic; a point can not be given by latitude and longitude."
+        )
+    row, column = nearest_cell(layout.rows, layout.columns, latitude, longitude)
+    cell = forecast.isel({layout.y: row, layout.x: column})
+    names = [str(name) for name in forecast.data_vars]
+    times = [text[:16] for text in nested(forecast[TIME])]
+    block = block_name(step)
+    said = statement(forecast)
+    answer: dict[str, Any] = {
+        "latitude": float(layout.rows[row]),
+        "longitude": float((layout.columns[column] + 180.0) % 360.0 - 180.0),
+        "utc_offset_seconds": 0,
+        "timezone": "GMT",
+        "timezone_abbreviation": "GMT",
+        "model": said.pop("model_name", None),
+        "reference_time": nested(forecast["forecast_reference_time"])[:16],
+        f"{block}_units": {"time": "iso8601"} | {n: str(cell[n].attrs.get("units", "")) for n in names},
+        block: {"time": times} | {name: nested(cell[name]) for name in names},
+    }
+    return json.dumps(answer | said, allow_nan=False).encode()
+
+
+def _cell_size(axis: np.ndarray) -> float:
+    """The largest step; that of longitudes does not count the turn from 358 to 0 as one."""
+    steps = np.abs((np.diff(axis) + 180.0) % 360.0 - 180.0)
+    return float(steps.max()) if axis.size > 1 else float("inf")

@@ -1,0 +1,188 @@
+"""OGC API-EDR 1.1: a collection for each model, an instance for each stored forecast."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from service.archive.table import StoredForecasts, UnknownForecast
+from service.http.keys import require_key
+from service.http.models import find_model, stored_of
+from service.http.waiting import while_connected
+from service.media_types import COVERAGE, GREGORIAN_CALENDARS
+from service.problems import Malformed, NotAcceptable, Unavailable
+from service.routes import edr_metadata as metadata
+from service.routes.edr_query import read_bbox, read_interval, read_point, read_polygon
+from service.routes.forecasts import Steps, check_price, check_steps, model_headers, require_data, split_names
+from service.workers.worker import Worker
+
+router = APIRouter(prefix="/edr", tags=["edr"], dependencies=[Depends(require_key)])
+ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": {COVERAGE: {}}}}
+Coords = Annotated[str, Query(max_length=20_000, description="WKT; longitude before latitude.")]
+Bbox = Annotated[str, Query(max_length=200, description="WEST,SOUTH,EAST,NORTH")]
+Instance = Annotated[str, Path(max_length=40, description="Reference time, like 20141231T180000Z.")]
+COLLECTION = "/collections/{name}"
+INSTANCE = "/collections/{name}/instances/{instance}"
+
+
+def wanted(
+    datetime: Annotated[str | None, Query(max_length=100, description="A time, or START/END.")] = None,
+    parameter_name: Annotated[str | None, Query(alias="parameter-name", max_length=1000)] = None,
+    crs: Annotated[str | None, Query(max_length=100)] = None,
+    f: Annotated[str | None, Query(max_length=100, description="Format of the answer.")] = None,
+) -> dict[str, Any]:
+    """What every query takes: times, parameters, and the one reference system and format there are.
+
+    Raises:
+        Malformed: Another reference system, or no time.
+        NotAcceptable: Another format.
+    """
+    if crs not in (None, "CRS84", "OGC:CRS84", metadata.CRS84):
+        raise Malformed(f"crs {crs[:60]!r} is not known; coordinates are CRS84 (longitude, latitude).")
+    if f not in (None, metadata.FORMAT, COVERAGE):
+        raise NotAcceptable(
+            f"f={f[:60]!r} is not given; known: {metadata.FORMAT}.", available=[metadata.FORMAT]
+        )
+    interval = read_interval(datetime)
+    return {
+        "start": interval.start and interval.start.isoformat(),
+        "end": interval.end and interval.end.isoformat(),
+        "variables": split_names(parameter_name),
+    }
+
+
+Wanted = Annotated[dict[str, Any], Depends(wanted)]
+
+
+@router.get("/")
+async def landing(request: Request) -> dict[str, Any]:
+    """The landing page."""
+    return metadata.landing(str(request.base_url))
+
+
+@router.get("/conformance")
+async def conformance() -> dict[str, list[str]]:
+    """The classes of requirements that hold."""
+    return {"conformsTo": metadata.CONFORMANCE}
+
+
+@router.get("/collections")
+async def collections(request: Request) -> dict[str, Any]:
+    """A collection for each model on a geographic grid, in the Gregorian calendar."""
+    workers: dict[str, Worker] = request.app.state.workers
+    found = [_collection(request, name) for name, w in workers.items() if _objection(w) is None]
+    links = [metadata.link(f"{request.base_url}edr/collections", "self")]
+    return {"links": links, "collections": found}
+
+
+@router.get(COLLECTION)
+async def collection(request: Request, name: str) -> dict[str, Any]:
+    """One model: extent, parameters, and what can be asked."""
+    return _collection(request, name)
+
+
+@router.get("/collections/{name}/instances")
+async def instances(request: Request, name: str) -> dict[str, Any]:
+    """The stored forecasts of a model, newest first."""
+    worker, stored = stored_of(request, _geographic(request, name).name)
+    base = str(request.base_url)
+    found = [metadata.instance(worker, key, base) for key in reversed(stored.by_name)]
+    here = f"{base}edr/collections/{worker.name}/instances"
+    return {"links": [metadata.link(here, "self")], "instances": found}
+
+
+@router.get(INSTANCE)
+async def instance(request: Request, name: str, instance: Instance) -> dict[str, Any]:
+    """One stored forecast."""
+    worker, stored = stored_of(request, _geographic(request, name).name)
+    return metadata.instance(worker, stored.get(instance).name, str(request.base_url))
+
+
+@router.get(f"{COLLECTION}/position", response_class=Response, responses=ANSWERS)
+async def position(
+    request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None
+) -> Response:
+    """The series of the cell that holds POINT(longitude latitude)."""
+    return await _newest(request, name, steps, wanted | {"query": "position", "where": read_point(coords)})
+
+
+@router.get(f"{COLLECTION}/area", response_class=Response, responses=ANSWERS)
+async def area(request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None) -> Response:
+    """The cells whose centers lie in POLYGON((longitude latitude, ...)); null around them."""
+    return await _newest(request, name, steps, wanted | {"query": "area", "where": read_polygon(coords)})
+
+
+@router.get(f"{COLLECTION}/cube", response_class=Response, responses=ANSWERS)
+async def cube(request: Request, name: str, bbox: Bbox, wanted: Wanted, steps: Steps = None) -> Response:
+    """The cells whose centers lie in a box, which may cross the date line."""
+    return await _newest(request, name, steps, wanted | {"query": "cube", "where": read_bbox(bbox)})
+
+
+@router.get(f"{INSTANCE}/position", response_class=Response, responses=ANSWERS)
+async def position_of_instance(
+    request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
+) -> Response:
+    """The same of a stored forecast."""
+    return await _stored(request, name, instance, wanted | {"query": "position", "where": read_point(coords)})
+
+
+@router.get(f"{INSTANCE}/area", response_class=Response, responses=ANSWERS)
+async def area_of_instance(
+    request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
+) -> Response:
+    """The same of a stored forecast."""
+    return await _stored(request, name, instance, wanted | {"query": "area", "where": read_polygon(coords)})
+
+
+@router.get(f"{INSTANCE}/cube", response_class=Response, responses=ANSWERS)
+async def cube_of_instance(
+    request: Request, name: str, instance: Instance, bbox: Bbox, wanted: Wanted
+) -> Response:
+    """The same of a stored forecast."""
+    return await _stored(request, name, instance, wanted | {"query": "cube", "where": read_bbox(bbox)})
+
+
+async def _newest(request: Request, name: str, steps: int | None, asked: dict[str, Any]) -> Response:
+    worker, settings = find_model(request, name), request.app.state.settings
+    require_data(settings)
+    check_steps(steps, settings)
+    check_price(worker, steps, settings)
+    return await _ask(request, worker, asked | {"steps": steps})
+
+
+async def _stored(request: Request, name: str, instance: str, asked: dict[str, Any]) -> Response:
+    worker, stored = stored_of(request, name)
+    return await _ask(request, worker, asked | {"path": str(stored.get(instance).path)})
+
+
+async def _ask(request: Request, worker: Worker, asked: dict[str, Any]) -> Response:
+    if request.app.state.draining:
+        raise Unavailable("The server is draining; ask again.", retry_after_seconds=5)
+    work = worker.ask(asked | {"kind": "edr", "media_type": COVERAGE})
+    answer = await while_connected(request, work)
+    headers = model_headers(worker) | answer.headers
+    return Response(answer.body, media_type=answer.media_type, headers=headers)
+
+
+def _geographic(request: Request, name: str) -> Worker:
+    worker = find_model(request, name)
+    if objection := _objection(worker):
+        raise UnknownForecast(f"{worker.name} {objection}; ask /v1/forecasts/latest for the whole field.")
+    return worker
+
+
+def _objection(worker: Worker) -> str | None:
+    """Why a model is no collection."""
+    if not worker.schema["grid"]["geographic"]:
+        return "is not on a geographic grid"
+    calendar = worker.schema["calendar"]
+    if calendar not in GREGORIAN_CALENDARS:
+        return f"is in the calendar '{calendar}', and CoverageJSON knows the Gregorian one only"
+    return None
+
+
+def _collection(request: Request, name: str) -> dict[str, Any]:
+    worker = _geographic(request, name)
+    stored: StoredForecasts | None = request.app.state.stored.get(worker.name)
+    return metadata.collection(worker, stored, str(request.base_url))

@@ -1,0 +1,122 @@
+"""OGC API-EDR documents: a model is a collection, a stored forecast an instance."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from service.archive.stores import as_instant, iso_time
+from service.archive.table import StoredForecasts
+from service.media_types import COVERAGE
+from service.workers.worker import Worker
+
+CONFORMANCE = [
+    "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/core",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/collections",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/instances",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/json",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/covjson",
+]
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+GREGORIAN = "http://www.opengis.net/def/uom/ISO-8601/0/Gregorian"
+FORMAT = "CoverageJSON"
+QUERIES = ("position", "area", "cube")
+
+
+def link(href: str, rel: str, kind: str = "application/json") -> dict[str, str]:
+    """A link of a document."""
+    return {"href": href, "rel": rel, "type": kind}
+
+
+def landing(base: str) -> dict[str, Any]:
+    """The landing page; base is the server's URL with a slash at its end."""
+    return {
+        "title": "stconv",
+        "description": "The newest forecast of each model, and those stored.",
+        "links": [
+            link(f"{base}edr/", "self"),
+            link(f"{base}edr/conformance", "conformance"),
+            link(f"{base}edr/collections", "data"),
+            link(f"{base}openapi.json", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
+            link(f"{base}docs", "service-doc", "text/html"),
+        ],
+    }
+
+
+def collection(worker: Worker, stored: StoredForecasts | None, base: str) -> dict[str, Any]:
+    """One model on a geographic grid: what there is, and what can be asked."""
+    here = f"{base}edr/collections/{worker.name}"
+    schema = worker.schema
+    names = list(stored.by_name) if stored else []
+    found = {
+        "id": worker.name,
+        "title": worker.name,
+        "description": f"{schema['leads']} leads of {schema['step']['label']}; version {worker.version}.",
+        "keywords": ["forecast", *(target["name"] for target in schema["targets"])],
+        **_facts(worker, here, names[-1:]),
+    }
+    if names:
+        queries = found["data_queries"]
+        queries["instances"] = _query(f"{here}/instances", "instances")
+    return found
+
+
+def instance(worker: Worker, name: str, base: str) -> dict[str, Any]:
+    """One stored forecast of a model."""
+    here = f"{base}edr/collections/{worker.name}/instances/{name}"
+    return {"id": name, "title": f"Forecast from {iso_time(name)}", **_facts(worker, here, [name])}
+
+
+def _facts(worker: Worker, here: str, names: list[str]) -> dict[str, Any]:
+    schema = worker.schema
+    grid = schema["grid"]
+    south, north = grid["lat"]["first"], grid["lat"]["last"]
+    extent: dict[str, Any] = {
+        "spatial": {"bbox": [[grid["lon"]["first"], south, grid["lon"]["last"], north]], "crs": "CRS84"}
+    }
+    if names and schema["step"]["kind"] == "fixed":
+        extent["temporal"] = _temporal(names[0], schema["step"]["seconds"], schema["leads"])
+    return {
+        "links": [link(here, "self"), *(link(f"{here}/{query}", "data", COVERAGE) for query in QUERIES)],
+        "extent": extent,
+        "crs": ["CRS84"],
+        "output_formats": [FORMAT],
+        "data_queries": {query: _query(f"{here}/{query}", query) for query in QUERIES},
+        "parameter_names": {
+            f"{target['name']}{bound}": _parameter(target, f"{target['name']}{bound}")
+            for target in schema["targets"]
+            for bound in ("", *schema["bands"])
+        },
+    }
+
+
+def _temporal(reference: str, step_seconds: int, leads: int) -> dict[str, Any]:
+    begin = as_instant(reference)
+    times = [
+        f"{begin + timedelta(seconds=step_seconds * lead):%Y-%m-%dT%H:%M:%SZ}" for lead in range(1, leads + 1)
+    ]
+    return {"interval": [[times[0], times[-1]]], "values": times, "trs": GREGORIAN}
+
+
+def _query(href: str, kind: str) -> dict[str, Any]:
+    variables: dict[str, Any] = {"query_type": kind}
+    if kind != "instances":
+        variables |= {"output_formats": [FORMAT], "default_output_format": FORMAT}
+    found: dict[str, Any] = link(href, "data", COVERAGE if kind in QUERIES else "application/json")
+    if kind in QUERIES:
+        variables["crs_details"] = [{"crs": "CRS84", "wkt": CRS84_WKT}]
+    return {"link": found | {"variables": variables}}
+
+
+def _parameter(target: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": "Parameter", "observedProperty": {"label": name}}
+    return found | ({"unit": {"symbol": target["units"]}} if target["units"] else {})
+
+
+CRS84_WKT = (
+    'GEOGCS["WGS 84 (CRS84)",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],'
+    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433],AXIS["Longitude",EAST],AXIS["Latitude",NORTH],'
+    'AUTHORITY["OGC","CRS84"]]'
+)

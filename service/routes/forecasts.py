@@ -1,0 +1,232 @@
+"""POST /v1/forecasts: a client's own fields in, their forecast out."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from service.http.keys import require_key
+from service.http.models import ChosenModel
+from service.http.negotiation import answer_type, upload_kind
+from service.http.waiting import read_body, while_connected
+from service.media_types import COVERAGE, JSON, NETCDF, PNG
+from service.problems import NoData, TooLarge, Unavailable, Unprocessable
+from service.settings import Settings
+from service.telemetry.observing import part
+from service.wire import codec as wire
+from service.workers.parsers import Parsers
+from service.workers.worker import Worker
+
+router = APIRouter(tags=["forecasts"])
+
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+_FIELDS = {
+    "type": "object",
+    "required": ["time", "variables"],
+    "additionalProperties": False,
+    "properties": {
+        "time": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "UTC, like 2014-12-31T18:00:00",
+        },
+        "calendar": {"type": "string", "default": "standard", "description": "CF calendar"},
+        "latitude": _NUMBERS,
+        "longitude": _NUMBERS,
+        "y": _NUMBERS,
+        "x": _NUMBERS,
+        "variables": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["values"],
+                "properties": {
+                    "units": {"type": "string"},
+                    "values": {
+                        "type": "array",
+                        "items": {},
+                        "description": "(time, latitude, longitude); null: missing",
+                    },
+                },
+            },
+        },
+    },
+}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            NETCDF: {"schema": {"type": "string", "format": "binary"}},
+            JSON: {"schema": _FIELDS},
+        },
+    }
+}
+NETCDF_KINDS = "Classic (64-bit offsets) up to 1 MiB, else and where classic can not hold it NetCDF 4"
+FORECAST_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            NETCDF: {"schema": {"type": "string", "format": "binary", "description": NETCDF_KINDS}},
+            JSON: {},
+            COVERAGE: {},
+            PNG: {"schema": {"type": "string", "format": "binary"}},
+        },
+        "description": "Forecast",
+    },
+    422: {"description": "Not what the model needs; `detail` names variable, grid, units or shape"},
+}
+
+Names = Annotated[
+    str | None,
+    Query(max_length=1000, description="Comma-separated; all by default. A picture shows the first."),
+]
+Steps = Annotated[int | None, Query(ge=1, le=1_000_000, description="Leads; by default those trained for.")]
+
+Bands = Annotated[bool, Query(description="Also give the bands of uncertainty, if the model has any.")]
+
+
+@router.post(
+    "/v1/forecasts",
+    response_class=Response,
+    responses=FORECAST_ANSWERS,
+    openapi_extra=BODY,
+    dependencies=[Depends(require_key)],
+)
+async def create_forecast(
+    request: Request,
+    worker: ChosenModel,
+    steps: Steps = None,
+    variables: Names = None,
+    bands: Bands = True,
+) -> Response:
+    """Forecast from the newest window of the fields in the body.
+
+    The answer has the names, order, conventions and units of the fields that came in.
+    """
+    state = request.app.state
+    settings: Settings = state.settings
+    parsers: Parsers = state.parsers
+    kind = upload_kind(request.headers.get("content-type"), request.headers.get("content-encoding"))
+    media_type = answer_type(request.headers.get("accept"), NETCDF if kind == "netcdf" else JSON)
+    check_steps(steps, settings)
+    worker.require_room()
+    if state.uploads.locked():
+        raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
+    async with state.uploads:
+        body = await read_body(request, settings.body_seconds)
+        with worker.place():
+            with part("parse"):
+                fields = await while_connected(request, parsers.parse(kind, body))
+            del body
+            check_price(worker, steps, settings, media_type, bands)
+            if not wire.sizes(fields):
+                raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
+            asked = {
+                "kind": "forecast",
+                "steps": steps,
+                "variables": split_names(variables),
+                "bands": bands,
+                "media_type": media_type,
+            }
+            answer = await while_connected(request, worker.ask_in_place(asked, fields))
+    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
+
+
+@router.get(
+    "/v1/forecasts/latest",
+    response_class=Response,
+    responses=FORECAST_ANSWERS,
+    dependencies=[Depends(require_key)],
+)
+async def latest_forecast(
+    request: Request,
+    worker: ChosenModel,
+    steps: Steps = None,
+    variables: Names = None,
+    bands: Bands = True,
+) -> Response:
+    """Forecast the whole field from the newest window of the configured data."""
+    settings: Settings = request.app.state.settings
+    require_data(settings)
+    check_steps(steps, settings)
+    media_type = answer_type(request.headers.get("accept"), JSON)
+    check_price(worker, steps, settings, media_type, bands)
+    asked = {
+        "kind": "latest",
+        "steps": steps,
+        "variables": split_names(variables),
+        "bands": bands,
+        "media_type": media_type,
+    }
+    answer = await while_connected(request, worker.ask(asked))
+    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
+
+
+def require_data(settings: Settings) -> None:
+    """Refuse what needs a data source, if there is none.
+
+    Raises:
+        NoData: Says how to configure one.
+    """
+    if not settings.data:
+        raise NoData(
+            "This server has no data of its own: start it with `--data FILE`, or POST yours to /v1/forecasts."
+        )
+
+
+def split_names(variables: str | None) -> list[str] | None:
+    """Names from a comma-separated list; None is all."""
+    return [name.strip() for name in variables.split(",") if name.strip()] if variables else None
+
+
+def check_steps(steps: int | None, settings: Settings) -> None:
+    """Refuse more leads than are configured.
+
+    Raises:
+        Unprocessable: With the numbers.
+    """
+    if steps is not None and steps > settings.max_steps:
+        raise Unprocessable(
+            f"{steps} steps are asked for; at most {settings.max_steps} are given.",
+            kind="steps",
+            steps=steps,
+            limit=settings.max_steps,
+        )
+
+
+def model_headers(worker: Worker) -> dict[str, str]:
+    """Which model answered, for clients that do not look inside."""
+    return {
+        "Stconv-Model": worker.name,
+        "Stconv-Model-Version": worker.version,
+        "Stconv-Bundle-Sha256": str(worker.schema.get("bundle_sha256", "")),
+    }
+
+
+def check_price(
+    worker: Worker, steps: int | None, settings: Settings, media_type: str = NETCDF, bands: bool = True
+) -> None:
+    """Refuse a forecast of too many values before any of it is computed; of text, fewer are given.
+
+    Raises:
+        TooLarge: With the numbers.
+    """
+    values = count_values(worker, steps or worker.schema["leads"], bands)
+    text = media_type in (JSON, COVERAGE)
+    limit = min(settings.max_output_values, settings.max_text_values if text else settings.max_output_values)
+    if values > limit:
+        raise TooLarge(
+            f"The forecast would have {values} values; at most {limit} are given{' as text' * text}. "
+            f"Ask for fewer steps{', or for NetCDF' * text}.",
+            values=values,
+            limit=limit,
+        )
+
+
+def count_values(worker: Worker, leads: int, bands: bool = True) -> int:
+    """Cells x leads x variables of a forecast."""
+    grid = worker.schema["grid"]
+    cells = math.prod(grid[dim]["size"] for dim in grid["dims"])
+    variables = len(worker.schema["targets"]) * (1 + bands * len(worker.schema["bands"]))
+    return leads * variables * cells

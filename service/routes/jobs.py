@@ -1,0 +1,121 @@
+"""/v1/jobs: forecasts that take longer than a client wants to wait."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.background.job_store import UNFINISHED, Job
+from service.background.jobs import Jobs
+from service.http.keys import known_key, require_key
+from service.http.models import ChosenModel
+from service.http.negotiation import answer_type, upload_kind
+from service.http.waiting import read_body, while_connected
+from service.media_types import JSON, NETCDF
+from service.problems import Problem, TooLarge, Unavailable, Unprocessable
+from service.routes.forecasts import BODY, FORECAST_ANSWERS, Bands, Names, Steps, count_values, split_names
+from service.settings import Settings
+from service.wire import codec as wire
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
+JobId = Annotated[str, Path(max_length=60)]
+Key = Annotated[
+    str | None, Header(max_length=200, description="Equal requests with the same key are one job.")
+]
+
+
+@router.post("", status_code=202, response_class=JSONResponse, openapi_extra=BODY)
+async def submit_job(
+    request: Request,
+    worker: ChosenModel,
+    steps: Steps = None,
+    variables: Names = None,
+    bands: Bands = True,
+    idempotency_key: Key = None,
+) -> JSONResponse:
+    """Forecast in the background; body and parameters as of POST /v1/forecasts, and more steps.
+
+    `Accept` says the format of the result. `Location` is the job.
+    """
+    state, settings, jobs = request.app.state, request.app.state.settings, _jobs(request)
+    kind = upload_kind(request.headers.get("content-type"), request.headers.get("content-encoding"))
+    media_type = answer_type(request.headers.get("accept"), NETCDF if kind == "netcdf" else JSON)
+    leads = steps or worker.schema["leads"]
+    _check_size(count_values(worker, leads, bands), leads, settings)
+    if state.uploads.locked():
+        raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
+    async with state.uploads:
+        body = await read_body(request, settings.body_seconds)
+        owner = known_key(request) or ""
+        job, new = jobs.register(
+            owner, worker.name, leads, split_names(variables), bands, media_type, body, idempotency_key
+        )
+        if new:
+            try:
+                fields = await while_connected(request, state.parsers.parse(kind, body))
+                if not wire.sizes(fields):
+                    raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
+            except Problem as problem:
+                jobs.fail(job, problem)
+                raise
+            except BaseException:
+                jobs.cancel(job)
+                raise
+            jobs.submit(job, fields)
+    headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
+    return JSONResponse(_facts(request, job), status_code=202, headers=headers)
+
+
+@router.get("/{job}")
+async def job_status(request: Request, response: Response, job: JobId) -> dict[str, Any]:
+    """How far a job is."""
+    found = _find(request, job)
+    if found.status in UNFINISHED:
+        response.headers["Retry-After"] = "1"
+    return _facts(request, found)
+
+
+@router.get("/{job}/result", response_class=Response, responses=FORECAST_ANSWERS)
+async def job_result(request: Request, job: JobId) -> Response:
+    """The forecast, when it is done: 409 before, 410 when it is gone."""
+    found = _find(request, job)
+    body = await asyncio.to_thread(_jobs(request).result, found)
+    return Response(body, media_type=found.media_type, headers=found.headers)
+
+
+@router.delete("/{job}")
+async def cancel_job(request: Request, job: JobId) -> dict[str, Any]:
+    """Stop a job, or throw its result away."""
+    found = _find(request, job)
+    _jobs(request).cancel(found)
+    return _facts(request, found)
+
+
+def _jobs(request: Request) -> Jobs:
+    jobs: Jobs = request.app.state.jobs
+    return jobs
+
+
+def _find(request: Request, key: str) -> Job:
+    return _jobs(request).get(known_key(request) or "", key)
+
+
+def _facts(request: Request, job: Job) -> dict[str, Any]:
+    settings: Settings = request.app.state.settings
+    return job.facts(3600 * settings.job_hours)
+
+
+def _check_size(values: int, steps: int, settings: Settings) -> None:
+    for found, limit, what in (
+        (steps, settings.max_job_steps, "steps"),
+        (values, settings.max_job_values, "values"),
+    ):
+        if found > limit:
+            raise TooLarge(
+                f"The job would have {found} {what}; at most {limit} are given. Ask for fewer steps.",
+                found=found,
+                limit=limit,
+            )

@@ -1,0 +1,39 @@
+"""Which models are served, and what input each needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+
+from service.http.keys import require_key
+from service.http.models import ModelName, find_model
+from service.workers.worker import Worker
+
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(require_key)])
+
+
+@router.get("")
+async def list_models(request: Request) -> dict[str, Any]:
+    """Every model with its version and state."""
+    return {"models": [_summary(worker) for worker in request.app.state.workers.values()]}
+
+
+@router.get("/{name}")
+async def describe_model(request: Request, name: ModelName) -> dict[str, Any]:
+    """One model and the input it needs: variables, units, grid, step, frames; read from its bundle."""
+    worker = find_model(request, name)
+    has_data = bool(request.app.state.settings.data)
+    return _summary(worker) | {"data_source": has_data, "input": worker.schema}
+
+
+def _summary(worker: Worker) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "version": worker.version,
+        "bundle_sha256": worker.schema.get("bundle_sha256"),
+        "ready": worker.ready,
+        "leads": worker.schema.get("leads"),
+        "step": worker.schema.get("step", {}).get("label"),
+        "href": f"/v1/models/{worker.name}",
+    }

@@ -1,0 +1,51 @@
+"""GET /v1/forecast: one place, from the server's own data, in the shape that users of Open-Meteo know."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from service.http.keys import require_key
+from service.http.models import ChosenModel
+from service.http.waiting import while_connected
+from service.routes.forecasts import (
+    Bands,
+    Names,
+    Steps,
+    check_steps,
+    model_headers,
+    require_data,
+    split_names,
+)
+
+router = APIRouter(tags=["forecasts"], dependencies=[Depends(require_key)])
+
+
+@router.get("/v1/forecast", response_class=Response, responses={200: {"content": {"application/json": {}}}})
+async def forecast_point(
+    request: Request,
+    worker: ChosenModel,
+    latitude: Annotated[float, Query(ge=-90, le=90, description="Degrees north.")],
+    longitude: Annotated[float, Query(ge=-180, le=360, description="Degrees east, -180..180 or 0..360.")],
+    variables: Names = None,
+    steps: Steps = None,
+    bands: Bands = True,
+) -> Response:
+    """Forecast the cell that holds a point, from the newest window of the configured data.
+
+    `latitude` and `longitude` in the answer are those of the cell.
+    """
+    settings = request.app.state.settings
+    require_data(settings)
+    check_steps(steps, settings)
+    asked = {
+        "kind": "point",
+        "latitude": latitude,
+        "longitude": longitude,
+        "variables": split_names(variables),
+        "steps": steps,
+        "bands": bands,
+    }
+    answer = await while_connected(request, worker.ask(asked))
+    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)

@@ -1,0 +1,89 @@
+"""Stored forecasts, the truth beside them, and how good they were."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from service.archive.table import StoredForecast
+from service.http.keys import require_key
+from service.http.models import ModelName, stored_of
+from service.http.negotiation import answer_type
+from service.http.waiting import while_connected
+from service.media_types import JSON
+from service.routes.forecasts import Bands, Names, split_names
+
+router = APIRouter(prefix="/v1", tags=["stored forecasts"], dependencies=[Depends(require_key)])
+Reference = Annotated[str, Path(max_length=40, description="Reference time, like 2014-12-31T18:00:00Z.")]
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "application/x-netcdf": {},
+            JSON: {},
+            "application/prs.coverage+json": {},
+            "image/png": {},
+        }
+    }
+}
+
+
+@router.get("/forecasts")
+async def list_forecasts(request: Request, model: ModelName | None = None) -> dict[str, Any]:
+    """The stored forecasts of a model, oldest reference time first."""
+    worker, stored = stored_of(request, model)
+    return {
+        "model": worker.name,
+        "zarr": f"/zarr/{worker.name}",
+        "forecasts": [
+            found.facts() | {"href": f"/v1/forecasts/{name}?model={worker.name}"}
+            for name, found in stored.by_name.items()
+        ],
+    }
+
+
+@router.get("/forecasts/{reference}", response_class=Response, responses=ANSWERS)
+async def stored_forecast(
+    request: Request,
+    reference: Reference,
+    model: ModelName | None = None,
+    variables: Names = None,
+    bands: Bands = True,
+) -> Response:
+    """A forecast as it was stored."""
+    return await _answer(request, "stored", reference, model, variables, bands)
+
+
+@router.get("/forecasts/{reference}/truth", response_class=Response, responses=ANSWERS)
+async def truth_of_forecast(
+    request: Request, reference: Reference, model: ModelName | None = None, variables: Names = None
+) -> Response:
+    """What the data source holds at the valid times of a stored forecast; null where nothing is known yet."""
+    return await _answer(request, "truth", reference, model, variables)
+
+
+@router.get("/verification")
+async def verification(request: Request, model: ModelName | None = None) -> dict[str, Any]:
+    """The stored forecasts against the truth that came in since: error and skill for each lead.
+
+    `skill` is 1 - RMSE / RMSE of the reference; `below` names the leads whose skill against persistence is
+    under the level that the operator set.
+    """
+    worker, stored = stored_of(request, model)
+    return stored.verification or {"model": worker.name, "cases": 0, "variables": {}, "below": []}
+
+
+async def _answer(
+    request: Request, kind: str, reference: str, model: str | None, variables: str | None, bands: bool = True
+) -> Response:
+    worker, stored = stored_of(request, model)
+    found: StoredForecast = stored.get(reference)
+    asked = {
+        "kind": kind,
+        "path": str(found.path),
+        "variables": split_names(variables),
+        "bands": bands,
+        "media_type": answer_type(request.headers.get("accept"), JSON),
+    }
+    answer = await while_connected(request, worker.ask(asked))
+    return Response(answer.body, media_type=answer.media_type, headers=answer.headers)

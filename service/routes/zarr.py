@@ -1,0 +1,71 @@
+"""/zarr: the stored forecasts as read-only Zarr 3, for `xarray.open_zarr(URL)`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as InPath
+
+from service.archive.table import METADATA, ForecastGone, StoredForecasts
+from service.archive.zarr_view import BETWEEN, find_file, find_group, tree_metadata
+from service.http.keys import require_key
+from service.http.models import ModelName, stored_of
+
+router = APIRouter(prefix="/zarr", tags=["zarr"], dependencies=[Depends(require_key)])
+READ = ["GET", "HEAD"]
+Group = Annotated[str, InPath(max_length=80, description="A reference time, or FIRST--LAST.")]
+Key = Annotated[str, InPath(max_length=300, description="Key of the Zarr store.")]
+
+
+@router.get("")
+async def list_stores(request: Request) -> dict[str, Any]:
+    """The stores of every model."""
+    return {"models": [_stores(name, stored) for name, stored in request.app.state.stored.items()]}
+
+
+@router.get("/{model}")
+async def list_model_stores(request: Request, model: ModelName) -> dict[str, Any]:
+    """One store for each forecast, one that joins them all along the reference time."""
+    worker, stored = stored_of(request, model)
+    return _stores(worker.name, stored)
+
+
+@router.api_route(f"/{{model}}/{METADATA}", methods=READ, response_class=Response, include_in_schema=False)
+async def tree(request: Request, model: ModelName) -> Response:
+    """All forecasts as a tree, for `xarray.open_datatree`."""
+    _, stored = stored_of(request, model)
+    return Response(json.dumps(tree_metadata(stored)), media_type="application/json")
+
+
+@router.get(
+    "/{model}/{group}/{key:path}",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+@router.head("/{model}/{group}/{key:path}", response_class=Response, include_in_schema=False)
+async def read_key(request: Request, model: ModelName, group: Group, key: Key) -> Response:
+    """A file of a store."""
+    _, stored = stored_of(request, model)
+    forecasts = find_group(stored, group)
+    found = find_file(forecasts, BETWEEN in group, key)
+    try:
+        body = await asyncio.to_thread(found.read_bytes) if isinstance(found, Path) else found
+    except FileNotFoundError:
+        raise ForecastGone("The forecast was removed when it was too old.") from None
+    kind = "application/json" if key.endswith(METADATA) else "application/octet-stream"
+    return Response(body, media_type=kind, headers={"Cache-Control": "private, max-age=3600, immutable"})
+
+
+def _stores(model: str, stored: StoredForecasts) -> dict[str, Any]:
+    base, names = f"/zarr/{model}", list(stored.by_name)
+    return {
+        "model": model,
+        "all": f"{base}/{names[0]}{BETWEEN}{names[-1]}" if names else None,
+        "forecasts": [
+            forecast.facts() | {"href": f"{base}/{name}"} for name, forecast in stored.by_name.items()
+        ],
+    }

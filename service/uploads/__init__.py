@@ -1,0 +1,1 @@
+"""Reading uploads from strangers; runs in the parser processes."""

@@ -1,0 +1,175 @@
+"""Fields as JSON that a stranger sent, to raw variables. Runs in the limited child process only."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+import cftime
+import numpy as np
+import orjson
+
+from service.problems import Malformed, Problem, TooLarge, Unprocessable
+from service.wire.codec import RawVariable, encode, names
+
+GEOGRAPHIC = {
+    "latitude": {"standard_name": "latitude", "units": "degrees_north"},
+    "longitude": {"standard_name": "longitude", "units": "degrees_east"},
+}
+PROJECTED = {
+    "y": {"standard_name": "projection_y_coordinate"},
+    "x": {"standard_name": "projection_x_coordinate"},
+}
+TIME_UNITS = "seconds since 1970-01-01T00:00:00"
+INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.0+)?)?)?(?:Z|\+00:00)?")
+
+
+def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
+    """Read fields from JSON: `time`, `latitude`, `longitude` (or `y`, `x`) and `variables`.
+
+    Args:
+        body: The JSON text, UTF-8.
+        max_decoded_bytes: Limit for all values together, as float64.
+
+    Returns:
+        The variables as `wire.encode` writes them.
+
+    Raises:
+        Problem: No JSON, NaN in it, a member missing, or values of another shape than the axes.
+    """
+    document = _load(body)
+    known = {"time", "calendar", "variables", *GEOGRAPHIC, *PROJECTED}
+    if unknown := sorted(set(document) - known):
+        raise Unprocessable(f"Unknown member {names(unknown)}; expected {names(sorted(known))}.")
+    axes = PROJECTED if "y" in document or "x" in document else GEOGRAPHIC
+    variables = {"time": _time(document)}
+    for axis, attrs in axes.items():
+        values = _array(_member(document, axis, list), axis, missing=False)
+        if values.ndim != 1:
+            raise Unprocessable(
+                f"{axis} has {values.ndim} dimensions; expected a list of numbers.", kind="shape"
+            )
+        variables[axis] = RawVariable((axis,), values, dict(attrs))
+    dims = ("time", *axes)
+    shape = tuple(variables[dim].values.size for dim in dims)
+    fields = _member(document, "variables", dict)
+    if not fields:
+        raise Unprocessable("variables is empty; expected {NAME: {units, values}}.", kind="variable")
+    if (total := 8 * len(fields) * int(np.prod(shape, dtype=object))) > max_decoded_bytes:
+        raise TooLarge(
+            f"The axes and variables stand for {total} bytes; at most {max_decoded_bytes} are taken.",
+            declared_bytes=total,
+            limit_bytes=max_decoded_bytes,
+        )
+    for name, field in fields.items():
+        if name in variables:
+            raise Unprocessable(f"variables.{names([name])} has the name of an axis.", kind="variable")
+        variables[name] = _field(name, field, dims, shape)
+    return encode(variables, {})
+
+
+def _load(body: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = _load_slowly(body)
+    if not isinstance(document, dict):
+        raise Unprocessable(
+            f"The body is a JSON {type(document).__name__}; expected an object.", kind="shape"
+        )
+    return document
+
+
+def _load_slowly(body: bytes) -> Any:
+    """What orjson does not take, once more by the standard library: it says better what is wrong."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise Malformed(f"The body holds {constant}, which is no JSON. Send null for a missing value.")
+
+    try:
+        return json.loads(body, parse_constant=refuse)
+    except Problem:
+        raise
+    except RecursionError as error:
+        raise Malformed("The body is nested too deeply.") from error
+    except ValueError as error:  # also UnicodeDecodeError, and integers of thousands of digits
+        raise Malformed(f"The body is no JSON: {error}") from error
+
+
+def _member(document: dict[str, Any], name: str, kind: type) -> Any:
+    if name not in document:
+        raise Unprocessable(
+            f"{name!r} is missing; found {names(sorted(document)) or 'nothing'}.", kind="member-missing"
+        )
+    if not isinstance(document[name], kind):
+        expected = "an object" if kind is dict else "a list"
+        raise Unprocessable(
+            f"{name} is a {type(document[name]).__name__}; expected {expected}.", kind="shape"
+        )
+    return document[name]
+
+
+def _time(document: dict[str, Any]) -> RawVariable:
+    calendar = document.get("calendar", "standard")
+    instants = []
+    for index, text in enumerate(_member(document, "time", list)):
+        found = INSTANT.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            raise Unprocessable(
+                f"time[{index}] is {str(text)[:60]!r}; expected UTC like '2014-12-31T18:00:00'.",
+                kind="time-axis",
+            )
+        try:
+            instants.append(cftime.datetime(*(int(part or 0) for part in found.groups()), calendar=calendar))
+        except (ValueError, TypeError) as error:
+            raise Unprocessable(
+                f"time[{index}] is {text!r}, not in the calendar {str(calendar)[:60]!r}: {error}",
+                kind="time-axis",
+            ) from error
+    seconds = np.asarray(cftime.date2num(instants, TIME_UNITS, calendar) if instants else [], dtype="int64")
+    attrs = {"units": TIME_UNITS, "calendar": calendar, "standard_name": "time"}
+    return RawVariable(("time",), seconds, attrs)
+
+
+def _field(name: str, field: Any, dims: tuple[str, ...], shape: tuple[int, ...]) -> RawVariable:
+    where = f"variables.{name[:60]}"
+    if not isinstance(field, dict) or "values" not in field:
+        raise Unprocessable(f"{where} is {type(field).__name__}; expected an object with units and values.")
+    units = field.get("units")
+    if units is not None and not isinstance(units, str):
+        raise Unprocessable(f"{where}.units is {str(units)[:60]!r}; expected text like 'K'.", kind="units")
+    values = _array(field["values"], f"{where}.values", missing=True)
+    if values.shape != shape:
+        raise Unprocessable(
+            f"{where}.values has shape {values.shape}; expected {shape}, the sizes of {', '.join(dims)}.",
+            kind="shape",
+        )
+    return RawVariable(dims, values, {} if units is None else {"units": units})
+
+
+def _array(values: Any, where: str, *, missing: bool) -> np.ndarray:
+    """Nested lists to float64; null is NaN where `missing` values are allowed."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise Unprocessable(f"{where} is ragged; expected lists of equal length.", kind="shape") from error
+    kinds = {type(item) for item in array.ravel()} if array.dtype.kind == "O" else set()
+    if (
+        array.dtype.kind not in "fiuO"
+        or kinds - {float, int, type(None)}
+        or (type(None) in kinds and not missing)
+    ):
+        found = sorted(kind.__name__ for kind in kinds) or array.dtype.name
+        raise Unprocessable(f"{where} holds {found}; expected numbers{' or null' if missing else ''}.")
+    try:
+        array = array.astype("float64")
+    except OverflowError as error:
+        raise Unprocessable(f"{where} holds a number beyond float64.") from error
+    if np.isinf(array).any():
+        raise Unprocessable(f"{where} holds a number beyond float64 at {_first(np.isinf(array))}.")
+    return array
+
+
+def _first(mask: np.ndarray) -> list[int]:
+    return [int(index) for index in np.argwhere(mask)[0]]

@@ -1,0 +1,199 @@
+"""A NetCDF file that a stranger sent: check the header, then read. Runs in the limited child process only."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # before HDF5 is loaded: no filter is ever loaded from a folder
+
+import io
+import math
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.io
+
+from service.problems import TooLarge, Unprocessable, UnsupportedMedia
+from service.wire.codec import RawVariable, encode, names
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+ALLOWED_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    h5py.h5z.FILTER_SCALEOFFSET,
+}
+NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
+NOT_A_COORDINATE = "_nc4_non_coord_"
+HDF5_ATTRIBUTES = {
+    *("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "DIMENSION_LABELS"),
+    *("_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties", "_nc3_strict"),
+}
+"""How NetCDF 4 says in HDF5 what the dimensions are (NetCDF users' guide, file format)."""
+MAX_VARIABLES = 200
+SMALLEST_CELL_BYTES = 4
+"""A packed value becomes at least a float32."""
+
+
+def check_signature(body: bytes) -> None:
+    """Refuse what is known to be something else, by its first bytes.
+
+    Raises:
+        UnsupportedMedia: GRIB, a zipped Zarr store, NetCDF of 64-bit data (CDF-5).
+        Unprocessable: Nothing we know.
+    """
+    if body.startswith(b"GRIB"):
+        raise UnsupportedMedia("The body is GRIB; convert it first: `cdo -f nc4 copy IN.grib OUT.nc`.")
+    if body.startswith(b"PK\x03\x04"):
+        raise UnsupportedMedia("The body is a zip archive; Zarr stores are not taken. Write NetCDF instead.")
+    if body.startswith(b"CDF\x05"):
+        raise UnsupportedMedia("The body is NetCDF CDF-5; convert it first: `nccopy -k nc4 IN.nc OUT.nc`.")
+    if not body.startswith((HDF5_SIGNATURE, b"CDF\x01", b"CDF\x02")):
+        raise Unprocessable(
+            f"The body is no NetCDF file: it begins with {body[:8]!r}, expected b'CDF' or b'\\x89HDF'.",
+            kind="not-netcdf",
+        )
+
+
+def parse_netcdf(body: bytes, max_decoded_bytes: int) -> bytes:
+    """Read a NetCDF 3 or 4 file from memory.
+
+    Args:
+        body: The file.
+        max_decoded_bytes: Limit for all values together, decompressed.
+
+    Returns:
+        The variables as `wire.encode` writes them.
+
+    Raises:
+        Problem: Unreadable, too large, or it refers to something outside itself.
+    """
+    check_signature(body)
+    read = _read_hdf5 if is_hdf5(body) else _read_classic
+    variables, attrs = read(body, max_decoded_bytes)
+    return encode(variables, attrs)
+
+
+def is_hdf5(body: bytes) -> bool:
+    """Whether this is NetCDF 4."""
+    return body.startswith(HDF5_SIGNATURE)
+
+
+def _read_hdf5(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[str, Any]]:
+    try:
+        with h5py.File.in_memory(body) as file:
+            _check_links(file)
+            data = {name: item for name, item in file.items() if _is_data(item)}
+            check_sizes({name: (item.shape, item.dtype) for name, item in data.items()}, limit)
+            variables = {
+                name.removeprefix(NOT_A_COORDINATE): RawVariable(
+                    _dimensions(item), _numbers(item), _attributes(item)
+                )
+                for name, item in data.items()
+                if item.dtype.kind in "fiuSO" and not item.attrs.get("NAME", b"").startswith(NO_VARIABLE)
+            }
+            return variables, _attributes(file)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
+        raise Unprocessable(f"The NetCDF file can not be read: {error}", kind="unreadable-netcdf") from error
+
+
+def _dimensions(item: h5py.Dataset) -> tuple[str, ...]:
+    """Names of the dimension scales, as NetCDF 4 says which dimensions a variable has."""
+    if item.is_scale and "DIMENSION_LIST" not in item.attrs:
+        return (item.name[1:],) * item.ndim
+    names = []
+    for number, scales in enumerate(item.dims):
+        if len(scales) != 1:
+            raise ValueError(f"dimension {number} of {item.name[1:61]!r} has no name; is it a NetCDF file?")
+        names.append(scales[0].name[1:])
+    return tuple(names)
+
+
+def _attributes(owner: h5py.File | h5py.Dataset) -> dict[str, Any]:
+    found = {}
+    for name, value in owner.attrs.items():
+        if name in HDF5_ATTRIBUTES or isinstance(value, h5py.Empty):
+            continue
+        single = isinstance(value, np.ndarray) and value.size == 1
+        found[name] = value.item() if single and value.dtype.kind in "SUO" else value[0] if single else value
+    return found
+
+
+def _is_data(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and item.shape is not None
+
+
+def _check_links(file: h5py.File) -> None:
+    """Nothing in the file may name another file, nor ask for a filter we do not know."""
+    if len(file) > MAX_VARIABLES:
+        raise Unprocessable(f"The file holds {len(file)} variables; expected at most {MAX_VARIABLES}.")
+    for name in file:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise Unprocessable(
+                f"{names([name])} is a link; expected data in the file itself.", kind="outside-link"
+            )
+        item = file[name]
+        if not isinstance(item, h5py.Dataset):
+            continue
+        if item.is_virtual or item.external:
+            raise Unprocessable(
+                f"{names([name])} keeps its data in other files (external or virtual); expected them here.",
+                kind="outside-link",
+            )
+        settings = item.id.get_create_plist()
+        unknown = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())} - ALLOWED_FILTERS
+        if unknown:
+            raise Unprocessable(
+                f"{names([name])} is compressed with HDF5 filter {sorted(unknown)}; expected deflate. "
+                "Rewrite it: `nccopy -d 4 IN.nc OUT.nc`.",
+                kind="unknown-filter",
+            )
+
+
+def check_sizes(declared: dict[str, tuple[tuple[int, ...], np.dtype]], limit: int) -> None:
+    """Refuse what would become too large, by the numbers of its header.
+
+    Raises:
+        TooLarge: With the numbers.
+    """
+    total = sum(
+        math.prod(shape) * max(dtype.itemsize, SMALLEST_CELL_BYTES) for shape, dtype in declared.values()
+    )
+    if total > limit:
+        raise TooLarge(
+            f"The file declares {total} bytes of values; at most {limit} are taken in one request.",
+            declared_bytes=total,
+            limit_bytes=limit,
+        )
+
+
+def _numbers(item: h5py.Dataset) -> np.ndarray:
+    if item.dtype.kind == "O":
+        texts = item.asstr(errors="replace")[...]
+        return np.asarray(texts, dtype="U")
+    return np.asarray(item[...])
+
+
+def _read_classic(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[str, Any]]:
+    try:
+        with scipy.io.netcdf_file(io.BytesIO(body), "r", mmap=False, maskandscale=False) as file:
+            check_sizes({n: (tuple(v.shape), v.data.dtype) for n, v in file.variables.items()}, limit)
+            variables = {
+                name: RawVariable(
+                    tuple(variable.dimensions), variable.data.copy(), _text_attributes(variable)
+                )
+                for name, variable in file.variables.items()
+            }
+            return variables, _text_attributes(file)
+    except (TooLarge, MemoryError):
+        raise
+    except Exception as error:  # scipy raises whatever its parser stumbles over
+        raise Unprocessable(f"The NetCDF file can not be read: {error}", kind="unreadable-netcdf") from error
+
+
+def _text_attributes(owner: Any) -> dict[str, Any]:
+    found = {}
+    for key, value in owner._attributes.items():
+        found[key] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return found

@@ -1,0 +1,1 @@
+"""The server's side of its processes: model workers and parsers."""

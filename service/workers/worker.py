@@ -1,0 +1,268 @@
+"""The server's side of one model: a bounded queue before a process that is replaced when it dies or hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from service.model.process import Load
+from service.problems import DeadlineExceeded, Unavailable
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.observing import note
+from service.workers.model_link import Answer, Job, ModelLink, WorkerLost
+from stconv.errors import ServiceError
+
+log = logging.getLogger(__name__)
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 10.0
+
+
+class Worker:
+    """One model, one process; what it has no room for waits in order.
+
+    As many requests are with the process as fill two batches: one is computed while the next is made ready.
+
+    Args:
+        name: What clients call the model.
+        bundle: Its local folder.
+        settings: Limits and data.
+        metrics: Where counts go.
+    """
+
+    def __init__(self, name: str, bundle: Path, settings: Settings, metrics: Metrics) -> None:
+        self.name = name
+        self._settings = settings
+        self._metrics = metrics
+        self._load = Load(
+            str(bundle),
+            version=settings.versions.get(name),
+            data=tuple(map(str, settings.data)),
+            threads=settings.threads,
+            engine=settings.engine,
+            tile=settings.tile,
+            max_batch=settings.max_batch,
+            batch_seconds=settings.batch_seconds,
+        )
+        self._link: ModelLink | None = None
+        self._jobs: deque[Job] = deque()
+        self._taken = 0
+        self._wake = asyncio.Event()
+        self._swapping = asyncio.Lock()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+        self._known: dict[str, Any] = {"schema": {}, "version": ""}
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What an input must be; that of the process before while a lost one is replaced."""
+        schema: dict[str, Any] = self._known["schema"]
+        return schema
+
+    @property
+    def version(self) -> str:
+        """Of the model."""
+        return str(self._known["version"])
+
+    @property
+    def ready(self) -> bool:
+        """The model is loaded and its process lives."""
+        return self._link is not None and self._link.lost is None
+
+    async def start(self) -> None:
+        """Start the process and wait until the model is loaded and warm.
+
+        Raises:
+            ServiceError: It can not be loaded; the message says why.
+        """
+        try:
+            self._take(await self._open(self._load))
+        except WorkerLost as error:
+            raise ServiceError(f"Model {self.name} can not be served: {error}") from error
+        self._supervisor = asyncio.create_task(self._supervise())
+
+    async def stop(self) -> None:
+        """End the process; what waits is refused."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
+        while self._jobs:
+            job = self._jobs.popleft()
+            if not job.answer.done():
+                job.answer.set_exception(Unavailable("The server is stopping.", retry_after_seconds=5))
+        if self._link is not None:
+            await self._link.close()
+        await asyncio.gather(*self._endings, return_exceptions=True)
+        self._set_ready()
+
+    async def swap(self, bundle: Path, version: str | None = None, sha256: str | None = None) -> None:
+        """Load another bundle beside the present one, and switch when it is warm; no request is lost.
+
+        The present one answers what it has begun, and then ends. If the other can not be loaded, all stays as
+        it was.
+
+        Args:
+            bundle: Local folder.
+            version: To be named by the forecasts; a part of the hash otherwise.
+            sha256: The hash it must have; None takes any.
+
+        Raises:
+            ServiceError: The bundle can not be loaded; the message says why.
+        """
+        async with self._swapping:
+            load = replace(self._load, bundle=str(bundle), version=version, sha256=sha256)
+            try:
+                link = await self._open(load)
+            except WorkerLost as error:
+                self._metrics.swaps.labels(self.name, "failed").inc()
+                raise ServiceError(f"Model {self.name} stays at version {self.version}: {error}") from error
+            self._load, before = load, self._link
+            self._take(link)
+            self._metrics.swaps.labels(self.name, "switched").inc()
+            if before is not None:
+                ending = asyncio.create_task(self._retire(before))
+                self._endings.add(ending)
+                ending.add_done_callback(self._endings.discard)
+
+    def require_room(self) -> None:
+        """Refuse a request before any work is done for it, if there is no place for it.
+
+        Raises:
+            Unavailable: The model is being loaded, or no place is free.
+        """
+        self._require_ready()
+        places = self._settings.queue_size + 2 * self._settings.max_batch
+        if self._taken >= places:
+            self._metrics.rejected.labels(self.name, "queue full").inc()
+            raise Unavailable(
+                f"Model {self.name} is busy: {self._taken} requests are under way or wait, the limit.",
+                requests=self._taken,
+                limit=places,
+            )
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place while an upload is read and answered: who is let in is not refused afterwards.
+
+        Raises:
+            Unavailable: As `require_room`.
+        """
+        self.require_room()
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+    async def ask(self, request: dict[str, Any], body: bytes = b"") -> Answer:
+        """Have one request answered, in a place of its own. Cancelling drops it, if it has not been begun.
+
+        Raises:
+            Problem: 503: no place or process lost; 504: past the deadline; 422: as the model finds.
+        """
+        with self.place():
+            return await self.ask_in_place(request, body)
+
+    async def ask_in_place(self, request: dict[str, Any], body: bytes = b"") -> Answer:
+        """As `ask`, for who holds a `place` already."""
+        self._require_ready()
+        loop = asyncio.get_running_loop()
+        job = Job(request, body, loop.create_future(), loop.time())
+        self._jobs.append(job)
+        self._dispatch()
+        limit = self._settings.deadline_seconds
+        try:
+            answer = await asyncio.wait_for(job.answer, limit)
+        except TimeoutError:
+            self._metrics.rejected.labels(self.name, "deadline").inc()
+            raise DeadlineExceeded(f"No forecast within {limit:g} s.", limit_seconds=limit) from None
+        except asyncio.CancelledError:
+            self._metrics.rejected.labels(self.name, "client left").inc()
+            raise
+        finally:
+            if job in self._jobs:
+                self._jobs.remove(job)
+        for part, seconds in answer.seconds.items():
+            note(part, seconds)
+        return answer
+
+    def _require_ready(self) -> None:
+        if not self.ready:
+            raise Unavailable(f"Model {self.name} is being loaded.", retry_after_seconds=5)
+
+    def _dispatch(self) -> None:
+        """Send what there is room for: two batches, and no more bytes than one request may have."""
+        link = self._link
+        while self._jobs and link is not None and link.lost is None:
+            job = self._jobs[0]
+            crowded = link.bytes_under_way + len(job.body) > self._settings.max_decoded_bytes
+            if len(link.under_way) >= 2 * self._settings.max_batch or (link.under_way and crowded):
+                break
+            link.send(self._jobs.popleft())
+            self._wake.set()  # whoever watches for a hang starts to count
+        self._metrics.waiting.labels(self.name).set(len(self._jobs))
+
+    async def _supervise(self) -> None:
+        """Replace the process whenever it is lost."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            link = self._link
+            assert link is not None
+            left = self._settings.hang_seconds - link.idle_seconds()
+            if link.lost is None and left > 0:
+                self._wake.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), left if link.under_way else None)
+                continue
+            if link.lost is None:
+                link.lose(f"did not answer within {self._settings.hang_seconds:g} s")
+            log.error("model %s: worker %s %s; replacing it", self.name, link.pid, link.lost)
+            self._metrics.restarts.labels(self.name).inc()
+            self._set_ready()
+            await link.close()
+            while self._link is link:  # a swap may have put another in its place
+                try:
+                    self._take(await self._open(self._load))
+                    pause = FIRST_PAUSE_SECONDS
+                except WorkerLost as error:
+                    log.error("model %s: %s; trying again in %g s", self.name, error, pause)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _open(self, load: Load) -> ModelLink:
+        return await ModelLink.open(self.name, load, self._settings.load_seconds)
+
+    def _take(self, link: ModelLink) -> None:
+        """From now on this process gets the requests."""
+        link.on_change, link.on_answer = self._on_change, self._note
+        self._link = link
+        self._known = {"schema": link.schema, "version": link.version}
+        self._on_change()
+
+    async def _retire(self, link: ModelLink) -> None:
+        """Let a process finish what it has begun, but for no longer than anybody waits for it."""
+        end = asyncio.get_running_loop().time() + self._settings.deadline_seconds
+        while link.under_way and link.lost is None and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.02)
+        await link.close()
+
+    def _on_change(self) -> None:
+        self._set_ready()
+        self._wake.set()
+        self._dispatch()
+
+    def _note(self, header: dict[str, Any]) -> None:
+        if header["status"] == "dropped":
+            return
+        spent = header["seconds"]
+        self._metrics.computing.labels(self.name).observe(spent["forecast"] + spent["work"])
+        if header["batch"]:
+            self._metrics.batches.labels(self.name).observe(header["batch"])
+
+    def _set_ready(self) -> None:
+        self._metrics.ready.labels(self.name).set(self.ready)

@@ -1,0 +1,1 @@
+"""Running a trained network: engines, exported forms, int8, tiles, memory."""

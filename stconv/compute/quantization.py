@@ -1,0 +1,167 @@
+"""A trained network in int8: quantized after training, on windows of its own training period."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stconv.bundle import Bundle
+from stconv.compute.engine import Members, compiled
+from stconv.compute.export import INPUT, onnx_bytes
+from stconv.datasets.series.dataset import WindowDataset
+from stconv.errors import ConfigError, SplitError
+from stconv.nn.settings import check_count
+
+if TYPE_CHECKING:
+    from stconv.datasets.datamodule import GridDataModule
+
+BATCH = 15
+
+
+def quantized(bundle: Bundle, data: GridDataModule, n_windows: int = 300) -> Bundle:
+    """Return the bundle with its network in int8 beside the one in float32.
+
+    The inputs and weights of the convolutions are rounded to 256 levels, the weights by output channel. Those
+    that read the frames themselves stay in float32, as everything else: they cost little, the change between
+    two frames is small beside their range, and OpenVINO 2026.4 computes some of them wrong in int8.
+
+    The levels of an input span what it was in windows spread evenly over the training period. What rounding
+    costs is measured on as many windows of the validation period, and goes into the spec as `int8`: the RMSE
+    of each output in float32 and in int8.
+
+    Args:
+        bundle: Trained; it is left as it is.
+        data: After setup; what the bundle was trained on.
+        n_windows: Windows of each period, at most.
+
+    Raises:
+        ConfigError: The packages for it are not installed, or the variables differ.
+        SplitError: The training period differs from the bundle's.
+    """
+    missing = [name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"an int8 network needs {' and '.join(missing)}. Install them: pip install 'stconv[openvino]'."
+        )
+    check_count("n_windows", n_windows, "quantized")
+    _check_data(bundle, data)
+    training = (bundle.preparation.inputs(batch).numpy() for batch in _windows(data, "train", n_windows))
+    int8 = rounded(onnx_bytes(bundle.network, members=True), training)
+    batches = list(_windows(data, "val", n_windows))
+    names = [output["name"] for output in bundle.spec.get("outputs", bundle.spec["variables"])]
+    before, after = (_rmse(bundle, by, batches) for by in (bundle.network.members, compiled(int8)))
+    about = {
+        "n_windows": min(n_windows, len(data.references["train"])),
+        "period": data.describe()["periods"]["train"],
+        "rmse": {name: list(pair) for name, *pair in zip(names, before, after, strict=False)},
+    }
+    return replace(bundle, spec={**bundle.spec, "int8": about}, int8=int8, _hash=None)
+
+
+def _check_data(bundle: Bundle, data: GridDataModule) -> None:
+    expected, found = tuple(bundle.preparation.variables), data.series.variables
+    if expected != found:
+        raise ConfigError(
+            f"The model was trained on {', '.join(expected)}, the data section names {', '.join(found)} "
+            "(targets first). Name the configuration that it was trained with."
+        )
+    trained = bundle.spec.get("data", {}).get("periods", {}).get("train", {})
+    ours = data.describe()["periods"]["train"]
+    for key in ("start", "end"):
+        if key in trained and trained[key] != ours[key]:
+            raise SplitError(
+                f"The training period {key}s {ours[key]} in this configuration, and {trained[key]} in the "
+                "model. Name the configuration that it was trained with."
+            )
+
+
+def _windows(data: GridDataModule, period: str, n_windows: int) -> Iterator[dict[str, Tensor]]:
+    """Batches of windows spread evenly over a period."""
+    references = data.references[period]
+    chosen = np.unique(np.linspace(0, len(references) - 1, n_windows).round().astype(int))
+    windows = WindowDataset(data.series, data.spec, references)
+    for start in range(0, len(chosen), BATCH):
+        yield windows.batch(chosen[start : start + BATCH].tolist())
+
+
+def rounded(model: bytes, windows: Iterable[np.ndarray]) -> bytes:
+    """Quantize an ONNX model.
+
+    Args:
+        model: As `stconv.compute.export.onnx_bytes` makes it.
+        windows: Batches of inputs as the network sees them; the levels of every convolution's input span what
+            it is in them.
+    """
+    import onnx
+    from onnxruntime import quantization
+
+    class Windows(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = iter(windows)
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {INPUT: batch}
+
+    loaded = onnx.load_from_string(model)
+    with tempfile.TemporaryDirectory() as folder, _without_warnings():
+        path = Path(folder) / "int8.onnx"
+        quantization.quantize_static(
+            loaded,
+            path,
+            Windows(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "ConvTranspose"],
+            nodes_to_exclude=_first(loaded.graph),
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        return path.read_bytes()
+
+
+def _first(graph: Any) -> list[str]:
+    """Names of the convolutions that no other stands before."""
+    known, names = {value.name for value in graph.input}, []
+    for node in graph.node:  # in the order of computation
+        if known.isdisjoint(node.input):
+            continue
+        if node.op_type in {"Conv", "ConvTranspose"}:
+            names.append(node.name)
+        else:
+            known.update(node.output)
+    return names
+
+
+@torch.inference_mode()
+def _rmse(bundle: Bundle, members: Members, batches: list[dict[str, Tensor]]) -> list[float]:
+    """RMSE of each output over all leads and the cells that have a value, in physical units."""
+    squares: list[Tensor] = []
+    counts: list[Tensor] = []
+    for batch in batches:
+        forecast = bundle.preparation.physical(members(bundle.preparation.inputs(batch)).mean(0), batch)
+        truth = bundle.preparation.truth(batch)
+        error = (forecast - truth).double().transpose(0, 1).flatten(1)
+        squares.append(error.square().nansum(1))
+        counts.append(error.isfinite().sum(1))
+    return (torch.stack(squares).sum(0) / torch.stack(counts).sum(0)).sqrt().tolist()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Without the advice of the quantizer, which is for a model that was not simplified on export."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,1 @@
+"""What `stconv inspect` says about a source; loads no torch."""

@@ -1,0 +1,109 @@
+"""Errors of persistence and climatology: what a network has to beat, before there is one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.preparation.harmonics import check_weekly, fit_harmonics, harmonic_basis
+from stconv.datasets.series.splits import SplitSpec
+from stconv.datasets.series.windows import WindowSpec, reference_indices
+from stconv.datasets.source.time_axis import calendar_of, cycles, time_step
+from stconv.dims import LAT, TIME
+from stconv.errors import ConfigError, SplitError
+
+WORTH = 0.02
+"""A weekly cycle that lowers the error of the climatology by this share is worth having."""
+LARGEST_BYTES = 2**29
+"""Of larger variables the errors are not computed: looking at a file is to take seconds."""
+ENOUGH_VALUES = 4_000_000
+"""Of a variable with more values, every second, third, ... row and column is looked at."""
+
+
+def baseline_errors(
+    variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[int] = ()
+) -> tuple[list[float], list[float]]:
+    """RMSE per lead over the windows of the default test period (the last 20 %), area-weighted.
+
+    Args:
+        variable: Canonical variable, (time, lat, lon) or (time, y, x).
+        spec: Form of the windows.
+        breaks: Gaps of the time axis.
+
+    Returns:
+        Of persistence, and of the climatology of the training period (the first 60 %), in the units of the
+        variable; both empty if the variable is too large, the series too short, or nothing can be compared.
+    """
+    if 4 * variable.size > LARGEST_BYTES:
+        return [], []
+    phases = cycles(variable[TIME].values)
+    try:
+        split = SplitSpec()
+        periods = split.apply(variable[TIME].values, spec.span)
+    except SplitError:
+        return [], []
+    references = np.array(
+        reference_indices(periods.test, spec, breaks, 1, split.first_input("test", periods.test)), dtype=int
+    )
+    if not references.size:
+        return [], []
+    every = math.ceil(math.sqrt(variable.size / ENOUGH_VALUES))
+    variable = variable[:, ::every, ::every]
+    values = np.asarray(variable.values, dtype=np.float32)
+    training = slice(periods.train.start, periods.train.stop)
+    terms, coefficients = fit_harmonics(values[training, None], phases[training])
+    test = slice(periods.test.start, periods.test.stop)
+    climatology = np.einsum("tk,kyx->tyx", harmonic_basis(phases[test], terms), coefficients[:, 0])
+    weight = np.cos(np.deg2rad(variable[LAT].values))[:, None] if LAT in variable.dims else np.ones((1, 1))
+    newest = values[references]  # or what the window last knew, as `Preparation.persistence` without torch
+    for offset in reversed(spec.input_offsets[:-1]):
+        newest = np.where(np.isnan(newest), values[references + offset], newest)
+    persistence_rmse: list[float] = []
+    climatology_rmse: list[float] = []
+    for lead in range(1, spec.leads + 1):
+        truth = values[references + lead]
+        expected = climatology[references + lead - periods.test.start]
+        weights = weight * (np.isfinite(truth) & np.isfinite(newest) & np.isfinite(expected))
+        if not weights.any():
+            return [], []
+        for errors, forecast in ((persistence_rmse, newest), (climatology_rmse, expected)):
+            squares = np.nan_to_num(truth - forecast).astype(np.float64) ** 2
+            errors.append(float(np.sqrt((weights * squares).sum() / weights.sum())))
+    return persistence_rmse, climatology_rmse
+
+
+def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
+    """How much lower a weekly cycle makes the error of the climatology, as a share.
+
+    Fitted on the first 40 % of the steps and compared on the next 20 %: test is not looked at.
+
+    Args:
+        variable: Canonical variable, (time, lat, lon) or (time, y, x).
+
+    Returns:
+        The share, None where it is not worth having, can not be told, or the variable is too large.
+    """
+    times = variable[TIME].values
+    n_fit, n_train = int(0.4 * times.size), int(0.6 * times.size)
+    if 4 * variable.size > LARGEST_BYTES or n_train < 3:
+        return None
+    try:
+        check_weekly(time_step(times), calendar_of(times), n_fit)
+    except ConfigError:
+        return None
+    every = math.ceil(math.sqrt(n_train * variable[0].size / ENOUGH_VALUES))
+    values = np.asarray(variable[:n_train, ::every, ::every].values, dtype=np.float32).copy()
+    values[np.isinf(values)] = np.nan
+    phases, errors = cycles(times[:n_train]), []
+    for weekly in (False, True):
+        terms, coefficients = fit_harmonics(values[:n_fit, None], phases[:n_fit], weekly)
+        expected = np.einsum("tk,kyx->tyx", harmonic_basis(phases[n_fit:], terms), coefficients[:, 0])
+        departure = values[n_fit:] - expected
+        if not np.isfinite(departure).any():
+            return None
+        errors.append(float(np.sqrt(np.nanmean(departure**2))))
+    gain = 1 - errors[1] / errors[0] if errors[0] > 0 else 0.0
+    return gain if gain > WORTH else None

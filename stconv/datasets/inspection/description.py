@@ -1,0 +1,96 @@
+"""The description of a source, as `stconv inspect` prints it: axes, gaps, variables, windows, advice."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+RARE = 0.5
+"""A positive field that is zero in more than this share of its values is treated as rain is."""
+
+
+@dataclass(frozen=True)
+class VariableSummary:
+    """One variable over the whole period; numbers are of the valid values, in `units`.
+
+    The errors are per lead, on the last 20 % of the steps; empty where they can not be computed. The weekly
+    gain says by what share a weekly cycle lowers the error of the climatology, None where it does not.
+    """
+
+    name: str
+    long_name: str
+    units: str
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    standard_deviation: float | None
+    missing_share: float
+    never_valid_share: float
+    zero_share: float
+    lone_negative: float | None
+    lone_negative_share: float
+    memory_bytes: int
+    persistence_rmse: list[float] = field(default_factory=list)
+    climatology_rmse: list[float] = field(default_factory=list)
+    weekly_gain: float | None = None
+    infinite_share: float = 0.0
+
+    @property
+    def positive(self) -> bool:
+        """Whether there is no value below 0."""
+        return self.minimum is not None and self.minimum >= 0
+
+    @property
+    def rain_like(self) -> bool:
+        """Whether it is positive now and then, and mostly zero."""
+        return self.positive and self.zero_share > RARE
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A hole in the time axis: the times on both sides and the number of steps missing."""
+
+    after: str
+    before: str
+    missing_steps: int
+
+
+@dataclass(frozen=True)
+class AxisSummary:
+    """One horizontal axis as it is in the file."""
+
+    name: str
+    size: int
+    first: float | None
+    last: float | None
+    spacing: float | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything `stconv inspect` says."""
+
+    files: list[str]
+    disk_bytes: int
+    grid: str
+    axes: list[AxisSummary]
+    calendar: str
+    first: str
+    last: str
+    n_steps: int
+    step: str | None
+    gaps: list[Gap]
+    filled_steps: int
+    repeated_steps: int
+    variables: list[VariableSummary]
+    left_out: dict[str, str]
+    memory_bytes: int
+    t_in: int
+    leads: int
+    n_windows: int
+    n_training_windows: int
+    advice: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)

@@ -1,0 +1,214 @@
+"""What a source holds and what can be made of it: axes, step, gaps, units, ranges, windows, advice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.inspection.advice import advise
+from stconv.datasets.inspection.description import AxisSummary, Description, Gap, VariableSummary
+from stconv.datasets.series.windows import WindowSpec, reference_indices
+from stconv.datasets.source.gaps import fill_gaps
+from stconv.datasets.source.grid import join_parts, open_parts
+from stconv.datasets.source.grid_spec import GridSpec
+from stconv.datasets.source.origin import Origin, decode_coordinate
+from stconv.datasets.source.reading import find_files
+from stconv.datasets.source.time_axis import TimeStep, breaks, missing_steps, text, time_step
+from stconv.dims import LAT, TIME, Y
+
+BLOCK_BYTES = 8 * 2**20
+TRAIN_SHARE = 0.6
+
+
+def describe(
+    paths: str | Path | Sequence[str | Path],
+    spec: GridSpec | None = None,
+    variables: Sequence[str] | None = None,
+    t_in: int = 5,
+    leads: int = 5,
+) -> tuple[Description, xr.Dataset]:
+    """Open a source and describe it.
+
+    Args:
+        paths: As for `open_series`.
+        spec: As for `open_series`.
+        variables: Names to describe; None for every field.
+        t_in: Input steps of the windows to count.
+        leads: Target steps of the windows to count.
+
+    Returns:
+        The description, and the canonical dataset.
+
+    Raises:
+        DataError: The source can not be used as it is; the message says why and what would help.
+    """
+    spec = spec or GridSpec()
+    files = find_files(paths)
+    parts = open_parts(files, spec, variables)
+    ds, origin = join_parts(parts, variables)
+    first_field = next(iter(ds.data_vars))
+    n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
+    left_out = {n: why for n, why in parts[0].left_out.items() if "select" in why or "static" in why}
+    del parts  # their values, which were copied
+    times = ds[TIME].values
+    step = time_step(times) if times.size > 1 else None
+    holes = breaks(times, step) if step else ()
+    filled = fill_gaps(ds, spec.fill_gaps)
+    n_steps = filled.sizes[TIME]
+    longer = breaks(filled[TIME].values, step) if step else ()
+    window = WindowSpec.consecutive(t_in, leads)
+    description = Description(
+        files=[str(file) for file in files],
+        disk_bytes=sum(_disk_bytes(file) for file in files),
+        grid="latitude and longitude"
+        if LAT in ds.dims
+        else "rows and columns (projected, rotated or pixel grid)",
+        axes=_axes(ds, origin),
+        calendar=origin.calendar,
+        first=text(times[0]),
+        last=text(times[-1]),
+        n_steps=int(times.size),
+        step=step.label if step else None,
+        gaps=_gaps(times, step, holes) if step else [],
+        filled_steps=n_steps - int(times.size),
+        repeated_steps=n_in_files - int(times.size),
+        variables=[_with_errors(_summarize(ds[name]), filled[name], window, longer) for name in ds.data_vars],
+        left_out=left_out,
+        memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
+        t_in=t_in,
+        leads=leads,
+        n_windows=len(reference_indices(range(n_steps), window, longer)),
+        n_training_windows=len(
+            reference_indices(range(max(int(TRAIN_SHARE * n_steps) - window.span, 0)), window, longer)
+        ),
+    )
+    description.advice.extend(advise(description))
+    return description, ds
+
+
+def plot(ds: xr.Dataset, file: Path) -> Path:
+    """Draw the last field and the mean over the grid through time, one row per variable (four at most)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [str(name) for name in ds.data_vars][:4]
+    figure, panels = plt.subplots(
+        len(names), 2, figsize=(11, 3.2 * len(names)), squeeze=False, layout="constrained"
+    )
+    row = LAT if LAT in ds.dims else Y
+    every = max(ds.sizes[TIME] // 2000, 1)
+    for name, (left, right) in zip(names, panels, strict=True):
+        last = ds[name].isel({TIME: -1})
+        y, x = ds[row].values, ds[last.dims[1]].values
+        image = left.pcolormesh(x, y, last.values, shading="nearest")
+        label = f"{name} [{ds[name].attrs['units']}]"
+        figure.colorbar(image, ax=left, label=label)
+        left.set_title(text(ds[TIME].values[-1]), fontsize=10)
+        left.set(xlabel=str(last.dims[1]), ylabel=row)
+        series = ds[name].isel({TIME: slice(None, None, every)})
+        right.plot(np.arange(0, ds.sizes[TIME], every), series.mean(series.dims[1:]).values, linewidth=0.8)
+        right.set(xlabel=f"step, from {text(ds[TIME].values[0])}", ylabel=f"mean {label}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
+    return file
+
+
+def _axes(ds: xr.Dataset, origin: Origin) -> list[AxisSummary]:
+    """The horizontal axes as the file has them."""
+    result = []
+    for dim in origin.sizes:
+        name = origin.names.get(dim, origin.dims[dim])
+        values = decode_coordinate(origin, name)
+        if values is None or values.dtype.kind not in "iuf":
+            result.append(AxisSummary(name, origin.sizes[dim], None, None, None))
+            continue
+        steps = np.abs(np.diff(values.astype(float)))
+        even = steps.size > 0 and bool(np.allclose(steps, steps[0], rtol=0.02))
+        spacing = float(np.round(steps.mean(), 6)) if even else None
+        result.append(AxisSummary(name, int(values.size), float(values[0]), float(values[-1]), spacing))
+    return result
+
+
+def _gaps(times: np.ndarray, step: TimeStep, holes: Sequence[int]) -> list[Gap]:
+    missing = missing_steps(times, step)
+    return [Gap(text(times[i - 1]), text(times[i]), int(missing[i - 1])) for i in holes]
+
+
+def _summarize(variable: xr.DataArray) -> VariableSummary:
+    """Statistics of one variable, block by block along the time."""
+    frame_bytes = 4 * max(variable.size // variable.sizes[TIME], 1)
+    block = max(BLOCK_BYTES // frame_bytes, 1)
+    n_valid = n_zero = n_lone = n_infinite = 0
+    total = total_squares = 0.0
+    low, high = np.inf, -np.inf
+    lone: set[float] = set()
+    ever_valid = np.zeros(variable.shape[1:], dtype=bool)
+    shift: float | None = None
+    for start in range(0, variable.sizes[TIME], block):
+        values = variable.isel({TIME: slice(start, start + block)}).values
+        finite = np.isfinite(values)
+        n_infinite += int(np.isinf(values).sum())
+        ever_valid |= finite.any(axis=0)
+        valid = values[finite]
+        if not valid.size:
+            continue
+        shift = float(valid[0]) if shift is None else shift
+        departure = valid.astype(np.float64) - shift
+        n_valid += valid.size
+        total += float(departure.sum())
+        total_squares += float((departure**2).sum())
+        low, high = min(low, float(valid.min())), max(high, float(valid.max()))
+        n_zero += int((valid == 0).sum())
+        negative = valid[valid < 0]
+        n_lone += negative.size
+        if len(lone) < 2 and negative.size:
+            lone |= {float(negative.min()), float(negative.max())}
+    mean = total / n_valid if n_valid else 0.0
+    deviation = float(np.sqrt(max(total_squares / n_valid - mean**2, 0.0))) if n_valid else 0.0
+    return VariableSummary(
+        name=str(variable.name),
+        long_name=str(variable.attrs.get("long_name", variable.attrs.get("standard_name", ""))),
+        units=str(variable.attrs["units"]),
+        minimum=low if n_valid else None,
+        maximum=high if n_valid else None,
+        mean=mean + (shift or 0.0) if n_valid else None,
+        standard_deviation=deviation if n_valid else None,
+        missing_share=1 - n_valid / variable.size,
+        never_valid_share=float(1 - ever_valid.mean()),
+        zero_share=n_zero / n_valid if n_valid else 0.0,
+        lone_negative=lone.pop() if len(lone) == 1 else None,
+        lone_negative_share=n_lone / n_valid if n_valid else 0.0,
+        memory_bytes=4 * variable.size,
+        infinite_share=n_infinite / variable.size,
+    )
+
+
+def _with_errors(
+    summary: VariableSummary, variable: xr.DataArray, window: WindowSpec, holes: Sequence[int]
+) -> VariableSummary:
+    if variable.sizes[TIME] < 3 * window.span or summary.mean is None:
+        return summary
+    from stconv.datasets.inspection.baselines import baseline_errors, weekly_cycle_pays
+
+    persistence, climatology = baseline_errors(variable, window, holes)
+    return replace(
+        summary,
+        persistence_rmse=persistence,
+        climatology_rmse=climatology,
+        weekly_gain=weekly_cycle_pays(variable),
+    )
+
+
+def _disk_bytes(path: Path) -> int:
+    return (
+        sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+        if path.is_dir()
+        else path.stat().st_size
+    )

@@ -1,0 +1,208 @@
+"""What a network sees besides the variables: static fields, and where day and year stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stconv.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stconv.datasets.preparation.harmonics import Term
+    from stconv.datasets.series.store import Series
+
+StaticField = Literal["latitude", "longitude", "position", "valid", "climate"]
+
+N_TIME_FEATURES = 4
+N_WEEK_FEATURES = 2
+STATIC_CHANNELS: dict[str, int] = {"latitude": 1, "longitude": 2, "position": 2, "valid": 1, "climate": 4}
+"""sin(lat); cos(lon) and sin(lon); row and column from -1 to 1; 1 where the first target was ever valid; and
+of each input variable the mean, the amplitudes of its year and of its day, and the spread about them."""
+
+
+def count_channels(
+    n_inputs: int,
+    mask_channel: bool = False,
+    static_fields: Sequence[str] = (),
+    time_features: bool = False,
+    static_files: Collection[str] = (),
+    solar_zenith: bool = False,
+    weekly_cycle: bool = False,
+    n_usual: int = 0,
+) -> int:
+    """Channels a network sees: inputs, masks, static fields, time features, height of the sun, what is usual.
+
+    Raises:
+        ConfigError: A static field is unknown.
+    """
+    unknown = [name for name in static_fields if name not in STATIC_CHANNELS]
+    if unknown:
+        raise ConfigError(
+            f"static field '{unknown[0]}' is unknown; choose among {', '.join(STATIC_CHANNELS)}, or name "
+            "the file that holds it in static_files."
+        )
+    each = {"climate": n_inputs}
+    static = sum(STATIC_CHANNELS[name] * each.get(name, 1) for name in static_fields) + len(static_files)
+    time = (N_TIME_FEATURES + N_WEEK_FEATURES * weekly_cycle if time_features else 0) + bool(solar_zenith)
+    return n_inputs * (2 if mask_channel else 1) + static + time + n_usual
+
+
+def static_channels(
+    series: Series,
+    names: Sequence[str],
+    ever_valid: np.ndarray,
+    files: Sequence[str] = (),
+    climate: Sequence[np.ndarray] = (),
+) -> Tensor:
+    """Static fields by name, in the order named; then those from files, standardized, 0 where missing.
+
+    Args:
+        series: For its grid.
+        names: Keys of `STATIC_CHANNELS`.
+        ever_valid: Cells where the first target had a value in training, bool, (lat, lon).
+        files: Names in `series.static`.
+        climate: Fields of `climate_fields`, for the static field of this name.
+
+    Returns:
+        float32, (channel, lat, lon), of order 1.
+
+    Raises:
+        ConfigError: A field is unknown, or needs a geographic grid.
+    """
+    count_channels(0, static_fields=names)
+    n_lat, n_lon = ever_valid.shape
+    rows, columns = np.meshgrid(np.linspace(-1, 1, n_lat), np.linspace(-1, 1, n_lon), indexing="ij")
+    lat, lon = np.meshgrid(np.deg2rad(series.lat), np.deg2rad(series.lon), indexing="ij")
+    known = {
+        "latitude": [np.sin(lat)],
+        "longitude": [np.cos(lon), np.sin(lon)],
+        "position": [rows, columns],
+        "valid": [ever_valid],
+        "climate": [_standardized(field) for field in climate],
+    }
+    for name in names:
+        if name in ("latitude", "longitude") and not series.geographic:
+            raise ConfigError(
+                f"static field '{name}' needs a geographic grid; this one has y and x. Use 'position'."
+            )
+    fields = [field for name in names for field in known[name]]
+    fields += [_standardized(series.static[name].astype(np.float64)) for name in files]
+    return torch.from_numpy(np.array(fields, dtype=np.float32).reshape(-1, n_lat, n_lon))
+
+
+def climate_fields(terms: Sequence[Term], coefficients: np.ndarray, spread: np.ndarray) -> list[np.ndarray]:
+    """What the training period says of each cell: mean, amplitude of year and of day, spread.
+
+    An amplitude is the root of half the sum of squares of the coefficients with this cycle alone: the
+    standard deviation of that part of the climatology.
+
+    Args:
+        terms: Terms of the climatology, see `harmonics.Term`.
+        coefficients: Their coefficients, (term, channel, lat, lon); NaN in cells without a value.
+        spread: Standard deviation of the scaled quantity about its center, (channel, lat, lon).
+
+    Returns:
+        Four fields for each channel, (lat, lon) each.
+    """
+    cycles = [[bool(k) for k in term[:-1]] for term in terms]
+
+    def amplitude(cycle: int) -> np.ndarray:
+        alone = [i for i, has in enumerate(cycles) if has[cycle] and sum(has) == 1]
+        return np.sqrt(0.5 * np.square(coefficients[alone]).sum(0)) + 0 * coefficients[0]  # NaN stays
+
+    parts = (coefficients[0], amplitude(1), amplitude(0), spread)
+    return [part[channel] for channel in range(coefficients.shape[1]) for part in parts]
+
+
+def _standardized(field: np.ndarray) -> np.ndarray:
+    """Mean 0 and standard deviation 1 over the cells with a value, 0 elsewhere and in a constant field."""
+    valid = np.isfinite(field)
+    if not valid.any():
+        return np.zeros_like(field)
+    spread = float(field[valid].std())
+    return np.nan_to_num((field - field[valid].mean()) / (spread if spread > 0 else 1.0))
+
+
+def time_channels(cycles: Tensor, weekly_cycle: bool = False, whole_year: bool = True) -> Tensor:
+    """Sine of day, year (and week), then their cosine: (batch, time, 3) to (batch, 4 or 6, time).
+
+    Without a whole year to learn from the year stands still: a network would take the season of the test
+    period, which it has never seen, for anything.
+    """
+    angles = 2 * math.pi * cycles[..., : 3 if weekly_cycle else 2]
+    if not whole_year:
+        angles = angles * angles.new_tensor([1, 0, 1][: angles.shape[-1]])
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).transpose(1, 2)
+
+
+def usual_channels(usual: Tensor, t_in: int) -> Tensor:
+    """What is usual at the leads, (batch, channel, leads, lat, lon), as channels of t_in frames.
+
+    The newest frame shows the last lead, the ones before it the earlier leads; of more leads than frames the
+    last ones are shown, and frames left over are 0.
+    """
+    shown = usual[:, :, -t_in:]
+    return F.pad(shown, (0, 0, 0, 0, t_in - shown.shape[2], 0))
+
+
+def sun_axes(series: Series, wanted: bool) -> Tensor:
+    """Latitudes, then longitudes, in radians, float32, (lat + lon,); empty if not wanted.
+
+    Raises:
+        ConfigError: The grid is not geographic.
+    """
+    if not wanted:
+        return torch.zeros(0)
+    if not series.geographic:
+        raise ConfigError("solar_zenith needs a geographic grid; this one has y and x. Leave it out.")
+    return torch.from_numpy(np.deg2rad(np.concatenate([series.lat, series.lon]))).float()
+
+
+def cos_zenith(cycles: Tensor, lat: Tensor, lon: Tensor) -> Tensor:
+    """Cosine of the solar zenith angle, negative at night.
+
+    cos(zenith) = sin(lat) sin(d) + cos(lat) cos(d) cos(h), with the declination d and the equation of time
+    in the hour angle h from the Fourier series of Spencer (1971), Search 2, 172, in the fraction of the year
+    (0.0006 rad and 0.0025 rad at most from the exact ones). Times are UTC.
+
+    Args:
+        cycles: Fractions of day, year and week, (batch, time, 3).
+        lat: Radians north, (lat,).
+        lon: Radians east, (lon,).
+
+    Returns:
+        float32, (batch, time, lat, lon).
+    """
+    day, year = (2 * math.pi * cycles[..., k, None, None] for k in (0, 1))
+    declination = (
+        0.006918
+        - 0.399912 * torch.cos(year)
+        + 0.070257 * torch.sin(year)
+        - 0.006758 * torch.cos(2 * year)
+        + 0.000907 * torch.sin(2 * year)
+        - 0.002697 * torch.cos(3 * year)
+        + 0.001480 * torch.sin(3 * year)
+    )
+    equation_of_time = (
+        0.000075
+        + 0.001868 * torch.cos(year)
+        - 0.032077 * torch.sin(year)
+        - 0.014615 * torch.cos(2 * year)
+        - 0.040849 * torch.sin(2 * year)
+    )
+    hour_angle = day - math.pi + lon + equation_of_time
+    upright = torch.sin(lat)[:, None] * torch.sin(declination)
+    return upright + torch.cos(lat)[:, None] * torch.cos(declination) * torch.cos(hour_angle)
+
+
+def area_weight(series: Series) -> Tensor:
+    """cos(latitude) on a geographic grid, else 1: float32, (lat, lon)."""
+    n_lat, n_lon = series.values.shape[2:]
+    weight = np.cos(np.deg2rad(series.lat)).clip(0) if series.geographic else np.ones(n_lat)
+    return torch.from_numpy(np.repeat(weight[:, None], n_lon, axis=1)).float()

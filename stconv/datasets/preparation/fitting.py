@@ -1,0 +1,145 @@
+"""What a preparation learns from the training period, in float64 and block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stconv.datasets.preparation.climatology import HarmonicClimatology
+from stconv.datasets.preparation.features import area_weight, climate_fields, static_channels, sun_axes
+from stconv.datasets.preparation.scaling import (
+    CellMoments,
+    check_missing,
+    check_transforms,
+    fit_channel,
+    transform,
+)
+from stconv.datasets.series.cache import forget_pages
+
+if TYPE_CHECKING:
+    from stconv.datasets.series.store import Series
+
+BYTES_AT_ONCE = 64 * 2**20
+STEPS_OF_RANGE = 200
+"""So many steps tell the range of the climatology."""
+
+
+def fit_statistics(
+    series: Series, period: range, settings: dict[str, Any]
+) -> tuple[dict[str, Tensor], list[list[int]]]:
+    """Fit all statistics on a period of a series, and on nothing else of it.
+
+    Args:
+        series: The series.
+        period: Training period.
+        settings: The specification of a `Preparation`, without the terms of its climatology.
+
+    Returns:
+        The tensors of a `Preparation`, and the terms of its climatology.
+
+    Raises:
+        ConfigError: A setting contradicts another or the grid.
+        MissingValuesError: A variable has no valid value, or missing ones that are not allowed.
+        DataError: Negative values under a transform that allows none.
+    """
+    training = series.values[period.start : period.stop]
+    cycles = series.cycles[period.start : period.stop]
+    scaling, transforms, per_cell = settings["scaling"], settings["transforms"], settings["per_cell"]
+    first = np.nan_to_num(np.array([_first_valid(training[:, c]) for c in range(training.shape[1])]))
+    raw = CellMoments(first, training.shape[2:])
+    for _, block in _blocks(training):
+        raw.add(block)
+    check_missing(training, raw.count.sum(axis=(1, 2)), series.variables, settings["impute"])
+    check_transforms(transforms, series.variables, raw.low.min(axis=(1, 2)))
+    harmonics = HarmonicClimatology.fit(training, cycles, settings["weekly_cycle"])
+    moments = raw
+    if scaling == "anomaly" or any(name != "identity" for name in transforms.values()):
+        moments = _moments_of_scaled(training, cycles, harmonics, series.variables, scaling, transforms)
+    fitted = [fit_channel(moments, channel, scaling, per_cell) for channel in range(len(series.variables))]
+    shape = training.shape[2:] if per_cell and scaling != "none" else (1, 1)
+    ever_valid = raw.count > 0
+    shown = [i for i, name in enumerate(series.variables) if name in settings["inputs"]]
+    climate = climate_fields(
+        harmonics.terms, harmonics.coefficients.double().numpy()[:, shown], moments.deviation()[shown]
+    )
+    tensors = {
+        "center": _stack([np.broadcast_to(channel.center, shape) for channel in fitted]),
+        "scale": _stack([np.broadcast_to(channel.scale, shape) for channel in fitted]),
+        "fill": _stack([np.array(channel.fill) for channel in fitted]),
+        "never_valid": torch.from_numpy(~ever_valid),
+        "missing_share": torch.from_numpy(1 - raw.count.sum(axis=(1, 2)) / training[:, 0].size).float(),
+        "cell_weight": area_weight(series),
+        "static": static_channels(
+            series, settings["static_fields"], ever_valid[0], settings["static_files"], climate
+        ),
+        "usual_range": _range_of_climatology(harmonics, cycles, series, settings),
+        "sun_axes": sun_axes(series, settings["solar_zenith"]),
+        "harmonics.coefficients": harmonics.coefficients,
+    }
+    return tensors, [list(term) for term in harmonics.terms]
+
+
+def _range_of_climatology(
+    harmonics: HarmonicClimatology, cycles: np.ndarray, series: Series, settings: dict[str, Any]
+) -> Tensor:
+    """Mean and spread of the targets' climatology, transformed, (2, target); empty where it is not shown."""
+    if not settings["usual"]:
+        return torch.zeros(0)
+    times = torch.from_numpy(cycles[:: max(1, len(cycles) // STEPS_OF_RANGE)]).float()
+    usual = _transformed(harmonics(times[:, None]).squeeze(2), series.variables, settings["transforms"])
+    fields = [usual[:, target][usual[:, target].isfinite()] for target in range(series.n_targets)]
+    spread = [field.std(correction=0).item() or 1.0 for field in fields]
+    return torch.tensor([[field.mean().item() for field in fields], spread])
+
+
+def _moments_of_scaled(
+    training: np.ndarray,
+    cycles: np.ndarray,
+    harmonics: HarmonicClimatology,
+    variables: tuple[str, ...],
+    scaling: str,
+    transforms: dict[str, Any],
+) -> CellMoments:
+    """Moments of what is scaled: transformed values, or their departures from the transformed climatology."""
+    moments = CellMoments(np.zeros(len(variables)), training.shape[2:])
+    coefficients = harmonics.coefficients.double()
+    for steps, block in _blocks(training):
+        values = _transformed(torch.from_numpy(block), variables, transforms)
+        if scaling == "anomaly":
+            basis = harmonics.basis(torch.from_numpy(cycles[steps]))
+            climatology = torch.einsum("tk,kchw->tchw", basis, coefficients)
+            values = values - _transformed(climatology, variables, transforms)
+        moments.add(values.numpy())
+    return moments
+
+
+def _transformed(values: Tensor, variables: tuple[str, ...], transforms: dict[str, Any]) -> Tensor:
+    channels = zip(variables, values.unbind(1), strict=True)
+    return torch.stack(
+        [transform(field, transforms.get(name, "identity")) for name, field in channels], dim=1
+    )
+
+
+def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Steps and their values in float64, a bounded number of bytes at a time."""
+    n = max(1, BYTES_AT_ONCE // (8 * values[0].size))
+    for start in range(0, len(values), n):
+        yield slice(start, start + n), values[start : start + n].astype(np.float64)
+        forget_pages(values)
+
+
+def _first_valid(values: np.ndarray) -> float:
+    """Any valid value, NaN if there is none."""
+    for frame in values:
+        valid = frame[np.isfinite(frame)]
+        if valid.size:
+            return float(valid.mean())
+    return float("nan")
+
+
+def _stack(arrays: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).float()

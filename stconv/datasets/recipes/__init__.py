@@ -1,0 +1,1 @@
+"""Public data sets: where each comes from, how it is fetched, and one that is generated."""

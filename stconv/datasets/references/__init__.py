@@ -1,0 +1,1 @@
+"""Reference forecasts that a network has to beat."""

@@ -1,0 +1,1 @@
+"""A series as one array, its periods and its windows."""

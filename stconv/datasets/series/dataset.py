@@ -1,0 +1,167 @@
+"""Windows of a series, in memory or mapped; slicing only, so that one window costs a few microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from stconv.datasets.series.cache import forget_pages, map_file
+from stconv.datasets.series.windows import WindowSpec
+
+if TYPE_CHECKING:
+    from stconv.datasets.series.store import Series
+
+RESIDENT_BYTES = 256 * 2**20
+"""A dataset on disk gives back its pages after having read this much."""
+
+
+def window(
+    values: np.ndarray | Tensor, cycles: np.ndarray | Tensor, spec: WindowSpec, i: int, n_targets: int = 0
+) -> dict[str, Tensor]:
+    """Cut one window as it is in the series: physical units, NaN where missing.
+
+    Args:
+        values: float32, (time, channel, lat, lon), targets first.
+        cycles: Fractions of day, year and week of each step, float32, (time, 3); for a forecast they reach
+            `leads` steps past the end of `values`.
+        spec: Form of a window.
+        i: Reference index.
+        n_targets: Leading channels that are targets; 0 leaves "targets" out (a forecast without truth).
+
+    Returns:
+        "inputs" (channel, t_in, lat, lon), "input_cycles" (t_in, 3), "target_cycles" (leads, 3), all float32,
+        "reference_index" int64, and with n_targets "targets" (n_targets, leads, lat, lon).
+    """
+    values, cycles = torch.as_tensor(values), torch.as_tensor(cycles)
+    offsets = spec.input_offsets
+    past: slice | list[int]
+    if offsets[0] == 1 - len(offsets):
+        past = slice(i + offsets[0], i + 1)
+    else:
+        past = [i + offset for offset in offsets]
+    future = slice(i + 1, i + 1 + spec.leads)
+    sample = {
+        "inputs": values[past].transpose(0, 1),
+        "input_cycles": cycles[past],
+        "target_cycles": cycles[future],
+        "reference_index": torch.tensor(i),
+    }
+    if n_targets:
+        sample["targets"] = values[future, :n_targets].transpose(0, 1)
+    return sample
+
+
+class WindowDataset(Dataset[dict[str, Any]]):
+    """The windows of a series at given reference indices.
+
+    It holds tensors and integers only: a worker process receives them through shared memory, and no file
+    handle. Of a series on disk a worker receives the path, and maps it by itself; pages read are given back
+    from time to time, so that memory stays bounded however large the file is.
+
+    Args:
+        series: The series.
+        spec: Form of a window.
+        references: Reference indices, from `windows.reference_indices`.
+    """
+
+    def __init__(self, series: Series, spec: WindowSpec, references: Sequence[int]) -> None:
+        self.on_disk = _file_of(series.values)
+        self.values = torch.from_numpy(series.values)
+        self.cycles = torch.from_numpy(series.cycles.astype(np.float32))
+        self.n_targets = series.n_targets
+        self.spec = spec
+        self.references = list(references)
+        self._mapped, self._bytes_read = series.values if self.on_disk else None, 0
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
+        sample = window(self.values, self.cycles, self.spec, self.references[item], self.n_targets)
+        if self._mapped is not None:
+            sample = {name: tensor.clone() for name, tensor in sample.items()}
+            self._release(sample["inputs"].nbytes)
+        return sample
+
+    def batch(self, items: Sequence[int]) -> dict[str, Tensor]:
+        """Several windows at once, stacked."""
+        reference = np.array([self.references[item] for item in items])
+        past = reference[:, None] + np.array(self.spec.input_offsets)
+        future = reference[:, None] + np.arange(1, self.spec.leads + 1)
+        values, cycles = self.values.numpy(), self.cycles.numpy()
+        batch = {
+            "inputs": _gather(values, past),
+            "input_cycles": torch.from_numpy(cycles[past]),
+            "target_cycles": torch.from_numpy(cycles[future]),
+            "reference_index": torch.from_numpy(reference),
+        }
+        if self.n_targets:
+            batch["targets"] = _gather(values[:, : self.n_targets], future)
+        self._release(batch["inputs"].nbytes)
+        return batch
+
+    def _release(self, n_bytes: int) -> None:
+        """Count what was read from disk, and give pages back from time to time."""
+        self._bytes_read += n_bytes
+        if self._mapped is not None and self._bytes_read > RESIDENT_BYTES:
+            forget_pages(self._mapped)
+            self._bytes_read = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if self.on_disk is not None:
+            del state["values"], state["_mapped"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.on_disk is not None:
+            path, shape = self.on_disk
+            self._mapped, self._bytes_read = map_file(Path(path), shape), 0
+            self.values = torch.from_numpy(self._mapped)
+
+
+class BatchDataset(Dataset[dict[str, Any]]):
+    """The same windows for a loader that asks for a list of items and takes the batch as it is."""
+
+    def __init__(self, windows: WindowDataset) -> None:
+        self.windows = windows
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
+        return self.windows.batch([item])
+
+    def __getitems__(self, items: list[int]) -> dict[str, Tensor]:
+        return self.windows.batch(items)
+
+
+def as_it_is(batch: Any) -> Any:
+    """What a loader does with a batch that is whole already."""
+    return batch
+
+
+def _gather(values: np.ndarray, steps: np.ndarray) -> Tensor:
+    """Frames at (batch, time) steps, (batch, channel, time, lat, lon).
+
+    NumPy copies a window faster than torch gathers it: there are no threads to wake for so little.
+    """
+    n_batch, n_time = steps.shape
+    batch = np.empty((n_batch, values.shape[1], n_time, *values.shape[2:]), dtype=values.dtype)
+    consecutive = steps[0, -1] - steps[0, 0] == n_time - 1
+    for sample, frames in zip(batch, steps, strict=True):
+        found = values[frames[0] : frames[0] + n_time] if consecutive else values[frames]
+        sample[...] = found.swapaxes(0, 1)
+    return torch.from_numpy(batch)
+
+
+def _file_of(values: np.ndarray) -> tuple[str, tuple[int, ...]] | None:
+    """File and shape of a mapped array, None of one in memory."""
+    return (str(values.filename), values.shape) if isinstance(values, np.memmap) else None

@@ -1,0 +1,96 @@
+"""What of a window is missing: how much, so that it may be left out, and what stands in for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stconv.datasets.series.cache import forget_pages
+from stconv.datasets.series.windows import WindowSpec
+
+if TYPE_CHECKING:
+    from stconv.datasets.series.store import Series
+
+FRAMES_HELD = 256
+
+
+def missing_per_step(series: Series, never_valid: np.ndarray) -> np.ndarray:
+    """Share of values missing in each frame, cells that never hold a value aside.
+
+    Args:
+        series: The series.
+        never_valid: bool, (channel, lat, lon).
+
+    Returns:
+        float64, (time, 2): of all channels (what inputs are cut from), and of the targets.
+    """
+    counts = ~never_valid
+    n_all, n_targets = int(counts.sum()), int(counts[: series.n_targets].sum())
+    shares = np.empty((len(series), 2))
+    for i, frame in enumerate(series.values):
+        missing = ~np.isfinite(frame) & counts
+        targets = int(missing[: series.n_targets].sum())
+        if i % FRAMES_HELD == 0:
+            forget_pages(series.values)
+        shares[i] = int(missing.sum()) / max(n_all, 1), targets / max(n_targets, 1)
+    return shares
+
+
+def sufficient(references: Sequence[int], spec: WindowSpec, shares: np.ndarray, limit: float) -> list[int]:
+    """References of the windows whose inputs and whose targets each miss at most a share of their values.
+
+    Args:
+        references: Reference indices.
+        spec: Form of a window.
+        shares: From `missing_per_step`.
+        limit: Largest share, 0 to 1.
+    """
+    past = np.array(spec.input_offsets)
+    coming = np.arange(1, spec.leads + 1)
+    return [
+        i for i in references if shares[i + past, 0].mean() <= limit and shares[i + coming, 1].mean() <= limit
+    ]
+
+
+def most_missing(valid: np.ndarray, expected: np.ndarray, offsets: Sequence[int]) -> float:
+    """Largest share of the expected values of a variable that the inputs of any window miss.
+
+    Args:
+        valid: bool, (time, variable, lat, lon).
+        expected: Cells that should hold a value, bool, (variable, lat, lon).
+        offsets: Of the input frames, up to 0.
+
+    Returns:
+        The share, rounded up to 4 decimals; 0 where no window fits into the time.
+    """
+    n_windows = len(valid) + min(offsets)
+    if n_windows <= 0:
+        return 0.0
+    # frame by frame: a copy of the whole period would double its memory
+    counts = np.stack([(~frame & expected).sum(axis=(1, 2)) for frame in valid])
+    shares = counts / np.maximum(expected.sum(axis=(1, 2)), 1)
+    of_windows = np.mean([shares[offset - min(offsets) :][:n_windows] for offset in offsets], axis=0)
+    return float(np.ceil(1e4 * of_windows.max()) / 1e4)
+
+
+def carried(x: Tensor) -> Tensor:
+    """Put into each missing value the newest one before it in the cell, or the first after it.
+
+    Args:
+        x: (batch, channel, time, lat, lon), NaN where missing.
+
+    Returns:
+        The same; NaN in cells that have no value at any time.
+    """
+    frames = list(x.unbind(2))
+    order = range(len(frames))
+    for steps in (order, reversed(order)):
+        known = None
+        for step in steps:
+            frame = frames[step]
+            known = frames[step] = frame if known is None else torch.where(frame.isnan(), known, frame)
+    return torch.stack(frames, dim=2)

@@ -1,0 +1,241 @@
+"""Training, validation and test periods: consecutive in time, with a purge gap between them.
+
+The purge gap is taken from the end of the earlier period, so that validation and test begin exactly where the
+fractions, dates or numbers of steps say. The inputs of their first windows reach back into the gap: each step
+of the test period is forecast, and experiments with other window lengths are verified on the same steps.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from stconv.datasets.source.time_axis import iso
+from stconv.errors import SplitError
+
+_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2})?)?)?)?)?")
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """How to split a series in time.
+
+    Args:
+        fractions: Shares of training, validation and test; they add up to 1. Used where no dates are given.
+        train_end: Last date of training, included ("2013", "2014-03", "2014-03-14", "2014-03-14T06:00").
+        val_end: Last date of validation, included; test is the rest.
+        test_end: With these dates, the last one of test, included; what comes later is not used.
+        last_steps: Number of steps of validation and of test, counted from the end of the series, as in
+            [431, 864]; training is all that comes before.
+        purge: Steps left out at the end of training and of validation; default: as many as a window spans.
+            With 0 the targets of neighboring periods touch, as published protocols often have it.
+        inputs_before: Whether the inputs of validation and test windows may lie before their period (the
+            targets never do): the past is known when a forecast is made. With the default purge they reach
+            into the gap and no further. Else windows lie wholly inside, and the first steps of a period are
+            never forecast.
+        folds: Number of folds with a rolling origin, instead of one split: each has the test share of the
+            fractions, right after one another up to the end; validation is the share before, training all
+            that comes earlier. With folds=3 and fractions [0.6, 0.2, 0.2] training begins with 20 %.
+        fold: Which fold, 1 to folds.
+    """
+
+    fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])
+    train_end: str | None = None
+    val_end: str | None = None
+    test_end: str | None = None
+    last_steps: list[int] | None = None
+    purge: int | None = None
+    inputs_before: bool = True
+    folds: int | None = None
+    fold: int = 1
+
+    def apply(self, times: Iterable[Any], span: int) -> Periods:
+        """Split these times, for windows of `span` steps.
+
+        Raises:
+            SplitError: Only one of the two dates is given, two ways to split, or a period would be empty.
+        """
+        purge = span if self.purge is None else self.purge
+        dates = any(end is not None for end in (self.train_end, self.val_end, self.test_end))
+        ways = {"folds": self.folds is not None, "dates": dates, "last_steps": self.last_steps is not None}
+        if sum(ways.values()) > 1:
+            given = " and ".join(name for name, is_given in ways.items() if is_given)
+            raise SplitError(f"split has {given}; give one or the other.")
+        if self.folds is not None:
+            return split_by_fold(len(list(times)), self.folds, self.fold, self.fractions, purge)
+        if self.last_steps is not None:
+            return split_by_last_steps(len(list(times)), self.last_steps, purge)
+        if not dates:
+            return split_by_fraction(len(list(times)), self.fractions, purge)
+        if self.train_end is None or self.val_end is None:
+            raise SplitError(
+                f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; "
+                "give both dates, or neither; test_end goes with them."
+            )
+        return split_by_date(times, self.train_end, self.val_end, purge, self.test_end)
+
+    def first_input(self, name: str, period: range) -> int:
+        """First step that the inputs of a period's windows may use; `name` is train, val or test."""
+        return 0 if self.inputs_before and name != "train" else period.start
+
+
+@dataclass(frozen=True)
+class Periods:
+    """Index ranges of training, validation and test; ascending, disjoint, none empty."""
+
+    train: range
+    val: range
+    test: range
+
+    def __post_init__(self) -> None:
+        for name, period in self.items():
+            if len(period) == 0:
+                raise SplitError(
+                    f"the {name} period is empty: steps {period.start} to {period.stop} (end not included) "
+                    "after the purge gap is taken off. Give it a larger share, more data, or a smaller purge."
+                )
+        if not (self.train.stop <= self.val.start and self.val.stop <= self.test.start):
+            raise SplitError(f"periods overlap or are out of order: {self.to_json()}.")
+
+    def items(self) -> list[tuple[str, range]]:
+        """The three periods with their names, in order."""
+        return [("train", self.train), ("val", self.val), ("test", self.test)]
+
+    def to_json(self) -> dict[str, list[int]]:
+        """First step and end (not included) of each period."""
+        return {name: [period.start, period.stop] for name, period in self.items()}
+
+
+def split_by_fraction(n_steps: int, fractions: Sequence[float] = (0.6, 0.2, 0.2), purge: int = 0) -> Periods:
+    """Split by shares of the steps.
+
+    Args:
+        n_steps: Steps in the series.
+        fractions: Shares of training, validation and test.
+        purge: Steps left out at the end of training and of validation.
+
+    Raises:
+        SplitError: Not three positive shares that add up to 1, a negative purge, or an empty period.
+    """
+    _check_fractions(fractions)
+    return _periods(
+        n_steps, round(n_steps * fractions[0]), round(n_steps * (fractions[0] + fractions[1])), purge
+    )
+
+
+def split_by_last_steps(n_steps: int, last_steps: Sequence[int], purge: int = 0) -> Periods:
+    """Split by the number of steps of validation and test, counted from the end.
+
+    Args:
+        n_steps: Steps in the series.
+        last_steps: Steps of validation and of test.
+        purge: Steps left out at the end of training and of validation.
+
+    Raises:
+        SplitError: Not two positive numbers, more steps than there are, or an empty period.
+    """
+    if len(last_steps) != 2 or min(last_steps) < 1:
+        raise SplitError(
+            f"last_steps {list(last_steps)} must be two positive numbers of steps, of validation and of "
+            "test, as in [431, 864]."
+        )
+    if sum(last_steps) >= n_steps:
+        raise SplitError(
+            f"last_steps {list(last_steps)} leave nothing to train on: the series has {n_steps} steps. "
+            "Give fewer steps to validation and test, or more data."
+        )
+    return _periods(n_steps, n_steps - sum(last_steps), n_steps - last_steps[1], purge)
+
+
+def split_by_fold(
+    n_steps: int, folds: int, fold: int, fractions: Sequence[float] = (0.6, 0.2, 0.2), purge: int = 0
+) -> Periods:
+    """One of several splits whose test periods follow one another, each trained on what came before.
+
+    Args:
+        n_steps: Steps in the series.
+        folds: Number of folds; the last tests on the last share of the series.
+        fold: Which one, 1 to folds.
+        fractions: Shares of training (in a single split), validation and test.
+        purge: Steps left out at the end of training and of validation.
+
+    Raises:
+        SplitError: No such fold, wrong fractions, or no steps left to train the first fold on.
+    """
+    _check_fractions(fractions)
+    if not 1 <= fold <= folds:
+        raise SplitError(f"fold is {fold} of {folds} folds; expected 1 to {folds}.")
+    test_end = round(n_steps * (1 - (folds - fold) * fractions[2]))
+    test_start = round(n_steps * (1 - (folds - fold + 1) * fractions[2]))
+    val_start = test_start - round(n_steps * fractions[1])
+    if val_start <= purge:
+        raise SplitError(
+            f"fold {fold} of {folds} leaves no training period: validation would begin at step {val_start} "
+            f"and the purge gap takes {purge}. Use fewer folds, or a smaller test share than {fractions[2]}."
+        )
+    return _periods(test_end, val_start, test_start, purge)
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
+    if len(fractions) != 3 or any(share <= 0 for share in fractions) or not math.isclose(sum(fractions), 1.0):
+        raise SplitError(
+            f"split fractions {list(fractions)} must be three positive shares (training, validation, test) "
+            "that add up to 1, as in [0.6, 0.2, 0.2]."
+        )
+
+
+def split_by_date(
+    times: Iterable[Any], train_end: str, val_end: str, purge: int = 0, test_end: str | None = None
+) -> Periods:
+    """Split by the last date of training and of validation, both included.
+
+    A date may be cut short: "2014-03" is the whole of March. Times are compared as ISO 8601 text, so any
+    calendar works.
+
+    Args:
+        times: Increasing times, numpy.datetime64 or cftime.
+        train_end: Last date before validation begins.
+        val_end: Last date before test begins.
+        purge: Steps left out at the end of training and of validation.
+        test_end: Last date of test; default: the end of the series.
+
+    Raises:
+        SplitError: A date is malformed or out of order, or a period would be empty.
+    """
+    dates = {"train_end": train_end, "val_end": val_end}
+    if test_end is not None:
+        dates["test_end"] = test_end
+    for name, date in dates.items():
+        if not _DATE.fullmatch(date):
+            raise SplitError(
+                f"{name} {date!r} is no date; write it as in 2014, 2014-03, 2014-03-14 or 2014-03-14T06:00."
+            )
+    for (earlier, first), (later, second) in pairwise(dates.items()):
+        if second <= first:
+            raise SplitError(f"{later} {second} must be after {earlier} {first}.")
+    texts = [iso(time) for time in times]
+    ends = []
+    for name, date in dates.items():
+        text = date.replace(" ", "T")
+        end = sum(stamp[: len(text)] <= text for stamp in texts)
+        if end == 0 or (end == len(texts) and name != "test_end"):
+            where = "before the first" if end == 0 else "not before the last"
+            raise SplitError(
+                f"{name} {date} is {where} step of the series, which has {texts[0]} to {texts[-1]}."
+            )
+        ends.append(end)
+    return _periods(ends[2] if test_end else len(texts), ends[0], ends[1], purge)
+
+
+def _periods(n_steps: int, train_end: int, val_end: int, purge: int) -> Periods:
+    if purge < 0:
+        raise SplitError(f"purge is {purge}; expected 0 or more steps.")
+    return Periods(
+        train=range(0, max(0, train_end - purge)),
+        val=range(train_end, max(train_end, val_end - purge)),
+        test=range(val_end, n_steps),
+    )

@@ -1,0 +1,227 @@
+"""A series as one NumPy array, in memory or mapped: what the hot loop slices, and the hash that names it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.recipes.fetch import SERIES, cache_dir
+from stconv.datasets.series.cache import available_bytes, cached, fingerprint, forget
+from stconv.datasets.source import time_axis
+from stconv.datasets.source.sentinels import refuse_unusable
+from stconv.datasets.source.time_axis import iso
+from stconv.dims import LAT, LON, TIME, X, Y
+from stconv.errors import FileError, VariableError
+
+if TYPE_CHECKING:
+    from stconv.datasets.source.grid import Origin
+    from stconv.datasets.source.time_axis import TimeStep
+
+MEMORY_SHARE = 0.5
+"""A series that takes more than this share of the available memory is cached on disk instead."""
+_BYTES_AT_ONCE = 64 * 2**20
+
+
+@dataclass
+class Series:
+    """A gridded time series, held in memory or mapped from a cache file.
+
+    Attributes:
+        values: float32, (time, channel, lat, lon), C-contiguous, physical units, NaN missing; targets first.
+        times: datetime64 or cftime, (time,), increasing.
+        variables: Name of each channel.
+        n_targets: Leading channels that are targets.
+        units: Units by variable name.
+        lat: Latitude in degrees north, or the y coordinate of a grid that is not geographic.
+        lon: Longitude in degrees east, or the x coordinate.
+        geographic: Whether the axes are latitude and longitude.
+        step: Time step.
+        breaks: Indices i where step i does not directly follow step i - 1.
+        calendar: CF name of the calendar.
+        origin: What `grid.restore` needs to write in the form of the source.
+        values_hash: sha256 over the values alone.
+        static: Fields without time from files, float32, (lat, lon), by name.
+        content_hash: sha256 over values, axes, names and units.
+    """
+
+    values: np.ndarray
+    times: np.ndarray
+    variables: tuple[str, ...]
+    n_targets: int
+    units: dict[str, str]
+    lat: np.ndarray
+    lon: np.ndarray
+    geographic: bool
+    step: TimeStep
+    breaks: tuple[int, ...] = ()
+    calendar: str = "standard"
+    origin: Origin | None = None
+    static: dict[str, np.ndarray] = field(default_factory=dict)
+    values_hash: str = field(default="")
+    content_hash: str = field(default="")
+
+    def __post_init__(self) -> None:
+        if not self.values_hash:
+            self.values_hash = hashlib.sha256(np.ascontiguousarray(self.values).data).hexdigest()
+        if not self.content_hash:
+            self.content_hash = hash_content(self)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the values are mapped from a cache file."""
+        return isinstance(self.values, np.memmap)
+
+    @cached_property
+    def cycles(self) -> np.ndarray:
+        """Fractions of day, year and week of each step, float64, (time, 3)."""
+        return time_axis.cycles(self.times)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def load_series(
+    ds: xr.Dataset,
+    origin: Origin | None,
+    inputs: Sequence[str],
+    targets: Sequence[str] | None = None,
+    files: Sequence[Path] = (),
+    settings: Any = None,
+    memory_share: float = MEMORY_SHARE,
+) -> Series:
+    """Read variables of a canonical Dataset block by block, into memory or, if too large, into a cache file.
+
+    Args:
+        ds: Canonical Dataset, from `grid.open_series`.
+        origin: Its origin.
+        inputs: Variables that are inputs.
+        targets: Variables to forecast; default: the inputs.
+        files: Where the dataset was read from; without them the series is always held in memory.
+        settings: How it was read; with the files, it is the key of the cache.
+        memory_share: Share of the available memory that the series may take.
+
+    Returns:
+        The series; its channels are the targets, then the inputs that are no targets.
+
+    Raises:
+        VariableError: A variable is absent, or named twice.
+        FileError: No space for the cache, or a file changed while it was built.
+        DataError: A variable holds infinite values, or what looks like an undeclared sentinel.
+    """
+    variables = channel_order(inputs, targets)
+    absent = [name for name in variables if name not in ds.data_vars]
+    if absent:
+        roles = " and ".join(
+            role for role, names in (("input", inputs), ("target", targets or [])) if absent[0] in names
+        )
+        present = ", ".join(sorted(str(name) for name in ds.data_vars))
+        raise VariableError(f"variable '{absent[0]}', named as {roles}, is absent; the data have: {present}.")
+    dims = (TIME, LAT, LON) if LAT in ds.dims else (TIME, Y, X)
+    n_time, n_lat, n_lon = (ds.sizes[dim] for dim in dims)
+    shape = (n_time, len(variables), n_lat, n_lon)
+    arrays = [ds[name].transpose(*dims) for name in variables]
+    times = ds[TIME].values
+    settled = getattr(settings, "valid_range", {})
+
+    def read(start: int, stop: int) -> np.ndarray:
+        block = np.stack([array[start:stop].values for array in arrays], axis=1, dtype=np.float32)
+        refuse_unusable(block, variables, times[start:stop], settled)
+        return block
+
+    edges = _block_edges(arrays[0], max(1, _BYTES_AT_ONCE // (4 * math.prod(shape[1:]))))
+    values_hash = ""
+    if files and 4 * math.prod(shape) > memory_share * available_bytes():
+        key = fingerprint(files, (variables, settings))
+        values, values_hash = cached(cache_dir() / SERIES, key, shape, read, edges)
+        if fingerprint(files, (variables, settings)) != key:
+            forget(cache_dir() / SERIES, key)
+            raise FileError(
+                f"{', '.join(file.name for file in files[:3])}: changed while the series was cached, so that "
+                "old and new values may be mixed. Nothing was kept; start again once it is written."
+            )
+    else:
+        values = np.empty(shape, dtype=np.float32)
+        for start, stop in pairwise(edges):
+            values[start:stop] = read(start, stop)
+    step = time_axis.time_step(times)
+    return Series(
+        values=values,
+        times=times,
+        variables=variables,
+        n_targets=len(targets or inputs),
+        units={name: str(ds[name].attrs.get("units", "")) for name in variables},
+        lat=_axis(ds, dims[1]),
+        lon=_axis(ds, dims[2]),
+        geographic=dims[1] == LAT,
+        step=step,
+        breaks=tuple(time_axis.breaks(times, step)),
+        calendar=time_axis.calendar_of(times),
+        origin=origin,
+        values_hash=values_hash or hashlib.sha256(values.data).hexdigest(),
+    )
+
+
+def _block_edges(array: xr.DataArray, n: int) -> list[int]:
+    """Cut the steps into blocks of about n, where dask has chunks only between two of them."""
+    n_time = array.shape[0]
+    if array.chunks is None:
+        return [*range(0, n_time, n), n_time]
+    edges = [0]
+    ends = np.cumsum(array.chunks[0]).tolist()
+    for here, coming in pairwise([*ends, n_time + n + 1]):
+        if coming - edges[-1] > n:
+            edges.append(here)
+    return edges
+
+
+def channel_order(inputs: Sequence[str], targets: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Channels of a series: the targets, then the inputs that are no targets.
+
+    Raises:
+        VariableError: A list is empty or names a variable twice.
+    """
+    targets = inputs if targets is None else targets
+    for role, names in (("inputs", inputs), ("targets", targets)):
+        if not names:
+            raise VariableError(f"{role} is empty; name at least one variable.")
+        if len(set(names)) < len(names):
+            raise VariableError(f"{role} {list(names)} names a variable twice.")
+    return (*targets, *(name for name in inputs if name not in targets))
+
+
+def hash_content(series: Series) -> str:
+    """sha256 over values, times, coordinates, names and units."""
+    digest = hashlib.sha256()
+    parts: Iterable[Any] = (
+        repr(
+            (
+                series.variables,
+                series.n_targets,
+                series.values.shape,
+                sorted(series.units.items()),
+                series.calendar,
+            )
+        ),
+        " ".join(iso(time) for time in series.times),
+    )
+    for part in parts:
+        digest.update(part.encode())
+    for array in (series.lat, series.lon):
+        digest.update(np.ascontiguousarray(array, dtype=np.float64).tobytes())
+    digest.update(series.values_hash.encode())
+    return digest.hexdigest()
+
+
+def _axis(ds: xr.Dataset, dim: str) -> np.ndarray:
+    return (
+        np.asarray(ds[dim].values, dtype=np.float64) if dim in ds.coords else np.arange(float(ds.sizes[dim]))
+    )

@@ -1,0 +1,85 @@
+"""Which variables of a dataset are fields on its time and grid, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import xarray as xr
+
+from stconv.datasets.source.axes import Horizontal
+from stconv.datasets.source.selection import choices_of
+from stconv.datasets.source.time_coordinate import TimeCoordinate
+from stconv.errors import VariableError
+
+
+def find_fields(
+    ds: xr.Dataset, time: TimeCoordinate, horizontal: Horizontal, variables: Sequence[str] | None, source: str
+) -> tuple[list[str], dict[str, str]]:
+    """Sort the variables of a dataset into fields and others.
+
+    Args:
+        ds: The dataset after selection.
+        time: Where its times are.
+        horizontal: Its horizontal dimensions.
+        variables: The fields wanted, in order; None for all there are.
+        source: File or dataset, for messages.
+
+    Returns:
+        Names of the fields, and the reason for each variable that is none.
+
+    Raises:
+        VariableError: A wanted variable is missing or no field, or there is none at all.
+    """
+    axes = {time.name, horizontal.y_name, horizontal.x_name, *horizontal.auxiliary}
+    bounds = {ds[name].attrs.get("bounds", ds[name].encoding.get("bounds")) for name in ds.variables}
+    reasons: dict[str, str] = {}
+    fields: list[str] = []
+    for name in map(str, ds.data_vars):
+        if name in bounds:
+            continue
+        reason = "" if name not in axes else "is an axis"
+        reason = reason or _why_no_field(ds, name, time, horizontal)
+        if reason:
+            reasons[name] = reason
+        else:
+            fields.append(name)
+    if variables is None:
+        if not fields:
+            by_reason: dict[str, list[str]] = {}
+            for name, reason in reasons.items():
+                by_reason.setdefault(reason, []).append(name)
+            listed = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
+            raise VariableError(
+                f"{source}: no variable is a field of time and grid: {listed or 'there is none'}."
+            )
+        return fields, reasons
+    for name in variables:
+        if name not in ds.data_vars:
+            raise VariableError(
+                f"{source}: no variable '{name}'; there are: {', '.join(fields) or ', '.join(reasons)}. "
+                "Correct the "
+                "name, or select the file that holds it."
+            )
+        if name in reasons:
+            raise VariableError(f"{source}: variable '{name}' {reasons[name]}.")
+    return list(variables), reasons
+
+
+def _why_no_field(ds: xr.Dataset, name: str, time: TimeCoordinate, horizontal: Horizontal) -> str:
+    variable = ds[name]
+    if variable.dtype.kind not in "iufb":
+        return f"holds no numbers (type {variable.dtype})"
+    grid = {horizontal.y, horizontal.x}
+    if not grid <= set(variable.dims):
+        return f"is not on the grid {tuple(sorted(grid))}: its dimensions are {variable.dims}"
+    if time.dim is not None and time.dim not in variable.dims:
+        return f"has no time '{time.dim}': its dimensions are {variable.dims}. It is static"
+    extra = [str(d) for d in variable.dims if d not in {*grid, time.dim} and ds.sizes[d] > 1]
+    if not extra:
+        return ""
+    listed = "; ".join(f"{dim}: {choices_of(ds, dim)}" for dim in extra)
+    wanted = ", ".join(f"{dim}: VALUE" for dim in extra)
+    return (
+        f"has {variable.ndim} dimensions {variable.dims}, time and grid are expected. Choose one value with "
+        f"`select: {{{wanted}}}` of the grid specification ({listed})"
+    )

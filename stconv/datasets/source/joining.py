@@ -1,0 +1,143 @@
+"""Several canonical datasets to one: successive times, different variables, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.origin import Origin
+from stconv.datasets.source.time_axis import calendar_of, text
+from stconv.datasets.source.units import same_units
+from stconv.dims import LAT, LON, TIME, X, Y
+from stconv.errors import GridError, TimeAxisError, UnitsError
+
+_SAME_DEGREES = 1e-3
+
+
+@dataclass(frozen=True)
+class Part:
+    """One canonical dataset of several, its file, and why some of its variables are no fields."""
+
+    source: str
+    ds: xr.Dataset
+    origin: Origin
+    left_out: dict[str, str]
+
+
+def join(parts: Sequence[Part]) -> tuple[xr.Dataset, Origin]:
+    """Join canonical datasets of one grid.
+
+    The times may come in any order of files. Steps that two files share are kept once if their values are
+    equal.
+
+    Args:
+        parts: Two or more canonical datasets.
+
+    Returns:
+        One dataset with increasing times, and the origin of the first file with the variables of all.
+
+    Raises:
+        GridError: The grids differ.
+        UnitsError: A variable has different units.
+        TimeAxisError: Calendars differ, two files hold different values for one time, or variables cover
+            other times.
+    """
+    for part in parts[1:]:
+        _check_same_grid(parts[0], part)
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name in dict.fromkeys(str(name) for part in parts for name in part.ds.data_vars):
+        holders = tuple(i for i, part in enumerate(parts) if name in part.ds)
+        groups.setdefault(holders, []).append(name)
+    joined = [_join_times([parts[i] for i in holders], names) for holders, names in groups.items()]
+    first = joined[0]
+    for other in joined[1:]:
+        if not np.array_equal(first[TIME].values, other[TIME].values):
+            raise TimeAxisError(
+                f"Variables {list(first.data_vars)} cover {_period(first)}, {list(other.data_vars)} cover "
+                f"{_period(other)}; the same times are expected. Give the missing files, or cut the longer "
+                "ones."
+            )
+    ds = xr.merge(joined, join="override", compat="override", combine_attrs="override")
+    fields = {name: part.origin.fields[name] for part in reversed(parts) for name in part.origin.fields}
+    return ds, replace(parts[0].origin, fields=fields)
+
+
+def _join_times(parts: list[Part], names: list[str]) -> xr.Dataset:
+    """Put successive files after one another."""
+    _check_same_calendar_and_units(parts, names)
+    common = set.intersection(*(set(part.ds.coords) for part in parts))
+    stripped = [part.ds[names].drop_vars([n for n in part.ds.coords if n not in common]) for part in parts]
+    if len(parts) == 1:
+        return stripped[0]
+    ds = xr.concat(
+        stripped, TIME, data_vars="minimal", coords="minimal", compat="override", join="override",
+        combine_attrs="override",
+    )  # fmt: skip
+    times = ds[TIME].values
+    file_of = np.repeat(np.arange(len(parts)), [part.ds.sizes[TIME] for part in parts])
+    order = np.argsort(times, kind="stable")
+    repeated = np.flatnonzero(times[order][1:] == times[order][:-1]) + 1
+    for i in repeated:
+        before, here = int(order[i - 1]), int(order[i])
+        unequal = [n for n in names if not _equal(ds[n].isel({TIME: before}), ds[n].isel({TIME: here}))]
+        if unequal:
+            raise TimeAxisError(
+                f"'{parts[file_of[before]].source}' and '{parts[file_of[here]].source}' hold different "
+                "values of "
+                f"{', '.join(unequal)} for one time, {text(times[here])} ({repeated.size} times occur more "
+                "than "
+                "once). Files of one series are expected not to overlap: check their time axes, or leave one "
+                "out."
+            )
+    kept = np.delete(order, repeated)
+    return ds if np.array_equal(kept, np.arange(times.size)) else ds.isel({TIME: kept})
+
+
+def _equal(first: xr.DataArray, second: xr.DataArray) -> bool:
+    return bool(np.array_equal(first.values, second.values, equal_nan=True))
+
+
+def _check_same_grid(first: Part, part: Part) -> None:
+    for dim in (LAT, LON, Y, X):
+        if (dim in first.ds.dims) != (dim in part.ds.dims):
+            raise GridError(
+                f"'{part.source}' has dimensions {dict(part.ds.sizes)}, '{first.source}' has "
+                f"{dict(first.ds.sizes)}; one grid is expected. Give files of one grid only."
+            )
+        if dim not in first.ds.dims:
+            continue
+        expected, found = first.ds[dim].values, part.ds[dim].values
+        if expected.shape != found.shape or not np.allclose(expected, found, rtol=0, atol=_SAME_DEGREES):
+            raise GridError(
+                f"'{part.source}' has another grid than '{first.source}': along '{dim}' {found.size} points "
+                "from "
+                f"{found[0]:g} to {found[-1]:g}, expected {expected.size} from {expected[0]:g} to "
+                f"{expected[-1]:g}. "
+                "Give files of one grid, or regrid them first."
+            )
+
+
+def _check_same_calendar_and_units(parts: list[Part], names: list[str]) -> None:
+    first = parts[0]
+    for part in parts[1:]:
+        expected, found = calendar_of(first.ds[TIME].values), calendar_of(part.ds[TIME].values)
+        if expected != found:
+            raise TimeAxisError(
+                f"'{part.source}' has calendar '{found}', '{first.source}' has '{expected}'; one is expected."
+            )
+        for name in names:
+            expected, found = first.ds[name].attrs["units"], part.ds[name].attrs["units"]
+            if not same_units(expected, found):
+                raise UnitsError(
+                    f"'{part.source}' has '{name}' in '{found}', '{first.source}' in '{expected}'. State the "
+                    "units "
+                    f"wanted with `units: {{{name}: {expected}}}` of the grid specification."
+                )
+
+
+def _period(ds: xr.Dataset) -> str:
+    times = ds[TIME].values
+    return f"{text(times[0])} to {text(times[-1])} ({times.size} steps)"

@@ -1,0 +1,101 @@
+"""Published layouts that are no series of fields yet, recognized by what they hold and turned into one."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.grid_spec import GridSpec
+from stconv.errors import FileError, TimeAxisError
+
+WINDOW_DIMS = ("sample", "time", "lat", "lon", "channel")
+_STEP = re.compile(r"(\d+)\s*(min|h|d)")
+_STAMP = re.compile(rb"\d{10}")
+
+
+def unfold(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
+    """Turn a known layout into a series; anything else stays as it is.
+
+    Known are windows cut beforehand (STConvS2S: `x` and `y` with dimensions sample, time, lat, lon, channel)
+    and flows per slot of a day (ST-ResNet: `data`, (slot, flow, row, column), and `date`, slots 01 to 24).
+
+    Raises:
+        FileError: It looks like a known layout, but its parts contradict each other.
+        TimeAxisError: The layout has no times, and the specification gives none.
+    """
+    if "x" in ds.data_vars and ds["x"].dims == WINDOW_DIMS:
+        return _from_windows(ds, spec, source)
+    if {"data", "date"} <= set(ds.data_vars) and ds["data"].ndim == 4 and ds["date"].dtype.kind in "SUO":
+        return _from_flows(ds, source)
+    return ds
+
+
+def _from_windows(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
+    """The first step of each input window, then what the last windows have beyond it, lazily."""
+    x, y = ds["x"], ds.get("y")
+    if y is not None and (y.dims != WINDOW_DIMS or y.shape[0] != x.shape[0] or y.shape[2:4] != x.shape[2:4]):
+        raise FileError(f"{source}: windows `x` {x.shape} and `y` {y.shape} do not fit each other.")
+    if x.shape[0] > 1:
+        overlap = x[0, 1:].values, x[1, :-1].values
+        if not np.array_equal(*overlap, equal_nan=True):
+            raise FileError(
+                f"{source}: windows one step apart are expected, but steps 2 to {x.shape[1]} of the first "
+                f"window are not steps 1 to {x.shape[1] - 1} of the second. They can not be put in order."
+            )
+    parts = [x.isel(time=0).rename(sample="time"), x.isel(sample=-1, time=slice(1, None))]
+    if y is not None:
+        n_channels = y.sizes["channel"]
+        if n_channels == x.sizes["channel"]:
+            parts.append(y.isel(sample=-1))
+    bare = [part.drop_vars(["time", "sample"], errors="ignore") for part in parts]
+    series = xr.concat(bare, "time", coords="minimal", compat="override", join="override")
+    times = _times(series.sizes["time"], spec, source)
+    channels = series.sizes["channel"]
+    names = ["x"] if channels == 1 else [f"x{k}" for k in range(channels)]
+    fields = {name: series.isel(channel=k, drop=True) for k, name in enumerate(names)}
+    return xr.Dataset(fields, attrs=ds.attrs).assign_coords(time=("time", times)).assign_coords(_axes(ds))
+
+
+def _axes(ds: xr.Dataset) -> dict[str, xr.Variable]:
+    return {dim: ds[dim].variable for dim in ("lat", "lon") if dim in ds.variables}
+
+
+def _times(n: int, spec: GridSpec, source: str) -> np.ndarray:
+    step = _STEP.fullmatch(spec.step or "")
+    if spec.start is None or step is None:
+        raise TimeAxisError(
+            f"{source}: windows cut beforehand carry no times. State `start`, such as 1979-01-01, and "
+            f"`step`, such as 6h, 1d or 10min, in the grid specification; found start {spec.start!r}, "
+            f"step {spec.step!r}."
+        )
+    seconds = int(step[1]) * {"min": 60, "h": 3_600, "d": 86_400}[step[2]]
+    length = np.timedelta64(seconds, "s").astype("timedelta64[ns]")
+    return np.datetime64(spec.start, "ns") + np.arange(n) * length
+
+
+def _from_flows(ds: xr.Dataset, source: str) -> xr.Dataset:
+    """Slots YYYYMMDDHH with hours 01 to 24, the first of them midnight; flows of bikes: new, end."""
+    stamps = [
+        bytes(value) if isinstance(value, bytes) else str(value).encode() for value in ds["date"].values
+    ]
+    wrong = next(
+        (i for i, s in enumerate(stamps) if not _STAMP.fullmatch(s) or not 1 <= int(s[8:]) <= 24), None
+    )
+    if wrong is not None:
+        raise FileError(
+            f"{source}: slots of a day are expected as YYYYMMDDHH with hours 01 to 24, found "
+            f"{stamps[wrong]!r} at index {wrong}."
+        )
+    days = np.array(
+        [f"{s[:4].decode()}-{s[4:6].decode()}-{s[6:8].decode()}" for s in stamps], "datetime64[ns]"
+    )
+    hours = np.array([int(s[8:]) - 1 for s in stamps])
+    n_flows = ds["data"].shape[1]
+    names = ["new_flow", "end_flow"] if n_flows == 2 else [f"flow{k}" for k in range(n_flows)]
+    data = xr.Variable(("time", "flow", "y", "x"), ds["data"].variable._data)
+    fields = {name: data.isel(flow=k) for k, name in enumerate(names)}
+    for field in fields.values():
+        field.attrs["units"] = "1"
+    return xr.Dataset(fields, {"time": ("time", days + hours.astype("timedelta64[h]"))})

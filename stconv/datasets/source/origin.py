@@ -1,0 +1,243 @@
+"""How a source looked before it became canonical, as plain JSON, and the way back."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Hashable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import cftime
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.units import linear_conversion
+from stconv.dims import LAT, LON, TIME, X, Y
+from stconv.errors import GridError
+
+SPATIAL = (LAT, LON, Y, X)
+
+
+@dataclass(frozen=True)
+class FieldOrigin:
+    """One variable as it was in its file.
+
+    Attributes:
+        dims: Names and order of its dimensions.
+        attrs: Its attributes (JSON, see `encode_attrs`).
+        units: Its canonical units, empty if it has none.
+        encoding: What to write it with: the fill value of floating-point files.
+    """
+
+    dims: tuple[str, ...]
+    attrs: dict[str, Any]
+    units: str
+    encoding: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Everything `restore` needs.
+
+    Attributes:
+        dims: Name in the file of each canonical dimension.
+        names: Name in the file of each coordinate that was renamed.
+        order: Permutation of ``lat`` and ``lon``: canonical = file[order].
+        sizes: Length of each horizontal dimension, canonical.
+        calendar: CF name of the calendar.
+        scalar_time: The file held one step, its time a scalar.
+        time_attrs: Attributes of the time.
+        time_encoding: Units and calendar that the time was coded with.
+        static: Coordinates and auxiliary variables without a time, under their names in the file (encoded).
+        fields: The variables.
+        attrs: Global attributes.
+        cyclic: The file repeats its first column at its end, a whole turn on; the canonical grid does not.
+    """
+
+    dims: dict[str, str]
+    names: dict[str, str]
+    order: dict[str, list[int]]
+    sizes: dict[str, int]
+    calendar: str
+    scalar_time: bool = False
+    time_attrs: dict[str, Any] = field(default_factory=dict)
+    time_encoding: dict[str, Any] = field(default_factory=dict)
+    static: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fields: dict[str, FieldOrigin] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
+    cyclic: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        values = asdict(self)
+        for entry in values["fields"].values():
+            entry["dims"] = list(entry["dims"])
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Origin:
+        """The inverse of `to_json`, also after a passage through text."""
+        fields = {
+            name: FieldOrigin(**{**entry, "dims": tuple(entry["dims"])})
+            for name, entry in values["fields"].items()
+        }
+        return cls(**{**values, "fields": fields})
+
+
+def restore(ds: xr.Dataset, origin: Origin) -> xr.Dataset:
+    """Give a canonical dataset the names, order, longitudes, units and attributes of its source.
+
+    New dimensions such as `lead` come right after the time, or where the time was. Coordinates along the time
+    that the dataset lacks stay absent; those without a time come from the origin.
+
+    Args:
+        ds: Canonical dataset on the grid of the origin; times are free.
+        origin: What `canonicalize` or `open_series` returned.
+
+    Returns:
+        The dataset as the user's file has it.
+
+    Raises:
+        GridError: The dataset is on another grid.
+    """
+    for dim, size in origin.sizes.items():
+        if dim in ds.dims and ds.sizes[dim] != size:
+            raise GridError(
+                f"The dataset has {ds.sizes[dim]} along '{dim}', its origin {size}. Restore on the grid that "
+                "was "
+                "opened, before selecting a part of it."
+            )
+    ds = ds.isel({dim: _file_order(origin, dim) for dim in origin.order if dim in ds.dims})
+    if origin.scalar_time and ds.sizes.get(TIME) == 1 and set(ds.dims) <= {TIME, *SPATIAL}:
+        ds = ds.isel({TIME: 0})
+    data: dict[str, xr.Variable] = {}
+    static = {name: _decode_variable(entry) for name, entry in origin.static.items()}
+    coords = {name: variable for name, variable in static.items() if origin.static[name]["coordinate"]}
+    for key, variable in ds.variables.items():
+        name = origin.names.get(str(key), str(key))
+        if name in origin.static or key in SPATIAL:
+            continue
+        restored = _restore_variable(str(key), variable, origin)
+        (coords if key in ds.coords else data)[name] = restored
+    result = xr.Dataset(data, attrs={**decode_attrs(origin.attrs), **ds.attrs})
+    used = {dim for variable in data.values() for dim in variable.dims}
+    fitting = {name: v for name, v in coords.items() if set(v.dims) <= used or name not in origin.static}
+    fitting |= {n: v for n, v in static.items() if n not in coords and (not v.dims or v.dims[0] in used)}
+    result = result.assign(fitting).set_coords([name for name in fitting if name in coords])
+    return _without_dangling_bounds(result)
+
+
+def decode_coordinate(origin: Origin, name: str) -> np.ndarray | None:
+    """Values of a coordinate without time as the file has them, None if there is none of this name."""
+    return _decode_array(origin.static[name]["values"]) if name in origin.static else None
+
+
+def _file_order(origin: Origin, dim: str) -> np.ndarray:
+    """Canonical indices along one dimension in the order of the file, a cyclic column once more."""
+    indices = np.argsort(origin.order[dim])
+    return np.append(indices, indices[0]) if origin.cyclic and dim == LON else indices
+
+
+def _restore_variable(key: str, variable: xr.Variable, origin: Origin) -> xr.Variable:
+    """Dimensions, attributes and units of one variable as its file had them."""
+    dims = [origin.dims.get(str(dim), str(dim)) for dim in variable.dims]
+    entry = origin.fields.get(key)
+    if entry is None:
+        result = xr.Variable(dims, variable.data, variable.attrs, variable.encoding)
+        if key == TIME:
+            result.attrs = {**variable.attrs, **decode_attrs(origin.time_attrs)}
+            result.encoding = dict(origin.time_encoding)
+        return result
+    attrs = decode_attrs(entry.attrs)
+    factor, offset = linear_conversion(attrs.get("units", entry.units), entry.units, key, "the origin")
+    values = variable.data if (factor, offset) == (1.0, 0.0) else (variable.data - offset) / factor
+    result = xr.Variable(dims, values, {**variable.attrs, **attrs}, entry.encoding)
+    if "units" not in attrs:
+        result.attrs.pop("units", None)
+    single = [dim for dim in entry.dims if dim not in dims and dim not in origin.dims.values()]
+    result = result.set_dims([*single, *dims]) if single else result
+    return result.transpose(*_order(entry.dims, [*single, *dims], origin.dims[TIME]))
+
+
+def _order(in_file: tuple[str, ...], present: list[str], time: str) -> list[str]:
+    """Order of the file, new dimensions right after the time or in its place."""
+    new = [dim for dim in present if dim not in in_file and dim != time]
+    at_time = ([time] if time in present else []) + new
+    if time not in in_file:
+        return at_time + [dim for dim in in_file if dim in present]
+    result: list[str] = []
+    for dim in in_file:
+        result += at_time if dim == time else [dim] if dim in present else []
+    return result
+
+
+def _without_dangling_bounds(ds: xr.Dataset) -> xr.Dataset:
+    for name in ds.coords:
+        if ds[name].attrs.get("bounds", name) not in ds.variables:
+            del ds[name].attrs["bounds"]
+    return ds
+
+
+def encode_variable(variable: xr.Variable, coordinate: bool) -> dict[str, Any]:
+    """A small variable as JSON: dimensions, values, attributes, and whether it is a coordinate."""
+    return {
+        "coordinate": coordinate,
+        "dims": [str(dim) for dim in variable.dims],
+        "values": _encode_array(np.asarray(variable.values)),
+        "attrs": encode_attrs(variable.attrs),
+    }
+
+
+def _decode_variable(entry: dict[str, Any]) -> xr.Variable:
+    values = _decode_array(entry["values"])
+    encoding = {"_FillValue": None} if values.dtype.kind == "f" else {}
+    return xr.Variable(entry["dims"], values, decode_attrs(entry["attrs"]), encoding)
+
+
+def encode_attrs(attrs: dict[Hashable, Any] | dict[str, Any]) -> dict[str, Any]:
+    """Attributes as JSON; NumPy values keep their types."""
+    return {
+        str(key): {"array": _encode_array(np.asarray(value))}
+        if isinstance(value, (np.ndarray, np.generic))
+        else value
+        for key, value in attrs.items()
+    }
+
+
+def decode_attrs(attrs: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `encode_attrs`."""
+    return {
+        key: _decode_array(value["array"])[()] if isinstance(value, dict) else value
+        for key, value in attrs.items()
+    }
+
+
+def _encode_array(values: np.ndarray) -> dict[str, Any]:
+    head: dict[str, Any] = {"dtype": values.dtype.str, "shape": list(values.shape)}
+    if values.dtype == object:
+        calendar = getattr(values.flat[0], "calendar", None) if values.size else None
+        texts = [value.isoformat() if calendar else str(value) for value in values.flat]
+        return head | {"calendar": calendar, "data": texts}
+    packed = zlib.compress(np.ascontiguousarray(values).tobytes(), 6)
+    return head | {"data": base64.b64encode(packed).decode("ascii")}
+
+
+def _decode_array(entry: dict[str, Any]) -> np.ndarray:
+    if entry["dtype"] == "|O":
+        values = np.empty(len(entry["data"]), dtype=object)
+        calendar = entry["calendar"]
+        values[:] = [_cftime(text, calendar) if calendar else text for text in entry["data"]]
+        return values.reshape(entry["shape"])
+    raw = zlib.decompress(base64.b64decode(entry["data"]))
+    return np.frombuffer(raw, dtype=entry["dtype"]).reshape(entry["shape"]).copy()
+
+
+def _cftime(text: str, calendar: str) -> cftime.datetime:
+    date, _, clock = text.partition("T")
+    year, month, day = (int(part) for part in date.rsplit("-", 2))
+    seconds = [float(part) for part in (clock or "0:0:0").split(":")]
+    microsecond = round(seconds[2] % 1 * 1e6)
+    return cftime.datetime(
+        year, month, day, int(seconds[0]), int(seconds[1]), int(seconds[2]), microsecond, calendar=calendar
+    )

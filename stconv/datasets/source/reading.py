@@ -1,0 +1,255 @@
+"""Opening files: what a path means, which engine the first bytes call for, and errors a user can mend."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.grid_spec import GridSpec
+from stconv.datasets.source.netcdf_classic import bytes_announced
+from stconv.errors import FileError
+
+SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib", ".grib2", ".grb", ".grb2", ".zarr")
+"""Names that count as data when a folder is given."""
+GRIB_KEYS = ("typeOfLevel", "stepType", "shortName", "paramId", "edition", "dataType")
+"""Entries of ``GridSpec.select`` that pick messages of a GRIB file instead of coordinates."""
+_ENGINES = {"netcdf3": "netcdf4", "hdf5": "netcdf4", "grib": "cfgrib", "zarr": "zarr"}
+_NOT_DATA = (
+    (b"PK\x03\x04", "is a zip archive", "Unpack it and give the files inside."),
+    (b"\x1f\x8b", "is gzip-compressed", "Unpack it first: `gunzip FILE`."),
+    (b"BZh", "is bzip2-compressed", "Unpack it first: `bunzip2 FILE`."),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the data", "Fetch the data: `git lfs pull`."),
+    (b"<", "is a web page or XML, not data", "Download it again; the server answered with a page."),
+)
+
+
+def find_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """List the files that a path, a list, a pattern or a folder stands for.
+
+    Args:
+        paths: A file, a Zarr store, a folder of data files, a pattern such as ``data/*.nc``, or a list of
+            these.
+
+    Returns:
+        Files in the order given; those of a pattern or a folder sorted by name.
+
+    Raises:
+        FileError: Something does not exist, or nothing matches.
+    """
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if not given:
+        raise FileError("At least one file is expected, none was given. Name a file, a folder or a pattern.")
+    files: list[Path] = []
+    for item in given:
+        path = Path(item).expanduser()
+        if is_zarr(path) or path.is_file():
+            files.append(path)
+        elif path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise FileError(
+                    f"Folder '{path}' is no Zarr store and holds no data files (looked for "
+                    f"{', '.join(SUFFIXES)}). "
+                    "Name the files, or a pattern such as 'folder/*'."
+                )
+            files.extend(inside)
+        elif glob.has_magic(str(path)):
+            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+            if not matches:
+                raise FileError(f"No file matches '{path}'. Check the folder and the pattern (quote it).")
+            files.extend(matches)
+        else:
+            raise FileError(f"No file '{path}' (working folder {Path.cwd()}). Check the path.")
+    return files
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr store, version 2 or 3."""
+    return path.is_dir() and any((path / name).is_file() for name in (".zgroup", ".zmetadata", "zarr.json"))
+
+
+def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
+    """Open one source lazily, decoded: packed integers, fill values, times where they decode.
+
+    Raises:
+        FileError: Missing, empty, truncated, of another format, or the engine for it is not installed.
+    """
+    kind = _kind(path)
+    if kind == "grib" and spec.engine is None and importlib.util.find_spec("cfgrib") is None:
+        raise FileError(f"'{path}' is a GRIB file; reading it needs an extra: pip install 'stconv[grib]'.")
+    _check_complete(path, kind)
+    options: dict[str, Any] = {"engine": spec.engine or _ENGINES[kind], "decode_timedelta": False}
+    if kind == "grib":
+        keys = {key: value for key, value in spec.select.items() if key in GRIB_KEYS}
+        options["backend_kwargs"] = {"indexpath": "", "filter_by_keys": keys}
+    elif spec.group is not None:
+        options["group"] = spec.group
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            ds = _open_decoded(path, options)
+        except Exception as error:
+            raise FileError(_why_not(path, kind, spec, error)) from error
+    if kind == "hdf5" and spec.group is None and not ds.variables:
+        _refuse_groups_alone(path)
+    return ds
+
+
+def _refuse_groups_alone(path: Path) -> None:
+    """Say which groups a file has that holds nothing outside of them."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        groups = list(file.groups)
+    if groups:
+        raise FileError(
+            f"'{path}' holds its variables in groups: {', '.join(groups)}. Choose one with `group`, for "
+            f"example `--group {groups[0]}`."
+        )
+
+
+def load(ds: xr.Dataset, source: str) -> xr.Dataset:
+    """Read a dataset into memory and close its file.
+
+    Raises:
+        FileError: The values can not be read: a damaged or truncated file.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", xr.SerializationWarning)
+            return ds.load()
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise _unreadable(source, error) from error
+    finally:
+        ds.close()
+
+
+def chunked(variable: xr.Variable, along: str, chunk_bytes: int, source: str) -> xr.Variable:
+    """Turn a variable on disk into a dask array whose reading errors name the file.
+
+    Chunks are whole along every dimension but one, and there a multiple of the chunks of the file, so that no
+    compressed chunk is decoded twice.
+
+    Args:
+        variable: Variable that is read when indexed.
+        along: Dimension to cut, if the variable has it.
+        chunk_bytes: About the float32 size of a chunk.
+        source: File, for messages.
+    """
+    import dask.array
+
+    chunks = list(variable.shape)
+    if along in variable.dims:
+        axis = variable.dims.index(along)
+        n = max(chunk_bytes // (4 * max(variable.size // max(variable.shape[axis], 1), 1)), 1)
+        stored = variable.encoding.get("chunksizes") or variable.encoding.get("chunks")
+        if stored is not None and len(stored) == variable.ndim:
+            n = -(-n // stored[axis]) * stored[axis]
+        chunks[axis] = n
+    data = dask.array.from_array(_OnDisk(variable, source), chunks, name=False, asarray=False)
+    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding)
+
+
+class _OnDisk:
+    """What dask reads from: values of a variable, or a FileError."""
+
+    def __init__(self, variable: xr.Variable, source: str) -> None:
+        self.variable, self.source = variable, source
+        self.shape, self.ndim, self.dtype = variable.shape, variable.ndim, variable.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        try:
+            return np.asarray(self.variable[key].values)
+        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            raise _unreadable(self.source, error) from error
+
+
+def _unreadable(source: str, error: Exception) -> FileError:
+    return FileError(
+        f"{source} opens but its values can not be read ({error}). It is damaged or truncated, or was "
+        "changed meanwhile: fetch or write it again."
+    )
+
+
+def _open_decoded(path: Path, options: dict[str, Any]) -> xr.Dataset:
+    """Open; where the times do not decode, open without decoding them (the time axis then says why)."""
+    try:
+        return xr.open_dataset(path, **options)
+    except (ValueError, OverflowError) as error:
+        if "decode" not in str(error):
+            raise
+        return xr.open_dataset(path, decode_times=False, **options)
+
+
+def _kind(path: Path) -> str:
+    """Tell the format from the first bytes: "netcdf3", "hdf5", "grib" or "zarr"."""
+    if is_zarr(path):
+        return "zarr"
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise FileError(f"'{path}' can not be read: {error.strerror}.") from error
+    if not head:
+        raise FileError(f"'{path}' is empty (0 bytes). Fetch or write it again.")
+    if head[:4] in (b"CDF\x01", b"CDF\x02", b"CDF\x05"):
+        return "netcdf3"
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    if b"GRIB" in head:
+        return "grib"
+    for start, what, remedy in _NOT_DATA:
+        if head.lstrip().startswith(start):
+            raise FileError(f"'{path}' {what}; NetCDF, Zarr or GRIB is expected. {remedy}")
+    raise FileError(
+        f"'{path}' is not a data file: NetCDF, Zarr or GRIB is expected, its first bytes are {head[:8]!r}. "
+        "Convert it, for example with `xarray.Dataset.to_netcdf`."
+    )
+
+
+def _check_complete(path: Path, kind: str) -> None:
+    """Refuse truncated files of formats whose libraries return zeros or skip what is missing."""
+    if kind == "grib":
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - 65_536, 0))
+            complete = file.read().rstrip(b"\0").endswith(b"7777")
+    elif kind == "netcdf3":
+        complete = _netcdf3_complete(path)
+    else:
+        return
+    if not complete:
+        raise FileError(
+            f"'{path}' is truncated: it ends ({path.stat().st_size} bytes) before the data its header "
+            "announces. "
+            "Fetch or write it again."
+        )
+
+
+def _netcdf3_complete(path: Path) -> bool:
+    """Whether a classic file is as long as its header says."""
+    try:
+        return path.stat().st_size >= bytes_announced(path)
+    except (ValueError, KeyError, IndexError):
+        return False
+
+
+def _why_not(path: Path, kind: str, spec: GridSpec, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if kind == "grib" and "filter_by_keys" in str(error):
+        return (
+            f"'{path}' holds GRIB messages that do not form one grid: {reason}. Pick some with `select`, for "
+            "example {typeOfLevel: surface} or {shortName: 2t}."
+        )
+    if spec.group is not None and isinstance(error, (KeyError, OSError, FileNotFoundError)):
+        return f"'{path}' can not be opened at group '{spec.group}': {reason}. Check `group`."
+    if kind == "hdf5" and isinstance(error, OSError):
+        return f"'{path}' is damaged or truncated ({reason}). Fetch or write it again."
+    return f"'{path}' ({kind}) can not be opened: {reason}. Check that it is complete, or state `engine`."

@@ -1,0 +1,159 @@
+"""Finding the variable that holds the times, and decoding it where its attributes are misspelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.axes import TIME_NAMES
+from stconv.datasets.source.grid_spec import GridSpec
+from stconv.datasets.source.time_axis import whole_seconds
+from stconv.datasets.source.time_decoding import decode_times
+from stconv.errors import TimeAxisError
+
+_CODING = ("unit", "units", "calendar")
+"""Attributes that say how numbers code times; decoded times carry them no more."""
+
+
+@dataclass(frozen=True)
+class TimeCoordinate:
+    """Where the times are.
+
+    Attributes:
+        name: Variable that holds the times.
+        dim: Its dimension; None for a file of one step that has the time as a scalar.
+    """
+
+    name: str
+    dim: str | None
+
+
+def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, TimeCoordinate]:
+    """Find the times.
+
+    Args:
+        ds: Any dataset.
+        spec: Names and units that override the search.
+        source: File or dataset, for messages.
+
+    Returns:
+        The dataset with its times decoded, and where they are.
+
+    Raises:
+        TimeAxisError: No times, or times that do not decode; says what would help.
+    """
+    if spec.time is not None and spec.time not in ds.variables:
+        raise TimeAxisError(
+            f"{source}: no variable '{spec.time}' for the time; there are: "
+            f"{', '.join(map(str, ds.variables))}. Correct `time` of the grid specification."
+        )
+    ds = _decode_numbers(ds, spec, source)
+    names = [spec.time] if spec.time is not None else [str(name) for name in ds.variables]
+    candidates = [n for n in names if ds[n].ndim <= 1 and ds[n].size and is_time(ds[n])]
+    if not candidates:
+        raise TimeAxisError(_no_time(ds, spec, source))
+    name = max(candidates, key=lambda n: _score(ds, n))
+    if ds[name].ndim == 0:
+        return ds, TimeCoordinate(name, None)
+    dim = str(ds[name].dims[0])
+    if dim in candidates and name != dim and bool(np.all(ds[dim].values == ds[name].values)):
+        name = dim
+    if ds[name].isnull().any():
+        i = int(np.flatnonzero(ds[name].isnull().values)[0])
+        raise TimeAxisError(
+            f"{source}: time '{name}' is missing at index {i}. Leave out steps without a time."
+        )
+    ds = ds.assign_coords({name: ds[name].copy(data=whole_seconds(ds[name].values))})
+    return ds, TimeCoordinate(name, dim)
+
+
+def is_time(variable: xr.DataArray) -> bool:
+    """Whether the values are decoded times, NumPy's or cftime's."""
+    if np.issubdtype(variable.dtype, np.datetime64):
+        return True
+    return variable.dtype == object and hasattr(variable.values.flat[0], "calendar")
+
+
+def _score(ds: xr.Dataset, name: str) -> float:
+    """How much a variable looks like the times of the values: an axis, CF's standard name, a usual name."""
+    attrs = ds[name].attrs
+    score = 8.0 * (ds[name].ndim == 1)
+    score += 3.0 * (attrs.get("standard_name") == "time") + 1.5 * (attrs.get("axis") == "T")
+    score += 2.0 * (name in ds.dims)
+    score += (1.0 - 0.05 * TIME_NAMES.index(name)) if name in TIME_NAMES else 0.0
+    return score - 4.0 * (attrs.get("standard_name") == "forecast_reference_time")
+
+
+def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
+    """Decode numeric times whose units stand in another attribute (``Unit``) or in the specification."""
+    for name in [spec.time] if spec.time is not None else list(ds.variables):
+        variable = ds[name]
+        if variable.ndim > 1 or not variable.size or is_time(variable):
+            continue
+        if _is_named_time(ds, str(name), spec):
+            stated_units = spec.time_units or variable.attrs.get("units")
+            calendar = spec.calendar or variable.attrs.get("calendar", "standard")
+            times = decode_times(np.atleast_1d(variable.values), stated_units, str(calendar).lower())
+            if times is not None:
+                attrs = {k: v for k, v in variable.attrs.items() if k.lower() not in _CODING}
+                ds = ds.assign({name: (variable.dims, times.reshape(variable.shape), attrs)}).set_coords(name)
+                continue
+        if variable.dtype.kind not in "iuf":
+            continue
+        stated = {key.lower().rstrip("s"): value for key, value in variable.attrs.items()}.get("unit")
+        units = spec.time_units if _is_named_time(ds, str(name), spec) and spec.time_units else stated
+        if not (isinstance(units, str) and " since " in units):
+            continue
+        attrs = {k: v for k, v in variable.attrs.items() if k.lower() not in _CODING}
+        attrs |= {"units": units, "calendar": spec.calendar or variable.attrs.get("calendar", "standard")}
+        try:
+            decoded = xr.decode_cf(xr.Dataset({name: (variable.dims, variable.values, attrs)}))
+        except (ValueError, OverflowError) as error:
+            if not _is_named_time(ds, str(name), spec):
+                continue
+            raise TimeAxisError(
+                f"{source}: time '{name}' does not decode with units '{units}': {error}. Expected "
+                "'UNIT since DATE', for example 'hours since 1900-01-01'; state it as `time_units`."
+            ) from error
+        ds = ds.assign({name: decoded[name].variable})
+        if variable.name in ds.dims or name in ds.coords:
+            ds = ds.set_coords(name)
+    return ds
+
+
+def _is_named_time(ds: xr.Dataset, name: str, spec: GridSpec) -> bool:
+    return name == spec.time or (
+        spec.time is None and (name in TIME_NAMES or ds[name].attrs.get("axis") == "T")
+    )
+
+
+def _no_time(ds: xr.Dataset, spec: GridSpec, source: str) -> str:
+    """Say what is there instead of times, and what would help."""
+    for name in ds.variables:
+        if _is_named_time(ds, str(name), spec) and ds[name].dtype.kind in "iuf" and ds[name].ndim == 1:
+            values, units = ds[name].values, ds[name].attrs.get("units")
+            return (
+                f"{source}: time '{name}' does not decode: its values are {values.dtype} ({_range(values)}) "
+                "and its "
+                f"units are {units!r}; 'UNIT since DATE' is expected, for example 'days since 1900-01-01'. "
+                "State "
+                "`time_units` (and `calendar`) in the grid specification."
+            )
+    axes = ", ".join(f"{dim} ({size}{_values(ds, str(dim))})" for dim, size in ds.sizes.items())
+    return (
+        f"{source}: no time axis found; its dimensions are {axes or 'none'}. A series is expected. Name the "
+        "variable "
+        "that holds the times with `time` of the grid specification; a static field can only be an extra "
+        "input."
+    )
+
+
+def _values(ds: xr.Dataset, dim: str) -> str:
+    return f": {_range(ds[dim].values)}" if dim in ds.variables else ""
+
+
+def _range(values: Any) -> str:
+    return f"{values[0]} to {values[-1]}" if len(values) > 1 else f"{values[0]}" if len(values) else "empty"

@@ -1,0 +1,103 @@
+"""Times that CF does not decode and people read at a glance: dates as text or digits, months since a date."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import cftime
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.time_axis import TimeStep, advance
+
+_SINCE = re.compile(r"(month|year)s?\s+since\s+(.+)", re.IGNORECASE)
+_AS = re.compile(r"(day|month|year)\s+as\s+%", re.IGNORECASE)
+_GREGORIAN = ("standard", "gregorian", "proleptic_gregorian", "360")
+"""Calendars decoded to datetime64; "360" is how some archives mark months that are counted, not days."""
+
+
+def decode_times(values: np.ndarray, units: str | None, calendar: str) -> np.ndarray | None:
+    """Decode what CF does not: text, digits of a date, CDO's absolute times, months and years since a date.
+
+    Args:
+        values: Text, bytes or numbers, (n,).
+        units: Their units, if they have any.
+        calendar: Their CF calendar.
+
+    Returns:
+        datetime64 or cftime, (n,); None if the values do not all mean a time.
+    """
+    try:
+        if values.dtype.kind in "OSU":
+            return _from_text(values)
+        if values.dtype.kind not in "iuf" or not np.isfinite(values.astype(np.float64)).all():
+            return None
+        since = _SINCE.fullmatch((units or "").strip())
+        if since:
+            months = 1 if since[1].lower() == "month" else 12
+            return _from_months(values.astype(np.float64) * months, since[2], calendar)
+        absolute = _AS.match((units or "").strip())
+        if absolute:
+            return _from_digits(values.astype(np.float64), absolute[1].lower(), calendar)
+        if units is None and (values == np.floor(values)).all():
+            return _from_plain_digits(values.astype(np.int64), calendar)
+    except (ValueError, OverflowError):
+        return None
+    return None
+
+
+def _from_text(values: np.ndarray) -> np.ndarray | None:
+    """ISO 8601, also with a space or an underscore between day and clock (WRF)."""
+    texts = [v.decode() if isinstance(v, bytes) else v for v in values]
+    if not all(isinstance(v, str) and re.match(r"\s*\d{4}-\d{2}", v) for v in texts):
+        return None
+    cleaned = [re.sub(r"(?<=\d)[ _](?=\d)", "T", v.strip().rstrip("Z")) for v in texts]
+    return np.array(cleaned, dtype="datetime64[ns]")
+
+
+def _from_months(months: np.ndarray, date: str, calendar: str) -> np.ndarray | None:
+    """Whole months after a date, or the middle of a month for halves."""
+    whole = np.floor(months)
+    parts = set((months - whole).tolist())
+    if parts not in ({0.0}, {0.5}):
+        return None
+    cf = {"units": f"days since {date}", "calendar": "standard" if calendar == "360" else calendar}
+    start = xr.decode_cf(xr.Dataset({"t": (("t",), np.array([0]), cf)}))["t"].values[0]
+    step = TimeStep("month", anchor="middle" if parts == {0.5} else "day")
+    return np.array([advance(start, step, int(n)) for n in whole])
+
+
+def _from_digits(values: np.ndarray, unit: str, calendar: str) -> np.ndarray | None:
+    """20010131.25 is 6 h on 31 January 2001; a fraction of a month or a year is refused."""
+    whole = np.floor(values).astype(np.int64)
+    fraction = values - whole
+    if unit != "day" and fraction.any():
+        return None
+    dates = whole * {"day": 1, "month": 100, "year": 10_000}[unit]
+    dates += {"day": 0, "month": 1, "year": 101}[unit]
+    return _dates(dates, np.round(fraction * 86_400).astype(np.int64), calendar)
+
+
+def _from_plain_digits(values: np.ndarray, calendar: str) -> np.ndarray | None:
+    """20010131, or 2001013106 with the hour."""
+    if (values >= 10_000_101).all() and (values < 30_000_101).all():
+        return _dates(values, np.zeros_like(values), calendar)
+    if (values >= 1_000_010_100).all() and (values < 3_000_010_100).all() and (values % 100 < 24).all():
+        return _dates(values // 100, values % 100 * 3600, calendar)
+    return None
+
+
+def _dates(dates: np.ndarray, seconds: np.ndarray, calendar: str) -> np.ndarray:
+    """Dates as YYYYMMDD, with seconds after midnight."""
+    found: list[Any] = []
+    for date, second in zip(dates.tolist(), seconds.tolist(), strict=True):
+        year, month, day = date // 10_000, date // 100 % 100, date % 100
+        if calendar in _GREGORIAN:
+            found.append(
+                np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "ns") + np.timedelta64(second, "s")
+            )
+        else:
+            clock = (second // 3600, second // 60 % 60, second % 60)
+            found.append(cftime.datetime(year, month, day, *clock, calendar=calendar))
+    return np.array(found)

@@ -1,0 +1,201 @@
+"""One reading of a period: the forecasts beside their references, and everything that is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stconv.datasets.references.fitted import ReferenceForecasts
+from stconv.datasets.references.optical_flow import OPTICAL_FLOW, OpticalFlow
+from stconv.uncertainty.bands import LEVELS, Bands
+from stconv.verification import ScoreSums, Verification, lead_labels
+from stconv.verification.scores.calibration import Calibration
+from stconv.verification.scores.diagnostic import Diagnostic
+from stconv.verification.scores.events import EventScores
+from stconv.verification.scores.maps import ErrorMaps
+from stconv.verification.scores.pooled import PooledMean
+from stconv.verification.scores.scoring import Scoring, region_mask
+from stconv.verification.scores.similarity import Similarity
+from stconv.verification.scores.slices import seasons, slice_scores
+from stconv.verification.scores.spectra import MIN_CELLS, PowerSpectra
+from stconv.verification.scores.thresholds import ThresholdScores
+
+if TYPE_CHECKING:
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.datasets.preparation.preparation import Preparation
+
+COMPARED = ("model", "persistence")
+"""Of these the spectra and likenesses are told."""
+AT_ONCE = 4_000_000
+"""As many values of a batch are looked at closely at a time: a large grid shall not need much memory."""
+
+
+class Assessment:
+    """Score a model window by window beside its references.
+
+    These are persistence and climatology, and in a test of fields two more, fitted here on the training
+    windows alone: damped persistence and a linear regression on the 3x3 neighborhood. Optical flow joins them
+    if the scoring asks for it.
+
+    Args:
+        data: After setup.
+        preparation: Of the model: its climatology is the reference.
+        scoring: What a test looks at besides the errors; None (validation) looks at nothing else.
+        bands: Bands of uncertainty of the model, to be held to what they state.
+
+    Attributes:
+        sums: Errors.
+        loss: Mean loss; whoever computes it adds it.
+        calibration: Whether the bands hold, where there are any.
+        events: Probabilities and outcomes, where an event is forecast.
+
+    Raises:
+        ConfigError: A threshold or region does not fit the data.
+    """
+
+    def __init__(
+        self,
+        data: GridDataModule,
+        preparation: Preparation,
+        scoring: Scoring | None = None,
+        bands: Bands | None = None,
+    ) -> None:
+        self._preparation, self._data, self._scoring = preparation, data, scoring
+        self._names = list(data.outputs)
+        self.sums, self.loss = self._empty_sums(), PooledMean()
+        self.events = EventScores(self._names, data.leads) if data.event is not None else None
+        self._bands = bands
+        self.calibration = None if bands is None else Calibration(self._names, data.leads)
+        self._references: ReferenceForecasts | None = None
+        self._optical_flow: OpticalFlow | None = None
+        self._regions: dict[str, tuple[Tensor, ScoreSums]] = {}
+        self._diagnostics: dict[str, Diagnostic] = {}
+        if scoring is not None and self.events is None:
+            self._optical_flow = OpticalFlow(data.spec) if scoring.optical_flow else None
+            self._references = ReferenceForecasts.fit(
+                data.series, data.spec, data.references["train"], preparation.harmonics
+            )
+            self._look_closer(scoring)
+
+    def _look_closer(self, scoring: Scoring) -> None:
+        series, names = self._data.series, self._names
+        axes = (np.asarray(series.lat), np.asarray(series.lon), series.geographic)
+        for name, box in (scoring.regions or {}).items():
+            mask = torch.from_numpy(region_mask(name, box, *axes))
+            self._regions[name] = (mask, self._empty_sums())
+        self._diagnostics["maps"] = ErrorMaps(names, *axes)
+        if min(len(axes[0]), len(axes[1])) >= MIN_CELLS:
+            self._diagnostics["spectra"] = PowerSpectra(names)
+        period = self._data.periods.train
+        training = series.values[period.start : period.stop, : len(names)]
+        spread = [float(np.nanmax(part) - np.nanmin(part)) for part in training.swapaxes(0, 1)]
+        self._diagnostics["similarity"] = Similarity(names, spread)
+        if scoring.thresholds:
+            self._diagnostics["thresholds"] = ThresholdScores(names, scoring.thresholds, scoring.scales)
+
+    def _empty_sums(self) -> ScoreSums:
+        return ScoreSums(self._names, self._data.leads, self._data.outputs)
+
+    def add(self, batch: Mapping[str, Tensor], members: Tensor) -> Tensor:
+        """Score a batch.
+
+        Args:
+            batch: Of a loader of the data.
+            members: Of the model's forecast, (member, batch, target, leads, lat, lon), normalized.
+
+        Returns:
+            The forecast: their mean, (batch, target, leads, lat, lon), physical units.
+        """
+        preparation, index = self._preparation, batch["reference_index"]
+        truth, weight, possible = preparation.truth(batch), preparation.score_weight, preparation.forecastable
+        forecast = preparation.physical(members.mean(0), batch)
+        forecasts = {
+            "model": forecast,
+            "persistence": preparation.persistence(batch),
+            "climatology": preparation.climatology(batch),
+        }
+        if self._references is not None:
+            forecasts |= self._references(batch)
+        if self._optical_flow is not None:
+            forecasts[OPTICAL_FLOW] = self._optical_flow(batch, truth.shape[1])
+        self.sums.add(truth, forecasts, weight, index, forecastable=possible)
+        if self.events is not None:
+            self.events.add(truth, forecasts, index)
+        for mask, sums in self._regions.values():
+            inside = truth.masked_fill(~mask.to(truth.device), torch.nan)
+            sums.add(inside, forecasts, weight, index, forecastable=possible)
+        few = max(1, AT_ONCE // truth[0].numel())
+        for rows in torch.arange(len(truth), device=truth.device).split(few):
+            fields = {name: field[rows] for name, field in forecasts.items()}
+            for name, diagnostic in self._diagnostics.items():
+                of = COMPARED if name in ("spectra", "similarity") else tuple(fields)
+                diagnostic.add(truth[rows], {key: fields[key] for key in of})
+        if self.calibration is not None:
+            self._hold_to_bands(self.calibration, batch, members)
+        return forecast
+
+    def _hold_to_bands(self, calibration: Calibration, batch: Mapping[str, Tensor], members: Tensor) -> None:
+        assert self._bands is not None
+        preparation, truth = self._preparation, batch["targets"]
+        bounds = self._bands.physical(members, batch, preparation)
+        for level, (lower, upper) in zip(LEVELS, bounds, strict=True):
+            calibration.add_band(truth, lower, upper, level / 100)
+        if len(members) > 1:
+            calibration.add_members(truth, preparation.physical(members, batch))
+
+    @property
+    def scores(self) -> tuple[ScoreSums | PooledMean | EventScores | Calibration | None, ...]:
+        """What other ranks need of this one."""
+        return self.sums, self.loss, self.events, self.calibration
+
+    def take(self, parts: Sequence[Any]) -> None:
+        """Take over the `scores` of all ranks; what else was looked at on this one alone is dropped."""
+        merged: list[Any] = [
+            None if first is None else first.merge(*others) for first, *others in zip(*parts, strict=True)
+        ]
+        self.sums, self.loss, self.events, self.calibration = merged
+        self._regions, self._diagnostics = {}, {}
+
+    def verification(self, model: str) -> Verification:
+        """The result.
+
+        Args:
+            model: What to call the model.
+        """
+        data, series = self._data, self._data.series
+        scored = self.sums.reference_index
+        diagnostics = {name: part.to_dataset() for name, part in self._diagnostics.items()}
+        if self.events is not None:
+            diagnostics |= self.events.to_datasets()
+        if self.calibration is not None:
+            diagnostics["calibration"] = self.calibration.to_dataset()
+        result = Verification(
+            self.sums,
+            model=model,
+            data=str(data.name),
+            period=(
+                _date(series.times[int(scored[0]) + 1]),
+                _date(series.times[int(scored[-1]) + data.leads]),
+            ),
+            lead_labels=lead_labels(series.step, data.leads),
+            span=data.spec.span,
+            diagnostics=diagnostics,
+        )
+        parts = {name: sums for name, (_, sums) in self._regions.items()}
+        if self._scoring is not None and self._scoring.seasons and series.step.kind != "year":
+            parts |= seasons(result, [_month(series.times[int(i) + 1]) for i in scored])
+        if parts:
+            diagnostics["slices"] = slice_scores(result, parts)
+        return result
+
+
+def _date(time: Any) -> str:
+    return str(time)[:10]
+
+
+def _month(time: Any) -> int:
+    return int(_date(time)[5:7])

@@ -1,0 +1,1 @@
+"""Bands of uncertainty for any network, and their calibration."""

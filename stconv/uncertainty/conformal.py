@@ -1,0 +1,258 @@
+"""Bands that hold a stated share of the truth, for any network: split-conformal, calibrated on validation.
+
+A forecast's error is divided by a scale that is known beforehand: the spread of the network's members, where
+it has any, times the error of the cell and lead, times the season of the error, times what unsettled frames
+before the forecast say. Quantiles of what is left, on the validation period, turn the scale of a new forecast
+into bands. Season and unrest come from the training period, because validation and test are different parts
+of the year; its errors are too small where a network has learned the period by heart, so that nothing but
+their course is taken from it. The test period is never looked at.
+
+Source:
+    Lei et al. (2018), JASA 113, 1094-1111: split-conformal prediction with locally weighted residuals.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stconv.datasets.preparation.harmonics import Term, fit_harmonics
+from stconv.datasets.series.dataset import WindowDataset
+from stconv.datasets.series.windows import thinned
+from stconv.uncertainty.bands import LEVELS, Bands, season_factor, spread_factor, unrest_factor, unrest_of
+
+if TYPE_CHECKING:
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.datasets.preparation.preparation import Preparation
+    from stconv.models import Network
+
+TRAINING_WINDOWS = 512
+"""So many, evenly spread, tell the season of the error."""
+BYTES_HELD = 256 * 2**20
+"""Of errors of one period; windows are thinned out where there would be more."""
+GROUPS = 20
+"""Of cells with about the same spread, to see how the error follows it."""
+OWN_WINDOWS = 10
+"""A cell's own error counts as much as that of all cells together once it has so many windows."""
+SEASON_WINDOWS = 40
+"""The course of a cell's error over day and year counts half with so many windows."""
+BYTES_OF_SEASON, MOST_TERMS = 64 * 2**20, 13
+"""A season that would be larger in the bundle is pooled over the leads."""
+
+
+@torch.inference_mode()
+def calibrate(network: Network, preparation: Preparation, data: GridDataModule) -> Bands:
+    """Calibrate bands on the validation windows, with the season of the errors on training windows.
+
+    Args:
+        network: Trained; left in the mode it was in.
+        preparation: The one it was trained with, on the same device.
+        data: After setup. Its test period is not read.
+
+    Returns:
+        The bands.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        training = _Errors(network, preparation, data, "train", TRAINING_WINDOWS)
+        validation = _Errors(network, preparation, data, "val")
+    finally:
+        network.train(was_training)
+    spread = validation.typical_spread()
+    after_spread = validation.after_spread(spread)
+    for errors in (training, validation):
+        errors.over_spread(spread, after_spread)
+    scale = _scale(training.values, validation.values)
+    terms, season = _fit_season(training.values / scale, training.cycles)
+    calm, after_unrest = _fit_unrest(training, scale * _season(training, terms, season))
+    unrest = unrest_factor(torch.from_numpy(validation.unrest), calm, after_unrest).numpy()
+    quantiles = _quantiles(validation.values / (scale * _season(validation, terms, season) * unrest))
+    period = data.periods.train
+    lowest = [
+        0.0 if np.nanmin(data.series.values[period.start : period.stop, target]) == 0 else -math.inf
+        for target in range(network.c_out)
+    ]
+    return Bands(
+        torch.from_numpy(scale),
+        torch.from_numpy(season),
+        tuple(terms),
+        calm,
+        after_unrest,
+        spread,
+        after_spread,
+        torch.from_numpy(quantiles),
+        torch.tensor(lowest),
+        len(validation.values),
+    )
+
+
+class _Errors:
+    """Truth minus forecast of some windows, normalized, NaN where the truth is missing.
+
+    Attributes:
+        values: float32, (window, target, leads, lat, lon).
+        variance: Of the members, the same shape; None for a single forecast.
+        cycles: Fractions of day, year and week of the valid times, float32, (window, leads, 3).
+        unrest: Of the frames before, float32, (window, target).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        preparation: Preparation,
+        data: GridDataModule,
+        period: str,
+        most: int | None = None,
+    ) -> None:
+        references = data.references[period]
+        window_bytes = 4 * network.c_out * network.leads * data.series.values[0, 0].size
+        affordable = max(1, BYTES_HELD // window_bytes)
+        windows = WindowDataset(
+            data.series, data.spec, thinned(references, min(most or affordable, affordable))
+        )
+        device = preparation.cell_weight.device
+        values, variances, cycles, unrest = [], [], [], []
+        for start in range(0, len(windows), data.batch_size):
+            items = range(start, min(start + data.batch_size, len(windows)))
+            batch = {name: value.to(device) for name, value in windows.batch(items).items()}
+            members = network.members(preparation.inputs(batch))
+            truth = preparation.normalize(batch["targets"], batch["target_cycles"])
+            error = truth - members.mean(0)
+            error[:, preparation.never_valid[: network.c_out, None].expand_as(error[0])] = torch.nan
+            values.append(error.cpu().numpy())
+            frames = preparation.normalize(batch["inputs"], batch["input_cycles"])
+            unrest.append(unrest_of(frames, network.c_out).cpu().numpy())
+            cycles.append(batch["target_cycles"].cpu().numpy())
+            if len(members) > 1:
+                variances.append(members.var(0, correction=0).cpu().numpy())
+        self.values, self.cycles = np.concatenate(values), np.concatenate(cycles)
+        self.unrest = np.concatenate(unrest)
+        self.variance = np.concatenate(variances) if variances else None
+
+    def typical_spread(self) -> Tensor:
+        """Root mean variance of the members, float32, (target, leads); 0 for a single forecast."""
+        if self.variance is None:
+            return torch.zeros(self.values.shape[1:3])
+        return torch.from_numpy(np.sqrt(self.variance.mean((0, 3, 4))))
+
+    def after_spread(self, typical: Tensor) -> Tensor:
+        """How closely the error follows the spread, as a power in [0, 1], float32, (target, leads).
+
+        A distribution that the network learned says much, two members that differ by chance say little.
+        """
+        power = torch.zeros_like(typical)
+        if self.variance is not None:
+            spread = spread_factor(torch.from_numpy(self.variance), typical, torch.ones_like(typical))
+            for target, lead in np.ndindex(*typical.shape):
+                error = self.values[:, target, lead]
+                known = np.isfinite(error)
+                x, square = spread.numpy()[:, target, lead][known], error[known] ** 2
+                groups = np.array_split(np.argsort(x), GROUPS)
+                means = [(x[i].mean(), np.sqrt(square[i].mean())) for i in groups if len(i)]
+                power[target, lead] = _power(*np.array(means, dtype=np.float64).reshape(-1, 2).T)
+        return power
+
+    def over_spread(self, typical: Tensor, power: Tensor) -> None:
+        """Divide by what the spread of the members says."""
+        if self.variance is not None:
+            self.values /= spread_factor(torch.from_numpy(self.variance), typical, power).numpy()
+
+
+def _scale(training: np.ndarray, validation: np.ndarray) -> np.ndarray:
+    """Root mean square error of each cell, (target, leads, lat, lon), shrunk towards that of all cells.
+
+    Training errors count relative to those of all cells in training, so that it does not matter how much
+    smaller they are.
+    """
+    total, count, level = 0.0, 0.0, np.ones(())
+    for errors in (training, validation):
+        known = np.isfinite(errors)
+        square = np.where(known, errors, 0) ** 2
+        n = known.sum((0, 3, 4))
+        level = square.sum((0, 3, 4), dtype=np.float64) / np.maximum(n, 1)
+        level = np.maximum(level, np.finfo(np.float32).tiny)[:, :, None, None]
+        total = total + square.sum(0, dtype=np.float64) / level
+        count = count + known.sum(0)
+    relative = (total + OWN_WINDOWS) / (count + OWN_WINDOWS)
+    return np.sqrt(relative * level).astype(np.float32)
+
+
+def _fit_season(errors: np.ndarray, cycles: np.ndarray) -> tuple[list[Term], np.ndarray]:
+    """Squared error over its mean, as a function of the valid time of the first lead.
+
+    Harmonics that the training period does not support are left out.
+
+    Returns:
+        Terms, and float32 coefficients (term, target, leads, lat, lon); on large grids all leads are pooled,
+        (term, target, 1, lat, lon).
+    """
+    squares = errors**2
+    if 4 * squares[0].size * MOST_TERMS > BYTES_OF_SEASON:
+        squares = squares.mean(2, keepdims=True)
+    n_windows, n_targets, leads, *grid = squares.shape
+    channels = squares.reshape(n_windows, n_targets * leads, *grid)
+    terms, season = fit_harmonics(channels, cycles[:, 0])
+    mean = season[0]
+    season = season / np.where(mean > 0, mean, np.nan)
+    season[1:] *= n_windows / (n_windows + SEASON_WINDOWS)
+    season = np.nan_to_num(season)
+    season[0] = 1.0
+    return terms, season.reshape(len(terms), n_targets, leads, *grid).astype(np.float32)
+
+
+def _season(errors: _Errors, terms: list[Term], season: np.ndarray) -> np.ndarray:
+    return season_factor(terms, torch.from_numpy(season), torch.from_numpy(errors.cycles)).numpy()
+
+
+def _fit_unrest(training: _Errors, scale: np.ndarray) -> tuple[Tensor, Tensor]:
+    """How the error follows the unrest of the frames before the forecast.
+
+    Args:
+        training: Errors of the training period.
+        scale: What is expected of them otherwise, as their values or to be expanded to them.
+
+    Returns:
+        float32: the usual unrest, (target,), and the power of it that the squared error follows, mean over
+        the cells, (target, leads).
+    """
+    n_targets, leads = training.values.shape[1:3]
+    calm, power = torch.ones(n_targets), torch.zeros(n_targets, leads)
+    squares = (training.values / scale) ** 2
+    known = np.isfinite(squares)
+    means = np.where(known, squares, 0).sum((3, 4)) / np.maximum(known.sum((3, 4)), 1)
+    for target in range(n_targets):
+        unrest = training.unrest[:, target]
+        if (unrest > 0).any():
+            calm[target] = float(unrest[unrest > 0].mean())
+        for lead in range(leads):
+            power[target, lead] = _power(unrest, means[:, target, lead])
+    return calm, power
+
+
+def _power(x: np.ndarray, y: np.ndarray) -> float:
+    """The p in [0, 1] of y ~ x^p: the slope of log y on log x by least squares."""
+    known = (x > 0) & (y > 0)
+    x, y = np.log(x[known]), np.log(y[known])
+    if not x.size or x.var() == 0:
+        return 0.0
+    return float(np.clip(((x - x.mean()) * (y - y.mean())).mean() / x.var(), 0, 1))
+
+
+def _quantiles(scaled: np.ndarray) -> np.ndarray:
+    """Lower and upper quantile of scaled errors for each level, float32, (level, 2, target, leads)."""
+    n_targets, leads = scaled.shape[1:3]
+    result = np.zeros((len(LEVELS), 2, n_targets, leads), np.float32)
+    for target in range(n_targets):
+        for lead in range(leads):
+            values = scaled[:, target, lead]
+            values = values[np.isfinite(values)]
+            if values.size:
+                for i, level in enumerate(LEVELS):
+                    outside = (1 - level / 100) / 2
+                    result[i, :, target, lead] = np.quantile(values, [outside, 1 - outside])
+    return result

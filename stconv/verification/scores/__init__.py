@@ -1,0 +1,1 @@
+"""Scores: sums and counts first, ratios last; no network and no file."""
