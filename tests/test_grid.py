@@ -466,7 +466,7 @@ def test_large_sources_stay_on_disk(tmp_path, monkeypatch):
     ds.isel(time=slice(6, 12)).to_netcdf(tmp_path / "b.nc")
     expected, _ = open_series(tmp_path)
     monkeypatch.setattr("stconv.datasets.source.grid.MEMORY_BYTES", 100)
-    monkeypatch.setattr("stconv.datasets.source.grid.CHUNK_BYTES", 100)
+    monkeypatch.setattr("stconv.datasets.source.canonical.CHUNK_BYTES", 100)
     found, _ = open_series(tmp_path)
     assert found.t2m.chunks is not None
     assert len(found.t2m.chunks[0]) > 2
@@ -561,7 +561,7 @@ def test_a_file_that_breaks_after_opening_is_named(tmp_path, monkeypatch):
             tmp_path / name, unlimited_dims=["time"], encoding={"t2m": {"chunksizes": (500, 3, 4)}}
         )
     monkeypatch.setattr("stconv.datasets.source.grid.MEMORY_BYTES", 100)
-    monkeypatch.setattr("stconv.datasets.source.grid.CHUNK_BYTES", 100)
+    monkeypatch.setattr("stconv.datasets.source.canonical.CHUNK_BYTES", 100)
     found, _ = open_series(tmp_path)
     assert found.t2m.chunks[0] == (500,) * 8
     os.truncate(tmp_path / "b.nc", 1000)

@@ -179,6 +179,13 @@ def _without_dangling_bounds(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
+def fill_encoding(variable: xr.Variable) -> dict[str, Any]:
+    """How to write a field of a file that held floating-point numbers: its fill value, if it has one."""
+    fill = variable.encoding.get("_FillValue")
+    is_float = np.dtype(variable.encoding.get("dtype", variable.dtype)).kind == "f"
+    return {"_FillValue": float(fill)} if fill is not None and is_float else {}
+
+
 def encode_variable(variable: xr.Variable, coordinate: bool) -> dict[str, Any]:
     """A small variable as JSON: dimensions, values, attributes, and whether it is a coordinate."""
     return {

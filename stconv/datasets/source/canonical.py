@@ -1,0 +1,109 @@
+"""One decoded dataset to canonical form: choices, times, axes, fields, values, and what `restore` needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import xarray as xr
+
+from stconv.datasets.source.axes import find_horizontal, once_in_time
+from stconv.datasets.source.coordinates import CanonicalAxes, canonical_axes, drop_repeated_meridian
+from stconv.datasets.source.fields import find_fields
+from stconv.datasets.source.grid_spec import GridSpec
+from stconv.datasets.source.joining import Part
+from stconv.datasets.source.origin import FieldOrigin, Origin, encode_attrs, encode_variable, fill_encoding
+from stconv.datasets.source.reading import chunked
+from stconv.datasets.source.selection import select
+from stconv.datasets.source.time_axis import calendar_of, check_increasing
+from stconv.datasets.source.time_coordinate import TimeCoordinate, find_time
+from stconv.datasets.source.values import field_values
+from stconv.dims import TIME
+
+CHUNK_BYTES = 64 * 2**20
+
+
+def canonical_part(
+    ds: xr.Dataset, spec: GridSpec, variables: Sequence[str] | None, source: str, lazy: bool
+) -> Part:
+    """Bring one dataset to canonical form, see `grid.canonicalize`.
+
+    Args:
+        ds: Any decoded dataset.
+        spec: How to read what does not explain itself.
+        variables: Names to keep, in order; None for every field.
+        source: What to call the dataset in messages.
+        lazy: Keep the values on disk, as dask arrays.
+
+    Raises:
+        GridError, TimeAxisError, VariableError, UnitsError: The dataset cannot be used as it is.
+    """
+    ds = select(ds, spec.select, source)
+    ds, time = find_time(ds, spec, source)
+    horizontal = find_horizontal(ds, spec, variables or [str(n) for n in ds.data_vars], source, time.dim)
+    ds = once_in_time(ds, horizontal, time.dim, source)
+    names, left_out = find_fields(ds, time, horizontal, variables, source)
+    once, cyclic = drop_repeated_meridian(ds, names, time, horizontal, source, lazy)
+    axes = canonical_axes(once, time, horizontal, source)
+    check_increasing(axes.coords[TIME].values, source)
+    fields = {name: _field(once, name, axes, spec, source, len(names) if lazy else 0) for name in names}
+    origin = _origin(ds, time, axes, fields, cyclic)
+    return Part(source, xr.Dataset(fields, axes.coords, ds.attrs), origin, left_out)
+
+
+def _field(
+    ds: xr.Dataset, name: str, axes: CanonicalAxes, spec: GridSpec, source: str, n_lazy: int
+) -> xr.Variable:
+    """One field with canonical dimensions; a dask array where it is one of `n_lazy` that stay on disk."""
+    variable = ds[name].variable
+    variable = variable.isel({dim: 0 for dim in variable.dims if dim not in axes.dims})
+    if n_lazy:
+        along = next((str(d) for d in variable.dims if axes.dims[str(d)] == TIME), TIME)
+        variable = chunked(variable, along, CHUNK_BYTES // n_lazy, source)
+    variable = axes.arranged(variable)
+    variable = variable if TIME in variable.dims else variable.set_dims((TIME, *variable.dims))
+    ordered = variable.transpose(TIME, *axes.horizontal.values())
+    return field_values(ordered, name, spec, source, ds[name].encoding)
+
+
+def _origin(
+    ds: xr.Dataset, time: TimeCoordinate, axes: CanonicalAxes, fields: dict[str, xr.Variable], cyclic: bool
+) -> Origin:
+    """What `restore` needs to give the fields of a dataset back as they were."""
+    times = axes.coords[TIME]
+    in_file = {new: old for old, new in axes.dims.items()}
+    return Origin(
+        dims=in_file if time.dim else in_file | {TIME: time.name},
+        names={new: old for new, old in axes.names.items() if new != old},
+        order={dim: [int(i) for i in permutation] for dim, permutation in axes.order.items()},
+        sizes={dim: axes.coords[dim].size for dim in axes.horizontal.values()},
+        calendar=calendar_of(times.values),
+        scalar_time=time.dim is None,
+        time_attrs=encode_attrs(times.attrs),
+        time_encoding={k: v for k, v in times.encoding.items() if k in ("units", "calendar")},
+        static=_static(ds, list(fields), time),
+        fields={name: _field_origin(ds[name], fields[name]) for name in fields},
+        attrs=encode_attrs(ds.attrs),
+        cyclic=cyclic,
+    )
+
+
+def _static(ds: xr.Dataset, names: Sequence[str], time: TimeCoordinate) -> dict[str, dict[str, Any]]:
+    """Coordinates without a time, and the grid mappings and bounds that attributes refer to."""
+    referred = {ds[n].attrs.get("grid_mapping", ds[n].encoding.get("grid_mapping")) for n in names}
+    referred |= {ds[name].attrs.get("bounds") for name in ds.coords}
+    kept = [str(n) for n in ds.variables if n in ds.coords or (n in referred and ds[n].ndim <= 2)]
+    return {
+        name: encode_variable(ds[name].variable, name in ds.coords)
+        for name in kept
+        if name != time.name and (time.dim is None or time.dim not in ds[name].dims)
+    }
+
+
+def _field_origin(found: xr.DataArray, canonical: xr.Variable) -> FieldOrigin:
+    return FieldOrigin(
+        dims=tuple(str(dim) for dim in found.dims),
+        attrs=encode_attrs(found.attrs),
+        units=str(canonical.attrs["units"]),
+        encoding=fill_encoding(found.variable),
+    )

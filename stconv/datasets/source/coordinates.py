@@ -1,0 +1,143 @@
+"""The axes of one dataset in canonical form: names, order, coordinates, and what they were in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.axes import Horizontal
+from stconv.datasets.source.longitude import canonical_latitude, canonical_longitude, is_cyclic
+from stconv.datasets.source.time_coordinate import TimeCoordinate
+from stconv.dims import LAT, LON, TIME, X, Y
+from stconv.errors import GridError
+
+
+@dataclass(frozen=True)
+class CanonicalAxes:
+    """How the axes of a file become canonical.
+
+    Attributes:
+        dims: Canonical name by dimension of the file.
+        names: Name in the file by canonical name of a coordinate.
+        order: Permutation of ``lat`` and ``lon``: canonical = file[order].
+        coords: Canonical coordinates.
+        horizontal: Canonical rows and columns, by row and column of the file.
+    """
+
+    dims: dict[str, str]
+    names: dict[str, str]
+    order: dict[str, np.ndarray]
+    coords: dict[str, xr.Variable]
+    horizontal: dict[str, str]
+
+    def arranged(self, variable: xr.Variable) -> xr.Variable:
+        """A variable with canonical names of its dimensions, in canonical order along each."""
+        renamed = variable.to_base_variable().copy(deep=False)
+        renamed.dims = tuple(self.dims.get(str(dim), str(dim)) for dim in variable.dims)
+        return renamed.isel(self.order, missing_dims="ignore")
+
+
+def canonical_axes(
+    ds: xr.Dataset, time: TimeCoordinate, horizontal: Horizontal, source: str
+) -> CanonicalAxes:
+    """Name and order the axes.
+
+    Args:
+        ds: The dataset, without a repeated meridian.
+        time: Where its times are.
+        horizontal: Its rows and columns.
+        source: File or dataset, for messages.
+
+    Raises:
+        GridError: Latitudes or longitudes are not what they are called.
+    """
+    rows, columns = (LAT, LON) if horizontal.geographic else (Y, X)
+    across = {horizontal.y: rows, horizontal.x: columns}
+    coords, order = _horizontal_coordinates(ds, horizontal, source)
+    attrs = {k: v for k, v in ds[time.name].attrs.items() if k != "bounds" or v in ds}
+    coords[TIME] = xr.Variable((TIME,), np.atleast_1d(ds[time.name].values), attrs, ds[time.name].encoding)
+    names = {TIME: time.name, **{new: old for old, new in across.items() if old in ds.variables}}
+    if horizontal.geographic:
+        names |= {LAT: str(horizontal.y_name), LON: str(horizontal.x_name)}
+    dims = across if time.dim is None else across | {time.dim: TIME}
+    axes = CanonicalAxes(dims, names, order, coords, across)
+    for name, variable in _auxiliary(ds, time, horizontal).items():
+        key = f"{name}_in_file" if name in coords or name in dims.values() else name
+        if key != name:
+            names[key] = name
+        coords[key] = axes.arranged(variable)
+    return axes
+
+
+def drop_repeated_meridian(
+    ds: xr.Dataset,
+    names: Sequence[str],
+    time: TimeCoordinate,
+    horizontal: Horizontal,
+    source: str,
+    lazy: bool,
+) -> tuple[xr.Dataset, bool]:
+    """Leave out the last column where it is the first one once more, a whole turn on.
+
+    Args:
+        ds: The dataset as it is in the file.
+        names: Its fields.
+        time: Where its times are.
+        horizontal: Its rows and columns.
+        source: File or dataset, for messages.
+        lazy: Whether the values are on disk: three steps are compared then.
+
+    Returns:
+        The dataset, and whether a column was left out.
+
+    Raises:
+        GridError: The two columns differ.
+    """
+    if not (horizontal.geographic and is_cyclic(ds[horizontal.x_name].values)):
+        return ds, False
+    for name in names:
+        variable = ds[name].variable
+        if lazy and time.dim in variable.dims:
+            n = variable.sizes[time.dim]
+            variable = variable.isel({time.dim: sorted({0, n // 2, n - 1})})
+        first, last = (variable.isel({horizontal.x: i}).values for i in (0, -1))
+        if not np.array_equal(first, last, equal_nan=True):
+            lon = ds[horizontal.x_name].values
+            raise GridError(
+                f"{source}: longitudes {lon[0]:g} and {lon[-1]:g} of '{horizontal.x_name}' are one meridian, "
+                f"but '{name}' differs between them. Leave one of the columns out, for example "
+                f"`ds.isel({horizontal.x}=slice(0, -1))`."
+            )
+    return ds.isel({horizontal.x: slice(0, -1)}), True
+
+
+def _horizontal_coordinates(
+    ds: xr.Dataset, horizontal: Horizontal, source: str
+) -> tuple[dict[str, xr.Variable], dict[str, np.ndarray]]:
+    """Canonical coordinates of rows and columns, and the permutations that lead to them."""
+    if not horizontal.geographic:
+        coords = {}
+        for dim, old, name in ((Y, horizontal.y, horizontal.y_name), (X, horizontal.x, horizontal.x_name)):
+            values = np.arange(ds.sizes[old]) if name is None else ds[name].values
+            coords[dim] = xr.Variable((dim,), values, {} if name is None else ds[name].attrs)
+        return coords, {}
+    y_name, x_name = str(horizontal.y_name), str(horizontal.x_name)
+    lat, lat_order = canonical_latitude(ds[y_name].values, y_name, source)
+    lon, lon_order = canonical_longitude(ds[x_name].values, x_name, source)
+    north = {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
+    east = {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
+    coords = {LAT: xr.Variable((LAT,), lat, north), LON: xr.Variable((LON,), lon, east)}
+    return coords, {LAT: lat_order, LON: lon_order}
+
+
+def _auxiliary(ds: xr.Dataset, time: TimeCoordinate, horizontal: Horizontal) -> dict[str, xr.Variable]:
+    """Coordinates along the time, and two-dimensional latitude and longitude."""
+    along_time = {
+        str(name): ds[name].variable
+        for name in ds.coords
+        if name != time.name and time.dim is not None and ds[name].dims == (time.dim,)
+    }
+    return along_time | {name: ds[name].variable for name in horizontal.auxiliary}
