@@ -15,6 +15,7 @@ from service.background.job_store import JobStore
 from service.background.jobs import Jobs
 from service.background.watch import Watch
 from service.settings import Settings
+from stconv.clock import HOUR
 from stconv.errors import ServiceError
 
 
@@ -53,7 +54,7 @@ def watched(app: FastAPI) -> Iterator[None]:
 def job_runner(app: FastAPI) -> Iterator[None]:
     """Work on jobs until the server ends."""
     settings: Settings = app.state.settings
-    store = JobStore(app.state.folder / "jobs", 3600 * settings.job_hours, settings.max_job_bytes)
+    store = JobStore(app.state.folder / "jobs", HOUR.seconds * settings.job_hours, settings.max_job_bytes)
     jobs = app.state.jobs = Jobs(store, app.state.workers, settings)
     jobs.start()
     try:

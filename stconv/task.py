@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.series.dataset import WindowDataset
-from stconv.datasets.series.windows import thinned
 from stconv.errors import ConfigError, ShapeError
 from stconv.evaluation.assessment import Assessment
 from stconv.evaluation.leakage import check_causality
@@ -24,6 +23,7 @@ from stconv.models import Damped, EventNetwork, Network, describe
 from stconv.nn.damping import Damping
 from stconv.nn.memory import channels_last, recompute
 from stconv.schedules import WarmupCosine
+from stconv.spacing import evenly_spaced
 from stconv.uncertainty.bands import Bands
 from stconv.uncertainty.conformal import calibrate
 from stconv.verification import Verification
@@ -149,7 +149,8 @@ class ForecastTask(pl.LightningModule):
 
     def _windows(self, period: str, most: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Normalized windows of a period, the same on every rank."""
-        windows = WindowDataset(self.data.series, self.data.spec, thinned(self.data.references[period], most))
+        references = evenly_spaced(self.data.references[period], most)
+        windows = WindowDataset(self.data.series, self.data.spec, references)
         for start in range(0, len(windows), self.data.batch_size):
             batch = windows.batch(range(start, min(start + self.data.batch_size, len(windows))))
             batch = {name: value.to(self.device) for name, value in batch.items()}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stconv.datasets.series.windows import WindowSpec, forecast_index, reference_indices, thinned
+from stconv.datasets.series.windows import WindowSpec, forecast_index, reference_indices
 from stconv.errors import WindowError
 
 offsets = st.sets(st.integers(-8, -1), max_size=4).map(lambda past: (*sorted(past), 0))
@@ -108,9 +108,3 @@ def test_targets_inside_inputs_not_before_first_input(spec, start, length, first
 
     expected = [i for i in range(-20, 80) if is_good(i)]
     assert reference_indices(period, spec, tuple(breaks), first_input=first_input) == expected
-
-
-def test_references_are_thinned_evenly():
-    assert thinned(range(10), 20) == list(range(10))
-    assert thinned(range(101), 5) == [0, 25, 50, 75, 100]
-    assert thinned(range(7, 9), 1) == [7]

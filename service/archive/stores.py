@@ -13,6 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from stconv.clock import DAY
+
 SUFFIX = ".zarr"
 SCORES = "scores.nc"
 VERSION_LETTERS = 12
@@ -66,7 +68,7 @@ def prune(folder: Path, keep: int, days: float | None) -> None:
     for path in folder.parent.glob("*/.*"):
         shutil.rmtree(path, ignore_errors=True)
     made = sorted((path.stat().st_mtime, path) for path in folder.parent.glob(f"*/*{SUFFIX}"))
-    oldest = -float("inf") if days is None else time.time() - 86_400 * days
+    oldest = -float("inf") if days is None else time.time() - DAY.seconds * days
     for number, (when, path) in enumerate(made):
         if number < len(made) - keep or when < oldest:
             hidden = path.with_name(f".{path.name}")  # gone at once, not file by file

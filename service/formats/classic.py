@@ -12,7 +12,8 @@ import numpy as np
 import scipy.io
 import xarray as xr
 
-UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
+from stconv.clock import TIME_UNITS
+
 OFFSETS_OF_64_BITS = 2
 
 
@@ -66,11 +67,11 @@ def _values(variable: xr.Variable) -> tuple[np.ndarray, dict[str, Any]]:
 def _times(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     first = values.min().astype("datetime64[s]")
     since = (values - first) / np.timedelta64(1, "s")
-    for unit, seconds in UNITS.items():
-        counts = since / seconds
+    for unit in TIME_UNITS:
+        counts = since / unit.seconds
         if (counts == np.rint(counts)).all():
             origin = str(first).replace("T", " ")
-            attrs = {"units": f"{unit} since {origin}", "calendar": "proleptic_gregorian"}
+            attrs = {"units": f"{unit.name}s since {origin}", "calendar": "proleptic_gregorian"}
             return _narrowed(np.asarray(counts)), attrs
     raise NotClassic  # parts of seconds, and NaT
 

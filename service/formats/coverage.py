@@ -17,7 +17,7 @@ from covjson_pydantic.unit import Symbol, Unit
 from service.formats.answers import nested
 from service.formats.layout import Layout, find_layout
 from service.formats.statement import statement
-from service.media_types import GREGORIAN_CALENDARS
+from stconv.clock import GREGORIAN_CALENDARS
 from stconv.dims import TIME
 from stconv.errors import TimeAxisError
 

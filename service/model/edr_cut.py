@@ -15,6 +15,7 @@ from service.formats.layout import Layout, find_layout
 from service.model.point import nearest_cell
 from stconv.dims import LEAD
 from stconv.errors import GridError, TimeAxisError
+from stconv.sphere import within, within_longitudes
 
 
 def edr_answer(forecast: xr.Dataset, request: dict[str, Any]) -> bytes:
@@ -39,9 +40,8 @@ def edr_answer(forecast: xr.Dataset, request: dict[str, Any]) -> bytes:
         coverage = point_coverage(forecast, layout, row, column)
     elif request["query"] == "cube":
         west, south, east, north = request["where"]
-        rows = np.asarray((layout.rows >= south) & (layout.rows <= north))
-        width = east - west if east - west >= 360 else (east - west) % 360.0
-        columns = np.asarray((layout.columns - west) % 360.0 <= width)
+        rows = within(layout.rows, south, north)
+        columns = within_longitudes(layout.columns, west, east)
         coverage = grid_coverage(*_cut(forecast, layout, rows, columns))
     else:
         inside = _inside(layout, np.asarray(request["where"]))

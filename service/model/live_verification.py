@@ -20,6 +20,7 @@ from stconv.datasets.source.grid import Origin
 from stconv.datasets.source.time_axis import advance, cycles, text
 from stconv.dims import TIME
 from stconv.forecast import Forecaster
+from stconv.sphere import area_weights
 from stconv.verification import ScoreSums, lead_labels
 
 AT_ONCE = 20
@@ -94,11 +95,7 @@ class LiveVerification:
         persistence = {name: np.repeat(field, len(times), axis=0) for name, field in newest.items()}
         contenders = {"persistence": persistence, "climatology": self._climatology(times)}
         layout = find_layout(forecast)
-        weight = (
-            np.cos(np.deg2rad(layout.rows))[:, None] * np.ones(layout.columns.size)
-            if layout.geographic
-            else None
-        )
+        weight = area_weights(layout.rows, layout.columns.size, layout.geographic)
 
         def laid_out(fields: dict[str, np.ndarray]) -> np.ndarray:
             found = source.as_forecast(fields, series, reference, times)

@@ -11,18 +11,22 @@ import xarray as xr
 from service.formats.answers import nested
 from service.formats.layout import find_layout
 from service.formats.statement import statement
+from stconv.clock import DAY, HOUR, MINUTE
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.dims import TIME
 from stconv.errors import GridError
+from stconv.sphere import wrapped
 
 
 def block_name(step: TimeStep) -> str:
     """What Open-Meteo calls a block of this step: hourly (also for 3 or 6 hours), daily, monthly."""
     if step.kind != "fixed":
         return f"{step.kind}ly"
-    if step.seconds % 86_400 == 0:
+    if step.seconds % DAY.seconds == 0:
         return "daily"
-    return "hourly" if step.seconds % 3_600 == 0 else f"minutely_{step.seconds // 60}"
+    if step.seconds % HOUR.seconds == 0:
+        return "hourly"
+    return f"minutely_{step.seconds // MINUTE.seconds}"
 
 
 def nearest_cell(
@@ -34,7 +38,7 @@ def nearest_cell(
         GridError: The point is further than half a cell from the grid.
     """
     south_north = np.abs(latitudes - latitude)
-    west_east = np.abs((longitudes - longitude + 180.0) % 360.0 - 180.0)
+    west_east = np.abs(wrapped(longitudes - longitude))
     row, column = int(south_north.argmin()), int(west_east.argmin())
     for name, distance, axis in (
         ("latitude", south_north[row], latitudes),
@@ -74,7 +78,7 @@ def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitud
     said = statement(forecast)
     answer: dict[str, Any] = {
         "latitude": float(layout.rows[row]),
-        "longitude": float((layout.columns[column] + 180.0) % 360.0 - 180.0),
+        "longitude": float(wrapped(layout.columns[column])),
         "utc_offset_seconds": 0,
         "timezone": "GMT",
         "timezone_abbreviation": "GMT",
@@ -88,5 +92,5 @@ def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitud
 
 def _cell_size(axis: np.ndarray) -> float:
     """The largest step; that of longitudes does not count the turn from 358 to 0 as one."""
-    steps = np.abs((np.diff(axis) + 180.0) % 360.0 - 180.0)
+    steps = np.abs(wrapped(np.diff(axis)))
     return float(steps.max()) if axis.size > 1 else float("inf")

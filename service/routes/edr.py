@@ -10,12 +10,13 @@ from service.archive.table import StoredForecasts, UnknownForecast
 from service.http.keys import require_key
 from service.http.models import find_model, stored_of
 from service.http.waiting import while_connected
-from service.media_types import COVERAGE, GREGORIAN_CALENDARS
+from service.media_types import COVERAGE
 from service.problems import Malformed, NotAcceptable, Unavailable
 from service.routes import edr_metadata as metadata
 from service.routes.edr_query import read_bbox, read_interval, read_point, read_polygon
 from service.routes.forecasts import Steps, check_price, check_steps, model_headers, require_data, split_names
 from service.workers.worker import Worker
+from stconv.clock import GREGORIAN_CALENDARS
 
 router = APIRouter(prefix="/edr", tags=["edr"], dependencies=[Depends(require_key)])
 ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": {COVERAGE: {}}}}

@@ -19,6 +19,7 @@ from service.problems import Problem, TooLarge, Unavailable, Unprocessable
 from service.routes.forecasts import BODY, FORECAST_ANSWERS, Bands, Names, Steps, count_values, split_names
 from service.settings import Settings
 from service.wire import codec as wire
+from stconv.clock import HOUR
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
 JobId = Annotated[str, Path(max_length=60)]
@@ -105,7 +106,7 @@ def _find(request: Request, key: str) -> Job:
 
 def _facts(request: Request, job: Job) -> dict[str, Any]:
     settings: Settings = request.app.state.settings
-    return job.facts(3600 * settings.job_hours)
+    return job.facts(HOUR.seconds * settings.job_hours)
 
 
 def _check_size(values: int, steps: int, settings: Settings) -> None:

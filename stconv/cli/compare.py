@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stconv.spacing import evenly_spaced
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -251,8 +253,8 @@ def _short(value: str) -> str:
 
 def _shown_leads(n_leads: int, n_variables: int, room: int) -> list[int]:
     """As many leads as fit into so many columns, evenly spread, the first and the last among them."""
-    n = min(n_leads, max(2, min(8, room) // n_variables))
-    return sorted({round(i) for i in np.linspace(0, n_leads - 1, n)})
+    n = max(2, min(8, room) // n_variables)
+    return evenly_spaced(range(n_leads), n)
 
 
 def _reference(group: Sequence[Entry]) -> str:

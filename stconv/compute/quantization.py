@@ -21,6 +21,7 @@ from stconv.compute.export import INPUT, onnx_bytes
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.errors import ConfigError, SplitError
 from stconv.nn.settings import check_count
+from stconv.spacing import evenly_spaced
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -87,11 +88,9 @@ def _check_data(bundle: Bundle, data: GridDataModule) -> None:
 
 def _windows(data: GridDataModule, period: str, n_windows: int) -> Iterator[dict[str, Tensor]]:
     """Batches of windows spread evenly over a period."""
-    references = data.references[period]
-    chosen = np.unique(np.linspace(0, len(references) - 1, n_windows).round().astype(int))
-    windows = WindowDataset(data.series, data.spec, references)
-    for start in range(0, len(chosen), BATCH):
-        yield windows.batch(chosen[start : start + BATCH].tolist())
+    windows = WindowDataset(data.series, data.spec, evenly_spaced(data.references[period], n_windows))
+    for start in range(0, len(windows), BATCH):
+        yield windows.batch(range(start, min(start + BATCH, len(windows))))
 
 
 def rounded(model: bytes, windows: Iterable[np.ndarray]) -> bytes:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stconv.datasets.series.dataset import WindowDataset, window
 from stconv.errors import LeakError
+from stconv.spacing import evenly_spaced
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -75,7 +76,7 @@ def _check_inputs(data: GridDataModule) -> None:
     others = [i for i, name in enumerate(series.variables) if i >= series.n_targets and name in data.inputs]
     if not others:
         return
-    windows = WindowDataset(series, data.spec, references[:: -(-len(references) // MAX_WINDOWS)])
+    windows = WindowDataset(series, data.spec, evenly_spaced(references, MAX_WINDOWS))
     batch = windows.batch(range(len(windows)))
     truth = batch["targets"].numpy().astype(np.float64)
     newest = batch["inputs"][:, :, -1].numpy().astype(np.float64)

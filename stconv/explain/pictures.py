@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stconv.errors import ConfigError
 from stconv.models.registry import Network
+from stconv.spacing import evenly_spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +107,7 @@ def features_plot(maps: Mapping[str, np.ndarray], path: str | Path, title: str =
     maps = {name: values for name, values in maps.items() if values[0].size > 1}
     if not maps:
         raise ConfigError("The network has no convolution, so there are no feature maps to draw.")
-    names = _spread(list(maps), MAX_LAYERS)
+    names = evenly_spaced(list(maps), MAX_LAYERS)
     n_columns = max(min(len(maps[name]), MAX_CHANNELS) for name in names)
     rows, columns = maps[names[0]].shape[-2:]
     width = 1.5
@@ -155,12 +156,6 @@ def _columns(conv: nn.Conv3d, network: Network, channels: Sequence[str]) -> list
     names = channels if len(channels) == n_channels else [f"ch. {i}" for i in range(n_channels)]
     times = [f"t{i - n_times + 1:+d}" if i < n_times - 1 else "t" for i in range(n_times)]
     return [f"{name}\n{time}" if n_times > 1 else name for name in names for time in times]
-
-
-def _spread(names: list[str], most: int) -> list[str]:
-    if len(names) <= most:
-        return names
-    return [names[i] for i in np.unique(np.linspace(0, len(names) - 1, most).round().astype(int))]
 
 
 def _figure(width: float, height: float) -> Figure:

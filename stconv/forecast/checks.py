@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stconv.clock import GREGORIAN_CALENDARS
 from stconv.datasets.source.time_axis import TimeStep, time_step
 from stconv.datasets.source.units import linear_conversion
 from stconv.dims import TIME
@@ -18,8 +19,6 @@ from stconv.forecast.units import Conversion
 GRID_TOLERANCE = 1e-3
 """How far a coordinate may be off, as a share of the spacing: float32 files and decimal rounding stay below
 it."""
-STANDARD_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
-"""Equal after 1582-10-15."""
 
 
 class TrainingRangeWarning(UserWarning):
@@ -88,7 +87,7 @@ def axis_text(axis: np.ndarray) -> str:
 def check_time_axis(ds: xr.Dataset, calendar: str, step: TimeStep) -> None:
     """Raise TimeAxisError if the calendar or the step differs; a single frame has no step and passes."""
     found = str(ds[TIME].dt.calendar)
-    if found != calendar and not {found, calendar} <= STANDARD_CALENDARS:
+    if found != calendar and not {found, calendar} <= {*GREGORIAN_CALENDARS}:
         raise TimeAxisError(
             f"The calendar of the input is '{found}'; the model was trained on '{calendar}'. Convert it: "
             f"ds.convert_calendar('{calendar}')."

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stconv.clock import largest_unit
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.dims import LEAD, TIME
 from stconv.errors import FileError
 
 CONVENTIONS = "CF-1.11"
 REFERENCE_TIME = "forecast_reference_time"
-_UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
 
 
 def forecast_dataset(
@@ -83,8 +83,8 @@ def lead_periods(step: TimeStep, leads: Sequence[int]) -> tuple[np.ndarray, str]
     numbers = np.asarray(list(leads), dtype=np.int64)
     if step.kind != "fixed":
         return numbers * step.n, f"{step.kind}s"
-    seconds, units = next((seconds, units) for seconds, units in _UNITS if step.seconds % seconds == 0)
-    return numbers * (step.seconds // seconds), units
+    unit = largest_unit(step.seconds)
+    return numbers * (step.seconds // unit.seconds), f"{unit.name}s"
 
 
 def check_destination(path: str | Path) -> Path:

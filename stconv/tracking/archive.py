@@ -9,6 +9,7 @@ import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from stconv.clock import HOUR
 from stconv.datasets.source import time_axis
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ class WriteForecasts(Callback):
 
 def _hours(delta: Any) -> float:
     if isinstance(delta, np.timedelta64):
-        return float(delta / np.timedelta64(1, "s")) / 3600
-    return float(delta.total_seconds()) / 3600
+        return float(delta / np.timedelta64(1, "s")) / HOUR.seconds
+    return float(delta.total_seconds()) / HOUR.seconds
 
 
 def _since_epoch(moment: Any, calendar: str) -> float:

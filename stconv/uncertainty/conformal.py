@@ -22,7 +22,7 @@ from torch import Tensor
 
 from stconv.datasets.preparation.harmonics import Term, fit_harmonics
 from stconv.datasets.series.dataset import WindowDataset
-from stconv.datasets.series.windows import thinned
+from stconv.spacing import evenly_spaced
 from stconv.uncertainty.bands import LEVELS, Bands, season_factor, spread_factor, unrest_factor, unrest_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _Errors:
         window_bytes = 4 * network.c_out * network.leads * data.series.values[0, 0].size
         affordable = max(1, BYTES_HELD // window_bytes)
         windows = WindowDataset(
-            data.series, data.spec, thinned(references, min(most or affordable, affordable))
+            data.series, data.spec, evenly_spaced(references, min(most or affordable, affordable))
         )
         device = preparation.cell_weight.device
         values, variances, cycles, unrest = [], [], [], []

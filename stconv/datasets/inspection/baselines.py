@@ -14,6 +14,7 @@ from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.time_axis import calendar_of, cycles, time_step
 from stconv.dims import LAT, TIME
 from stconv.errors import ConfigError, SplitError
+from stconv.sphere import area_weights
 
 WORTH = 0.02
 """A weekly cycle that lowers the error of the climatology by this share is worth having."""
@@ -57,7 +58,8 @@ def baseline_errors(
     terms, coefficients = fit_harmonics(values[training, None], phases[training])
     test = slice(periods.test.start, periods.test.stop)
     climatology = np.einsum("tk,kyx->tyx", harmonic_basis(phases[test], terms), coefficients[:, 0])
-    weight = np.cos(np.deg2rad(variable[LAT].values))[:, None] if LAT in variable.dims else np.ones((1, 1))
+    rows = variable.dims[1]
+    weight = area_weights(variable[rows].values, variable.shape[2], geographic=rows == LAT)
     newest = values[references]  # or what the window last knew, as `Preparation.persistence` without torch
     for offset in reversed(spec.input_offsets[:-1]):
         newest = np.where(np.isnan(newest), values[references + offset], newest)

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.preparation.preparation import Batch, Preparation
+from stconv.dims import LON
 from stconv.errors import ConfigError
 from stconv.nn.probability import probability
+from stconv.sphere import within, within_longitudes
 
 if TYPE_CHECKING:
     from stconv.datasets.series.store import Series
@@ -124,12 +126,7 @@ class Event:
     def _along(self, dim: str, axis: np.ndarray) -> np.ndarray:
         if dim not in self.region:
             return np.ones(len(axis), dtype=bool)
-        first, last = self.region[dim]
-        if dim != "lon":
-            return np.asarray((axis >= min(first, last)) & (axis <= max(first, last)))
-        span = last - first
-        width = span if span >= 360 else span % 360
-        return np.asarray((axis - first) % 360 <= width)
+        return (within_longitudes if dim == LON else within)(axis, *self.region[dim])
 
 
 class EventPreparation(Preparation):

@@ -199,10 +199,3 @@ def cos_zenith(cycles: Tensor, lat: Tensor, lon: Tensor) -> Tensor:
     hour_angle = day - math.pi + lon + equation_of_time
     upright = torch.sin(lat)[:, None] * torch.sin(declination)
     return upright + torch.cos(lat)[:, None] * torch.cos(declination) * torch.cos(hour_angle)
-
-
-def area_weight(series: Series) -> Tensor:
-    """cos(latitude) on a geographic grid, else 1: float32, (lat, lon)."""
-    n_lat, n_lon = series.values.shape[2:]
-    weight = np.cos(np.deg2rad(series.lat)).clip(0) if series.geographic else np.ones(n_lat)
-    return torch.from_numpy(np.repeat(weight[:, None], n_lon, axis=1)).float()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stconv.datasets.preparation.climatology import HarmonicClimatology
-from stconv.datasets.preparation.features import area_weight, climate_fields, static_channels, sun_axes
+from stconv.datasets.preparation.features import climate_fields, static_channels, sun_axes
 from stconv.datasets.preparation.scaling import (
     CellMoments,
     check_missing,
@@ -19,6 +19,7 @@ from stconv.datasets.preparation.scaling import (
     transform,
 )
 from stconv.datasets.series.cache import forget_pages
+from stconv.sphere import area_weights
 
 if TYPE_CHECKING:
     from stconv.datasets.series.store import Series
@@ -72,7 +73,9 @@ def fit_statistics(
         "fill": _stack([np.array(channel.fill) for channel in fitted]),
         "never_valid": torch.from_numpy(~ever_valid),
         "missing_share": torch.from_numpy(1 - raw.count.sum(axis=(1, 2)) / training[:, 0].size).float(),
-        "cell_weight": area_weight(series),
+        "cell_weight": torch.from_numpy(
+            area_weights(series.lat, training.shape[3], series.geographic)
+        ).float(),
         "static": static_channels(
             series, settings["static_fields"], ever_valid[0], settings["static_files"], climate
         ),

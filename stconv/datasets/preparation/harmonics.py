@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from stconv.clock import GREGORIAN_CALENDARS, WEEK_SECONDS
 from stconv.datasets.series.cache import forget_pages
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.errors import ConfigError
@@ -24,8 +25,6 @@ WEEK_HARMONICS = 59
 """Eight harmonics of the day, each with three on both sides: every day of the week has its own hours."""
 LEAST_WEEKS = 4
 """A weekly cycle is learned from this many weeks or more."""
-WEEK_SECONDS = 7 * 86_400
-WEEK_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
 STEPS_PER_TERM = 3
 """A period supports no more terms than a third of its steps."""
 RIDGE = 1e-3
@@ -62,7 +61,7 @@ def check_weekly(step: TimeStep, calendar: str, n_training: int) -> None:
         ConfigError: A calendar without weeks, steps of more than half a week, or less than four weeks.
     """
     seconds, why = step.approximate_seconds, ""
-    if calendar not in WEEK_CALENDARS:
+    if calendar not in GREGORIAN_CALENDARS:
         why = f"the calendar is {calendar}, whose dates have no day of the week"
     elif seconds > WEEK_SECONDS / 2:
         why = f"a step is {step.label}, more than half a week"

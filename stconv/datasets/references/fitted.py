@@ -15,8 +15,9 @@ from torch import Tensor
 from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.datasets.series.missing import carried
-from stconv.datasets.series.windows import WindowSpec, thinned
+from stconv.datasets.series.windows import WindowSpec
 from stconv.nn.regression import MAX_ROWS, NormalEquations, neighborhoods
+from stconv.spacing import evenly_spaced
 
 if TYPE_CHECKING:
     from stconv.datasets.series.store import Series
@@ -69,7 +70,7 @@ class ReferenceForecasts:
         """
         lags, n_targets = min(MAX_LAGS, spec.t_in), series.n_targets
         n_cells = int(np.prod(series.values.shape[2:]))
-        chosen = thinned(windows, MAX_WINDOWS)
+        chosen = evenly_spaced(windows, MAX_WINDOWS)
         dataset = WindowDataset(series, spec, chosen)
         climatology = climatology.to("cpu")
         squares = torch.zeros(n_targets, spec.leads, *series.values.shape[2:], dtype=torch.float64)

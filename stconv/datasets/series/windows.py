@@ -119,10 +119,3 @@ def forecast_index(n_steps: int, spec: WindowSpec, breaks: Sequence[int] = ()) -
 def _crosses(first: int, last: int, ordered_breaks: Sequence[int]) -> bool:
     """Tell whether a break lies between `first` and `last`: at an index in (first, last]."""
     return bisect_right(ordered_breaks, last) > bisect_right(ordered_breaks, first)
-
-
-def thinned(references: Sequence[int], most: int) -> list[int]:
-    """At most so many of the references, evenly spread over all of them."""
-    if len(references) <= most:
-        return list(references)
-    return [references[round(i * (len(references) - 1) / max(1, most - 1))] for i in range(most)]

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import xarray as xr
 
+from stconv.clock import TIME_UNITS
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import FileError, TimeAxisError
 
@@ -70,8 +71,8 @@ def _times(n: int, spec: GridSpec, source: str) -> np.ndarray:
             f"`step`, such as 6h, 1d or 10min, in the grid specification; found start {spec.start!r}, "
             f"step {spec.step!r}."
         )
-    seconds = int(step[1]) * {"min": 60, "h": 3_600, "d": 86_400}[step[2]]
-    length = np.timedelta64(seconds, "s").astype("timedelta64[ns]")
+    unit = next(unit for unit in TIME_UNITS if unit.symbol == step[2])
+    length = np.timedelta64(int(step[1]) * unit.seconds, "s").astype("timedelta64[ns]")
     return np.datetime64(spec.start, "ns") + np.arange(n) * length
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stconv.errors import GridError
+from stconv.sphere import wrapped
 
 _SAME_DEGREES = 1e-4
 """Longitudes closer than this (10 m) are the same meridian."""
@@ -67,9 +68,9 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
     """
     lon = np.asarray(lon, dtype=np.float64)
     _check_finite(lon, name, source)
-    wrapped = (lon + 180.0) % 360.0 - 180.0
-    order = np.argsort(wrapped, kind="stable")
-    ordered = wrapped[order]
+    degrees = wrapped(lon)
+    order = np.argsort(degrees, kind="stable")
+    ordered = degrees[order]
     gaps = np.append(np.diff(ordered), ordered[0] + 360.0 - ordered[-1])
     if lon.size > 1 and gaps.min() < _SAME_DEGREES:
         i = int(gaps.argmin())

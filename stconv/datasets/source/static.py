@@ -13,6 +13,7 @@ from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.reading import find_files, load, open_file
 from stconv.dims import LAT, LON, X, Y
 from stconv.errors import GridError, VariableError
+from stconv.sphere import wrapped
 
 _SAME_DEGREES = 1e-3
 
@@ -65,7 +66,7 @@ def _positions(found: np.ndarray, wanted: np.ndarray, axis: str, path: Path) -> 
     """Where the wanted degrees are among those found, whole turns aside."""
     positions = []
     for degrees in wanted:
-        distance = np.abs((found.astype(float) - degrees + 180.0) % 360.0 - 180.0)
+        distance = np.abs(wrapped(found.astype(float) - degrees))
         if distance.min() > _SAME_DEGREES:
             raise GridError(
                 f"{path}: no {axis} {degrees:g}, which the series has; the nearest is "

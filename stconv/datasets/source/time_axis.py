@@ -13,13 +13,12 @@ from typing import Any
 import cftime
 import numpy as np
 
+from stconv.clock import DAY, HOUR, MINUTE, largest_unit
 from stconv.errors import TimeAxisError
 
-DAY_SECONDS = 86_400
 MONDAY = 3
 """Days since a Monday on 1970-01-01, a Thursday."""
-SHORTEST_MONTH_SECONDS = 28 * DAY_SECONDS
-_LABELS = ((DAY_SECONDS, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+SHORTEST_MONTH_SECONDS = 28 * DAY.seconds
 _SAME_PLACE_IN_MONTH = 0.06
 """Mid-month stamps (16 January 12:00, 15 February 00:00, ...) agree within this fraction of a month."""
 
@@ -46,15 +45,15 @@ class TimeStep:
         """Short text, for example ``6h``, ``10min``, ``1d``, ``1month``, ``2year``."""
         if self.kind != "fixed":
             return f"{self.n}{self.kind}"
-        unit_seconds, unit = next((s, u) for s, u in _LABELS if self.seconds % s == 0)
-        return f"{self.seconds // unit_seconds}{unit}"
+        unit = largest_unit(self.seconds)
+        return f"{self.seconds // unit.seconds}{unit.symbol}"
 
     @property
     def approximate_seconds(self) -> float:
         """Length in seconds; of a month or a year the mean Gregorian one."""
         if self.kind == "fixed":
             return float(self.seconds)
-        return self.n * 365.2425 * DAY_SECONDS / (12 if self.kind == "month" else 1)
+        return self.n * 365.2425 * DAY.seconds / (12 if self.kind == "month" else 1)
 
     def times(self, k: int) -> TimeStep:
         """The k-fold step, for example to label lead k."""
@@ -162,14 +161,16 @@ def cycles(times: Any) -> np.ndarray:
     if np.issubdtype(times.dtype, np.datetime64):
         day = times.astype("datetime64[D]")
         year = times.astype("datetime64[Y]")
-        result[:, 0] = (times - day) / np.timedelta64(DAY_SECONDS, "s")
+        result[:, 0] = (times - day) / np.timedelta64(DAY.seconds, "s")
         start, end = year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")
         result[:, 1] = (times - start) / (end - start)
         result[:, 2] = ((day.astype(np.int64) + MONDAY) % 7 + result[:, 0]) / 7
         return result
     for i, time in enumerate(times):
-        clock = time.hour * 3600 + time.minute * 60 + time.second + time.microsecond * 1e-6
-        result[i, 0] = clock / DAY_SECONDS
+        clock = (
+            time.hour * HOUR.seconds + time.minute * MINUTE.seconds + time.second + time.microsecond * 1e-6
+        )
+        result[i, 0] = clock / DAY.seconds
         result[i, 1] = (time.dayofyr - 1 + result[i, 0]) / _days_in_year(time)
         result[i, 2] = (time.dayofwk + result[i, 0]) / 7
     return result

@@ -9,11 +9,12 @@ import cftime
 import numpy as np
 import xarray as xr
 
+from stconv.clock import DAY, GREGORIAN_CALENDARS, HOUR
 from stconv.datasets.source.time_axis import TimeStep, advance
 
 _SINCE = re.compile(r"(month|year)s?\s+since\s+(.+)", re.IGNORECASE)
 _AS = re.compile(r"(day|month|year)\s+as\s+%", re.IGNORECASE)
-_GREGORIAN = ("standard", "gregorian", "proleptic_gregorian", "360")
+_GREGORIAN = (*GREGORIAN_CALENDARS, "360")
 """Calendars decoded to datetime64; "360" is how some archives mark months that are counted, not days."""
 
 
@@ -76,7 +77,7 @@ def _from_digits(values: np.ndarray, unit: str, calendar: str) -> np.ndarray | N
         return None
     dates = whole * {"day": 1, "month": 100, "year": 10_000}[unit]
     dates += {"day": 0, "month": 1, "year": 101}[unit]
-    return _dates(dates, np.round(fraction * 86_400).astype(np.int64), calendar)
+    return _dates(dates, np.round(fraction * DAY.seconds).astype(np.int64), calendar)
 
 
 def _from_plain_digits(values: np.ndarray, calendar: str) -> np.ndarray | None:
@@ -84,7 +85,7 @@ def _from_plain_digits(values: np.ndarray, calendar: str) -> np.ndarray | None:
     if (values >= 10_000_101).all() and (values < 30_000_101).all():
         return _dates(values, np.zeros_like(values), calendar)
     if (values >= 1_000_010_100).all() and (values < 3_000_010_100).all() and (values % 100 < 24).all():
-        return _dates(values // 100, values % 100 * 3600, calendar)
+        return _dates(values // 100, values % 100 * HOUR.seconds, calendar)
     return None
 
 
@@ -98,6 +99,6 @@ def _dates(dates: np.ndarray, seconds: np.ndarray, calendar: str) -> np.ndarray:
                 np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "ns") + np.timedelta64(second, "s")
             )
         else:
-            clock = (second // 3600, second // 60 % 60, second % 60)
+            clock = (second // HOUR.seconds, second // 60 % 60, second % 60)
             found.append(cftime.datetime(year, month, day, *clock, calendar=calendar))
     return np.array(found)

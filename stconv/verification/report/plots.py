@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from stconv.errors import ShapeError
+from stconv.spacing import evenly_spaced
 from stconv.verification.report.table import decimals, number, with_units
 from stconv.verification.scores.sums import ratio
 
@@ -117,7 +118,7 @@ def forecast_plot(
 
     times = _short_times(valid_times)
     n_leads = len(forecast)
-    shown = np.unique(np.linspace(0, n_leads - 1, min(n_leads, MAX_COLUMNS)).round().astype(int))
+    shown = evenly_spaced(range(n_leads), MAX_COLUMNS)
     box = aspect * (extent[3] - extent[2]) / (extent[1] - extent[0])
     width = float(np.clip(2.8 / box, 1.3, 2.6))
     height = width * box

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+
+from stconv.clock import largest_unit
+from stconv.datasets.source.time_axis import TimeStep
 
 
-class Step(Protocol):
-    """The distance between two steps, as `stconv.datasets.source.time_axis.TimeStep` says it."""
-
-    @property
-    def kind(self) -> str:
-        """One of "fixed", "month" and "year"."""
-
-    @property
-    def seconds(self) -> int:
-        """Of a fixed step."""
-
-    @property
-    def n(self) -> int:
-        """Number of months or years."""
-
-
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-
-
-def lead_labels(step: Step, n_leads: int) -> tuple[str, ...]:
+def lead_labels(step: TimeStep, n_leads: int) -> tuple[str, ...]:
     """Label each lead with its time, all in the unit of the first.
 
     Args:
@@ -38,8 +21,8 @@ def lead_labels(step: Step, n_leads: int) -> tuple[str, ...]:
     if step.kind != "fixed":
         counts = [step.n * lead for lead in range(1, n_leads + 1)]
         return tuple(f"{count} {step.kind}{'s' if count > 1 else ''}" for count in counts)
-    size, unit = next((size, unit) for size, unit in _UNITS if step.seconds % size == 0)
-    return tuple(f"{step.seconds // size * lead} {unit}" for lead in range(1, n_leads + 1))
+    unit = largest_unit(step.seconds)
+    return tuple(f"{step.seconds // unit.seconds * lead} {unit.symbol}" for lead in range(1, n_leads + 1))
 
 
 def lead_ranges(leads: Sequence[int]) -> str:

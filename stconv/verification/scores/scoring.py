@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stconv.errors import ConfigError
+from stconv.sphere import within, within_longitudes
 from stconv.verification.scores.thresholds import SCALES
 
 SEASONS = {"Dec-Feb": (12, 1, 2), "Mar-May": (3, 4, 5), "Jun-Aug": (6, 7, 8), "Sep-Nov": (9, 10, 11)}
@@ -58,11 +59,8 @@ def region_mask(
             "first and last longitude."
         )
     south, north, west, east = box
-    if geographic and east - west < 360:
-        columns = (np.asarray(lon) - west) % 360 <= (east - west) % 360
-    else:
-        columns = (lon >= west) & (lon <= east) if not geographic else np.ones(len(lon), bool)
-    mask = ((lat >= south) & (lat <= north))[:, None] & columns
+    columns = within_longitudes(lon, west, east) if geographic else within(lon, west, east)
+    mask = within(lat, south, north)[:, None] & columns
     if not mask.any():
         raise ConfigError(
             f"Region '{name}' {list(box)} holds no cell of the grid, which reaches from {lat[0]:g} to "

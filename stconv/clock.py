@@ -1,0 +1,41 @@
+"""Units of time, their lengths in seconds, and the names that CF gives to the Gregorian calendar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GREGORIAN_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
+"""Equal after 1582-10-15; their times are datetime64.
+
+Source:
+    CF conventions 1.11, section 4.4.1.
+"""
+
+
+@dataclass(frozen=True)
+class TimeUnit:
+    """A unit of time of fixed length.
+
+    Attributes:
+        name: In full, singular.
+        symbol: As in a label.
+        seconds: Length.
+    """
+
+    name: str
+    symbol: str
+    seconds: int
+
+
+DAY = TimeUnit("day", "d", 86_400)
+HOUR = TimeUnit("hour", "h", 3_600)
+MINUTE = TimeUnit("minute", "min", 60)
+SECOND = TimeUnit("second", "s", 1)
+TIME_UNITS = (DAY, HOUR, MINUTE, SECOND)
+"""The longest first."""
+WEEK_SECONDS = 7 * DAY.seconds
+
+
+def largest_unit(seconds: int) -> TimeUnit:
+    """The largest unit that divides a whole number of seconds: the hour for 21600."""
+    return next(unit for unit in TIME_UNITS if seconds % unit.seconds == 0)
