@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_bundles_become_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["ensemble", str(folder / "bundle0"), str(folder / "bundle1")]
     assert main([*words, "--config", str(folder / "0.yaml"), "--output", str(folder / "both")]) == 0
-    assert "2 models are one, calibrated on" in capsys.readouterr().out
+    assert "2 models combined, calibrated on" in capsys.readouterr().out
     both, *each = (Bundle.load(folder / name) for name in ("both", "bundle0", "bundle1"))
     x = torch.randn(3, 1, 2, 4, 5)
     torch.testing.assert_close(both.network(x), (each[0].network(x) + each[1].network(x)) / 2)
@@ -53,7 +53,7 @@ def test_two_bundles_become_one(folder: Path, capsys: pytest.CaptureFixture[str]
 def test_bundles_of_other_data_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["ensemble", str(folder / "bundle0"), str(folder / "bundle2"), "--config", str(folder / "0.yaml")]
     assert main([*words, "--output", str(folder / "none")]) == 1
-    assert "'member 2' was trained on other data" in capsys.readouterr().err
+    assert "'member 2' was not trained on the same data" in capsys.readouterr().err
     assert main([*words[:2], *words[3:], "--output", str(folder / "none")]) == 1
     assert "Ensemble has 1 networks; expected 2 or more" in capsys.readouterr().err
     assert not (folder / "none").exists()

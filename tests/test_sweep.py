@@ -148,7 +148,7 @@ def test_values_are_put_where_their_keys_say() -> None:
     ("words", "message"),
     [
         (["--space", "data.batchsize=1,2"], "Unknown key 'data.batchsize'"),
-        (["--space", f"{LR}=1:2", "--metric", "test_rmse"], "expected one of the validation"),
+        (["--space", f"{LR}=1:2", "--metric", "test_rmse"], "expected a validation score"),
         (["--space", f"{LR}=1:2", "--metric", "val_rmsee"], "There is no metric 'val_rmsee'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`stconv compare`: tested runs side by side, best first, with what differs between them."""
+"""`stconv compare`: tested runs side by side, best first, with the parameters in which they differ."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from stconv.verification import Verification
 
 EPILOG = """examples:
-  stconv compare                                        all tested runs, those on the same data together
+  stconv compare                                        all tested runs, grouped by data
   stconv compare --experiment air --plot compare.png
   stconv compare --experiment air --json
 """
 DATA_HASH, DATA_NAME = "data.hash", "data.name"
 IGNORED = ("config", "ckpt_path", "trainer.logger", DATA_HASH, DATA_NAME)
-"""Parameters that tell runs apart but do not make them better."""
+"""Parameters that identify a run but do not affect its scores."""
 SCORES, PERSISTENCE = "verification/scores.nc", "persistence"
 MAX_PLOTTED = 8
 MIN_WIDTH_OF_SKILL, WIDTH_BESIDE_SKILL = 6, 58
-"""Characters of a skill, and of all that stands beside the skills in a line."""
+"""Characters of a skill, and of the rest of a line."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Entry:
 
     @property
     def rmse(self) -> float:
-        """Over all leads and variables, in the units of the variables."""
+        """RMSE over all leads and variables, in the units of the variables."""
         sums = self.result.sums
         return float(np.sqrt(np.mean(sums.pooled_rmse(sums.model) ** 2)))
 
@@ -52,9 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add = parser.add_argument
     add("--experiment", metavar="NAME", help="runs of this experiment only (default: all)")
-    add("--json", action="store_true", help="print JSON, nothing else")
+    add("--json", action="store_true", help="print only JSON")
     add("--plot", metavar="FILE", help="also draw error and skill against lead, as .png, .svg or .pdf")
-    add("--latest", action="store_true", help="of runs with the same name only the newest")
+    add("--latest", action="store_true", help="only the newest of the runs with the same name")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,8 +85,8 @@ def find_entries(
     """Collect tested runs, those on the same data together, best first; the group of the newest run first.
 
     Args:
-        experiment: Of this experiment only.
-        latest: Of runs with the same name in an experiment only the newest.
+        experiment: Collect runs of this experiment only.
+        latest: Keep only the newest of the runs with the same name in an experiment.
 
     Returns:
         Groups of entries, and the runs without scores.
@@ -141,7 +141,7 @@ def differing_parameters(runs: Sequence[RunInfo]) -> dict[str, list[str]]:
 
 
 def against_best(group: Sequence[Entry]) -> list[str]:
-    """Say at which leads each run is worse than the best one, where that is decided; "" for the best."""
+    """Say at which leads each run is significantly worse than the best one; "" for the best."""
     from stconv.errors import ConfigError
     from stconv.verification import Verification
     from stconv.verification.scores.labels import lead_ranges
@@ -164,7 +164,7 @@ def against_best(group: Sequence[Entry]) -> list[str]:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """The end of each dotted name, as long as it takes to tell them apart; `init_args` says nothing."""
+    """Shorten dotted names to the ends that tell them apart, without `init_args`."""
     parts = {name: [part for part in name.split(".") if part != "init_args"] for name in names}
     short: dict[str, str] = {}
     for name, words in parts.items():
@@ -235,7 +235,7 @@ def _print_differences(group: Sequence[Entry], console: Console) -> None:
             console.print("All parameters are the same.\n", style="dim")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("what differs", no_wrap=True, overflow="ellipsis")
+    table.add_column("parameter", no_wrap=True, overflow="ellipsis")
     for rank in range(1, len(group) + 1):
         table.add_column(f"#{rank}", overflow="fold")
     short = short_names(list(rows))
@@ -252,19 +252,19 @@ def _short(value: str) -> str:
 
 
 def _shown_leads(n_leads: int, n_variables: int, room: int) -> list[int]:
-    """As many leads as fit into so many columns, evenly spread, the first and the last among them."""
+    """Choose leads that fit into a number of columns, evenly spaced, with the first and the last."""
     n = max(2, min(8, room) // n_variables)
     return evenly_spaced(range(n_leads), n)
 
 
 def _reference(group: Sequence[Entry]) -> str:
-    """What skill is shown against."""
+    """The reference of the skill columns."""
     references = group[0].result.sums.references
     return PERSISTENCE if PERSISTENCE in references else references[0]
 
 
 def group_json(group: Sequence[Entry]) -> dict[str, Any]:
-    """A group as plain values: what it was tested on, and its runs, best first."""
+    """A group as plain values: its data, and its runs, best first."""
     result = group[0].result
     infos = [entry.run for entry in group]
     differences = differing_parameters(infos)

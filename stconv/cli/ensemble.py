@@ -1,4 +1,4 @@
-"""`stconv ensemble`: several trained models as one that forecasts a distribution."""
+"""`stconv ensemble`: combine several trained models into one that forecasts a distribution."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from stconv.bundle import Bundle
 
 EPILOG = """examples:
-  stconv ensemble RUN RUN RUN --output ensemble            runs of one configuration with other seeds
+  stconv ensemble RUN RUN RUN --output ensemble            runs of one configuration with different seeds
   stconv evaluate ensemble --config runs/air/RUN/config.yaml
 
-The forecast is the mean of theirs, and their spread widens the bands of uncertainty where they disagree. The
-bands are calibrated anew, on the validation period of the first model's data.
+The forecast is the mean of their forecasts, and their spread widens the bands of uncertainty where they
+disagree. The bands are calibrated again, on the validation period of the first model's data.
 """
 
 
@@ -26,13 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("references", nargs="+", metavar="REFERENCE", help="run ids or names, models:/NAME@ALIAS, or folders")
-    add("--output", required=True, metavar="DIR", help="bundle to write; replaced if there")
-    add("--config", metavar="FILE", help="data to calibrate on (default: those of the first run)")
-    add("--name", default="ensemble", help="what to call the model (default: %(default)s)")
+    add("--output", required=True, metavar="DIR", help="bundle to write; an existing one is replaced")
+    add(
+        "--config",
+        metavar="FILE",
+        help="configuration of the calibration data (default: that of the first run)",
+    )
+    add("--name", default="ensemble", help="name of the model (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Join, calibrate and write."""
+    """Combine, calibrate and write."""
     from stconv.bundle import Bundle
     from stconv.cli.subject import check_data, find_subject, load_data
     from stconv.uncertainty.conformal import calibrate
@@ -46,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     joined.bands = calibrate(joined.network, joined.preparation, data)
     joined.spec["bands"] = joined.bands.to_spec()
     folder = joined.save(Path(args.output))
-    print(f"{len(subjects)} models are one, calibrated on {joined.bands.n_windows} windows: {folder}")
+    print(f"{len(subjects)} models combined, calibrated on {joined.bands.n_windows} windows: {folder}")
     print(f"Next: stconv evaluate {folder} --config {subjects[0].config}")
     return 0
 
@@ -73,7 +77,7 @@ def join(bundles: Sequence[Bundle], name: str) -> Bundle:
             or not all(torch.equal(tensors[key].nan_to_num(), theirs[key].nan_to_num()) for key in tensors)
         ):
             raise ConfigError(
-                f"'{other.name}' was trained on other data, or with other settings of them, than "
+                f"'{other.name}' was not trained on the same data with the same settings as "
                 f"'{first.name}'. Train the models of an ensemble with the same `data` section."
             )
     network = Ensemble([bundle.network for bundle in bundles]).eval()

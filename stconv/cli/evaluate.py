@@ -1,4 +1,4 @@
-"""`stconv evaluate`: a trained model on the test period: table, verdict, pictures, a page to show."""
+"""`stconv evaluate`: a trained model on the test period: table, verdict, pictures, report page."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ EPILOG = """examples:
   stconv evaluate conv2plus1d                        the newest run of that name, or a run id
   stconv evaluate models:/air@champion --output report
   stconv evaluate runs/air/RUN/bundle --config runs/air/RUN/config.yaml --json
-  stconv evaluate rain --thresholds 0.5 2            also CSI, POD, FAR, FSS of at least so much
-  stconv evaluate rain --optical-flow                also beside the motion of the field, carried on
-  stconv evaluate --region europe=35,70,-10,40       also that box by itself
-  stconv evaluate --forecasts forecasts.nc           also every forecast, for other evaluators
+  stconv evaluate rain --thresholds 0.5 2            also CSI, POD, FAR and FSS above thresholds
+  stconv evaluate rain --optical-flow                also compared with optical flow
+  stconv evaluate --region europe=35,70,-10,40       also scores of this box
+  stconv evaluate --forecasts forecasts.nc           also every forecast, for other evaluation tools
 """
 
 
@@ -45,29 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--config",
         metavar="FILE",
-        help="test on the data of this configuration, not on those of the run; the result is not recorded",
+        help="test on the data of this configuration instead of the run's; the result is not recorded",
     )
-    add("--output", metavar="DIR", help="write report, pictures and scores here too")
-    add("--json", action="store_true", help="print the scores as JSON, nothing else")
+    add("--output", metavar="DIR", help="also write report, pictures and scores to this folder")
+    add("--json", action="store_true", help="print only the scores, as JSON")
     add("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     add(
         "--thresholds",
         nargs="+",
         metavar="VALUE",
-        help="events of at least so much, in the units of the variable; with several variables NAME=VALUE "
+        help="thresholds of events, in the units of the variable; with several variables NAME=VALUE "
         "(default: model.scoring.thresholds of the configuration)",
     )
     add(
         "--region",
         action="append",
         metavar="NAME=LAT,LAT,LON,LON",
-        help="score this box by itself, too; may be given several times",
+        help="also score this box; repeatable",
     )
     add(
         "--optical-flow",
         action="store_true",
-        help="compare with the newest frame carried on by its motion, too, by pysteps: pip install "
-        "'stconv[pysteps]' (default: model.scoring.optical_flow of the configuration)",
+        help="also compare with the optical flow of pysteps (pip install 'stconv[pysteps]') "
+        "(default: model.scoring.optical_flow of the configuration)",
     )
     add("--forecasts", metavar="FILE", help="also write every forecast of the test period, as NetCDF")
 
@@ -104,7 +104,7 @@ def evaluate(
     scoring: Scoring | None = None,
     forecasts: Path | None = None,
 ) -> tuple[Verification, Path]:
-    """Score a model once on the test period of its data, and write and record what came out.
+    """Score a model once on the test period of its data, and write and record the results.
 
     Args:
         subject: What to evaluate, from `find_subject`.
@@ -166,7 +166,7 @@ def evaluate(
 
 
 def _run_logger(run: RunInfo) -> RunLogger:
-    """A logger that goes on with a run, in the folder it has if that is on this machine."""
+    """A logger that continues a run, in its folder if that is on this machine."""
     from stconv.tracking import RunLogger
 
     folder = Path(run.tags.get("stconv.folder", ""))

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid",
         type=_grid,
         metavar="LATxLON",
-        help="cells to count for (default: the bundle's grid, or 32x32)",
+        help="grid to count for (default: the bundle's grid, or 32x32)",
     )
     add("--json", action="store_true", help="print JSON instead of a table")
     add(

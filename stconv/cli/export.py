@@ -1,13 +1,13 @@
-"""`stconv export`: the network of a bundle as an ONNX file or as an exported program of PyTorch."""
+"""`stconv export`: the network of a bundle as an ONNX file or as a program of torch.export."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-EPILOG = """The exported network maps normalized frames (batch, channel, time, lat, lon) to the normalized
-forecast (batch, channel, lead, lat, lon); batch and grid are free. Normalization and units stay with the
-bundle.
+EPILOG = """The exported network maps normalized frames (batch, channel, time, lat, lon) to the
+normalized forecast (batch, channel, lead, lat, lon), for any batch size and grid. Normalization and
+units stay in the bundle.
 
 examples:
   stconv export models:/air@champion --output air.onnx
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file and say where it is."""
+    """Write the file and print its path."""
     import torch
 
     from stconv.bundle import Bundle

@@ -38,24 +38,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         nargs="+",
         metavar="FILE",
-        help="NetCDF, Zarr or GRIB; several are one series",
+        help="NetCDF, Zarr or GRIB; several files are one series",
     )
-    add("--output", required=True, metavar="FILE", help="what to write, .nc or .zarr; replaced if there")
+    add(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="file to write, .nc or .zarr; an existing one is replaced",
+    )
     add(
         "--steps",
         type=int,
         metavar="N",
-        help="number of leads; beyond those trained it rolls out (default: all)",
+        help="number of leads; beyond the trained ones the forecast is rolled out (default: all)",
     )
     add("--reference-time", metavar="T", help="time of the newest input, ISO 8601 (default: newest possible)")
     add("--no-bands", action="store_true", help="leave out the 80 and 95 %% bands of uncertainty")
-    add("--convert-units", action="store_true", help="convert units that differ, and the forecast back")
+    add("--convert-units", action="store_true", help="convert differing units, and convert the forecast back")
     add("--allow-missing", type=float, metavar="SHARE", help="share of values, 0 to 1, that may be missing")
     add(
         "--tile",
         type=int,
         metavar="N",
-        help="cells of a tile, for a large grid with the same result; 0: in one piece (default: by memory)",
+        help="cells of a tile, for large grids (same result); 0 for one piece (default: by available memory)",
     )
     add(
         "--slide",
@@ -66,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--engine",
         default="torch",
-        help="torch, openvino (the same, often sooner) or openvino-int8 (after `stconv quantize`)",
+        help="torch, openvino (same forecast, often faster) or openvino-int8 (after `stconv quantize`)",
     )
     add("--plot", metavar="FILE", help="also draw the forecast, as .png")
     add_grid_arguments(parser, windows=False)

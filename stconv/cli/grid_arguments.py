@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) -> None:
     """Add one option per field of `GridSpec`; those for windows cut beforehand only if wanted."""
-    group = parser.add_argument_group("reading", "only for files that do not explain themselves")
+    group = parser.add_argument_group("reading", "only for files that do not describe themselves")
     group.add_argument("--time", metavar="NAME", help="variable that holds the times")
     group.add_argument("--lat", metavar="NAME", help="latitude coordinate")
     group.add_argument("--lon", metavar="NAME", help="longitude coordinate")
@@ -24,20 +24,18 @@ def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) ->
         metavar="DIM=VALUE[,VALUE]",
         action="append",
         default=[],
-        help="one value of a further dimension, or several, each a variable of its own; repeat",
+        help="one value of another dimension, or several, each of which becomes a variable; repeatable",
     )
     group.add_argument(
         "--valid-range",
         metavar="VAR=LOW,HIGH",
         action="append",
         default=[],
-        help="what lies outside is missing",
+        help="values outside are missing",
     )
     group.add_argument("--units", metavar="VAR=UNITS", action="append", default=[], help="convert a variable")
     group.add_argument("--time-units", metavar="TEXT", help="for example 'days since 1900-01-01'")
-    group.add_argument(
-        "--calendar", metavar="NAME", help="calendar of times that state none, for example noleap"
-    )
+    group.add_argument("--calendar", metavar="NAME", help="calendar of times without one, for example noleap")
     if windows:
         group.add_argument("--start", metavar="TIME", help="first time of windows cut beforehand")
         group.add_argument("--step", metavar="TEXT", help="their step, for example 6h")
@@ -45,7 +43,7 @@ def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) ->
         "--fill-gaps",
         metavar="N",
         type=int,
-        help="fill gaps of at most N steps with frames without values (`inspect`: half of --t-in)",
+        help="fill gaps of at most N steps with empty frames (`inspect`: half of --t-in)",
     )
     group.add_argument("--reader", metavar="NAME", help="xarray engine that opens the files")
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")

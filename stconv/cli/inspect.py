@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--write-config",
         type=Path,
         metavar="FILE",
-        help="write an experiment to go on with: `stconv fit --config`",
+        help="write an experiment for `stconv fit --config`",
     )
     add_grid_arguments(parser)
 

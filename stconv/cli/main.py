@@ -1,4 +1,4 @@
-"""`stconv COMMAND ...`: the table of commands and what happens when one of them fails.
+"""`stconv COMMAND ...`: the table of commands, and the exit when one of them fails.
 
 A command lives in `stconv/cli/NAME.py` and is imported only when it is called, so that `stconv --help`
 answers at once. It offers `add_arguments(parser)` and `run(args) -> int`; the Lightning commands, which have
@@ -28,34 +28,40 @@ class Command:
 
 GROUPS: dict[str, dict[str, Command]] = {
     "start": {
-        "quickstart": Command("stconv.cli.quickstart", "the whole chain on made data, in a few minutes"),
+        "quickstart": Command("stconv.cli.quickstart", "the whole chain on generated data, in a few minutes"),
     },
     "data": {
-        "inspect": Command("stconv.cli.inspect", "say what a file holds: axes, step, gaps, units, windows"),
-        "data": Command("stconv.cli.data", "list and fetch the data sets there is a recipe for"),
+        "inspect": Command("stconv.cli.inspect", "describe a file: axes, step, gaps, units, windows"),
+        "data": Command("stconv.cli.data", "list and fetch public data sets"),
         "configs": Command("stconv.cli.configs", "list and copy the experiments that come with stconv"),
     },
     "train and test": {
-        "fit": Command("stconv.cli.lightning", "train a network as a configuration says"),
+        "fit": Command("stconv.cli.lightning", "train the network of a configuration"),
         "validate": Command("stconv.cli.lightning", "score the best checkpoint on the validation period"),
-        "test": Command("stconv.cli.lightning", "score it on the test period, beside the baselines"),
-        "ensemble": Command("stconv.cli.ensemble", "several trained models as one, with their spread"),
+        "test": Command("stconv.cli.lightning", "score it on the test period, next to the references"),
+        "ensemble": Command("stconv.cli.ensemble", "combine several trained models into one"),
         "sweep": Command("stconv.cli.sweep", "search for the best configuration with Optuna"),
-        "predict": Command("stconv.cli.lightning", "run the best checkpoint over the prediction windows"),
+        "predict": Command(
+            "stconv.cli.lightning", "forecast the prediction windows with the best checkpoint"
+        ),
     },
     "judge": {
         "evaluate": Command("stconv.cli.evaluate", "report a tested run: scores, skill per lead, verdict"),
-        "explain": Command("stconv.cli.explain", "look inside a network: layers, reach, cost, filters"),
-        "compare": Command("stconv.cli.compare", "put tested runs side by side"),
+        "explain": Command(
+            "stconv.cli.explain", "describe a network: layers, receptive field, cost, filters"
+        ),
+        "compare": Command("stconv.cli.compare", "compare tested runs"),
     },
     "use": {
         "register": Command("stconv.cli.register", "make a tested run a version of a registered model"),
-        "promote": Command("stconv.cli.promote", "make the candidate the champion, if it has the skill"),
-        "forecast": Command("stconv.cli.forecast", "forecast from files that have no truth yet"),
-        "quantize": Command("stconv.cli.quantize", "add an int8 network to a bundle: faster, and rounded"),
-        "export": Command("stconv.cli.export", "write a network as ONNX or as an exported program"),
-        "serve": Command("stconv.cli.serve", "answer forecasts over HTTP"),
-        "key": Command("stconv.cli.key", "make an API key of the service"),
+        "promote": Command("stconv.cli.promote", "make the candidate the champion, if it has skill"),
+        "forecast": Command("stconv.cli.forecast", "forecast from new files"),
+        "quantize": Command(
+            "stconv.cli.quantize", "add an int8 network to a bundle: faster, slightly less accurate"
+        ),
+        "export": Command("stconv.cli.export", "write a network as ONNX or as a program of torch.export"),
+        "serve": Command("stconv.cli.serve", "serve forecasts over HTTP"),
+        "key": Command("stconv.cli.key", "make an API key for the service"),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
@@ -69,7 +75,7 @@ def _overview() -> str:
     lines += [
         "",
         "`stconv COMMAND --help` explains a command. New here? `stconv quickstart`.",
-        "MLflow records experiments in ./mlflow.db, or where MLFLOW_TRACKING_URI says.",
+        "MLflow records experiments in ./mlflow.db, or in MLFLOW_TRACKING_URI if it is set.",
     ]
     return "\n".join(lines)
 

@@ -1,13 +1,13 @@
-"""`stconv promote`: make the candidate the champion, if it has the skill."""
+"""`stconv promote`: make the candidate the champion, if it has skill."""
 
 from __future__ import annotations
 
 import argparse
 
-EPILOG = """The candidate has to beat, over all leads together and for every variable, persistence and
-climatology on its test windows, and the present champion on the windows both were tested on. Beaten is what
-lies below it beyond doubt: the 95 % interval of the skill is above 0 and a Diebold-Mariano test agrees.
-Where it does not, nothing changes, the reason is said, and the exit status is 1.
+EPILOG = """The candidate must beat persistence and climatology on its test windows, and the present
+champion on the windows that both were tested on, for every variable over all leads together.
+A reference counts as beaten when the 95 % interval of the skill is above zero and a Diebold-Mariano
+test agrees. Otherwise nothing changes, the command prints the reason, and its exit status is 1.
 
 example:
   stconv promote air
@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
-        help="promote without the skill; recorded as tag `forced` of the version",
+        help="promote without skill; recorded as the tag `forced` of the version",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Promote, and say what was compared."""
+    """Promote, and print the comparison."""
     from stconv.tracking import promote
 
     print(promote(args.name, force=args.force))

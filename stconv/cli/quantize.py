@@ -1,4 +1,4 @@
-"""`stconv quantize`: the bundle of a trained model with its network in int8, too."""
+"""`stconv quantize`: add an int8 network to the bundle of a trained model."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-EPILOG = """The new bundle forecasts as before, and with --engine openvino-int8 in int8. Its levels are those
-of windows of the training period; what rounding costs is measured on the validation period and kept in the
-bundle. The configuration says where the data are: that of the run, or --config.
+EPILOG = """The new bundle forecasts as before, and with --engine openvino-int8 in int8. The int8 levels are
+calibrated on windows of the training period. The loss of accuracy is measured on the validation period
+and stored in the bundle. The data are those of the run's configuration, or of --config.
 
 examples:
   stconv quantize models:/air@champion --output air-int8
@@ -17,7 +17,7 @@ examples:
 """
 
 WORTH = 1.005
-"""An RMSE that grows by more is told as a warning."""
+"""A larger growth of the RMSE is reported as a warning."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", metavar="MODEL", help="folder, run, models:/NAME@ALIAS or models:/NAME/3")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the bundle goes")
     parser.add_argument(
-        "--config", metavar="FILE", help="what the model was trained with, if it is not found"
+        "--output", type=Path, required=True, metavar="FOLDER", help="folder of the new bundle"
     )
+    parser.add_argument("--config", metavar="FILE", help="configuration of the training, if it is not found")
     parser.add_argument(
         "--windows",
         type=int,
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the bundle, and say what rounding costs and what it saves."""
+    """Write the bundle, and print the loss of accuracy."""
     from stconv.bundle import Bundle
     from stconv.cli.subject import find_subject, load_data
     from stconv.compute.quantization import quantized
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name:<16}RMSE {before:.4g} in float32, {after:.4g} in int8 ({change}), validation period")
         if after > WORTH * before:
             print(
-                f"stconv: warning: int8 costs {name} more than 0.5 %; --engine openvino costs nothing.",
+                f"stconv: warning: int8 raises the RMSE of {name} by over 0.5 %; --engine openvino is exact.",
                 file=sys.stderr,
             )
     print(f"weights         {len(made.int8 or b'') / 1e6:.3g} MB")

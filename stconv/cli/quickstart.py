@@ -1,4 +1,4 @@
-"""`stconv quickstart`: the whole chain on made data, each link as a user would run it."""
+"""`stconv quickstart`: the whole chain on generated data, each step as a user would run it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ NAME = "quickstart"
 DATA, UNSEEN, CONFIG = "quickstart.nc", "unseen.nc", "quickstart.yaml"
 REQUEST, FORECAST, PICTURE = "request.nc", "forecast.nc", "forecast.png"
 N_REQUEST = 5
-"""Frames of the field that is asked about; as many as `t_in` of the configuration."""
+"""Frames of the request, the `t_in` of the configuration."""
 START_TIMEOUT_SECONDS = 120
 NETCDF = "application/x-netcdf"
 
-EPILOG = """Makes a temperature field, inspects it, trains a (2+1)D network, tests it beside persistence and
-climatology, registers and promotes it, starts the service, asks it over HTTP for a forecast of a field it
-has not seen, and draws the answer. Takes a few minutes; may be run again.
+EPILOG = """Generates a temperature field, inspects it, trains a (2+1)D network, tests it next to persistence
+and climatology, registers and promotes it, starts the service, asks it over HTTP for a forecast of a field
+that it has not seen, and draws the answer. Takes a few minutes, and can be repeated.
 """
 
 
@@ -43,15 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path(NAME),
         metavar="DIR",
-        help="where everything is kept (default: ./%(default)s)",
+        help="folder for all files (default: ./%(default)s)",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="train this instead of the packaged quickstart.yaml"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration to train instead of the packaged quickstart.yaml",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run link after link; the first that fails ends it."""
+    """Run the steps in order, and stop at the first that fails."""
     began = time.monotonic()
     from stconv.resources import configs_dir
 
@@ -84,22 +87,26 @@ def _heading(text: str) -> None:
 def _make_data() -> None:
     from stconv.datasets.recipes.synthetic import generate
 
-    _heading(f"make {DATA}: 2,000 steps of a field that moves, spreads, and has days and years")
+    _heading(
+        f"generate {DATA}: 2,000 steps of a field with advection, diffusion, and daily and yearly cycles"
+    )
     generate(DATA, unseen=UNSEEN)
 
 
 def _command(*argv: str) -> None:
-    """Run a command of stconv in this process, which has its libraries loaded already."""
+    """Run a command of stconv in this process, where its libraries are already loaded."""
     from stconv.cli.main import main
 
     _heading(f"stconv {' '.join(argv)}")
     status = main(argv)
     if status:
-        raise StconvError(f"`stconv {argv[0]}` ended with status {status}, see above; quickstart stops here.")
+        raise StconvError(
+            f"`stconv {argv[0]}` ended with status {status} (see above). The quickstart stops here."
+        )
 
 
 def _promoted() -> bool:
-    """Promote the candidate. On a second run the champion of the first may be as good: that is no failure."""
+    """Promote the candidate. On a second run the first champion may be equally good: no failure."""
     from stconv.errors import SkillGateError
     from stconv.tracking import promote
 
@@ -126,7 +133,7 @@ def _tested() -> Verification:
 
 
 def lost_at_first_lead(result: Verification) -> list[str]:
-    """Say, a sentence each, which of persistence and climatology the model does not beat at lead 1.
+    """Name the references among persistence and climatology that the model does not beat at lead 1.
 
     The made field is a linear process, so that after a few epochs the linear regression may well be better:
     the table says so, and nothing is wrong.
@@ -146,7 +153,7 @@ def lost_at_first_lead(result: Verification) -> list[str]:
 
 
 def _ask_service() -> Path:
-    """Start the service, send it frames it has not seen, and draw truth, forecast and error."""
+    """Start the service, send it frames that it has not seen, and draw truth, forecast and error."""
     import httpx
     import xarray as xr
 
@@ -154,7 +161,7 @@ def _ask_service() -> Path:
         later = ds.load()
     later.isel(time=slice(0, N_REQUEST)).to_netcdf(REQUEST)
     reference = f"models:/{NAME}@champion"
-    _heading(f"stconv serve --model {reference}, and a field it has not seen")
+    _heading(f"stconv serve --model {reference}, and a field that the model has not seen")
     with serving(reference) as url:
         print(f"The service answers at {url}")
         address = f"{url}/v1/forecasts?model={NAME}"
@@ -220,7 +227,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def draw(truth: xr.Dataset, forecast: xr.Dataset) -> Path:
-    """Draw truth, forecast and error per lead of the field that was asked about."""
+    """Draw truth, forecast and error per lead of the requested field."""
     import numpy as np
 
     from stconv.datasets.recipes.synthetic import VARIABLE
@@ -240,7 +247,7 @@ def draw(truth: xr.Dataset, forecast: xr.Dataset) -> Path:
         valid_times=[str(t)[:16] for t in coming["time"].values],
         lat=truth["lat"].values,
         lon=truth["lon"].values,
-        title="2 m temperature: a field the model has not seen, forecast over HTTP",
+        title="2 m temperature: forecast over HTTP of a field that the model has not seen",
         units="K",
     )
     return path.resolve()
@@ -251,10 +258,10 @@ def _say_what_next(directory: Path, picture: Path, seconds: float) -> None:
 === done in {seconds:.0f} s
 Picture of truth, forecast and error per lead: {picture}
 
-Go on (in {directory}):
-  stconv inspect YOUR_FILE.nc --write-config my.yaml       your own data: look at it, and get a configuration
+Next (in {directory}):
+  stconv inspect YOUR_FILE.nc --write-config my.yaml       describe your own data, and write a configuration
   stconv fit --config my.yaml && stconv test --config my.yaml
   stconv evaluate                                          a report of the newest run
   mlflow ui --backend-store-uri sqlite:///mlflow.db        all runs, in a browser
-  stconv serve --model models:/{NAME}@champion           the service, to stay
+  stconv serve --model models:/{NAME}@champion           the service, until Ctrl-C
   stconv forecast --model models:/{NAME}@champion --input {UNSEEN} --output my_forecast.nc""")

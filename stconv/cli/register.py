@@ -18,19 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", nargs="?", metavar="RUN", help="run id or name (default: the newest tested run)"
     )
-    parser.add_argument("--name", required=True, help="name of the registered model; made if it is not there")
+    parser.add_argument(
+        "--name", required=True, help="name of the registered model; created if it does not exist"
+    )
     parser.add_argument("--experiment", metavar="NAME", help="look for the run in this experiment only")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Register, and say under which names the version can be asked for."""
+    """Register, and print the names of the version."""
     from stconv.errors import TrackingError
     from stconv.tracking import find_run, list_runs, register
 
     if args.run is None:
         tested = [info for info in list_runs(args.experiment) if info.tested]
         if not tested:
-            raise TrackingError("No run was tested here yet. Run `stconv test --config FILE` first.")
+            raise TrackingError("There is no tested run. Run `stconv test --config FILE` first.")
         found = tested[0]
     else:
         found = find_run(args.run, args.experiment)

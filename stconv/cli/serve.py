@@ -1,4 +1,4 @@
-"""`stconv serve`: answer forecasts over HTTP."""
+"""`stconv serve`: serve forecasts over HTTP."""
 
 from __future__ import annotations
 
@@ -22,39 +22,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, metavar="REF", help="a bundle folder, runs:/ID, or models:/NAME@champion"
     )
     parser.add_argument(
-        "--name", help="what clients call the model; by default the name in REF or in the bundle"
+        "--name", help="name of the model for clients (default: the name in REF or in the bundle)"
     )
-    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1; others need API keys)")
+    parser.add_argument(
+        "--host", help="address to listen on (default: 127.0.0.1; any other requires API keys)"
+    )
     parser.add_argument("--port", type=int, help="port to listen on (default: 8000; 0 takes a free one)")
     parser.add_argument(
         "--data",
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="files, folders or patterns that forecasts start from; watched for new times",
+        help="files, folders or patterns with the input data; watched for new times",
     )
     parser.add_argument(
         "--state",
         type=Path,
         metavar="FOLDER",
-        help="keep stored forecasts and jobs here (default: until the end)",
+        help="folder of stored forecasts and jobs (default: a temporary one)",
     )
-    parser.add_argument("--threads", type=int, help="threads of the model (default: as PyTorch chooses)")
+    parser.add_argument("--threads", type=int, help="threads of the model (default: PyTorch's)")
     parser.add_argument(
-        "--engine", help="torch (default), openvino (the same, often sooner) or openvino-int8"
+        "--engine", help="torch (default), openvino (same forecast, often faster) or openvino-int8"
     )
     parser.add_argument(
         "--tile",
         type=int,
         metavar="N",
-        help="cells of a tile, for a large grid with the same result; 0: in one piece (default: by memory)",
+        help="cells of a tile, for large grids (same result); 0 for one piece (default: by available memory)",
     )
     parser.add_argument(
         "--allow-anonymous", action="store_true", default=None, help="serve beyond loopback without API keys"
     )
     parser.epilog = (
-        "Limits and keys are set by environment variables STCONV_SERVE_*; for example\n"
-        "STCONV_SERVE_KEYS_FILE names the file to which `stconv key` adds the keys it makes."
+        "Limits and keys are set by environment variables STCONV_SERVE_*. For example,\n"
+        "STCONV_SERVE_KEYS_FILE names the file of keys that `stconv key` writes."
     )
 
 
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
     for path in args.data or []:
         if not (path.exists() or has_magic(str(path))):
-            raise FileError(f"There is no '{path}' to start forecasts from. Check --data.")
+            raise FileError(f"There is no '{path}' to read input data from. Check --data.")
     names = ("host", "port", "data", "state", "threads", "engine", "tile", "allow_anonymous")
     given = {name: getattr(args, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
@@ -108,7 +110,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 
 def _local_bundle(reference: str, cache: Path) -> tuple[Path, str | None, Callable[[], None]]:
-    """The folder; of a registered model the version that an alias means now; what to do when it is loaded."""
+    """Folder of the bundle, version of a registered model, and a function to call once it is loaded."""
     folder = Path(reference)
     if folder.is_dir():
         return folder, None, lambda: None
@@ -120,7 +122,9 @@ def _local_bundle(reference: str, cache: Path) -> tuple[Path, str | None, Callab
 
     found = fetch_model(reference, cache)
     if found.instead_of_registry:
-        print(f"The tracking server does not answer; serving version {found.version}, which worked before.")
+        print(
+            f"The tracking server does not answer. Serving version {found.version}, the last one that worked."
+        )
     return Path(found.folder), found.version, lambda: keep(reference, found, cache)
 
 

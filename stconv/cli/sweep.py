@@ -19,13 +19,15 @@ EPILOG = """examples:
   stconv sweep --config my.yaml --space space.yaml --timeout 3600 --study width
   stconv sweep --config my.yaml --space space.yaml --storage postgresql+psycopg2://...  several machines
 
-A range is KEY=LOW:HIGH (integers if both are) or KEY=LOW:HIGH:log, choices are KEY=A,B,C. space.yaml has
-lines such as
+A range is KEY=LOW:HIGH (of integers if both are integers) or KEY=LOW:HIGH:log. Choices are KEY=A,B,C.
+In space.yaml the same is written as
+
   model.optimizer.init_args.lr: 1.0e-4:1.0e-2:log
   model.network.init_args.dilations: [[1, 2], [1, 2, 4]]
 
-The same command again goes on with the study, in as many processes at once as you like. Trials that fall
-behind are ended early. The test period is not read: test the winner with `stconv fit` and `stconv test`.
+The same command resumes the study; any number of processes can work on it at once. Trials that fall
+behind are stopped early. The test period is not read: test the best configuration with `stconv fit` and
+`stconv test`.
 """
 FOLDER = Path("runs", "sweeps")
 SHOWN = 5
@@ -36,23 +38,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("-c", "--config", required=True, metavar="FILE", help="the experiment that is varied")
-    add("--space", required=True, nargs="+", metavar="SPACE", help="keys with their values, or a YAML file")
+    add("-c", "--config", required=True, metavar="FILE", help="experiment to vary")
+    add(
+        "--space",
+        required=True,
+        nargs="+",
+        metavar="SPACE",
+        help="keys with their values, or a YAML file of them",
+    )
     add(
         "--trials",
         type=int,
         default=20,
         metavar="N",
-        help="until the study has so many (default: %(default)s)",
+        help="number of trials in the study (default: %(default)s)",
     )
-    add("--timeout", type=float, metavar="SECONDS", help="begin no further trial after so long")
+    add("--timeout", type=float, metavar="SECONDS", help="start no trial after this time")
     add("--study", metavar="NAME", help="name of the study (default: that of the configuration)")
     add(
         "--storage", metavar="WHERE", help="database URL or journal file (default: runs/sweeps/STUDY.journal)"
     )
-    add("--metric", default="val_rmse", help="what is minimized, of the validation (default: %(default)s)")
-    add("--seed", type=int, metavar="N", help="of the search, for a single process")
-    add("--output", metavar="FILE", help="best configuration (default: runs/sweeps/STUDY.best.yaml)")
+    add("--metric", default="val_rmse", help="validation score to minimize (default: %(default)s)")
+    add("--seed", type=int, metavar="N", help="seed of the search, for a single process")
+    add(
+        "--output",
+        metavar="FILE",
+        help="file of the best configuration (default: runs/sweeps/STUDY.best.yaml)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if not path.is_file():
         raise FileError(f"No configuration '{path}'.")
     if not args.metric.startswith("val_"):
-        raise ConfigError(f"--metric is {args.metric}; expected one of the validation, such as val_rmse.")
+        raise ConfigError(f"--metric is {args.metric}; expected a validation score, such as val_rmse.")
     space, config = read_space(args.space), yaml.safe_load(path.read_text())
     study = open_study(args.study or path.stem, args.storage, args.seed)
     began = time.monotonic()
@@ -147,7 +159,7 @@ def _ranked(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def _one_trial(
     study: optuna.Study, space: Sequence[Dimension], config: dict[str, Any], name: str, metric: str
 ) -> None:
-    """Train once; a trial that can not be trained counts as failed, the first one stops the sweep."""
+    """Train once; a trial that cannot be trained counts as failed, and the first one stops the sweep."""
     import yaml
     from optuna.trial import TrialState
 
