@@ -1,4 +1,4 @@
-"""What Lightning trains: one shared step around an injected network and an injected loss."""
+"""The LightningModule: one shared step around an injected network and an injected loss."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from stconv.errors import ConfigError, ShapeError
 from stconv.evaluation.assessment import Assessment
 from stconv.evaluation.leakage import check_causality
 from stconv.losses import DistributionLoss
-from stconv.models import Damped, EventNetwork, Network, describe
-from stconv.nn.damping import Damping
+from stconv.models import Network
 from stconv.nn.memory import channels_last, recompute
 from stconv.schedules import WarmupCosine
 from stconv.spacing import evenly_spaced
@@ -33,9 +32,8 @@ from stconv.verification.scores.scoring import Scoring
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
 
-START_WINDOWS, COMBINATION_WINDOWS = 4096, 256
-"""So many windows, evenly spread, of the training period fit what is fitted before training; and of the
-validation period how start and network are combined."""
+MOST_WINDOWS = {"train": 4096, "val": 256}
+"""Windows of a period, evenly spread, on which a network fits itself outside of the steps."""
 Batch = dict[str, Tensor]
 
 
@@ -47,7 +45,8 @@ class ForecastTask(pl.LightningModule):
 
     Args:
         network: Maps normalized inputs (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
-        loss: Called as loss(prediction, target, weight), see `stconv.losses`.
+        loss: Called as loss(prediction, target, weight), see `stconv.losses`; None for a network that is
+            only evaluated, and then no loss is logged.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule of the learning rate from the optimizer; None keeps it constant.
         lr_interval: When the schedule advances: after each "epoch" or each optimizer "step".
@@ -65,7 +64,7 @@ class ForecastTask(pl.LightningModule):
     def __init__(
         self,
         network: Network,
-        loss: nn.Module,
+        loss: nn.Module | None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
@@ -105,6 +104,8 @@ class ForecastTask(pl.LightningModule):
         if "preparation" not in self._modules:
             self.preparation = self.data.preparation
         check_fit(self.network, self.data)
+        if stage == "fit" and self.loss is None:
+            raise ConfigError("There is no loss to train with. Set `model.loss`, see `stconv.losses`.")
         if self._loss_units == "physical" and self.data.event is not None:
             raise ConfigError(
                 "loss_units is physical, and data.event is set: the loss of an event compares probabilities. "
@@ -114,7 +115,7 @@ class ForecastTask(pl.LightningModule):
             channels_last(self.network)
         if stage == "fit" and not self.has_parameters:
             raise ConfigError(
-                f"{describe(self.network)['name']} has no parameters, there is nothing to fit. "
+                f"{type(self.network).__name__} has no parameters, there is nothing to fit. "
                 "Run `stconv test` with the same configuration."
             )
 
@@ -138,18 +139,14 @@ class ForecastTask(pl.LightningModule):
             ) from error
 
     def on_fit_start(self) -> None:
-        """Start from the best damped persistence, unless the training goes on from a checkpoint."""
+        """Let the network fit itself, unless the training goes on from a checkpoint."""
         if self.trainer.ckpt_path is None:
-            for part in self.network.modules():
-                if isinstance(part, Damping):
-                    part.fit(partial(self._windows, "train", START_WINDOWS))
-            for part in self.network.modules():
-                if isinstance(part, Damped):
-                    part.fit_trust(partial(self._windows, "val", COMBINATION_WINDOWS))
+            for part in self.network.parts():
+                part.before_training(partial(self._windows, "train"), partial(self._windows, "val"))
 
-    def _windows(self, period: str, most: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _windows(self, period: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Normalized windows of a period, the same on every rank."""
-        references = evenly_spaced(self.data.references[period], most)
+        references = evenly_spaced(self.data.references[period], MOST_WINDOWS[period])
         windows = WindowDataset(self.data.series, self.data.spec, references)
         for start in range(0, len(windows), self.data.batch_size):
             batch = windows.batch(range(start, min(start + self.data.batch_size, len(windows))))
@@ -160,9 +157,11 @@ class ForecastTask(pl.LightningModule):
         """Forecast in physical units, float32, (batch, c_out, leads, lat, lon); NaN in never valid cells."""
         return self.preparation.physical(self.network(self.preparation.inputs(batch)), batch)
 
-    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss of a batch, and the members of the normalized forecast it was computed from."""
+    def _step(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
+        """Loss of a batch, if there is one, and the members of the normalized forecast."""
         members = self.network.members(self.preparation.inputs(batch))
+        if self.loss is None:
+            return None, members
         target, weight = self.preparation.targets(batch)
         prediction = members if isinstance(self.loss, DistributionLoss) else members.mean(0)
         if self._loss_units == "physical":
@@ -173,6 +172,7 @@ class ForecastTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a training batch."""
         loss, _ = self._step(batch)
+        assert loss is not None
         n = len(batch["inputs"])
         self.log("train_loss_step", loss, on_step=True, on_epoch=False, batch_size=n)
         self.log(
@@ -181,11 +181,10 @@ class ForecastTask(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Add the network to where it started from as far as it helps, and begin to sum errors."""
+        """Let the network fit how it is combined, and begin to sum errors."""
         if self.trainer.state.fn == TrainerFn.FITTING:
-            for part in self.network.modules():
-                if isinstance(part, Damped):
-                    part.fit_share(partial(self._windows, "val", COMBINATION_WINDOWS))
+            for part in self.network.parts():
+                part.after_epoch(partial(self._windows, "val"))
         self._assessment = Assessment(self.data, self.preparation)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -198,7 +197,8 @@ class ForecastTask(pl.LightningModule):
         metrics = score_metrics(assessment.sums, "val")
         if assessment.events is not None:
             metrics |= event_metrics(assessment.events.to_dataset(), "val")
-        self.log("val_loss", assessment.loss.mean, prog_bar=True)  # the same on all ranks, as all that follow
+        if self.loss is not None:
+            self.log("val_loss", assessment.loss.mean, prog_bar=True)  # the same on all ranks, as all below
         self.log("val_rmse", metrics.pop("val_rmse"), prog_bar=True)
         self.log_dict(metrics)
 
@@ -222,8 +222,10 @@ class ForecastTask(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the scores and keep them in `verification`."""
         assessment = self._gathered()
-        result = assessment.verification(display_name(self.network))
-        metrics = {"test_loss": assessment.loss.mean, **score_metrics(result.sums, "test", detailed=True)}
+        result = assessment.verification(self.network.display_name)
+        metrics = score_metrics(result.sums, "test", detailed=True)
+        if self.loss is not None:
+            metrics["test_loss"] = assessment.loss.mean
         if "event" in result.diagnostics:
             metrics |= event_metrics(result.diagnostics["event"], "test")
         elif "calibration" in result.diagnostics:
@@ -260,7 +262,8 @@ class ForecastTask(pl.LightningModule):
         """Score a batch, and give its forecast in physical units."""
         loss, members = self._step(batch)
         assert self._assessment is not None
-        self._assessment.loss.add(float(loss), len(batch["inputs"]))
+        if loss is not None:
+            self._assessment.loss.add(float(loss), len(batch["inputs"]))
         return self._assessment.add(batch, members)
 
     def _gathered(self) -> Assessment:
@@ -311,9 +314,7 @@ def check_fit(network: Network, data: GridDataModule) -> None:
                 "line the "
                 "network takes it from the data by itself."
             )
-    parts = [part for part in network.modules() if isinstance(part, Network)]
-    _check_event(network, parts, data)
-    starting = [type(part).__name__ for part in parts if part.needs_history]
+    starting = [type(part).__name__ for part in network.parts() if part.needs_history]
     if starting and not data.preparation.targets_are_inputs:
         raise ConfigError(
             f"{starting[0]} starts from the targets' newest frame, and the targets are not among the inputs. "
@@ -321,33 +322,32 @@ def check_fit(network: Network, data: GridDataModule) -> None:
         )
     if network.anomalies_only and data.preparation.scaling != "anomaly":
         raise ConfigError(
-            f"{describe(network)['name']} forecasts an anomaly of zero and needs data that are anomalies. "
+            f"{type(network).__name__} forecasts an anomaly of zero and needs data that are anomalies. "
             "Set `data.scaling` to `anomaly`."
         )
+    _check_event(network, data)
+    _check_grid(network, data)
 
 
-def _check_event(network: Network, parts: list[Network], data: GridDataModule) -> None:
-    events = [type(part).__name__ for part in parts if isinstance(part, EventNetwork)]
-    if bool(events) != (data.event is not None) or (len(parts) > 1 and events):
+def _check_event(network: Network, data: GridDataModule) -> None:
+    parts = list(network.parts())
+    events = any(part.forecasts_event for part in parts)
+    if events != (data.event is not None) or (len(parts) > 1 and events):
         found = f"the network is {type(network).__name__}, and data.event is " + (
             "not set" if data.event is None else f"'{data.event.name}'"
         )
         raise ConfigError(
-            f"An event is forecast by an event network (LeNet5, AlexNet, VGG16, ResNet18) without a wrapper, "
+            "An event is forecast by an event network (LeNet5, AlexNet, VGG16, ResNet18) without a wrapper, "
             f"and fields by any other; {found}. Set `data.event`, or choose another network."
         )
-    if isinstance(network, EventNetwork) and network.grid != tuple(data.series.values.shape[-2:]):
-        found = "{} x {}".format(*data.series.values.shape[-2:])
-        raise ShapeError(
-            f"{type(network).__name__} was built for a grid of {network.grid[0]} x {network.grid[1]} cells, "
-            f"the data have {found}. Set its `grid` to [{found.replace(' x ', ', ')}]."
-        )
 
 
-def display_name(network: Network) -> str:
-    """What a person calls the network: its class, with the variant where it has one, such as STConvS2S-R."""
-    spec = describe(network)
-    while "network" in spec["arguments"]:
-        spec = spec["arguments"]["network"]
-    variant = spec["arguments"].get("variant")
-    return f"{spec['name']}-{variant}" if variant else str(spec["name"])
+def _check_grid(network: Network, data: GridDataModule) -> None:
+    found = tuple(data.series.values.shape[-2:])
+    for part in network.parts():
+        if part.grid not in (None, found):
+            rows, columns = part.grid
+            raise ShapeError(
+                f"{type(part).__name__} was built for a grid of {rows} x {columns} cells, the data have "
+                f"{found[0]} x {found[1]}. Set its `grid` to [{found[0]}, {found[1]}]."
+            )

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 import yaml
 
 from stconv.cli.main import main
 from stconv.datasets.recipes.synthetic import generate
+from stconv.models import Conv2Plus1D
+from stconv.task import ForecastTask
 from stconv.tracking import find_run
 from stconv.verification import Verification
 
@@ -82,14 +85,25 @@ def test_the_newest_run_is_evaluated_written_and_recorded(inside, capsys):
     pooled = values["variables"]["t2m"]["area"]["scores"]["model"]["pooled_rmse"]
     assert written.sums.pooled_rmse("model") == pytest.approx(pooled)
     assert run.metrics["test_rmse"] == pytest.approx(pooled, rel=1e-5)
+    assert "test_loss" not in run.metrics  # nobody computed the loss that the network was trained with
+
+
+def test_predict_runs_the_network_once(inside, capsys, monkeypatch):
+    calls = []
+    compute = Conv2Plus1D.compute
+    monkeypatch.setattr(Conv2Plus1D, "compute", lambda net, x: calls.append(len(x)) or compute(net, x))
+    monkeypatch.setattr(ForecastTask, "calibrate", lambda task: None)  # it runs over the validation period
+    assert main(["predict", "--config", "net.yaml"]) == 0
+    assert calls == [1]
+    written = capsys.readouterr().out.split("newest window: ")[1].strip()
+    with xr.open_dataset(written) as found, xr.open_dataset("field.nc") as field:
+        assert found["forecast_reference_time"] == field["time"][-1]
 
 
 def test_scores_are_those_of_the_test_windows_alone(inside, capsys):
     main(["evaluate", "net", "--json"])
     values = json.loads(capsys.readouterr().out)
     # 300 steps, 60/20/20: the test period is the last 60; windows of 3 + 2 steps wholly inside it.
-    import xarray as xr
-
     field = xr.open_dataset("field.nc")["t2m"].values.astype(float)
     start = 300 - values["n_windows"] - 4
     newest = np.arange(start + 2, 298)
@@ -152,8 +166,6 @@ def test_what_is_not_there_is_explained(inside, capsys, tmp_path):
 
 
 def test_other_variables_are_refused(inside, capsys):
-    import xarray as xr
-
     xr.open_dataset("field.nc").rename(t2m="d2m").to_netcdf("renamed.nc")
     other = {**EXPERIMENT, "data": {**EXPERIMENT["data"], "paths": "renamed.nc", "inputs": ["d2m"]}}
     Path("other.yaml").write_text(yaml.safe_dump(other))

@@ -12,8 +12,18 @@ from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.recipes.synthetic import generate
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import MaskedMSE
-from stconv.models import Bounded, Climatology, Conv3D, DampedPersistence, Increment, Network, Persistence
-from stconv.task import ForecastTask, WeightAveraging, display_name
+from stconv.models import (
+    Bounded,
+    Climatology,
+    Conv3D,
+    Damped,
+    DampedPersistence,
+    Increment,
+    Network,
+    Persistence,
+)
+from stconv.nn.regression import Windows
+from stconv.task import ForecastTask, WeightAveraging
 from stconv.verification import ScoreSums
 from stconv.verification.scores.metrics import score_metrics
 
@@ -144,7 +154,7 @@ def test_names_of_metrics_carry_the_variable_only_where_there_are_several() -> N
 
 
 def test_display_name_looks_through_a_wrapper() -> None:
-    assert display_name(small()) == "Conv3D"
+    assert small().display_name == "Conv3D"
 
 
 def test_averaged_weights_are_the_moving_average_of_all_steps(path: Path, tmp_path: Path) -> None:
@@ -229,3 +239,71 @@ def test_loss_in_physical_units_is_that_of_the_forecast_as_it_goes_out(path: Pat
     weight = np.isfinite(truth) * data.preparation.cell_weight.double().numpy()
     expected = (weight * np.nan_to_num(forecast - truth) ** 2).sum() / weight.sum()
     assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+class Offset(Network):
+    """A network that nobody in the package knows: it adds what it measured in the training period."""
+
+    def __init__(self, c_in: int, c_out: int, t_in: int, leads: int) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        self.offset = torch.nn.Parameter(torch.zeros(()))
+        self.heard: list[str] = []
+
+    def compute(self, x: torch.Tensor) -> torch.Tensor:
+        return self.offset.expand(len(x), self.c_out, self.leads, *x.shape[-2:])
+
+    def before_training(self, training: Windows, validation: Windows) -> None:
+        self.heard.append("before training")
+        with torch.no_grad():
+            self.offset.copy_(torch.cat([y.flatten() for _, y, _ in training()]).mean())
+
+    def after_epoch(self, validation: Windows) -> None:
+        assert not self.training
+        self.heard.append(f"after epoch: {sum(len(x) for x, _, _ in validation())}")
+
+
+class Around(Network):
+    """A network around another one."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
+        self.network = network
+
+    def compute(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x)
+
+
+def test_a_network_fits_itself_before_the_training_and_after_an_epoch(path: Path, tmp_path: Path) -> None:
+    network = Offset(1, 1, 4, LEADS)
+    task = ForecastTask(Around(network), MaskedMSE(), lambda p: torch.optim.SGD(p, lr=0.0))
+    data = data_module(path, scaling="none")
+    run = trainer(tmp_path, epochs=2)
+    run.fit(task, data)
+    in_validation = len(data.references["val"])
+    epochs = [word for word in network.heard if word == f"after epoch: {in_validation}"]
+    assert network.heard[0] == "before training"
+    assert len(epochs) == len(network.heard) - 1 >= 2
+    rows = [i + lead for i in data.references["train"] for lead in range(1, LEADS + 1)]
+    assert network.offset.item() == pytest.approx(data.series.values[rows, 0].mean(dtype=float), rel=1e-5)
+    run.save_checkpoint(tmp_path / "offset.ckpt")
+    network.heard.clear()
+    trainer(tmp_path, epochs=3).fit(task, data, ckpt_path=str(tmp_path / "offset.ckpt"))
+    assert "before training" not in network.heard
+
+
+def test_a_network_without_a_loss_is_tested_and_not_trained(path: Path, tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.test(ForecastTask(small(), None), data_module(path), verbose=False)
+    assert "test_rmse" in run.callback_metrics
+    assert "test_loss" not in run.callback_metrics
+    with pytest.raises(ConfigError, match=r"There is no loss to train with\. Set `model\.loss`"):
+        trainer(tmp_path).fit(ForecastTask(small(), None), data_module(path))
+
+
+def test_a_network_of_another_grid_is_refused(path: Path, tmp_path: Path) -> None:
+    inner = Conv3D(1, 1, 4, LEADS, n_layers=1, n_filters=2, kernel=3)
+    task = ForecastTask(Bounded(Damped(inner, grid=(5, 5)), lower=-9), MaskedMSE())
+    with pytest.raises(
+        ShapeError, match=r"Damped was built for a grid of 5 x 5 cells, the data have 6 x 7\."
+    ):
+        trainer(tmp_path).fit(task, data_module(path))

@@ -124,7 +124,6 @@ def evaluate(
     import pytorch_lightning as pl
 
     from stconv.bundle import Bundle
-    from stconv.losses import MaskedMSE
     from stconv.publication import write_results
     from stconv.task import ForecastTask
     from stconv.tracking.archive import WriteForecasts
@@ -135,7 +134,7 @@ def evaluate(
     data.prepare_data()
     data.setup("test")
     check_data(bundle, data)
-    task = ForecastTask(bundle.network, MaskedMSE(), scoring=scoring or load_scoring(subject))
+    task = ForecastTask(bundle.network, None, scoring=scoring or load_scoring(subject))
     task.preparation, task.bands = bundle.preparation, bundle.bands
     logger = _run_logger(subject.run) if subject.run else None
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)

@@ -132,8 +132,8 @@ class ExperimentCLI(LightningCLI):
         from stconv.datasets.source.grid import open_series
         from stconv.forecast import Forecaster, write_forecast
 
-        kwargs["return_predictions"] = False
-        self.trainer.predict(**self._trained(kwargs))
+        self.trainer.limit_predict_batches = 0  # sets up and loads the checkpoint; the Forecaster forecasts
+        self.trainer.predict(**self._trained({**kwargs, "return_predictions": False}))
         self.model.calibrate()
         data, logger = self.datamodule, run_logger(self.trainer)
         folder = Path(logger.log_dir if logger else self.trainer.default_root_dir)

@@ -173,7 +173,7 @@ def _put_on_run(found: Explanation, folder: Path, logger: RunLogger) -> None:
 
 def _grid_of(bundle: Bundle | None, network: Network) -> tuple[tuple[int, int], tuple[float, float] | None]:
     if bundle is None:
-        return getattr(network, "grid", DEFAULT_GRID), None
+        return network.own_grid or DEFAULT_GRID, None
     grid = bundle.spec["grid"]
     rows, columns = (grid[dim] for dim in grid["dims"])
     spacing = None

@@ -23,8 +23,7 @@ from torch.export import export as export_program
 
 from stconv.errors import ConfigError
 from stconv.explain.reach import phases
-from stconv.models import EventNetwork, Network
-from stconv.nn.damping import Damping
+from stconv.models import Network
 
 INPUT, OUTPUT = "frames", "forecast"
 """Names of input and output in an ONNX file."""
@@ -48,7 +47,7 @@ def to_program(network: Network, members: bool = False) -> ExportedProgram:
     ghost = copy.deepcopy(network).to("cpu").eval()
     multiple = phases(ghost)
     dims: dict[int, Any] = {0: Dim.DYNAMIC}
-    if own_grid(ghost) is None:
+    if ghost.own_grid is None:
         rows, columns = (Dim(name, min=1, max=LARGEST // multiple) for name in ("rows", "columns"))
         free = {3: Dim.DYNAMIC, 4: Dim.DYNAMIC}
         dims |= {3: multiple * rows, 4: multiple * columns} if multiple > 1 else free
@@ -58,16 +57,10 @@ def to_program(network: Network, members: bool = False) -> ExportedProgram:
         )
 
 
-def own_grid(network: nn.Module) -> tuple[int, ...] | None:
-    """Return (lat, lon) cells of the only grid that a network is exported for; None if it is for any."""
-    grids = (m.grid for m in network.modules() if isinstance(m, EventNetwork | Damping))
-    return next((grid for grid in grids if grid is not None), None)
-
-
 def example_windows(network: Network) -> Tensor:
     """Return two random windows of a grid that the network takes, (2, c_in, t_in, lat, lon)."""
     multiple = phases(network)
-    n_lat, n_lon = own_grid(network) or (multiple * n for n in CELLS)
+    n_lat, n_lon = network.own_grid or (multiple * n for n in CELLS)
     shape = (2, network.c_in, network.t_in, n_lat, n_lon)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 

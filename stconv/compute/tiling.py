@@ -20,8 +20,7 @@ from stconv.datasets.series.cache import available_bytes
 from stconv.errors import ConfigError
 from stconv.explain.anatomy import anatomy
 from stconv.explain.reach import Reach, phases, reach
-from stconv.models import EventNetwork, Network
-from stconv.nn.damping import Damping
+from stconv.models import Network
 from stconv.nn.padding import Pad
 from stconv.nn.settings import check_count
 
@@ -174,7 +173,7 @@ class Tiled(Network):
         return tiled(self.network, x, (tile, tile), self.field, self.compute_members)
 
     def _tile_for(self, n_lat: int, n_lon: int) -> int:
-        if n_lat * n_lon <= SMALL or isinstance(self.network, EventNetwork):
+        if n_lat * n_lon <= SMALL or self.network.forecasts_event:
             return 0
         memory = min(available_bytes() // 4, MOST_BYTES) if self.memory is None else self.memory
         if (n_lat, n_lon) not in self._needed:  # a walk through all layers, a tenth of a second
@@ -220,7 +219,7 @@ def field_of_tiles(network: Network, field: Reach | None = None) -> Reach:
         raise ConfigError(
             "the network is in training mode, in which tiles would differ; call `.eval()` first."
         )
-    if any(isinstance(m, Damping) and m.grid is not None for m in network.modules()):
+    if network.own_grid is not None:
         raise ConfigError(
             f"{type(network).__name__} has a damping for each cell of its own grid and can not be tiled. "
             "Leave its `grid` out, or forecast untiled."

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from stconv.explain.anatomy import Layer
 from stconv.explain.reach import Reach
-from stconv.models import EventNetwork
+from stconv.models import Network
 
 
-def chain_reaches(network: EventNetwork, layers: list[Layer]) -> tuple[list[Reach], Reach]:
+def chain_reaches(network: Network, layers: list[Layer]) -> tuple[list[Reach], Reach]:
     """Return the receptive field after each layer, and that of the output, which is the whole cube.
 
     r <- r + (F - 1) j and j <- j S for each layer with the kernel F and the stride S; shortcuts see no more
     than what they go around. Positions beyond the first count from the start of the field.
 
     Args:
-        network: The network.
+        network: The network; it is built for a grid.
         layers: Its layers in the order in which they run.
     """
-    cube = Reach(network.t_in, (0, 0), (network.grid[0] - 1, network.grid[1] - 1))
+    assert network.own_grid is not None
+    n_lat, n_lon = network.own_grid
+    cube = Reach(network.t_in, (0, 0), (n_lat - 1, n_lon - 1))
     steps, span, jump, fields = 1, [1, 1], [1, 1], []
     for layer in layers:
         if layer.name.startswith("classifier"):

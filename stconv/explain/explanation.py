@@ -10,7 +10,7 @@ import torch
 from stconv.explain.anatomy import Layer, anatomy
 from stconv.explain.chain import chain_reaches
 from stconv.explain.reach import Reach, frames_in_reach, reaches
-from stconv.models import EventNetwork, Network, describe
+from stconv.models import Network, describe
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def explain(
         spacing: Between rows and between columns, such as degrees.
     """
     layers = anatomy(network, (network.c_in, network.t_in, n_lat, n_lon))
-    if isinstance(network, EventNetwork):
+    if network.forecasts_event:
         fields, output = chain_reaches(network, layers)
     else:
         fields, output = _probed(network, layers)

@@ -138,7 +138,7 @@ def _first_convolution(network: Network) -> tuple[str, nn.Conv3d]:
     from stconv.explain.anatomy import anatomy
 
     modules, found = dict(network.named_modules()), []
-    for layer in anatomy(network, (network.c_in, network.t_in, *getattr(network, "grid", (16, 16)))):
+    for layer in anatomy(network, (network.c_in, network.t_in, *(network.own_grid or (16, 16)))):
         module = modules.get(f"{layer.name}.conv", modules[layer.name])
         if isinstance(module, nn.Conv3d):
             found.append((layer.name, module))

@@ -109,7 +109,7 @@ def phases(network: nn.Module) -> int:
 def frames_in_reach(network: Network, n_cells: int = 9) -> Tensor:
     """Return which input frames have a path to which lead, bool, (leads, t_in)."""
     ghost = positive(network)
-    x = _window(ghost, 1, *getattr(ghost, "grid", (n_cells, n_cells)))
+    x = _window(ghost, 1, *(ghost.own_grid or (n_cells, n_cells)))
     y = ghost(x)
     seen = torch.zeros(network.leads, network.t_in, dtype=torch.bool)
     for lead in range(network.leads) if y.requires_grad else ():

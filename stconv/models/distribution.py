@@ -175,6 +175,11 @@ class InTurn(_Several):
         self.networks = nn.ModuleList([network, *(build(describe(network)) for _ in range(n_members - 1))])
         self.turn = 0
 
+    @property
+    def display_name(self) -> str:
+        """What each of the networks is called."""
+        return super().each()[0].display_name
+
     def each(self) -> list[Network]:
         """All networks; in training the one whose turn it is."""
         networks = super().each()

@@ -48,6 +48,8 @@ class EventNetwork(Network):
         ConfigError: A setting is out of its range, or the grid so small that pooling leaves nothing of it.
     """
 
+    forecasts_event = True
+    grid: tuple[int, int]
     widths: ClassVar[tuple[int, ...]] = ()
     """Outputs of the hidden dense layers."""
     averaged: ClassVar[bool] = False

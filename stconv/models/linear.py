@@ -11,6 +11,7 @@ from stconv.models.registry import Network, register
 from stconv.nn.damping import Damping
 from stconv.nn.heads import LeadHead
 from stconv.nn.padding import GridPadding
+from stconv.nn.regression import Windows
 
 
 @register
@@ -37,6 +38,15 @@ class DampedPersistence(Network):
         super().__init__(c_in, c_out, t_in, leads)
         check_history(self)
         self.damping = Damping(c_out, leads, grid)
+
+    @property
+    def grid(self) -> tuple[int, int] | None:  # type: ignore[override]
+        """(lat, lon) cells that the damping is for; None for any."""
+        return self.damping.grid
+
+    def before_training(self, training: Windows, validation: Windows) -> None:
+        """Fit the damping; training improves on it."""
+        self.damping.fit(training)
 
     def compute(self, x: Tensor) -> Tensor:
         """Damp the newest frame of the targets."""

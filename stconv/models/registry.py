@@ -10,80 +10,12 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
-from torch import Tensor, nn
-
-from stconv.dims import check_tensor
 from stconv.errors import ConfigError
-from stconv.nn.settings import check_count
+from stconv.models.network import Network
 
-
-class Network(nn.Module):
-    """Base of every network: (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
-
-    Channels 0..c_out-1 of the input are the targets' own history, in the order of the output, whenever the
-    targets are among the inputs. A subclass is decorated with `register`, builds its blocks in the
-    constructor, where every setting is checked, and implements `compute`.
-
-    Args:
-        c_in: Number of input channels.
-        c_out: Number of output channels (targets).
-        t_in: Number of input frames; the last one is the newest.
-        leads: Number of steps to forecast.
-
-    Raises:
-        ConfigError: A number is not a positive integer.
-    """
-
-    anomalies_only: ClassVar[bool] = False
-    """True for a network that means something only if its data are departures from a climatology."""
-
-    needs_history: bool = False
-    """True for a network that starts from the targets' own newest frame."""
-
-    arguments: dict[str, Any]
-    """The constructor's arguments, defaults included, JSON-able; written by `register`."""
-
-    def __init__(self, c_in: int, c_out: int, t_in: int, leads: int) -> None:
-        super().__init__()
-        where = type(self).__name__
-        self.c_in = check_count("c_in", c_in, where)
-        self.c_out = check_count("c_out", c_out, where)
-        self.t_in = check_count("t_in", t_in, where)
-        self.leads = check_count("leads", leads, where)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Forecast every lead from one window of frames.
-
-        Args:
-            x: Input frames, float32, (batch, c_in, t_in, lat, lon), normalized and finite.
-
-        Returns:
-            Forecast, float32, (batch, c_out, leads, lat, lon), normalized.
-
-        Raises:
-            ShapeError: The input has another type, or another number of dimensions, channels or frames.
-        """
-        check_tensor(x, f"input of {type(self).__name__}", channel=self.c_in, time=self.t_in)
-        return self.compute(x)
-
-    def members(self, x: Tensor) -> Tensor:
-        """Forecast a distribution, as members that are equally probable; `forward` gives their mean.
-
-        Args:
-            x: As of `forward`.
-
-        Returns:
-            (member, batch, c_out, leads, lat, lon), normalized: quantiles, an ensemble, or, of a network
-            that makes a single forecast, this one.
-        """
-        return self(x)[None]
-
-    def compute(self, x: Tensor) -> Tensor:
-        """Do what `forward` promises, for an input whose shape has been checked."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement `compute`.")
-
+__all__ = ["REGISTRY", "Network", "build", "describe", "register"]
 
 REGISTRY: dict[str, type[Network]] = {}
 """Every network that can be built by name."""

@@ -73,7 +73,7 @@ class STConvS2S(Network):
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
-        check_choice("variant", variant, get_args(Variant), where)
+        self.variant = check_choice("variant", variant, get_args(Variant), where)
         check_odd("kernel", kernel, where)
         check_count("n_layers", n_layers, where)
         check_count("n_filters", n_filters, where)
@@ -104,6 +104,11 @@ class STConvS2S(Network):
             self.features.add_module(name, makers[name](n_filters if len(self.features) else c_in))
         self.dropout = channel_dropout(dropout)
         self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
+
+    @property
+    def display_name(self) -> str:
+        """The class with its variant, such as STConvS2S-R."""
+        return f"{type(self).__name__}-{self.variant}"
 
     def compute(self, x: Tensor) -> Tensor:
         """Run the blocks, the generator (if any) and the head."""

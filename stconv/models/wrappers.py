@@ -11,8 +11,8 @@ from torch import Tensor
 from stconv.errors import ConfigError
 from stconv.models.baselines import check_history
 from stconv.models.registry import Network, register
-from stconv.nn.damping import LAGS, Damping, Windows
-from stconv.nn.regression import ratio_with_error
+from stconv.nn.damping import LAGS, Damping
+from stconv.nn.regression import Windows, ratio_with_error
 
 BLOCKS = 5
 """Of the validation period, as many as there are windows for: they tell how sure trust and share are."""
@@ -83,6 +83,22 @@ class Damped(Network):
         mean = members.mean(0)
         y: Tensor = members + (self._start(x) + self._shared(mean) - mean)
         return y
+
+    @property
+    def grid(self) -> tuple[int, int] | None:  # type: ignore[override]
+        """(lat, lon) cells that the damping is for; None for any."""
+        return self.usual.grid
+
+    def before_training(self, training: Windows, validation: Windows) -> None:
+        """Fit both starts on the training period, and the trust on the validation period."""
+        self.usual.fit(training)
+        if self.recent is not None:
+            self.recent.fit(training)
+        self.fit_trust(validation)
+
+    def after_epoch(self, validation: Windows) -> None:
+        """Fit the share."""
+        self.fit_share(validation)
 
     @torch.no_grad()
     def fit_trust(self, windows: Windows) -> None:

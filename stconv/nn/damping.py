@@ -7,14 +7,14 @@ training, so that a network on top of them has only to find what is not linear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stconv.errors import ConfigError, ShapeError
-from stconv.nn.regression import MAX_ROWS, NormalEquations, neighborhoods
+from stconv.nn.regression import MAX_ROWS, NormalEquations, Windows, neighborhoods
 from stconv.nn.settings import check_count
 
 START = 0.9
@@ -23,7 +23,6 @@ PRIOR_WINDOWS = 30
 """The damping that all cells share counts as much in each cell as this many windows."""
 LAGS = 3
 """The regression sees as many of the newest frames, where there are so many."""
-Windows = Callable[[], Iterable[tuple[Tensor, Tensor, Tensor]]]
 
 
 class Damping(nn.Module):
@@ -62,7 +61,7 @@ class Damping(nn.Module):
             raise ConfigError(f"grid of {where} is {tuple(grid)}; expected two sizes: (lat, lon).")
         cells = [check_count("grid", size, where) for size in (grid or (1, 1))]
         start = START ** torch.arange(1.0, leads + 1)
-        self.grid = None if grid is None else tuple(cells)
+        self.grid = None if grid is None else (cells[0], cells[1])
         self.factor = nn.Parameter(start.view(1, leads, 1, 1).expand(c_out, leads, *cells).clone())
         self.recent = recent
         self.lags = None if neighbors is None else check_count("neighbors", neighbors, where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 MAX_ROWS = 2_000_000
 """Weights that all cells share are fitted on about as many cells, drawn at random from all windows."""
+Windows = Callable[[], Iterable[tuple[Tensor, Tensor, Tensor]]]
+"""Gives batches of (x, y, weight) anew at each call: inputs (batch, c_in, t_in, lat, lon), targets and their
+weights, 0 where missing, (batch, c_out, leads, lat, lon), all normalized, in the order of time."""
 RIDGE = 1e-6
 """Share of the mean square of the features; it only matters where they are dependent."""
 
