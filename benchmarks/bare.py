@@ -33,6 +33,7 @@ def fields(n: int) -> xr.Dataset:
 def save_bundle(folder: Path) -> None:
     from stconv.bundle import make_bundle
     from stconv.datasets.preparation.preparation import Preparation
+    from stconv.datasets.preparation.settings import PreparationSettings
     from stconv.datasets.series.splits import Periods
     from stconv.datasets.series.store import load_series
     from stconv.datasets.series.windows import WindowSpec
@@ -40,7 +41,7 @@ def save_bundle(folder: Path) -> None:
     from stconv.models import STConvS2S
 
     series = load_series(*canonicalize(fields(N), variables=["t2m"]), ["t2m"], ["t2m"])
-    preparation = Preparation.fit(series, range(30), scaling="zscore", inputs=("t2m",))
+    preparation = Preparation.fit(series, range(30), PreparationSettings(("t2m",)))
     datamodule = SimpleNamespace(
         series=series,
         periods=Periods(range(30), range(30, 35), range(35, N)),

@@ -15,6 +15,7 @@ import xarray as xr
 from benchmarks.limits import interleaved
 from benchmarks.networks import SIZES, training_step
 from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.cache import cached
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.datasets.series.store import Series
@@ -59,7 +60,7 @@ def share_row() -> dict[str, Any]:
     series = _series(np.random.default_rng(0).normal(size=(600, 1, 32, 32)).astype(np.float32))
     references = reference_indices(range(len(series)), SPEC)
     dataset = WindowDataset(series, SPEC, np.random.default_rng(1).permutation(references).tolist())
-    preparation = Preparation.fit(series, range(400))
+    preparation = Preparation.fit(series, range(400), PreparationSettings(series.variables))
     torch.manual_seed(0)
     settings = {key: value for key, value in SIZES["CFSR"].items() if key != "grid"}
     network = channels_last(STConvS2S(1, 1, 5, 5, variant="R", alignment="paper", **settings))

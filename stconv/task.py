@@ -320,7 +320,7 @@ def check_fit(network: Network, data: GridDataModule) -> None:
             f"{starting[0]} starts from the targets' newest frame, and the targets are not among the inputs. "
             "Add them to `data.inputs`, or choose a network without it."
         )
-    if network.anomalies_only and data.preparation.scaling != "anomaly":
+    if network.anomalies_only and data.preparation.settings.scaling != "anomaly":
         raise ConfigError(
             f"{type(network).__name__} forecasts an anomaly of zero and needs data that are anomalies. "
             "Set `data.scaling` to `anomaly`."

@@ -67,6 +67,7 @@ def save_bundle(folder: Path) -> Path:
 
     from stconv.bundle import make_bundle
     from stconv.datasets.preparation.preparation import Preparation
+    from stconv.datasets.preparation.settings import PreparationSettings
     from stconv.datasets.series.splits import Periods
     from stconv.datasets.series.store import load_series
     from stconv.datasets.series.windows import WindowSpec
@@ -76,7 +77,7 @@ def save_bundle(folder: Path) -> Path:
     torch.manual_seed(0)
     spec = WindowSpec.consecutive(T_IN, LEADS)
     series = load_series(*canonicalize(fields(), variables=["t2m"]), ["t2m"], ["t2m"])
-    preparation = Preparation.fit(series, range(TRAIN), scaling="zscore", inputs=("t2m",))
+    preparation = Preparation.fit(series, range(TRAIN), PreparationSettings(("t2m",)))
     network = Conv3D(preparation.c_in, 1, T_IN, LEADS, n_layers=1, n_filters=2, kernel=3)
     datamodule = SimpleNamespace(
         series=series,

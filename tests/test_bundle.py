@@ -10,7 +10,11 @@ import torch
 import xarray as xr
 
 from stconv.bundle import Bundle, code_version, make_bundle
+from stconv.bundle.versions import from_version_1
+from stconv.datasets.preparation.event import Event
 from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.preparation.spec import FittedEvent, PreparationSpec
 from stconv.datasets.series.splits import Periods
 from stconv.datasets.series.store import load_series
 from stconv.datasets.series.windows import WindowSpec
@@ -50,7 +54,7 @@ def bundled(values: np.ndarray, lost: tuple[int, ...] = (), fill_gaps: int = 0) 
     torch.manual_seed(0)
     grid, kept = GridSpec(fill_gaps=fill_gaps), [i for i in range(N) if i not in lost]
     series = load_series(*canonicalize(dataset(values).isel(time=kept), grid), ["t2m"], ["t2m"])
-    preparation = Preparation.fit(series, range(TRAIN))
+    preparation = Preparation.fit(series, range(TRAIN), PreparationSettings(("t2m",)))
     network = Conv3D(preparation.c_in, 1, 3, 2, n_layers=1, n_filters=2, kernel=3)
     datamodule = SimpleNamespace(
         series=series,
@@ -279,7 +283,7 @@ def test_refuses_changed_file(folder, name):
 
 def test_refuses_other_format_version(folder):
     respec(folder, format_version=99)
-    with pytest.raises(BundleError, match=r"format version 99; this stconv reads version 1"):
+    with pytest.raises(BundleError, match=r"format version 99; this stconv reads versions 1 to 2"):
         Bundle.load(folder)
 
 
@@ -346,3 +350,74 @@ def test_refuses_spec_that_is_not_json(bundle, tmp_path):
 
 def test_code_version_names_the_package():
     assert code_version()["stconv"]
+
+
+V1 = {
+    "variables": ["t2m", "msl"],
+    "inputs": ["msl", "t2m"],
+    "n_targets": 1,
+    "scaling": "anomaly",
+    "per_cell": False,
+    "transforms": {"msl": "log1p"},
+    "impute": "persistence",
+    "mask_channel": True,
+    "static_fields": ["latitude"],
+    "static_files": ["height"],
+    "time_features": True,
+    "solar_zenith": False,
+    "weekly_cycle": False,
+    "usual": True,
+    "bounds": {"t2m": [None, 330]},
+    "climatology_terms": [[0, 0, 0], [1, 0, 0]],
+}
+"""The preparation of a bundle of format version 1, as stconv wrote it."""
+
+
+def test_a_bundle_of_version_1_is_read_field_by_field(bundle, folder):
+    found = from_version_1({"preparation": V1, "data": {"static_files": {"height": "orography.nc"}}})
+    spec = PreparationSpec.from_json(found["preparation"])
+    assert spec.settings == PreparationSettings(
+        inputs=("msl", "t2m"),
+        targets=("t2m",),
+        scaling="anomaly",
+        transforms={"msl": "log1p"},
+        impute="persistence",
+        mask_channel=True,
+        static_fields=("latitude",),
+        static_files={"height": "orography.nc"},
+        time_features=True,
+        climatology_at_leads=True,
+        bounds={"t2m": [None, 330]},
+    )
+    assert spec.climatology_terms == ((0, 0, 0), (1, 0, 0))
+    assert spec.settings.c_in == 2 + 2 + 1 + 1 + 4 + 1
+    event = {
+        "variable": "t2m",
+        "threshold": 0.5,
+        "side": "at_least",
+        "share": 0.0,
+        "region": {},
+        "name": "wet",
+    }
+    more = {"event": event, "event_units": "K", "event_terms": [[0, 0, 0]], "event_frequency": [0.25]}
+    of_event = PreparationSpec.from_json(from_version_1({"preparation": V1 | more})["preparation"])
+    assert of_event.event == FittedEvent(Event("t2m", 0.5, name="wet"), "K", ((0, 0, 0),), (0.25,))
+    terms = json.loads((folder / "spec.json").read_text())["preparation"]["climatology_terms"]
+    first = {"variables": ["t2m"], "inputs": ["t2m"], "n_targets": 1, "scaling": "zscore", "impute": "mean"}
+    plain = {
+        "per_cell": False,
+        "transforms": {},
+        "mask_channel": False,
+        "static_fields": [],
+        "time_features": False,
+    }
+    respec(folder, format_version=1, preparation=first | plain | {"climatology_terms": terms})
+    again = Bundle.load(folder)  # as it was before static files, sun, week and bounds came
+    assert again.preparation.spec == bundle.preparation.spec
+    assert again.spec == bundle.spec
+
+
+def test_a_bundle_of_version_1_without_its_terms_is_refused(folder):
+    respec(folder, format_version=1, preparation={key: V1[key] for key in V1 if key != "climatology_terms"})
+    with pytest.raises(BundleError, match=r"preparation of .* lacks .settings"):
+        Bundle.load(folder)

@@ -10,6 +10,7 @@ import xarray as xr
 from stconv.bundle import make_bundle
 from stconv.cli.main import main
 from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.splits import Periods
 from stconv.datasets.series.store import load_series
 from stconv.datasets.series.windows import WindowSpec
@@ -37,7 +38,7 @@ def ds() -> xr.Dataset:
 def model(ds, tmp_path_factory):
     torch.manual_seed(0)
     series = load_series(*canonicalize(ds), ["t2m"])
-    preparation = Preparation.fit(series, range(30))
+    preparation = Preparation.fit(series, range(30), PreparationSettings(("t2m",)))
     network = Conv3D(preparation.c_in, 1, 3, 2, n_layers=1, n_filters=2, kernel=3)
     datamodule = SimpleNamespace(
         series=series,

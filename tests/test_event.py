@@ -15,7 +15,9 @@ from service.model.process import Load, _Model
 from stconv.bundle import Bundle
 from stconv.cli.main import main
 from stconv.datasets.datamodule import GridDataModule
-from stconv.datasets.preparation.event import Event, EventPreparation
+from stconv.datasets.preparation.event import Event
+from stconv.datasets.preparation.event_preparation import EventPreparation
+from stconv.datasets.preparation.spec import PreparationSpec
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import EventLoss, MaskedMSE
 from stconv.models import Conv3D, Increment, LeNet5
@@ -141,7 +143,7 @@ def test_frequency_and_persistence_come_from_training_and_newest_frame(path):
         rain = ds.rain.values
     happened = np.nanmax(rain, axis=(1, 2)) >= 0.5
     training = happened[: data.periods.train.stop]
-    assert preparation.frequency == pytest.approx([training.mean()], abs=1e-5)
+    assert list(preparation.fitted.frequency) == pytest.approx([training.mean()], abs=1e-5)
     batch = next(iter(data.val_dataloader()))
     newest = happened[batch["reference_index"].numpy()]
     np.testing.assert_array_equal(
@@ -154,7 +156,9 @@ def test_frequency_and_persistence_come_from_training_and_newest_frame(path):
 
 def test_a_preparation_of_an_event_survives_its_specification(path):
     preparation = data_module(path, region={"lat": [0, 12]}).preparation
-    copy = EventPreparation.from_spec(json.loads(json.dumps(preparation.to_spec())), preparation.state_dict())
+    spec = PreparationSpec.from_json(json.loads(json.dumps(preparation.spec.to_json())))
+    assert spec == preparation.spec
+    copy = EventPreparation(spec, preparation.state_dict())
     fields = torch.randn(2, 1, 3, 16, 16)
     torch.testing.assert_close(copy.happened(fields), preparation.happened(fields))
     batch = {"target_cycles": torch.rand(2, 3, 3)}

@@ -13,6 +13,7 @@ import xarray as xr
 
 from stconv.bundle import Bundle, make_bundle
 from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.datasets.series.splits import Periods
 from stconv.datasets.series.store import load_series
@@ -72,9 +73,8 @@ def make(
     torch.manual_seed(0)
     spec = spec or WindowSpec.consecutive(T_IN, LEADS)
     series = load_series(*canonicalize(ds, variables=list({*inputs, *targets})), list(inputs), list(targets))
-    preparation = Preparation.fit(
-        series, range(TRAIN), scaling=scaling, inputs=inputs, time_features=time_features
-    )
+    settings = PreparationSettings(inputs, targets, scaling=scaling, time_features=time_features)
+    preparation = Preparation.fit(series, range(TRAIN), settings)
     if network is Conv3D:
         options = {"n_layers": 1, "n_filters": 2, "kernel": 3, **options}
     net = network(preparation.c_in, len(targets), spec.t_in, spec.leads, **options)

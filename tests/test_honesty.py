@@ -85,7 +85,7 @@ class Peeking(Preparation):
 def test_a_future_frame_among_the_inputs_is_caught(path, tmp_path):
     data = GridDataModule(["t2m"], paths=str(path), t_in=4, leads=LEADS)
     data.setup()
-    data.preparation = Peeking(data.preparation.to_spec(), data.preparation.state_dict())
+    data.preparation = Peeking(data.preparation.spec, data.preparation.state_dict())
     with pytest.raises(LeakError, match="it knows the future"):
         score(data, Persistence(1, 1, 4, LEADS), tmp_path)
 

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from stconv.datasets.preparation.features import cos_zenith, count_channels
+from stconv.datasets.preparation.features import cos_zenith
 from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.preparation.spec import PreparationSpec
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.datasets.series.store import Series
 from stconv.datasets.series.windows import WindowSpec
@@ -46,6 +48,14 @@ def make_series(missing=True, geographic=True, variables=("t", "q"), n_targets=1
     )
 
 
+def fit(series, period, inputs=None, **settings):
+    """A preparation of all variables of the series, unless told otherwise."""
+    targets = series.variables[: series.n_targets]
+    return Preparation.fit(
+        series, period, PreparationSettings(inputs or series.variables, targets, **settings)
+    )
+
+
 def make_batch(series, references=(10, 150, 250)):
     samples = [*map(WindowDataset(series, SPEC, references).__getitem__, range(len(references)))]
     return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
@@ -53,7 +63,7 @@ def make_batch(series, references=(10, 150, 250)):
 
 def test_zscore_is_that_of_numpy_over_training_alone():
     series = make_series()
-    preparation = Preparation.fit(series, TRAIN)
+    preparation = fit(series, TRAIN)
     training = series.values[:200].astype(np.float64)
     mean, std = np.nanmean(training, axis=(0, 2, 3)), np.nanstd(training, axis=(0, 2, 3))
     batch = make_batch(series)
@@ -62,7 +72,7 @@ def test_zscore_is_that_of_numpy_over_training_alone():
 
     later = make_series()
     later.values[200:] *= 7
-    changed = Preparation.fit(later, TRAIN).state_dict()
+    changed = fit(later, TRAIN).state_dict()
     for name, tensor in preparation.state_dict().items():
         torch.testing.assert_close(changed[name], tensor, rtol=0, atol=0, equal_nan=True, msg=name)
 
@@ -82,7 +92,7 @@ def test_zscore_is_that_of_numpy_over_training_alone():
 )
 def test_physical_undoes_the_normalization(scaling, per_cell, transforms):
     series = make_series(n_targets=2, positive=bool(transforms))
-    preparation = Preparation.fit(series, TRAIN, scaling=scaling, per_cell=per_cell, transforms=transforms)
+    preparation = fit(series, TRAIN, scaling=scaling, per_cell=per_cell, transforms=transforms)
     batch = make_batch(series)
     normalized, weight = preparation.targets(batch)
     assert torch.isfinite(normalized).all()
@@ -97,12 +107,12 @@ def test_physical_undoes_the_normalization(scaling, per_cell, transforms):
 def test_training_period_is_standard_after_scaling():
     series = make_series(missing=False)
     for scaling, per_cell in (("zscore", False), ("anomaly", False), ("zscore", True), ("anomaly", True)):
-        preparation = Preparation.fit(series, TRAIN, scaling=scaling, per_cell=per_cell)
+        preparation = fit(series, TRAIN, scaling=scaling, per_cell=per_cell)
         batch = make_batch(series, range(2, 198, 3))
         z = preparation.inputs(batch).numpy()
         np.testing.assert_allclose(z.mean((0, 2, 3, 4)), 0, atol=0.05)
         np.testing.assert_allclose(z.std((0, 2, 3, 4)), 1, atol=0.05)
-    unit = Preparation.fit(series, TRAIN, scaling="minmax")
+    unit = fit(series, TRAIN, scaling="minmax")
     z = unit.inputs(make_batch(series, range(2, 198)))
     assert z.min() >= -1e-5
     assert z.max() <= 1 + 1e-5
@@ -111,7 +121,7 @@ def test_training_period_is_standard_after_scaling():
 def test_anomaly_takes_the_cycle_out():
     series = make_series(missing=False)
     hourly = [
-        Preparation.fit(series, TRAIN, scaling=s).inputs(make_batch(series, range(2, 198, 4)))
+        fit(series, TRAIN, scaling=s).inputs(make_batch(series, range(2, 198, 4)))
         for s in ("zscore", "anomaly")
     ]
     spread = [float(z[:, 0].mean((0, 2, 3)).std()) for z in hourly]
@@ -121,7 +131,7 @@ def test_anomaly_takes_the_cycle_out():
 
 def test_climatology_and_persistence_by_hand():
     series = make_series(missing=False)
-    preparation = Preparation.fit(series, TRAIN)
+    preparation = fit(series, TRAIN)
     batch = make_batch(series)
     references = batch["reference_index"].tolist()
     assert torch.equal(
@@ -136,7 +146,7 @@ def test_climatology_and_persistence_by_hand():
 
 def test_persistence_is_what_the_window_last_knew():
     series = make_series(missing=False)
-    preparation = Preparation.fit(series, TRAIN)
+    preparation = fit(series, TRAIN)
     batch = make_batch(series)
     expected = batch["inputs"][:, 0, -1].clone()
     batch["inputs"][:, 0, -1, 1, 2] = torch.nan
@@ -150,14 +160,14 @@ def test_persistence_is_what_the_window_last_knew():
 def test_weights_follow_area_and_validity():
     series = make_series()
     batch = make_batch(series)
-    preparation = Preparation.fit(series, TRAIN)
+    preparation = fit(series, TRAIN)
     np.testing.assert_allclose(preparation.cell_weight[:, 0].numpy(), [1, 0.75**0.5, 0.5, 0], atol=1e-6)
     _, weight = preparation.targets(batch)
     valid = torch.isfinite(batch["targets"])
     assert float(weight[valid].mean()) == pytest.approx(1, rel=1e-5)
     assert not weight[~valid].any()
     assert float(weight[0, 0, 0, 0, 0] / weight[0, 0, 0, 2, 0]) == pytest.approx(2, rel=1e-5)
-    flat = Preparation.fit(make_series(geographic=False), TRAIN)
+    flat = fit(make_series(geographic=False), TRAIN)
     assert torch.equal(flat.cell_weight, torch.ones(4, 5))
 
 
@@ -167,7 +177,7 @@ def test_missing_inputs_are_imputed(impute):
     batch = make_batch(series)
     gap = torch.isnan(batch["inputs"])
     for scaling in ("zscore", "minmax", "none", "anomaly"):
-        preparation = Preparation.fit(series, TRAIN, scaling=scaling, impute=impute)
+        preparation = fit(series, TRAIN, scaling=scaling, impute=impute)
         x = preparation.inputs(batch)
         assert torch.isfinite(x).all()
         if impute == "climatology":
@@ -191,7 +201,7 @@ def test_what_the_window_last_knew_stands_in_for_a_missing_input(scaling):
     series.values[:, 0, 3, 4] = np.nan
     series.values[0, 0, 3, 4] = 281.0  # known once, long before the windows
     batch = make_batch(series)
-    preparation = Preparation.fit(series, TRAIN, scaling=scaling, impute="persistence")
+    preparation = fit(series, TRAIN, scaling=scaling, impute="persistence")
     z = preparation.normalize(batch["inputs"], batch["input_cycles"])
     assert z.isnan().any()
     found = preparation.inputs(batch)
@@ -204,7 +214,7 @@ def test_what_the_window_last_knew_stands_in_for_a_missing_input(scaling):
 @pytest.mark.parametrize(("hours", "whole_year"), [(6, False), (54, True)])
 def test_extra_channels_in_their_order(hours, whole_year):
     series = make_series(hours=hours)
-    preparation = Preparation.fit(
+    preparation = fit(
         series,
         TRAIN,
         mask_channel=True,
@@ -231,7 +241,7 @@ def test_extra_channels_in_their_order(hours, whole_year):
 
 def test_climate_of_the_training_period_as_static_fields():
     series = make_series(missing=False)
-    preparation = Preparation.fit(series, TRAIN, scaling="anomaly", static_fields=["climate"])
+    preparation = fit(series, TRAIN, scaling="anomaly", static_fields=["climate"])
     assert preparation.c_in == 2 + 2 * 4
     x = preparation.inputs(make_batch(series))[0, 2:, 0].numpy()
     steps = slice(TRAIN.start, TRAIN.stop)
@@ -255,7 +265,7 @@ def test_climate_of_the_training_period_as_static_fields():
 
 def test_anomalies_of_a_transformed_variable_by_hand():
     series = make_series(missing=False, positive=True)
-    preparation = Preparation.fit(series, TRAIN, scaling="anomaly", transforms={"t": "sqrt"})
+    preparation = fit(series, TRAIN, scaling="anomaly", transforms={"t": "sqrt"})
     batch = make_batch(series)
     climatology = preparation.harmonics(batch["input_cycles"]).double().numpy()
     x = batch["inputs"].double().numpy()
@@ -272,7 +282,7 @@ def test_anomalies_of_a_transformed_variable_by_hand():
 
 def test_climate_is_zero_where_nothing_was_ever_measured():
     series = make_series()
-    preparation = Preparation.fit(series, TRAIN, static_fields=["climate"])
+    preparation = fit(series, TRAIN, static_fields=["climate"])
     assert torch.isfinite(preparation.static).all()
     assert not preparation.static[:4, *NEVER].any()
     assert preparation.static[0].std() > 0.5
@@ -280,19 +290,19 @@ def test_climate_is_zero_where_nothing_was_ever_measured():
 
 def test_targets_that_are_no_inputs_are_hidden():
     series = make_series()
-    preparation = Preparation.fit(series, TRAIN, inputs=["q"])
+    preparation = fit(series, TRAIN, inputs=["q"])
     batch = make_batch(series)
     x = preparation.inputs(batch)
     assert (preparation.c_in, preparation.c_out, preparation.targets_are_inputs) == (1, 1, False)
     batch["inputs"][:, 0] = 1e6
     assert torch.equal(preparation.inputs(batch), x)
-    assert Preparation.fit(series, TRAIN).targets_are_inputs
+    assert fit(series, TRAIN).targets_are_inputs
 
 
 def test_nothing_after_the_reference_time_is_in_the_inputs():
     series, changed = make_series(), make_series()
     changed.values[251:] = 1e6
-    preparation = Preparation.fit(series, TRAIN, mask_channel=True, time_features=True, scaling="anomaly")
+    preparation = fit(series, TRAIN, mask_channel=True, time_features=True, scaling="anomaly")
     a, b = make_batch(series, (250,)), make_batch(changed, (250,))
     assert not torch.equal(a["targets"], b["targets"])
     assert torch.equal(preparation.inputs(a), preparation.inputs(b))
@@ -304,7 +314,7 @@ def test_nothing_after_the_reference_time_is_in_the_inputs():
 @pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
 def test_spec_and_state_rebuild_it(scaling):
     series = make_series()
-    preparation = Preparation.fit(
+    preparation = fit(
         series,
         TRAIN,
         scaling=scaling,
@@ -313,8 +323,9 @@ def test_spec_and_state_rebuild_it(scaling):
         static_fields=["valid"],
         impute="climatology",
     )
-    spec = json.loads(json.dumps(preparation.to_spec(), allow_nan=False))
-    twin = Preparation.from_spec(spec, preparation.state_dict())
+    spec = PreparationSpec.from_json(json.loads(json.dumps(preparation.spec.to_json(), allow_nan=False)))
+    assert spec == preparation.spec
+    twin = Preparation(spec, preparation.state_dict())
     batch = make_batch(series)
     assert torch.equal(twin.inputs(batch), preparation.inputs(batch))
     y = torch.zeros(3, 1, 2, 4, 5)
@@ -322,7 +333,7 @@ def test_spec_and_state_rebuild_it(scaling):
         twin.physical(y, batch), preparation.physical(y, batch), rtol=0, atol=0, equal_nan=True
     )
     with pytest.raises(ConfigError, match="lacks 'center'"):
-        Preparation.from_spec(spec, {})
+        Preparation(spec, {})
 
 
 def test_constant_channel_stays_finite():
@@ -330,36 +341,36 @@ def test_constant_channel_stays_finite():
     series.values[:, 1] = 3.0
     for scaling in ("zscore", "minmax", "anomaly"):
         for per_cell in (False, True):
-            preparation = Preparation.fit(series, TRAIN, scaling=scaling, per_cell=per_cell)
+            preparation = fit(series, TRAIN, scaling=scaling, per_cell=per_cell)
             assert preparation.inputs(make_batch(series))[:, 1].abs().max() <= 1e-3
 
 
 def test_refusals():
     series = make_series()
     with pytest.raises(MissingValuesError, match=r"'t' has \d+\.\d+% missing .* impute 'none' expects none"):
-        Preparation.fit(series, TRAIN, impute="none")
+        fit(series, TRAIN, impute="none")
     with pytest.raises(ConfigError, match="scaling 'robust' is unknown; choose among zscore, minmax"):
-        Preparation.fit(series, TRAIN, scaling="robust")
+        fit(series, TRAIN, scaling="robust")
     with pytest.raises(ConfigError, match="static field 'soil' is unknown"):
-        count_channels(1, static_fields=["soil"])
+        PreparationSettings(("t",), static_fields=("soil",))
     with pytest.raises(ConfigError, match="needs a geographic grid"):
-        Preparation.fit(make_series(geographic=False), TRAIN, static_fields=["latitude"])
+        fit(make_series(geographic=False), TRAIN, static_fields=["latitude"])
     with pytest.raises(ConfigError, match="names variable 'rain'; the variables are: t, q"):
-        Preparation.fit(series, TRAIN, transforms={"rain": "log1p"})
+        fit(series, TRAIN, transforms={"rain": "log1p"})
     with pytest.raises(ConfigError, match="transform 'exp' of 't' is unknown"):
-        Preparation.fit(series, TRAIN, transforms={"t": "exp"})
+        fit(series, TRAIN, transforms={"t": "exp"})
     with pytest.raises(ConfigError, match="targets t are inputs but q are not"):
-        Preparation.fit(make_series(variables=("t", "q", "u"), n_targets=2), TRAIN, inputs=["t", "u"])
+        fit(make_series(variables=("t", "q", "u"), n_targets=2), TRAIN, inputs=["t", "u"])
     batch = make_batch(series)
     batch["inputs"] = batch["inputs"][..., :3]
     with pytest.raises(ShapeError, match=r"expected \(batch, 2, time, 4, 5\)"):
-        Preparation.fit(series, TRAIN).inputs(batch)
+        fit(series, TRAIN).inputs(batch)
     series.values[3, 0, 0, 0] = -1
     with pytest.raises(DataError, match="expects values of 0 or more; the training period has -1"):
-        Preparation.fit(series, TRAIN, transforms={"t": "sqrt"})
+        fit(series, TRAIN, transforms={"t": "sqrt"})
     series.values[:200, 1] = np.nan
     with pytest.raises(MissingValuesError, match="'q' has no valid value in the training period"):
-        Preparation.fit(series, TRAIN)
+        fit(series, TRAIN)
 
 
 def test_height_of_the_sun():
@@ -381,27 +392,27 @@ def test_height_of_the_sun():
 
 def test_sun_is_an_input_on_geographic_grids_only():
     series = make_series()
-    preparation = Preparation.fit(series, TRAIN, solar_zenith=True)
+    preparation = fit(series, TRAIN, solar_zenith=True)
     batch = make_batch(series)
     x = preparation.inputs(batch)
     assert preparation.c_in == x.shape[1] == 3
     lat, lon = (torch.deg2rad(torch.from_numpy(axis)).float() for axis in (series.lat, series.lon))
     torch.testing.assert_close(x[:, 2], cos_zenith(batch["input_cycles"], lat, lon))
-    again = Preparation.from_spec(preparation.to_spec(), preparation.state_dict())
+    again = Preparation(preparation.spec, preparation.state_dict())
     torch.testing.assert_close(again.inputs(batch), x)
     with pytest.raises(ConfigError, match="solar_zenith needs a geographic grid"):
-        Preparation.fit(make_series(geographic=False), TRAIN, solar_zenith=True)
+        fit(make_series(geographic=False), TRAIN, solar_zenith=True)
 
 
 def test_statistics_do_not_depend_on_the_blocks(monkeypatch):
     """A series on disk is fitted block by block."""
     series = make_series()
     for options in ({}, {"scaling": "anomaly", "per_cell": True}, {"scaling": "minmax", "per_cell": True}):
-        whole = Preparation.fit(series, TRAIN, **options).state_dict()
+        whole = fit(series, TRAIN, **options).state_dict()
         with monkeypatch.context() as patch:
             patch.setattr("stconv.datasets.preparation.fitting.BYTES_AT_ONCE", 3000)
             patch.setattr("stconv.datasets.preparation.harmonics._BYTES_AT_ONCE", 3000)
-            blocks = Preparation.fit(series, TRAIN, **options).state_dict()
+            blocks = fit(series, TRAIN, **options).state_dict()
         for name, tensor in whole.items():
             torch.testing.assert_close(blocks[name], tensor, equal_nan=True, rtol=1e-5, atol=1e-6)
 
@@ -409,8 +420,8 @@ def test_statistics_do_not_depend_on_the_blocks(monkeypatch):
 @pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
 def test_a_forecast_keeps_to_its_bounds(scaling):
     series = make_series(missing=False, variables=("t", "q"), n_targets=2, positive=True)
-    free = Preparation.fit(series, TRAIN, scaling=scaling)
-    held = Preparation.fit(series, TRAIN, scaling=scaling, bounds={"t": [0, None], "q": [None, 2.5]})
+    free = fit(series, TRAIN, scaling=scaling)
+    held = fit(series, TRAIN, scaling=scaling, bounds={"t": [0, None], "q": [None, 2.5]})
     batch = make_batch(series)
     y = 4 * torch.randn(3, 2, 2, 4, 5)
     before, after = free.physical(y, batch), held.physical(y, batch)
@@ -418,7 +429,8 @@ def test_a_forecast_keeps_to_its_bounds(scaling):
     assert before[:, 1].max() > 2.5
     np.testing.assert_array_equal(after[:, 0], np.maximum(before[:, 0], 0))
     np.testing.assert_array_equal(after[:, 1], np.minimum(before[:, 1], 2.5))
-    twin = Preparation.from_spec(json.loads(json.dumps(held.to_spec())), held.state_dict())
+    spec = PreparationSpec.from_json(json.loads(json.dumps(held.spec.to_json())))
+    twin = Preparation(spec, held.state_dict())
     assert torch.equal(twin.physical(y, batch), after)
 
 
@@ -433,13 +445,13 @@ def test_a_forecast_keeps_to_its_bounds(scaling):
 )
 def test_bounds_that_are_none_are_refused(bounds, message):
     with pytest.raises(ConfigError, match=message):
-        Preparation.fit(make_series(), TRAIN, bounds=bounds)
+        fit(make_series(), TRAIN, bounds=bounds)
 
 
 @pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
 def test_members_become_physical_as_each_of_them_would(scaling):
     series = make_series(variables=("t", "q"), n_targets=2, positive=True)
-    preparation = Preparation.fit(
+    preparation = fit(
         series, TRAIN, scaling=scaling, transforms={"q": "sqrt"}, bounds={"t": [1, 4]}, per_cell=True
     )
     batch = make_batch(series)
@@ -450,9 +462,9 @@ def test_members_become_physical_as_each_of_them_would(scaling):
 
 
 @pytest.mark.parametrize(("leads", "t_in"), [(2, 3), (3, 2)])
-def test_what_is_usual_at_the_leads_is_shown_in_the_newest_frames(leads, t_in):
+def test_climatology_at_the_leads_is_shown_in_the_newest_frames(leads, t_in):
     series = make_series(n_targets=1, positive=True)
-    preparation = Preparation.fit(series, TRAIN, scaling="anomaly", transforms={"t": "sqrt"}, usual=True)
+    preparation = fit(series, TRAIN, scaling="anomaly", transforms={"t": "sqrt"}, climatology_at_leads=True)
     windows = WindowDataset(series, WindowSpec.consecutive(t_in, leads), [10, 150])
     batch = windows.batch(range(2))
     x = preparation.inputs(batch)
@@ -464,3 +476,67 @@ def test_what_is_usual_at_the_leads_is_shown_in_the_newest_frames(leads, t_in):
     shown = min(leads, t_in)
     np.testing.assert_allclose(x[:, 2, -shown:].numpy(), expected[:, -shown:], atol=1e-4)
     assert not x[:, 2, :-shown].any()
+
+
+FULL = PreparationSettings(
+    inputs=("q", "t"),
+    targets=("t",),
+    scaling="anomaly",
+    per_cell=True,
+    transforms={"t": "sqrt"},
+    impute="persistence",
+    mask_channel=True,
+    static_fields=("latitude", "longitude", "position", "valid", "climate"),
+    static_files={"height": "/somewhere/orography.nc"},
+    time_features=True,
+    solar_zenith=True,
+    climatology_at_leads=True,
+    bounds={"t": [0, None]},
+)
+
+
+def test_each_channel_holds_what_its_name_says():
+    series = make_series(missing=False, positive=True)
+    series.static["height"] = np.arange(20.0).reshape(4, 5)
+    batch = make_batch(series)
+    x = Preparation.fit(series, TRAIN, FULL).inputs(batch).numpy()
+    names = [name for block in FULL.channels.values() for name in block]
+    assert len(names) == len(set(names)) == FULL.c_in == x.shape[1]
+    shown = dict(zip(names, x.swapaxes(0, 1), strict=True))
+    day = 2 * np.pi * batch["input_cycles"][..., 0].numpy()
+    lat, lon = np.deg2rad(series.lat), np.deg2rad(series.lon)
+    expected = {
+        "t known": np.ones_like(shown["t"]),
+        "sin lat": np.sin(lat)[:, None] * np.ones(5),
+        "cos lon": np.ones(4)[:, None] * np.cos(lon),
+        "column": np.ones(4)[:, None] * np.linspace(-1, 1, 5),
+        "ever valid": np.ones((4, 5)),
+        "height": (np.arange(20).reshape(4, 5) - 9.5) / np.arange(20).std(),
+        "sin day": np.sin(day)[..., None, None],
+        "cos day": np.cos(day)[..., None, None],
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(shown[name], np.broadcast_to(values, shown[name].shape), atol=1e-5)
+    assert (
+        np.corrcoef(shown["mean of q"][0, 0].ravel(), np.nanmean(series.values[:200, 1], 0).ravel())[0, 1]
+        > 0.999
+    )
+    assert np.abs(shown["cos zenith"]).max() <= 1
+    assert list(FULL.channels) == ["values", "validity", "static", "time", "sun", "climatology"]
+
+
+def test_a_series_with_other_variables_is_refused():
+    series = make_series()
+    with pytest.raises(ConfigError, match=r"variables q with 1 target\(s\), the series holds t, q with 1"):
+        Preparation.fit(series, TRAIN, PreparationSettings(("q",)))
+    with pytest.raises(ConfigError, match="static_files names 'height', which was not read"):
+        Preparation.fit(
+            series, TRAIN, PreparationSettings(("t", "q"), ("t",), static_files={"height": "f.nc"})
+        )
+
+
+def test_a_fitted_preparation_does_not_say_where_its_files_lay():
+    series = make_series(missing=False, positive=True)
+    series.static["height"] = np.zeros((4, 5))
+    fitted = Preparation.fit(series, TRAIN, FULL).spec
+    assert fitted.settings.static_files == {"height": "orography.nc"}

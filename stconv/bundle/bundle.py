@@ -20,13 +20,15 @@ import torch
 from torch import Tensor
 
 from stconv.bundle import card, manifest
-from stconv.datasets.preparation.event import preparation_from_spec
+from stconv.bundle.versions import from_version_1
+from stconv.datasets.preparation.event_preparation import preparation_from_spec
 from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.preparation.spec import PreparationSpec
 from stconv.errors import BundleError, ConfigError
 from stconv.models import Network, build
 from stconv.uncertainty.bands import Bands
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS, SPEC, INT8 = "weights.safetensors", "spec.json", "int8.onnx"
 REQUIRED_KEYS = (
     "network",
@@ -110,6 +112,7 @@ class Bundle:
                     f"{size} in '{folder}': the network has {ours}, its preparation {theirs}. Export it "
                     "again."
                 )
+        spec["preparation"] = preparation.spec.to_json()  # in whole, also where an older stconv wrote less
         mask = tensors.get("bundle.always_valid")
         always_valid = None if mask is None else mask.numpy().astype(bool)
         bands = _build_bands(spec, _under(tensors, "bands."), folder)
@@ -147,10 +150,12 @@ def _parse_spec(content: bytes, folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise BundleError(f"{SPEC} in '{folder}' is not JSON: {error}. Export the bundle again.") from error
     version = spec.get("format_version") if isinstance(spec, dict) else None
+    if version == 1:
+        spec, version = from_version_1(spec), FORMAT_VERSION
     if version != FORMAT_VERSION:
         raise BundleError(
-            f"'{folder}' has format version {version}; this stconv reads version {FORMAT_VERSION}. Use the "
-            "stconv that wrote it, or export the run again."
+            f"'{folder}' has format version {version}; this stconv reads versions 1 to {FORMAT_VERSION}. "
+            "Use the stconv that wrote it, or export the run again."
         )
     missing = [key for key in REQUIRED_KEYS if key not in spec]
     if missing:
@@ -169,7 +174,7 @@ def _build_network(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Pat
 
 def _build_preparation(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> Preparation:
     try:
-        preparation = preparation_from_spec(spec["preparation"], tensors)
+        preparation = preparation_from_spec(PreparationSpec.from_json(spec["preparation"]), tensors)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(f"The preparation of '{folder}' can not be built: {error}") from error
     _fit_weights(preparation, tensors, "preparation", folder)

@@ -14,7 +14,7 @@ import numpy as np
 
 import stconv
 from stconv.bundle.bundle import FORMAT_VERSION, Bundle
-from stconv.datasets.preparation.event import EventPreparation
+from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.series.missing import most_missing
 from stconv.models import describe
 from stconv.publication import source
@@ -77,13 +77,13 @@ def make_bundle(
         "name": name or network["name"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "network": network,
-        "preparation": task.preparation.to_spec(),
+        "preparation": task.preparation.spec.to_json(),
         "variables": [
             {
                 "name": variable,
                 "units": series.units.get(variable, ""),
                 "long_name": _long_name(series, variable),
-                "input": variable in task.preparation.input_variables,
+                "input": variable in task.preparation.settings.inputs,
                 "target": channel < series.n_targets,
             }
             for channel, variable in enumerate(series.variables)

@@ -72,7 +72,7 @@ def join(bundles: Sequence[Bundle], name: str) -> Bundle:
     for other in bundles[1:]:
         theirs = other.preparation.state_dict()
         if (
-            other.preparation.to_spec() != first.preparation.to_spec()
+            other.preparation.spec != first.preparation.spec
             or any(other.spec[key] != first.spec[key] for key in ("grid", "step", "input_offsets", "leads"))
             or not all(torch.equal(tensors[key].nan_to_num(), theirs[key].nan_to_num()) for key in tensors)
         ):

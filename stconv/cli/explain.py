@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         network, channels = network_of_config(Path(args.what))
     else:
         bundle = _load(args.what)
-        network, channels = bundle.network, list(bundle.preparation.to_spec().get("inputs", []))
+        network, channels = bundle.network, list(bundle.preparation.settings.visible)
     if args.input and (bundle is None or (args.plot is None and args.run is None)):
         raise ConfigError(
             "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR or "
@@ -126,7 +126,7 @@ def network_of_config(path: Path) -> tuple[Network, list[str]]:
             "of `stconv configs list`."
         ) from error
     sizes = {name: getattr(data, name) for name in ("c_in", "c_out", "t_in", "leads")}
-    return build(_specification(described, sizes)), list(config["data"].get("inputs", []))
+    return build(_specification(described, sizes)), list(data.settings.visible)
 
 
 def _specification(described: Any, sizes: dict[str, int]) -> dict[str, Any]:

@@ -10,16 +10,22 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
-from stconv.datasets.preparation.event import Event, EventPreparation
-from stconv.datasets.preparation.features import StaticField, count_channels
+from stconv.datasets.preparation.event import Event
+from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.preparation.harmonics import check_weekly
-from stconv.datasets.preparation.preparation import Impute, Preparation, check_target_inputs
-from stconv.datasets.preparation.scaling import Scaling
+from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.preparation.settings import (
+    Impute,
+    PreparationSettings,
+    Scaling,
+    StaticField,
+    Transform,
+)
 from stconv.datasets.series.dataset import BatchDataset, WindowDataset, as_it_is
 from stconv.datasets.series.missing import missing_per_step, sufficient
 from stconv.datasets.series.sampling import Shard, epoch_order
 from stconv.datasets.series.splits import Periods, SplitSpec
-from stconv.datasets.series.store import MEMORY_SHARE, Series, channel_order, load_series
+from stconv.datasets.series.store import MEMORY_SHARE, Series, load_series
 from stconv.datasets.series.windows import WindowSpec, forecast_index, reference_indices
 from stconv.datasets.source import time_axis
 from stconv.datasets.source.grid import GridSpec, open_series
@@ -27,6 +33,7 @@ from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import iso
 from stconv.errors import ConfigError, WindowError
+from stconv.plain import to_plain
 
 
 class GridDataModule(pl.LightningDataModule):
@@ -59,8 +66,9 @@ class GridDataModule(pl.LightningDataModule):
         bounds: Least and greatest physical value of a forecast by target, as in {rain: [0, null]}.
         weekly_cycle: Let the climatology follow the week, too, and time_features show sine and cosine of the
             week: for what people do (traffic, consumption, air quality). `stconv inspect` says if it pays.
-        usual: Show the network the climatology of the targets at the leads, in the newest frames: in counts
-            and rain the error depends on how much there usually is.
+        climatology_at_leads: Show the network the climatology of the targets at the leads, in the newest
+            frames: in counts and rain the error depends on how much there is on average.
+        usual: The former name of climatology_at_leads.
         max_missing: Leave out windows whose inputs or targets miss more than this share of their values,
             cells that never hold one aside; in all three periods. Default: keep all.
         batch_size: Windows per batch; with several processes (DDP) of all of them together.
@@ -92,7 +100,7 @@ class GridDataModule(pl.LightningDataModule):
         split: SplitSpec = SplitSpec(),  # noqa: B008 - frozen
         scaling: Scaling = "zscore",
         per_cell: bool = False,
-        transforms: dict[str, str] | None = None,
+        transforms: dict[str, Transform] | None = None,
         impute: Impute = "mean",
         mask_channel: bool = False,
         static_fields: list[StaticField] | None = None,
@@ -100,6 +108,7 @@ class GridDataModule(pl.LightningDataModule):
         time_features: bool = False,
         solar_zenith: bool = False,
         weekly_cycle: bool = False,
+        climatology_at_leads: bool = False,
         usual: bool = False,
         bounds: dict[str, list[float | None]] | None = None,
         max_missing: float | None = None,
@@ -120,9 +129,24 @@ class GridDataModule(pl.LightningDataModule):
                 f"batch_size is {batch_size} and num_workers {num_workers}; "
                 "expected at least 1 and at least 0."
             )
-        self.variables = channel_order(inputs, targets)
+        self.settings = PreparationSettings(
+            inputs=tuple(inputs),
+            targets=tuple(targets or ()),
+            scaling=scaling,
+            per_cell=per_cell,
+            transforms=dict(transforms or {}),
+            impute=impute,
+            mask_channel=mask_channel,
+            static_fields=tuple(static_fields or ()),
+            static_files=dict(static_files or {}),
+            time_features=time_features,
+            solar_zenith=solar_zenith,
+            weekly_cycle=weekly_cycle,
+            climatology_at_leads=climatology_at_leads or usual,
+            bounds=dict(bounds or {}),
+        )
+        self.variables = self.settings.variables
         self.inputs, self.targets = list(inputs), list(inputs if targets is None else targets)
-        check_target_inputs(self.inputs, self.targets)
         self.paths = [paths] if isinstance(paths, str) else paths
         self.recipe, self.grid = recipe, grid
         self.spec = (
@@ -132,33 +156,11 @@ class GridDataModule(pl.LightningDataModule):
         )
         self.t_in, self.leads = self.spec.t_in, leads
         self.split = split
-        self.options: dict[str, Any] = {
-            "scaling": scaling,
-            "per_cell": per_cell,
-            "transforms": dict(transforms or {}),
-            "impute": impute,
-            "mask_channel": mask_channel,
-            "static_fields": list(static_fields or []),
-            "time_features": time_features,
-            "solar_zenith": solar_zenith,
-            "weekly_cycle": weekly_cycle,
-            "usual": usual,
-            "bounds": dict(bounds or {}),
-        }
         self.memory_share = memory_share
-        self.static_files, self.max_missing = dict(static_files or {}), max_missing
+        self.max_missing = max_missing
         if max_missing is not None and not 0 <= max_missing < 1:
             raise ConfigError(f"max_missing is {max_missing}; expected a share of 0 or more and below 1.")
-        self.c_in = count_channels(
-            len(inputs),
-            mask_channel,
-            self.options["static_fields"],
-            time_features,
-            self.static_files,
-            solar_zenith,
-            weekly_cycle,
-            len(self.targets) if usual else 0,
-        )
+        self.c_in = self.settings.c_in
         self.event = event
         self.c_out = len(self.targets) if event is None else event.n_classes
         self.batch_size, self.stride, self.num_workers, self.seed = batch_size, stride, num_workers, seed
@@ -203,9 +205,9 @@ class GridDataModule(pl.LightningDataModule):
                 settings=self.grid,
                 memory_share=self.memory_share,
             )
-            self.series.static = read_static(self.static_files, ds)
+            self.series.static = read_static(self.settings.static_files, ds)
         self.periods = self.split.apply(self.series.times, self.spec.span)
-        if self.options["weekly_cycle"]:
+        if self.settings.weekly_cycle:
             check_weekly(self.series.step, self.series.calendar, len(self.periods.train))
         self.references = {
             name: reference_indices(
@@ -218,9 +220,7 @@ class GridDataModule(pl.LightningDataModule):
             for name, period in self.periods.items()
         }
         self._refuse_empty(f"one spans {self.spec.span} steps without a gap")
-        self.preparation = Preparation.fit(
-            self.series, self.periods.train, inputs=self.inputs, **self.options
-        )
+        self.preparation = Preparation.fit(self.series, self.periods.train, self.settings)
         if self.event is not None:
             self.preparation = EventPreparation.of(
                 self.preparation, self.event, self.series, self.periods.train
@@ -259,8 +259,8 @@ class GridDataModule(pl.LightningDataModule):
         preparation = self.preparation
         if not isinstance(preparation, EventPreparation):
             return {}
-        text = preparation.event.text(preparation.event_units)
-        return {"event": {"text": text, "training_frequency": preparation.frequency}}
+        text = preparation.event.text(preparation.fitted.units)
+        return {"event": {"text": text, "training_frequency": list(preparation.fitted.frequency)}}
 
     def describe(self) -> dict[str, Any]:
         """What the data are, as JSON values: for a run, a report and a bundle. After `setup`."""
@@ -301,9 +301,9 @@ class GridDataModule(pl.LightningDataModule):
                 for name, period in self.periods.items()
             },
             "unknown_months": self._unknown_months(),
-            "static_files": {name: Path(path).name for name, path in self.static_files.items()},
+            "static_files": self.settings.without_folders().static_files,
             "max_missing": self.max_missing,
-            "preparation": self.options,
+            "preparation": to_plain(self.settings.without_folders()),
             **self._describe_event(),
         }
 

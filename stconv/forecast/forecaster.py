@@ -16,7 +16,7 @@ import stconv
 from stconv.bundle import Bundle
 from stconv.compute.engine import Engine, members_by
 from stconv.compute.tiling import Tiled
-from stconv.datasets.preparation.event import EventPreparation
+from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.source.grid import GridSpec, Origin, restore
 from stconv.datasets.source.time_axis import advance, cycles, text
 from stconv.errors import ConfigError, VariableError, WindowError

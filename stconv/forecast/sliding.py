@@ -10,7 +10,8 @@ import torch
 import xarray as xr
 
 from stconv.bundle import Bundle
-from stconv.datasets.preparation.event import EventPreparation
+from stconv.datasets.preparation.event_preparation import EventPreparation
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.errors import ConfigError, GridError
 from stconv.models import EventNetwork
 
@@ -38,7 +39,7 @@ def slide_over(bundle: Bundle, ds: xr.Dataset) -> Bundle:
             f"'{bundle.name}' forecasts fields on its own grid and does not slide; only event networks do. "
             "Leave --slide out."
         )
-    _check_place_free(bundle.name, preparation.to_spec())
+    _check_place_free(bundle.name, preparation.settings)
     spec = copy.deepcopy(bundle.spec)
     grid = spec["grid"]
     sizes = []
@@ -68,7 +69,7 @@ def slide_over(bundle: Bundle, ds: xr.Dataset) -> Bundle:
         "static": torch.zeros(0, *sizes),
         "harmonics.coefficients": torch.zeros(n_terms, n_channels, *sizes),
     }
-    made = EventPreparation.from_spec(preparation.to_spec(), larger).eval()
+    made = EventPreparation(preparation.spec, larger).eval()
     return Bundle(bundle.network, made, spec, None, bundle.hash)
 
 
@@ -100,16 +101,16 @@ def places(bundle: Bundle, ds: xr.Dataset, fields: np.ndarray) -> tuple[xr.Datas
     return xr.Dataset(coords=coords), dims, fields
 
 
-def _check_place_free(name: str, spec: dict[str, Any]) -> None:
+def _check_place_free(name: str, settings: PreparationSettings) -> None:
     bound = [
         what
         for what, found in (
-            ("static fields", spec["static_fields"] or spec.get("static_files")),
-            ("the height of the sun", spec.get("solar_zenith")),
-            ("what is usual at each cell", spec.get("usual")),
-            ("scaling by cell", spec["per_cell"]),
-            ("anomalies", spec["scaling"] == "anomaly"),
-            ("climatology for missing values", spec["impute"] == "climatology"),
+            ("static fields", settings.static_fields or settings.static_files),
+            ("the height of the sun", settings.solar_zenith),
+            ("the climatology at the leads", settings.climatology_at_leads),
+            ("scaling by cell", settings.per_cell),
+            ("anomalies", settings.scaling == "anomaly"),
+            ("climatology for missing values", settings.impute == "climatology"),
         )
         if found
     ]

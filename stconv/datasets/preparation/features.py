@@ -1,10 +1,10 @@
-"""What a network sees besides the variables: static fields, and where day and year stand."""
+"""Channels besides the variables: static fields, day and year, the sun, the climatology at the leads."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,41 +16,6 @@ from stconv.errors import ConfigError
 if TYPE_CHECKING:
     from stconv.datasets.preparation.harmonics import Term
     from stconv.datasets.series.store import Series
-
-StaticField = Literal["latitude", "longitude", "position", "valid", "climate"]
-
-N_TIME_FEATURES = 4
-N_WEEK_FEATURES = 2
-STATIC_CHANNELS: dict[str, int] = {"latitude": 1, "longitude": 2, "position": 2, "valid": 1, "climate": 4}
-"""sin(lat); cos(lon) and sin(lon); row and column from -1 to 1; 1 where the first target was ever valid; and
-of each input variable the mean, the amplitudes of its year and of its day, and the spread about them."""
-
-
-def count_channels(
-    n_inputs: int,
-    mask_channel: bool = False,
-    static_fields: Sequence[str] = (),
-    time_features: bool = False,
-    static_files: Collection[str] = (),
-    solar_zenith: bool = False,
-    weekly_cycle: bool = False,
-    n_usual: int = 0,
-) -> int:
-    """Channels a network sees: inputs, masks, static fields, time features, height of the sun, what is usual.
-
-    Raises:
-        ConfigError: A static field is unknown.
-    """
-    unknown = [name for name in static_fields if name not in STATIC_CHANNELS]
-    if unknown:
-        raise ConfigError(
-            f"static field '{unknown[0]}' is unknown; choose among {', '.join(STATIC_CHANNELS)}, or name "
-            "the file that holds it in static_files."
-        )
-    each = {"climate": n_inputs}
-    static = sum(STATIC_CHANNELS[name] * each.get(name, 1) for name in static_fields) + len(static_files)
-    time = (N_TIME_FEATURES + N_WEEK_FEATURES * weekly_cycle if time_features else 0) + bool(solar_zenith)
-    return n_inputs * (2 if mask_channel else 1) + static + time + n_usual
 
 
 def static_channels(
@@ -64,7 +29,7 @@ def static_channels(
 
     Args:
         series: For its grid.
-        names: Keys of `STATIC_CHANNELS`.
+        names: Static fields that are computed, see `settings.StaticField`.
         ever_valid: Cells where the first target had a value in training, bool, (lat, lon).
         files: Names in `series.static`.
         climate: Fields of `climate_fields`, for the static field of this name.
@@ -73,9 +38,8 @@ def static_channels(
         float32, (channel, lat, lon), of order 1.
 
     Raises:
-        ConfigError: A field is unknown, or needs a geographic grid.
+        ConfigError: A field needs a geographic grid.
     """
-    count_channels(0, static_fields=names)
     n_lat, n_lon = ever_valid.shape
     rows, columns = np.meshgrid(np.linspace(-1, 1, n_lat), np.linspace(-1, 1, n_lon), indexing="ij")
     lat, lon = np.meshgrid(np.deg2rad(series.lat), np.deg2rad(series.lon), indexing="ij")
@@ -141,13 +105,13 @@ def time_channels(cycles: Tensor, weekly_cycle: bool = False, whole_year: bool =
     return torch.cat([angles.sin(), angles.cos()], dim=-1).transpose(1, 2)
 
 
-def usual_channels(usual: Tensor, t_in: int) -> Tensor:
-    """What is usual at the leads, (batch, channel, leads, lat, lon), as channels of t_in frames.
+def climatology_channels(climatology: Tensor, t_in: int) -> Tensor:
+    """Climatology at the leads, (batch, channel, leads, lat, lon), as channels of t_in frames.
 
     The newest frame shows the last lead, the ones before it the earlier leads; of more leads than frames the
     last ones are shown, and frames left over are 0.
     """
-    shown = usual[:, :, -t_in:]
+    shown = climatology[:, :, -t_in:]
     return F.pad(shown, (0, 0, 0, 0, t_in - shown.shape[2], 0))
 
 

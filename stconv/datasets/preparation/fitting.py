@@ -1,9 +1,9 @@
-"""What a preparation learns from the training period, in float64 and block by block."""
+"""Statistics of the training period that a preparation needs, in float64 and block by block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.preparation.features import climate_fields, static_channels, sun_axes
+from stconv.datasets.preparation.harmonics import Term
 from stconv.datasets.preparation.scaling import (
     CellMoments,
     check_missing,
@@ -18,6 +19,7 @@ from stconv.datasets.preparation.scaling import (
     fit_channel,
     transform,
 )
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.cache import forget_pages
 from stconv.sphere import area_weights
 
@@ -30,40 +32,40 @@ STEPS_OF_RANGE = 200
 
 
 def fit_statistics(
-    series: Series, period: range, settings: dict[str, Any]
-) -> tuple[dict[str, Tensor], list[list[int]]]:
+    series: Series, period: range, settings: PreparationSettings
+) -> tuple[dict[str, Tensor], tuple[Term, ...]]:
     """Fit all statistics on a period of a series, and on nothing else of it.
 
     Args:
         series: The series.
         period: Training period.
-        settings: The specification of a `Preparation`, without the terms of its climatology.
+        settings: What the network sees, and how.
 
     Returns:
         The tensors of a `Preparation`, and the terms of its climatology.
 
     Raises:
-        ConfigError: A setting contradicts another or the grid.
+        ConfigError: A setting contradicts the grid, or a static file was not read.
         MissingValuesError: A variable has no valid value, or missing ones that are not allowed.
         DataError: Negative values under a transform that allows none.
     """
     training = series.values[period.start : period.stop]
     cycles = series.cycles[period.start : period.stop]
-    scaling, transforms, per_cell = settings["scaling"], settings["transforms"], settings["per_cell"]
+    scaling, per_cell = settings.scaling, settings.per_cell
     first = np.nan_to_num(np.array([_first_valid(training[:, c]) for c in range(training.shape[1])]))
     raw = CellMoments(first, training.shape[2:])
     for _, block in _blocks(training):
         raw.add(block)
-    check_missing(training, raw.count.sum(axis=(1, 2)), series.variables, settings["impute"])
-    check_transforms(transforms, series.variables, raw.low.min(axis=(1, 2)))
-    harmonics = HarmonicClimatology.fit(training, cycles, settings["weekly_cycle"])
+    check_missing(training, raw.count.sum(axis=(1, 2)), series.variables, settings.impute)
+    check_transforms(settings.transforms, series.variables, raw.low.min(axis=(1, 2)))
+    harmonics = HarmonicClimatology.fit(training, cycles, settings.weekly_cycle)
     moments = raw
-    if scaling == "anomaly" or any(name != "identity" for name in transforms.values()):
-        moments = _moments_of_scaled(training, cycles, harmonics, series.variables, scaling, transforms)
+    if scaling == "anomaly" or any(name != "identity" for name in settings.transforms.values()):
+        moments = _moments_of_scaled(training, cycles, harmonics, settings)
     fitted = [fit_channel(moments, channel, scaling, per_cell) for channel in range(len(series.variables))]
     shape = training.shape[2:] if per_cell and scaling != "none" else (1, 1)
     ever_valid = raw.count > 0
-    shown = [i for i, name in enumerate(series.variables) if name in settings["inputs"]]
+    shown = [series.variables.index(name) for name in settings.visible]
     climate = climate_fields(
         harmonics.terms, harmonics.coefficients.double().numpy()[:, shown], moments.deviation()[shown]
     )
@@ -77,24 +79,24 @@ def fit_statistics(
             area_weights(series.lat, training.shape[3], series.geographic)
         ).float(),
         "static": static_channels(
-            series, settings["static_fields"], ever_valid[0], settings["static_files"], climate
+            series, settings.static_fields, ever_valid[0], list(settings.static_files), climate
         ),
         "usual_range": _range_of_climatology(harmonics, cycles, series, settings),
-        "sun_axes": sun_axes(series, settings["solar_zenith"]),
+        "sun_axes": sun_axes(series, settings.solar_zenith),
         "harmonics.coefficients": harmonics.coefficients,
     }
-    return tensors, [list(term) for term in harmonics.terms]
+    return tensors, tuple(harmonics.terms)
 
 
 def _range_of_climatology(
-    harmonics: HarmonicClimatology, cycles: np.ndarray, series: Series, settings: dict[str, Any]
+    harmonics: HarmonicClimatology, cycles: np.ndarray, series: Series, settings: PreparationSettings
 ) -> Tensor:
     """Mean and spread of the targets' climatology, transformed, (2, target); empty where it is not shown."""
-    if not settings["usual"]:
+    if not settings.climatology_at_leads:
         return torch.zeros(0)
     times = torch.from_numpy(cycles[:: max(1, len(cycles) // STEPS_OF_RANGE)]).float()
-    usual = _transformed(harmonics(times[:, None]).squeeze(2), series.variables, settings["transforms"])
-    fields = [usual[:, target][usual[:, target].isfinite()] for target in range(series.n_targets)]
+    climatology = _transformed(harmonics(times[:, None]).squeeze(2), settings)
+    fields = [field[field.isfinite()] for field in climatology.unbind(1)[: series.n_targets]]
     spread = [field.std(correction=0).item() or 1.0 for field in fields]
     return torch.tensor([[field.mean().item() for field in fields], spread])
 
@@ -103,28 +105,24 @@ def _moments_of_scaled(
     training: np.ndarray,
     cycles: np.ndarray,
     harmonics: HarmonicClimatology,
-    variables: tuple[str, ...],
-    scaling: str,
-    transforms: dict[str, Any],
+    settings: PreparationSettings,
 ) -> CellMoments:
     """Moments of what is scaled: transformed values, or their departures from the transformed climatology."""
-    moments = CellMoments(np.zeros(len(variables)), training.shape[2:])
+    moments = CellMoments(np.zeros(training.shape[1]), training.shape[2:])
     coefficients = harmonics.coefficients.double()
     for steps, block in _blocks(training):
-        values = _transformed(torch.from_numpy(block), variables, transforms)
-        if scaling == "anomaly":
+        values = _transformed(torch.from_numpy(block), settings)
+        if settings.scaling == "anomaly":
             basis = harmonics.basis(torch.from_numpy(cycles[steps]))
             climatology = torch.einsum("tk,kchw->tchw", basis, coefficients)
-            values = values - _transformed(climatology, variables, transforms)
+            values = values - _transformed(climatology, settings)
         moments.add(values.numpy())
     return moments
 
 
-def _transformed(values: Tensor, variables: tuple[str, ...], transforms: dict[str, Any]) -> Tensor:
-    channels = zip(variables, values.unbind(1), strict=True)
-    return torch.stack(
-        [transform(field, transforms.get(name, "identity")) for name, field in channels], dim=1
-    )
+def _transformed(values: Tensor, settings: PreparationSettings) -> Tensor:
+    channels = zip(settings.variables, values.unbind(1), strict=True)
+    return torch.stack([transform(field, settings.transform_of(name)) for name, field in channels], dim=1)
 
 
 def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

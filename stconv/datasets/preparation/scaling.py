@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stconv.errors import ConfigError, DataError, MissingValuesError
-
-Scaling = Literal["zscore", "minmax", "none", "anomaly"]
-Transform = Literal["identity", "log1p", "sqrt"]
+from stconv.datasets.preparation.settings import Scaling, Transform
+from stconv.errors import DataError, MissingValuesError
 
 SMALLEST_CELL_SCALE = 0.1
 """A cell's own scale is at least this share of its channel's: nearly constant cells are not blown up."""
@@ -117,8 +115,10 @@ def inverse_transform(values: Tensor, name: Transform) -> Tensor:
     return values.clamp(min=0.0).square() if name == "sqrt" else values
 
 
-def check_transforms(transforms: Mapping[str, str], variables: tuple[str, ...], lowest: np.ndarray) -> None:
-    """Refuse transforms of unknown variables, or of negative values.
+def check_transforms(
+    transforms: Mapping[str, Transform], variables: tuple[str, ...], lowest: np.ndarray
+) -> None:
+    """Refuse transforms of negative values.
 
     Args:
         transforms: Transform by variable name.
@@ -126,22 +126,11 @@ def check_transforms(transforms: Mapping[str, str], variables: tuple[str, ...], 
         lowest: Lowest value of each channel in the training period.
 
     Raises:
-        ConfigError: Unknown variable or transform.
         DataError: The training period has negative values.
     """
     for variable, name in transforms.items():
-        if variable not in variables:
-            raise ConfigError(
-                f"transforms names variable '{variable}'; the variables are: {', '.join(variables)}."
-            )
-        if name not in ("identity", "log1p", "sqrt"):
-            raise ConfigError(
-                f"transform '{name}' of '{variable}' is unknown; choose identity, log1p or sqrt."
-            )
-        if name == "identity":
-            continue
         found = float(lowest[variables.index(variable)])
-        if found < 0:
+        if name != "identity" and found < 0:
             raise DataError(
                 f"transform {name} of '{variable}' expects values of 0 or more; the training period has "
                 f"{found:g}. Declare its valid_range in the grid, or leave the transform out."

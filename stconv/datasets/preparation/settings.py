@@ -1,0 +1,205 @@
+"""Settings of a preparation: what a network sees of the data, and how; loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from stconv.datasets.series.store import channel_order
+from stconv.errors import ConfigError
+
+Scaling = Literal["zscore", "minmax", "none", "anomaly"]
+Transform = Literal["identity", "log1p", "sqrt"]
+Impute = Literal["mean", "climatology", "persistence", "none"]
+StaticField = Literal["latitude", "longitude", "position", "valid", "climate"]
+Block = Literal["values", "validity", "static", "time", "sun", "climatology"]
+"""A group of channels of the network's input."""
+
+STATIC_CHANNELS: dict[str, tuple[str, ...]] = {
+    "latitude": ("sin lat",),
+    "longitude": ("cos lon", "sin lon"),
+    "position": ("row", "column"),
+    "valid": ("ever valid",),
+}
+"""Channels of each static field that does not depend on the inputs: row and column run from -1 to 1; "ever
+valid" is 1 where the first target has a value at some step of the training period."""
+CLIMATE = ("mean", "amplitude of the year", "amplitude of the day", "spread")
+"""Channels of the static field "climate" for each input; the spread is about mean and cycles."""
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """What a network sees of the data, and how.
+
+    Attributes:
+        inputs: Variables the network sees.
+        targets: Variables to forecast; default: the inputs. If targets are no inputs, their history serves
+            for truth and persistence only and is kept from the network; all of them are inputs, or none.
+        scaling: zscore, minmax, none, or anomaly: departures from a harmonic climatology (both after the
+            transform), divided by their standard deviation.
+        per_cell: Center and scale each cell by its own statistics instead of those of its variable.
+        transforms: log1p or sqrt by variable, before scaling.
+        impute: What stands in for a missing input: mean, climatology, or persistence (the newest value before
+            it in the cell, or the first after it, as a normalized departure, and the mean where the window
+            has none); none refuses missing values.
+        mask_channel: Show the network which inputs were there.
+        static_fields: Static inputs among latitude, longitude, position, valid, and climate (of each input
+            the mean, the amplitudes of year and day, and the spread in the training period).
+        static_files: File by name of a static variable in it (orography, land mask); one input more each.
+        time_features: Show the network sine and cosine of day and, if the training period covers it, year.
+        solar_zenith: Show the network the cosine of the solar zenith angle.
+        weekly_cycle: Let the climatology follow the week, too, and time_features show sine and cosine of the
+            week: for what people do (traffic, consumption, air quality). `stconv inspect` says if it pays.
+        climatology_at_leads: Show the network the climatology of the targets at the leads, in the newest
+            frames: in counts and rain the error depends on how much there is on average.
+        bounds: Least and greatest physical value of a forecast by target, null for none of one of them, as in
+            {rain: [0, null]}.
+
+    Raises:
+        VariableError: Inputs or targets are empty, or name a variable twice.
+        ConfigError: A setting is unknown, or contradicts another.
+    """
+
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    scaling: Scaling = "zscore"
+    per_cell: bool = False
+    transforms: dict[str, Transform] = field(default_factory=dict)
+    impute: Impute = "mean"
+    mask_channel: bool = False
+    static_fields: tuple[StaticField, ...] = ()
+    static_files: dict[str, str] = field(default_factory=dict)
+    time_features: bool = False
+    solar_zenith: bool = False
+    weekly_cycle: bool = False
+    climatology_at_leads: bool = False
+    bounds: dict[str, list[float | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("inputs", _names("inputs", self.inputs)),
+            ("targets", _names("targets", self.targets or self.inputs)),
+            ("static_fields", _names("static_fields", self.static_fields)),
+            ("bounds", {target: list(pair) for target, pair in self.bounds.items()}),
+        ):
+            object.__setattr__(self, name, value)
+        _choose("scaling", self.scaling, get_args(Scaling))
+        _choose("impute", self.impute, get_args(Impute))
+        _check_static_fields(self.static_fields)
+        _check_targets(self.inputs, self.targets)
+        _check_transforms(self.transforms, self.variables)
+        _check_bounds(self.bounds, self.targets)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Channels of the series: the targets, then the inputs that are no targets."""
+        return channel_order(self.inputs, self.targets)
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The inputs in the order of the channels: targets first."""
+        return tuple(name for name in self.variables if name in self.inputs)
+
+    @property
+    def channels(self) -> dict[Block, tuple[str, ...]]:
+        """What each channel of the network's input holds, block by block, in their order; no block is empty.
+
+        The history of the visible variables; where it was known; static fields, computed and then from files;
+        sines of the cycles of time, then their cosines, at the input times; the cosine of the solar zenith
+        angle at the input times; the climatology of the targets at the leads.
+        """
+        cycles = ("day", "year", "week") if self.weekly_cycle else ("day", "year")
+        blocks: dict[Block, tuple[str, ...]] = {
+            "values": self.visible,
+            "validity": tuple(f"{name} known" for name in self.visible) if self.mask_channel else (),
+            "static": (*self._static_channels(), *self.static_files),
+            "time": tuple(f"{wave} {cycle}" for wave in ("sin", "cos") for cycle in cycles)
+            if self.time_features
+            else (),
+            "sun": ("cos zenith",) if self.solar_zenith else (),
+            "climatology": tuple(f"climatology of {name}" for name in self.targets)
+            if self.climatology_at_leads
+            else (),
+        }
+        return {block: names for block, names in blocks.items() if names}
+
+    @property
+    def c_in(self) -> int:
+        """Channels of the network's input."""
+        return sum(map(len, self.channels.values()))
+
+    def without_folders(self) -> PreparationSettings:
+        """Return the same with the names of static files alone: where they lay is of no use elsewhere."""
+        return replace(self, static_files={name: Path(file).name for name, file in self.static_files.items()})
+
+    def transform_of(self, variable: str) -> Transform:
+        """Return the transform of a variable: identity where none is set."""
+        return self.transforms.get(variable, "identity")
+
+    def _static_channels(self) -> list[str]:
+        climate = [f"{part} of {name}" for name in self.visible for part in CLIMATE]
+        return [
+            name
+            for static in self.static_fields
+            for name in (climate if static == "climate" else STATIC_CHANNELS[static])
+        ]
+
+
+def _names(setting: str, names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise ConfigError(f"{setting} is the text '{names}'; expected a list of names, as in [{names}].")
+    return tuple(names)
+
+
+def _choose(setting: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{setting} '{value}' is unknown; choose among {', '.join(known)}.")
+
+
+def _check_static_fields(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in get_args(StaticField)]
+    if unknown:
+        raise ConfigError(
+            f"static field '{unknown[0]}' is unknown; choose among {', '.join(get_args(StaticField))}, "
+            "or name the file that holds it in static_files."
+        )
+
+
+def _check_targets(inputs: Sequence[str], targets: Sequence[str]) -> None:
+    """Hold to the convention that the network sees the history of all targets, or of none."""
+    channel_order(inputs, targets)
+    shown = [name for name in targets if name in inputs]
+    if shown and len(shown) < len(targets):
+        hidden = ", ".join(name for name in targets if name not in inputs)
+        raise ConfigError(
+            f"targets {', '.join(shown)} are inputs but {hidden} are not; networks expect the history of "
+            "all targets or of none. Name all of them as inputs, or train two models."
+        )
+
+
+def _check_transforms(transforms: Mapping[str, str], variables: Sequence[str]) -> None:
+    for variable, name in transforms.items():
+        if variable not in variables:
+            raise ConfigError(
+                f"transforms names variable '{variable}'; the variables are: {', '.join(variables)}."
+            )
+        if name not in get_args(Transform):
+            raise ConfigError(
+                f"transform '{name}' of '{variable}' is unknown; choose identity, log1p or sqrt."
+            )
+
+
+def _check_bounds(bounds: Mapping[str, Sequence[Any]], targets: Sequence[str]) -> None:
+    for name, pair in bounds.items():
+        if name not in targets:
+            raise ConfigError(
+                f"bounds names '{name}', which is no target; the targets are {', '.join(targets)}."
+            )
+        numbers = [value for value in pair if value is not None]
+        if len(pair) != 2 or not numbers or (len(numbers) == 2 and not numbers[0] < numbers[1]):
+            raise ConfigError(
+                f"bounds of '{name}' are {list(pair)}; expected the least and the greatest value, null for "
+                "none of one of them, as in [0, null]."
+            )
