@@ -16,6 +16,7 @@ import stconv
 from stconv.bundle.bundle import FORMAT_VERSION, Bundle
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.series.missing import most_missing
+from stconv.datasets.source.origin import decode_attrs
 from stconv.models import describe
 from stconv.publication import source
 
@@ -141,7 +142,19 @@ def _describe_grid(series: Series) -> dict[str, Any]:
         dim: np.asarray(axis, dtype=np.float64).tolist()
         for dim, axis in zip(dims, (series.lat, series.lon), strict=True)
     }
-    return {"dims": list(dims), "geographic": series.geographic, **axes}
+    return {"dims": list(dims), "geographic": series.geographic, **axes, **_axis_units(series)}
+
+
+def _axis_units(series: Series) -> dict[str, Any]:
+    """Units of the rows and columns of a projected grid, as `units`, where its files state them."""
+    if series.geographic or series.origin is None:
+        return {}
+    found = {
+        dim: str(decode_attrs(entry["attrs"]).get("units", ""))
+        for dim in ("y", "x")
+        if (entry := series.origin.static.get(series.origin.names.get(dim, series.origin.dims[dim])))
+    }
+    return {"units": found} if any(found.values()) else {}
 
 
 def _long_name(series: Series, variable: str) -> str:

@@ -10,15 +10,16 @@ import numpy as np
 import xarray as xr
 
 from stconv.clock import GREGORIAN_CALENDARS
+from stconv.datasets.source.axis_match import difference, even, positions, same_axis
+from stconv.datasets.source.axis_units import length_in, units_of
 from stconv.datasets.source.time_axis import TimeStep, time_step
 from stconv.datasets.source.units import linear_conversion
-from stconv.dims import TIME
+from stconv.dims import LON, TIME
 from stconv.errors import DataError, GridError, MissingValuesError, TimeAxisError, UnitsError, VariableError
 from stconv.forecast.units import Conversion
 
-GRID_TOLERANCE = 1e-3
-"""How far a coordinate may be off, as a share of the spacing: float32 files and decimal rounding stay below
-it."""
+EVEN_SHARE = 1e-3
+"""Share of the spacing by which neighbors may differ in an axis that is called even."""
 
 
 class TrainingRangeWarning(UserWarning):
@@ -52,19 +53,22 @@ def check_grid(ds: xr.Dataset, grid: Mapping[str, Any]) -> None:
             if dim in ds.coords
             else np.arange(ds.sizes[dim], dtype=np.float64)
         )
-        tolerance = GRID_TOLERANCE * (float(np.abs(np.diff(expected)).min()) if expected.size > 1 else 1.0)
-        if found.size == expected.size and np.abs(found - expected).max() <= tolerance:
+        turn = dim == LON
+        if dim in ds.coords:
+            found = length_in(found, units_of(ds[dim]), grid.get("units", {}).get(dim, ""))
+        if same_axis(expected, found, turn):
             continue
-        covered = (
-            bool(all(np.abs(found - value).min() <= tolerance for value in expected)) if found.size else False
-        )
+        covered = found.size > expected.size and positions(expected, found, turn)[1] is None
         remedy = (
             f"The input holds those points among others: cut it to {dim} {expected[0]:g} to {expected[-1]:g}."
             if covered
             else "Interpolate the input to the grid of the model, for example with ds.interp."
         )
+        apart = difference(expected, found, turn) if found.size == expected.size else 0.0
+        shift = f", up to {apart:.3g} apart" if apart else ""
         raise GridError(
-            f"{dim} of the input differs: expected {axis_text(expected)}; found {axis_text(found)}. {remedy}"
+            f"{dim} of the input differs: expected {axis_text(expected)}; found {axis_text(found)}{shift}. "
+            f"{remedy}"
         )
 
 
@@ -75,10 +79,9 @@ def axis_text(axis: np.ndarray) -> str:
     if axis.size == 1:
         return f"1 point at {axis[0]:g}"
     spacing = np.diff(axis)
-    even = np.ptp(spacing) <= GRID_TOLERANCE * np.abs(spacing).max()
     width = (
         f"spacing {spacing.mean():.6g}"
-        if even
+        if even(axis, EVEN_SHARE)
         else f"uneven spacing {spacing.min():.6g} to {spacing.max():.6g}"
     )
     return f"{axis.size} points from {axis[0]:.6g} to {axis[-1]:.6g}, {width}"

@@ -12,6 +12,7 @@ import xarray as xr
 from stconv.datasets.inspection.advice import advise
 from stconv.datasets.inspection.description import AxisSummary, Description, Gap, VariableSummary
 from stconv.datasets.series.windows import WindowSpec, reference_indices
+from stconv.datasets.source.axis_match import even
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid import join_parts, open_parts
 from stconv.datasets.source.grid_spec import GridSpec
@@ -129,9 +130,7 @@ def _axes(ds: xr.Dataset, origin: Origin) -> list[AxisSummary]:
         if values is None or values.dtype.kind not in "iuf":
             result.append(AxisSummary(name, origin.sizes[dim], None, None, None))
             continue
-        steps = np.abs(np.diff(values.astype(float)))
-        even = steps.size > 0 and bool(np.allclose(steps, steps[0], rtol=0.02))
-        spacing = float(np.round(steps.mean(), 6)) if even else None
+        spacing = float(f"{np.abs(np.diff(values.astype(float))).mean():.6g}") if even(values) else None
         result.append(AxisSummary(name, int(values.size), float(values[0]), float(values[-1]), spacing))
     return result
 

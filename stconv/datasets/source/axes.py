@@ -10,6 +10,7 @@ import cf_xarray  # noqa: F401  (registers the .cf accessor)
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.axis_units import is_length, units_of
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import GridError
 
@@ -50,7 +51,8 @@ class Horizontal:
     Attributes:
         y: Dimension that runs along latitude or rows.
         x: Dimension that runs along longitude or columns.
-        geographic: True if latitude and longitude are one-dimensional coordinates of these dimensions.
+        geographic: True if latitude and longitude are one-dimensional coordinates of these dimensions, and no
+            lengths.
         y_name: Name of the coordinate of `y`: the latitude, or None if the dimension has no coordinate.
         x_name: Name of the coordinate of `x`.
         auxiliary: Two-dimensional latitude and longitude, if there are.
@@ -101,6 +103,8 @@ def find_horizontal(
         [str(d) for d in ds[lon].dims if d != time],
     )
     if len(lat_dims) == len(lon_dims) == 1 and lat_dims != lon_dims:
+        if is_length(units_of(ds[lat])) and is_length(units_of(ds[lon])):
+            return Horizontal(lat_dims[0], lon_dims[0], False, lat, lon)
         return Horizontal(lat_dims[0], lon_dims[0], True, lat, lon)
     if len(lat_dims) == 2 and set(lat_dims) == set(lon_dims):
         y, x = _rows_first(ds, lat_dims)

@@ -9,6 +9,7 @@ import xarray as xr
 
 from stconv.datasets.source.axes import find_horizontal, once_in_time
 from stconv.datasets.source.coordinates import CanonicalAxes, canonical_axes, drop_repeated_meridian
+from stconv.datasets.source.encodable import refuse_unwritable
 from stconv.datasets.source.fields import find_fields
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part
@@ -38,6 +39,7 @@ def canonical_part(
     Raises:
         GridError, TimeAxisError, VariableError, UnitsError: The dataset cannot be used as it is.
     """
+    refuse_unwritable(ds, source)
     ds = select(ds, spec.select, source)
     ds, time = find_time(ds, spec, source)
     horizontal = find_horizontal(ds, spec, variables or [str(n) for n in ds.data_vars], source, time.dim)

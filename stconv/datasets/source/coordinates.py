@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.source.axes import Horizontal
+from stconv.datasets.source.axis_units import degrees, units_of
 from stconv.datasets.source.longitude import canonical_latitude, canonical_longitude, is_cyclic
 from stconv.datasets.source.time_coordinate import TimeCoordinate
 from stconv.dims import LAT, LON, TIME, X, Y
@@ -59,9 +60,8 @@ def canonical_axes(
     coords, order = _horizontal_coordinates(ds, horizontal, source)
     attrs = {k: v for k, v in ds[time.name].attrs.items() if k != "bounds" or v in ds}
     coords[TIME] = xr.Variable((TIME,), np.atleast_1d(ds[time.name].values), attrs, ds[time.name].encoding)
-    names = {TIME: time.name, **{new: old for old, new in across.items() if old in ds.variables}}
-    if horizontal.geographic:
-        names |= {LAT: str(horizontal.y_name), LON: str(horizontal.x_name)}
+    in_file = {rows: horizontal.y_name, columns: horizontal.x_name}
+    names = {TIME: time.name} | {new: old for new, old in in_file.items() if old is not None}
     dims = across if time.dim is None else across | {time.dim: TIME}
     axes = CanonicalAxes(dims, names, order, coords, across)
     for name, variable in _auxiliary(ds, time, horizontal).items():
@@ -96,7 +96,11 @@ def drop_repeated_meridian(
     Raises:
         GridError: The two columns differ.
     """
-    if not (horizontal.geographic and is_cyclic(ds[horizontal.x_name].values)):
+    if not horizontal.geographic:
+        return ds, False
+    east = ds[horizontal.x_name]
+    lon = degrees(east.values, units_of(east), str(horizontal.x_name), source)
+    if not is_cyclic(lon):
         return ds, False
     for name in names:
         variable = ds[name].variable
@@ -105,7 +109,6 @@ def drop_repeated_meridian(
             variable = variable.isel({time.dim: sorted({0, n // 2, n - 1})})
         first, last = (variable.isel({horizontal.x: i}).values for i in (0, -1))
         if not np.array_equal(first, last, equal_nan=True):
-            lon = ds[horizontal.x_name].values
             raise GridError(
                 f"{source}: longitudes {lon[0]:g} and {lon[-1]:g} of '{horizontal.x_name}' are one meridian, "
                 f"but '{name}' differs between them. Leave one of the columns out, for example "
@@ -125,8 +128,9 @@ def _horizontal_coordinates(
             coords[dim] = xr.Variable((dim,), values, {} if name is None else ds[name].attrs)
         return coords, {}
     y_name, x_name = str(horizontal.y_name), str(horizontal.x_name)
-    lat, lat_order = canonical_latitude(ds[y_name].values, y_name, source)
-    lon, lon_order = canonical_longitude(ds[x_name].values, x_name, source)
+    lat, lon = (degrees(ds[name].values, units_of(ds[name]), name, source) for name in (y_name, x_name))
+    lat, lat_order = canonical_latitude(lat, y_name, source)
+    lon, lon_order = canonical_longitude(lon, x_name, source)
     north = {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
     east = {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
     coords = {LAT: xr.Variable((LAT,), lat, north), LON: xr.Variable((LON,), lon, east)}

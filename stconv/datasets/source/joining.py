@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.axis_match import difference, same_axis, tolerance
+from stconv.datasets.source.axis_units import length_in, units_of
 from stconv.datasets.source.origin import Origin
 from stconv.datasets.source.time_axis import calendar_of, text
 from stconv.datasets.source.units import same_units
 from stconv.dims import LAT, LON, TIME, X, Y
 from stconv.errors import GridError, TimeAxisError, UnitsError
-
-_SAME_DEGREES = 1e-3
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,23 @@ def _check_same_grid(first: Part, part: Part) -> None:
             )
         if dim not in first.ds.dims:
             continue
-        expected, found = first.ds[dim].values, part.ds[dim].values
-        if expected.shape != found.shape or not np.allclose(expected, found, rtol=0, atol=_SAME_DEGREES):
+        expected = first.ds[dim].values
+        found = length_in(part.ds[dim].values, units_of(part.ds[dim]), units_of(first.ds[dim]))
+        if not same_axis(expected, found, turn=dim == LON):
             raise GridError(
                 f"'{part.source}' has another grid than '{first.source}': along '{dim}' {found.size} points "
-                "from "
-                f"{found[0]:g} to {found[-1]:g}, expected {expected.size} from {expected[0]:g} to "
-                f"{expected[-1]:g}. "
-                "Give files of one grid, or regrid them first."
+                f"from {found[0]:.9g} to {found[-1]:.9g}, expected {expected.size} from {expected[0]:.9g} to "
+                f"{expected[-1]:.9g}{_farthest(expected, found, dim == LON)}. Give files of one grid, or regrid "
+                "them first."
             )
+
+
+def _farthest(expected: np.ndarray, found: np.ndarray, turn: bool) -> str:
+    """How far two axes of one length are apart, as text."""
+    if expected.size != found.size:
+        return ""
+    apart, allowed = difference(expected, found, turn), tolerance(expected, found, turn)
+    return f"; they are up to {apart:.3g} apart, rounding is up to {allowed:.3g}"
 
 
 def _check_same_calendar_and_units(parts: list[Part], names: list[str]) -> None:

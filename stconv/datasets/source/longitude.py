@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from stconv.datasets.source.axis_match import SHARE
 from stconv.errors import GridError
 from stconv.sphere import wrapped
 
+_BEYOND_POLE = 1e-4
+"""Degrees that rounding may put a latitude beyond a pole."""
 _SAME_DEGREES = 1e-4
-"""Longitudes closer than this (10 m) are the same meridian."""
+"""Longitudes closer than this (10 m) are the same meridian, unless the grid is nearly as fine."""
 
 
 def canonical_latitude(lat: np.ndarray, name: str, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +31,7 @@ def canonical_latitude(lat: np.ndarray, name: str, source: str) -> tuple[np.ndar
     """
     lat = np.asarray(lat, dtype=np.float64)
     _check_finite(lat, name, source)
-    if np.abs(lat).max() > 90 + _SAME_DEGREES:
+    if np.abs(lat).max() > 90 + _BEYOND_POLE:
         raise GridError(
             f"{source}: latitude '{name}' is expected within [-90, 90] degrees, found {lat.min():g} to "
             f"{lat.max():g}. If it is no latitude, name the rows and columns with `y` and `x` of the grid "
@@ -68,16 +71,18 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
     """
     lon = np.asarray(lon, dtype=np.float64)
     _check_finite(lon, name, source)
+    same = same_meridian(lon)
     degrees = wrapped(lon)
+    degrees[degrees >= 180.0 - same] -= 360.0  # 180 that was rounded down is the western edge all the same
     order = np.argsort(degrees, kind="stable")
     ordered = degrees[order]
     gaps = np.append(np.diff(ordered), ordered[0] + 360.0 - ordered[-1])
-    if lon.size > 1 and gaps.min() < _SAME_DEGREES:
+    if lon.size > 1 and gaps.min() <= same:
         i = int(gaps.argmin())
         first, second = sorted((int(order[i]), int(order[(i + 1) % lon.size])))
         raise GridError(
-            f"{source}: longitude '{name}' holds one meridian twice: {lon[first]:g} at index {first} and "
-            f"{lon[second]:g} at index {second}. Leave one of them out, for example "
+            f"{source}: longitude '{name}' holds one meridian twice: {lon[first]:.9g} at index {first} and "
+            f"{lon[second]:.9g} at index {second}. Leave one of them out, for example "
             f"`ds.isel({name}=slice(0, -1))`."
         )
     widest = int(gaps.argmax())
@@ -92,7 +97,15 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
 def is_cyclic(lon: np.ndarray) -> bool:
     """Whether the last column repeats the meridian of the first, a whole turn on (0 and 360)."""
     lon = np.asarray(lon, dtype=np.float64)
-    return lon.size > 2 and bool(abs(abs(lon[-1] - lon[0]) - 360.0) < _SAME_DEGREES)
+    return lon.size > 2 and bool(abs(abs(lon[-1] - lon[0]) - 360.0) <= same_meridian(lon))
+
+
+def same_meridian(lon: np.ndarray) -> float:
+    """Degrees within which two longitudes of an axis are one meridian: far below its usual spacing."""
+    steps = np.sort(np.abs(np.diff((np.asarray(lon, dtype=np.float64) + 180.0) % 360.0)))
+    steps = steps[:-1] if steps.size > 1 else steps  # without the step across the edge of the convention
+    usual = float(np.median(steps)) if steps.size else np.inf
+    return min(_SAME_DEGREES, SHARE * usual)
 
 
 def _check_finite(values: np.ndarray, name: str, source: str) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.source.axes import find_horizontal
+from stconv.datasets.source.axes import Horizontal, find_horizontal
+from stconv.datasets.source.axis_match import positions
+from stconv.datasets.source.axis_units import degrees, length_in, units_of
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.reading import find_files, load, open_file
 from stconv.dims import LAT, LON, X, Y
 from stconv.errors import GridError, VariableError
-from stconv.sphere import wrapped
-
-_SAME_DEGREES = 1e-3
 
 
 def read_static(files: Mapping[str, str | Path], grid: xr.Dataset) -> dict[str, np.ndarray]:
@@ -49,28 +48,48 @@ def _read(name: str, path: Path, grid: xr.Dataset) -> np.ndarray:
     if any(size > 1 for size in further.values()):
         raise VariableError(f"{path}: a static '{name}' is expected, it has dimensions {ds[name].dims}.")
     field = load(ds[[name]], str(path))[name].isel(dict.fromkeys(further, 0)).transpose(rows, columns)
+    values = field.values.astype(np.float32)
     if horizontal.geographic and LAT in grid.dims:
-        lat = _positions(ds[horizontal.y_name].values, grid[LAT].values, "latitude", path)
-        lon = _positions(ds[horizontal.x_name].values, grid[LON].values, "longitude", path)
-        return field.values[np.ix_(lat, lon)].astype(np.float32)
+        names = (str(horizontal.y_name), str(horizontal.x_name))
+        lat, lon = (degrees(ds[n].values, units_of(ds[n]), n, str(path)) for n in names)
+        return values[
+            np.ix_(_positions(lat, grid[LAT].values, LAT, path), _positions(lon, grid[LON].values, LON, path))
+        ]
+    if horizontal.geographic or LAT in grid.dims or not _has_coordinates(grid, horizontal):
+        return _of_one_shape(values, name, grid, path)
+    axes = [
+        _positions(
+            length_in(ds[axis].values, units_of(ds[axis]), units_of(grid[dim])), grid[dim].values, dim, path
+        )
+        for dim, axis in ((Y, str(horizontal.y_name)), (X, str(horizontal.x_name)))
+    ]
+    return values[np.ix_(*axes)]
+
+
+def _has_coordinates(grid: xr.Dataset, horizontal: Horizontal) -> bool:
+    """Whether rows and columns of both have coordinates, not numbers alone."""
+    numbered = any(np.array_equal(grid[dim].values, np.arange(grid.sizes[dim])) for dim in (Y, X))
+    return horizontal.y_name is not None and horizontal.x_name is not None and not numbered
+
+
+def _of_one_shape(values: np.ndarray, name: str, grid: xr.Dataset, path: Path) -> np.ndarray:
+    """A field that has no coordinates to compare, if its shape is that of the grid."""
     expected = tuple(grid.sizes[dim] for dim in ((LAT, LON) if LAT in grid.dims else (Y, X)))
-    if field.shape != expected:
+    if values.shape != expected:
         raise GridError(
-            f"{path}: static '{name}' has {field.shape} rows and columns, the series has {expected}. "
+            f"{path}: static '{name}' has {values.shape} rows and columns, the series has {expected}. "
             "Put it on the grid of the series first."
         )
-    return field.values.astype(np.float32)
+    return values
 
 
-def _positions(found: np.ndarray, wanted: np.ndarray, axis: str, path: Path) -> list[int]:
-    """Where the wanted degrees are among those found, whole turns aside."""
-    positions = []
-    for degrees in wanted:
-        distance = np.abs(wrapped(found.astype(float) - degrees))
-        if distance.min() > _SAME_DEGREES:
-            raise GridError(
-                f"{path}: no {axis} {degrees:g}, which the series has; the nearest is "
-                f"{found[distance.argmin()]:g}. Put the static field on the grid of the series first."
-            )
-        positions.append(int(distance.argmin()))
-    return positions
+def _positions(found: np.ndarray, wanted: np.ndarray, dim: str, path: Path) -> np.ndarray:
+    """Where the wanted coordinates are among those found, whole turns aside."""
+    places, absent = positions(wanted, found, turn=dim == LON)
+    if absent is not None:
+        axis = {LAT: "latitude", LON: "longitude"}.get(dim, dim)
+        raise GridError(
+            f"{path}: no {axis} {wanted[absent]:.9g}, which the series has; the nearest is "
+            f"{found[places[absent]]:.9g}. Put the static field on the grid of the series first."
+        )
+    return places

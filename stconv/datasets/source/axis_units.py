@@ -1,0 +1,70 @@
+"""Units of axes: degrees and what converts to them are latitude and longitude; lengths are a projected grid."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.units import linear_conversion, same_dimension, shown
+from stconv.errors import GridError, UnitsError
+
+_DEGREES = re.compile(r"(decimal[ _]?)?deg.*|°.*", re.IGNORECASE)
+_NOTHING = frozenset({"", "1", "-", "none", "unitless", "unknown", "dimensionless", "n/a", "na"})
+"""Texts that say nothing: such an axis is in degrees, as its name or attributes say."""
+
+
+def units_of(variable: xr.DataArray | xr.Variable) -> str:
+    """The units of a coordinate as text, empty if it states none."""
+    return str(variable.attrs.get("units", "")).strip()
+
+
+def is_length(units: str) -> bool:
+    """Whether the units of an axis are a length, for example ``m``, ``km`` or ``kilometres``."""
+    return same_dimension(units, "m")
+
+
+def degrees(values: Any, units: str, name: str, source: str) -> np.ndarray:
+    """Latitudes or longitudes in degrees.
+
+    Args:
+        values: Coordinates, (n,).
+        units: What their file says they are in; none at all, or text that says nothing, is degrees.
+        name: Name of the coordinate, for messages.
+        source: File or dataset, for messages.
+
+    Returns:
+        Degrees, float64, (n,).
+
+    Raises:
+        GridError: The units are no angle.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if units.lower() in _NOTHING or _DEGREES.fullmatch(units):
+        return values
+    try:
+        factor, _ = linear_conversion(units, "degree", name, source)
+    except UnitsError as error:
+        raise GridError(
+            f"{source}: coordinate '{name}' is in '{shown(units)}'; degrees or radian are expected of a latitude "
+            "or longitude. Correct its attribute `units`, or name the rows and columns of another grid with `y` "
+            "and `x` of the grid specification."
+        ) from error
+    return values * factor
+
+
+def length_in(values: Any, units: str, wanted: str) -> np.ndarray:
+    """Rows or columns of a projected grid in the units of another, where both state a length; else as they are.
+
+    Args:
+        values: Coordinates, (n,).
+        units: Their units.
+        wanted: Those of the axis to compare with.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not (is_length(units) and is_length(wanted)):
+        return values
+    factor, _ = linear_conversion(units, wanted, "axis", "the axis")
+    return values * factor
