@@ -225,7 +225,7 @@ def test_units_are_converted_and_come_back():
     restored = restore(canonical, origin)
     np.testing.assert_allclose(restored.t2m, ds.t2m, atol=1e-3)
     assert restored.t2m.attrs["units"] == "K"
-    with pytest.raises(UnitsError, match="'t2m' has units 'K', which can not become 'm s-1'"):
+    with pytest.raises(UnitsError, match="'t2m' has units 'K', which cannot become 'm s-1'"):
         canonicalize(ds, GridSpec(units={"t2m": "m s-1"}))
     with pytest.raises(UnitsError, match="Spell it as UDUNITS does"):
         canonicalize(ds, GridSpec(units={"t2m": "florps"}))
@@ -576,3 +576,26 @@ def test_an_absent_variable_lists_all_that_the_files_hold(tmp_path):
         open_series(tmp_path, variables=["t2m", "w"])
     with pytest.raises(VariableError, match=r"a\.nc: no variable 'w'; there are: t2m, u\."):
         open_series(tmp_path / "a.nc", variables=["t2m", "w"])
+
+
+def test_files_that_spell_one_unit_in_two_ways_join(tmp_path):
+    for i, units in enumerate(("K", "Kelvin", "degrees_Kelvin")):
+        ds = made(start=f"2001-01-0{i + 1}")
+        ds.t2m.attrs["units"] = units
+        ds.to_netcdf(tmp_path / f"{i}.nc")
+    found, _ = open_series(tmp_path)
+    assert found.sizes["time"] == 12
+    assert found.t2m.attrs["units"] == "K"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda ds: ds.rename(t2m="\ud800"), VariableError),
+        (lambda ds: ds.t2m.attrs.update(units="\ud800") or ds, UnitsError),
+        (lambda ds: ds.time.attrs.update(calendar="\ud800") or ds, UnitsError),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused(change, error):
+    with pytest.raises(error, match=r"'\\ud800'.* half a surrogate pair"):
+        canonicalize(change(made()))

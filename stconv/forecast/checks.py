@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.clock import GREGORIAN_CALENDARS
-from stconv.datasets.source.axis_match import difference, even, positions, same_axis
+from stconv.datasets.source.axis_match import difference, even, positions, same_axis, spacing
 from stconv.datasets.source.axis_units import length_in, units_of
 from stconv.datasets.source.time_axis import TimeStep, time_step
 from stconv.datasets.source.units import linear_conversion
@@ -65,7 +65,7 @@ def check_grid(ds: xr.Dataset, grid: Mapping[str, Any]) -> None:
             else "Interpolate the input to the grid of the model, for example with ds.interp."
         )
         apart = difference(expected, found, turn) if found.size == expected.size else 0.0
-        shift = f", up to {apart:.3g} apart" if apart else ""
+        shift = f", up to {apart:.3g} apart" if 0 < apart < spacing(expected) else ""
         raise GridError(
             f"{dim} of the input differs: expected {axis_text(expected)}; found {axis_text(found)}{shift}. "
             f"{remedy}"
@@ -78,11 +78,11 @@ def axis_text(axis: np.ndarray) -> str:
         return "no points"
     if axis.size == 1:
         return f"1 point at {axis[0]:g}"
-    spacing = np.diff(axis)
+    steps = np.diff(axis)
     width = (
-        f"spacing {spacing.mean():.6g}"
+        f"spacing {steps.mean():.6g}"
         if even(axis, EVEN_SHARE)
-        else f"uneven spacing {spacing.min():.6g} to {spacing.max():.6g}"
+        else f"uneven spacing {steps.min():.6g} to {steps.max():.6g}"
     )
     return f"{axis.size} points from {axis[0]:.6g} to {axis[-1]:.6g}, {width}"
 

@@ -1,4 +1,4 @@
-"""Whether two axes are one but for rounding: the comparison of coordinates for files, static fields and models."""
+"""Comparison of coordinates, for files, static fields and models: one axis but for rounding, or another."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def spacing(axis: np.ndarray) -> float:
 
 
 def difference(expected: np.ndarray, found: np.ndarray, turn: bool = False) -> float:
-    """Largest distance between the same points of two axes of one length, whole turns aside for longitudes."""
+    """Largest distance between the same points of two axes of one length, whole turns of longitudes aside."""
     apart = np.asarray(found, dtype=np.float64) - np.asarray(expected, dtype=np.float64)
     return float(np.abs(wrapped(apart) if turn else apart).max()) if apart.size else 0.0
 

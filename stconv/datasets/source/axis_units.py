@@ -1,4 +1,4 @@
-"""Units of axes: degrees and what converts to them are latitude and longitude; lengths are a projected grid."""
+"""Units of axes: what converts to degrees is a latitude or longitude; a length is a projected grid."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def degrees(values: Any, units: str, name: str, source: str) -> np.ndarray:
         factor, _ = linear_conversion(units, "degree", name, source)
     except UnitsError as error:
         raise GridError(
-            f"{source}: coordinate '{name}' is in '{shown(units)}'; degrees or radian are expected of a latitude "
-            "or longitude. Correct its attribute `units`, or name the rows and columns of another grid with `y` "
-            "and `x` of the grid specification."
+            f"{source}: coordinate '{name}' is in '{shown(units)}'; a latitude or longitude is expected in "
+            "degrees or radian. Correct its attribute `units`, or name the rows and columns of another grid "
+            "with `y` and `x` of the grid specification."
         ) from error
     return values * factor
 
 
 def length_in(values: Any, units: str, wanted: str) -> np.ndarray:
-    """Rows or columns of a projected grid in the units of another, where both state a length; else as they are.
+    """Rows or columns of a projected grid in the units of another, where both are lengths; else as they are.
 
     Args:
         values: Coordinates, (n,).

@@ -1,4 +1,4 @@
-"""Names and units that can be written: half a surrogate pair cannot, and would end in an error far from its cause."""
+"""Names and units that can be written: half a surrogate pair cannot, and would fail far from its cause."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def refuse_unwritable(ds: xr.Dataset, source: str) -> None:
     for name in (*ds.variables, *ds.dims):
         if not _writable(str(name)):
             raise VariableError(
-                f"{source}: the name '{shown(str(name))}' holds half a surrogate pair, which no file can hold. "
-                "Rename it."
+                f"{source}: the name '{shown(str(name))}' holds half a surrogate pair, which no file can "
+                "hold. Rename it."
             )
     for name, variable in ds.variables.items():
         for key in ("units", "calendar"):

@@ -115,8 +115,8 @@ def _check_same_grid(first: Part, part: Part) -> None:
             raise GridError(
                 f"'{part.source}' has another grid than '{first.source}': along '{dim}' {found.size} points "
                 f"from {found[0]:.9g} to {found[-1]:.9g}, expected {expected.size} from {expected[0]:.9g} to "
-                f"{expected[-1]:.9g}{_farthest(expected, found, dim == LON)}. Give files of one grid, or regrid "
-                "them first."
+                f"{expected[-1]:.9g}{_farthest(expected, found, dim == LON)}. Give files of one grid, or "
+                "regrid them first."
             )
 
 

@@ -97,7 +97,11 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
 def is_cyclic(lon: np.ndarray) -> bool:
     """Whether the last column repeats the meridian of the first, a whole turn on (0 and 360)."""
     lon = np.asarray(lon, dtype=np.float64)
-    return lon.size > 2 and bool(abs(abs(lon[-1] - lon[0]) - 360.0) <= same_meridian(lon))
+    return (
+        lon.size > 2
+        and bool(np.isfinite(lon).all())
+        and bool(abs(abs(lon[-1] - lon[0]) - 360.0) <= same_meridian(lon))
+    )
 
 
 def same_meridian(lon: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """A small grammar of units, with bounds: a product of names with whole powers, and a number in front.
 
-Units are text of strangers, and a library that evaluates text takes `9**9**9` for a task. Only what this grammar
-reads reaches pint, one name at a time; any other text is compared as text.
+Units are text of strangers, and a library that evaluates text takes `9**9**9` for a task. Only what this
+grammar reads reaches pint, one name at a time; any other text is compared as text.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ DEEPEST = 3
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)|(?P<name>[^\W\d]+|[%°µμ][^\W\d]*)"
-    r"|(?P<power>\*\*|\^)|(?P<times>[*·⋅×.])|(?P<over>/)|(?P<sign>[+-])|(?P<open>\()|(?P<close>\)))"
+    r"|(?P<power>\*\*|\^)|(?P<times>[*·⋅\xd7.])|(?P<over>/)|(?P<sign>[+-])|(?P<open>\()|(?P<close>\)))"
 )
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _RAISED = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _OF_WATER = re.compile(r"\s+of\s+(liquid\s+)?water(\s+equivalent)?$", re.IGNORECASE)
 _DEGREES = re.compile(r"^deg(?:rees?)?[ _.]*(C|F|K)(?:elsius|ahrenheit|elvin)?$", re.IGNORECASE)
 _TEMPERATURES = {"C": "degC", "F": "degF", "K": "kelvin"}
-_WITHOUT_DIMENSION = frozenset({"(0 - 1)", "(0-1)", "0-1", "0 - 1", "[0-1]", "[0 - 1]", "fraction", "proportion",
-                                "ratio", "dimensionless", "unitless", "non-dimensional", "nondimensional"})  # fmt: skip
+_WITHOUT_DIMENSION = frozenset(
+    {
+        *("(0 - 1)", "(0-1)", "0 - 1", "0-1", "[0 - 1]", "[0-1]", "fraction", "proportion", "ratio"),
+        *("dimensionless", "unitless", "nondimensional", "non-dimensional"),
+    }
+)
 _SPELLINGS = {
     "mb": "millibar",
     "mbs": "millibar",
@@ -49,13 +53,13 @@ _SPELLINGS = {
 """Spellings of data files, in lower case, by what pint calls them; `mb` is no millibarn there."""
 
 
-class _Unread(Exception):
+class _UnreadError(Exception):
     """The text is not of this grammar."""
 
 
 @dataclass(frozen=True)
 class UnitProduct:
-    """A number times names with powers: ``100 Pa`` is 100 and (("Pa", 1),); without names it has no dimension.
+    """A number times names with powers: ``100 Pa`` is 100 and (("Pa", 1),); no names, no dimension.
 
     Attributes:
         scale: The number.
@@ -70,8 +74,8 @@ class UnitProduct:
 def read_units(text: str) -> UnitProduct | None:
     """Read a text of units.
 
-    Known are UDUNITS' and pint's ways to write powers and products (``m s-1``, ``m s**-1``, ``m/s``, ``m.s⁻¹``),
-    numbers as factors, and usual names of a number without dimension such as ``(0 - 1)``.
+    Known are UDUNITS' and pint's ways to write powers and products (``m s-1``, ``m s**-1``, ``m/s``,
+    ``m.s⁻¹``), numbers as factors, and usual names of a number without dimension such as ``(0 - 1)``.
 
     Args:
         text: Units as a file states them.
@@ -90,7 +94,7 @@ def read_units(text: str) -> UnitProduct | None:
     try:
         reader = _Reader(_tokens(_RAISED.sub(lambda m: "^" + m[0].translate(_SUPERSCRIPT), text)))
         scale, factors = reader.product(0)
-    except _Unread:
+    except _UnreadError:
         return None
     if reader.rest or len(factors) > MOST_FACTORS or abs(math.log10(scale)) > LARGEST_MAGNITUDE:
         return None
@@ -104,7 +108,7 @@ def _tokens(text: str) -> list[tuple[str, str, bool]]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise _Unread
+            raise _UnreadError
         kind = str(match.lastgroup)
         found.append((kind, match[kind], match.start(kind) == position))
         position = match.end()
@@ -127,7 +131,7 @@ class _Reader:
             scale *= 1 / number if inverse else number
             factors += [(name, -power if inverse else power) for name, power in names]
             if len(factors) > MOST_FACTORS or not 1e-200 < scale < 1e200:
-                raise _Unread
+                raise _UnreadError
         return scale, factors
 
     def _power(self, depth: int) -> tuple[float, list[tuple[str, int]]]:
@@ -135,21 +139,21 @@ class _Reader:
         kind, text, _ = self._next()
         if kind == "open":
             if depth == DEEPEST:
-                raise _Unread
+                raise _UnreadError
             scale, factors = self.product(depth + 1)
             if self._next()[0] != "close":
-                raise _Unread
+                raise _UnreadError
         elif kind == "name":
             scale, factors = 1.0, [(_SPELLINGS.get(text.lower(), text), 1)]
         elif kind == "number":
             scale, factors = float(text), []
         else:
-            raise _Unread
+            raise _UnreadError
         power = self._exponent(kind)
         if abs(power) > LARGEST_EXPONENT or any(abs(n * power) > LARGEST_EXPONENT for _, n in factors):
-            raise _Unread
+            raise _UnreadError
         if scale == 0 or abs(math.log10(scale) * power) > LARGEST_MAGNITUDE:
-            raise _Unread
+            raise _UnreadError
         return scale**power, [(name, n * power) for name, n in factors]
 
     def _exponent(self, kind: str) -> int:
@@ -168,12 +172,12 @@ class _Reader:
             sign = -1 if self.rest.pop(0)[1] == "-" else 1
         kind, text, _ = self._next()
         if kind != "number" or not text.isdigit() or len(text) > 2:
-            raise _Unread
+            raise _UnreadError
         if bracket and self._next()[0] != "close":
-            raise _Unread
+            raise _UnreadError
         return sign * int(text)
 
     def _next(self) -> tuple[str, str, bool]:
         if not self.rest:
-            raise _Unread
+            raise _UnreadError
         return self.rest.pop(0)

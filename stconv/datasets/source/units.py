@@ -53,18 +53,19 @@ def linear_conversion(found: str, wanted: str, variable: str, source: str) -> tu
         ) from error
     except UnknownUnitsError as error:
         raise UnitsError(
-            f"{source}: variable '{variable}' has units '{shown(found)}' and '{shown(wanted)}' is wanted; one "
-            f"of them is not known ({error}). Spell it as UDUNITS does, for example 'degC', 'm s-1', 'kg m-2'."
+            f"{source}: variable '{variable}' has units '{shown(found)}' and '{shown(wanted)}' is wanted; "
+            f"one of them is not known ({error}). Spell it as UDUNITS does, for example 'degC', 'm s-1', "
+            "'kg m-2'."
         ) from error
     except UnitsError as error:
         raise UnitsError(
-            f"{source}: variable '{variable}' cannot go from '{shown(found)}' to '{shown(wanted)}' by a factor "
-            "and an offset. Convert it before, for example decibels to the quantity itself."
+            f"{source}: variable '{variable}' cannot go from '{shown(found)}' to '{shown(wanted)}' by a "
+            "factor and an offset. Convert it before, for example decibels to the quantity itself."
         ) from error
 
 
 def same_units(first: str, second: str) -> bool:
-    """Whether two spellings mean one unit, for example ``degK`` and ``K``; unknown ones are compared as text."""
+    """Whether two spellings mean one unit, as ``degK`` and ``K``; unknown ones are compared as text."""
     if _plain(first) == _plain(second):
         return True
     try:
