@@ -8,6 +8,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # a slow or busy one included
+settings.load_profile("any machine")
 
 
 def _load(name: str) -> ModuleType:

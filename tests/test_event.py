@@ -154,6 +154,19 @@ def test_frequency_and_persistence_come_from_training_and_newest_frame(path):
     assert data.describe()["event"]["text"] == "rain at least 0.5 mm in some cell"
 
 
+def test_persistence_of_an_event_takes_the_newest_value_known_of_each_cell(path):
+    """A cell that the newest frame lacks counts as it was the frame before: as the persistence of a field."""
+    preparation = data_module(path).preparation
+    fields = torch.zeros(3, 1, 2, 16, 16)
+    fields[1, 0, 0, 2, 3] = 9.0  # then missing
+    fields[:2, 0, 1, 2, 3] = torch.nan
+    fields[2, 0, :, 2, 3] = torch.nan  # never known in the window
+    batch = {"inputs": fields, "target_cycles": torch.rand(3, 3, 3)}
+    found = preparation.persistence(batch)[:, 0, :, 0, 0]
+    expected = torch.tensor([0.0, 1.0, torch.nan])[:, None].expand(3, 3)
+    torch.testing.assert_close(found, expected, equal_nan=True)
+
+
 def test_a_preparation_of_an_event_survives_its_specification(path):
     preparation = data_module(path, region={"lat": [0, 12]}).preparation
     spec = PreparationSpec.from_json(json.loads(json.dumps(preparation.spec.to_json())))

@@ -11,6 +11,7 @@ import xarray as xr
 
 FIRST, KEEP, BACKFILL = 35, 6, 4
 NAMES = ["20200108T180000Z", "20200109T000000Z", "20200109T060000Z", "20200109T120000Z"]
+NAMES_WITH_GAPS = ["20200110T000000Z", "20200110T060000Z", "20200110T120000Z"]
 
 
 def until(condition, seconds=120):
@@ -300,6 +301,38 @@ def test_a_reference_time_whose_input_is_refused_is_passed_over(library, made, t
     answer = Alone(library, tmp_path / "state", tmp_path / "analysis.nc").rest()
     names = ["20200109T180000Z", "20200110T180000Z", "20200111T000000Z", "20200111T060000Z"]
     assert stored_names(answer) == names
+
+
+def test_persistence_of_a_source_with_gaps_is_the_newest_value_that_the_window_knows(
+    library, made, tmp_path, monkeypatch
+):
+    """As in a test of the model; a cell without any value in the window is left out for all."""
+    monkeypatch.setitem(library.bundle.spec, "missing", {"allowed_share": 1.0})
+    ds = made.fields().sortby("latitude")
+    values = ds["t2m"].values
+    values[np.random.default_rng(1).random(values.shape) < 0.4] = np.nan
+    write(made, tmp_path, ds)
+    found = Alone(library, tmp_path / "state", tmp_path / "analysis.nc").rest()["verification"]
+    squares, weights, weight = np.zeros((2, 2)), np.zeros(2), np.cos(np.deg2rad(ds["latitude"].values))
+    n_filled = 0
+    for name in NAMES_WITH_GAPS:
+        stamps = np.datetime_as_string(ds["time"].values, unit="s")
+        i = [t.replace("-", "").replace(":", "") + "Z" for t in stamps].index(name)
+        forecast = library.forecast(ds.isel(time=slice(0, i + 1)))["t2m"].values
+        for row, column in np.ndindex(values.shape[1:]):
+            known = [v for v in values[i - 2 : i + 1, row, column] if np.isfinite(v)]
+            for lead in (1, 2):
+                if i + lead >= len(values) or np.isnan(values[i + lead, row, column]) or not known:
+                    continue
+                n_filled += np.isnan(values[i, row, column])
+                weights[lead - 1] += weight[row]
+                for k, field in enumerate((forecast[lead - 1, row, column], known[-1])):
+                    squares[k, lead - 1] += weight[row] * (field - values[i + lead, row, column]) ** 2
+    assert n_filled > 50, "cells whose newest value is older than the newest frame"
+    model, persistence = np.sqrt(squares / weights)
+    rmse = found["variables"]["t2m"]["rmse"]
+    np.testing.assert_allclose(rmse["persistence"], persistence, rtol=1e-5)
+    np.testing.assert_allclose(rmse["model"], model, rtol=1e-5)
 
 
 def test_another_version_brings_its_own_forecasts(tmp_path, library, made):

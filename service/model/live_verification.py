@@ -91,9 +91,7 @@ class LiveVerification:
         known = any(np.isfinite(field).any() for field in truth.values())
         if not known or set(truth) != set(sums.variables) or text(times[0]) <= self._fitted_until[:16]:
             return
-        newest = source.truth(series[0], [reference])
-        persistence = {name: np.repeat(field, len(times), axis=0) for name, field in newest.items()}
-        contenders = {"persistence": persistence, "climatology": self._climatology(times)}
+        contenders = self._references(series[0], reference, times)
         layout = find_layout(forecast)
         weight = area_weights(layout.rows, layout.columns.size, layout.geographic)
 
@@ -105,12 +103,28 @@ class LiveVerification:
         fields = {"model": model} | {name: laid_out(found) for name, found in contenders.items()}
         sums.add(laid_out(truth), fields, weight, [_number(reference)])
 
-    def _climatology(self, times: list[Any]) -> dict[str, np.ndarray]:
-        preparation = self._forecaster.preparation
-        when = torch.from_numpy(cycles(np.array(times)).astype(np.float32))[None].to(self._forecaster.device)
+    def _references(
+        self, ds: xr.Dataset, reference: Any, times: list[Any]
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """The references of a test, (lead, lat, lon) by reference and variable, from the same preparation."""
+        forecaster, names = self._forecaster, self._sums.variables
+        window = [advance(reference, forecaster.step, offset) for offset in forecaster.offsets]
+        past = self._source.truth(ds, window)
+        batch = {
+            "inputs": torch.from_numpy(np.stack([past[name] for name in names]))[None].to(forecaster.device),
+            "target_cycles": torch.from_numpy(cycles(np.array(times)).astype(np.float32))[None].to(
+                forecaster.device
+            ),
+        }
         with torch.inference_mode():
-            fields = preparation.climatology({"target_cycles": when})[0].cpu().numpy()
-        return dict(zip(self._sums.variables, fields, strict=True))
+            found = {
+                "persistence": forecaster.preparation.persistence(batch),
+                "climatology": forecaster.preparation.climatology(batch),
+            }
+        return {
+            reference: dict(zip(names, fields[0].cpu().numpy(), strict=True))
+            for reference, fields in found.items()
+        }
 
     def summary(self) -> dict[str, Any]:
         """Scores per lead as JSON types; null where nothing could be compared."""

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.preparation.harmonics import check_weekly, fit_harmonics, harmonic_basis
+from stconv.datasets.series.filling import newest_known
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.time_axis import calendar_of, cycles, time_step
@@ -60,9 +61,7 @@ def baseline_errors(
     climatology = np.einsum("tk,kyx->tyx", harmonic_basis(phases[test], terms), coefficients[:, 0])
     rows = variable.dims[1]
     weight = area_weights(variable[rows].values, variable.shape[2], geographic=rows == LAT)
-    newest = values[references]  # or what the window last knew, as `Preparation.persistence` without torch
-    for offset in reversed(spec.input_offsets[:-1]):
-        newest = np.where(np.isnan(newest), values[references + offset], newest)
+    newest = newest_known(values[references + offset] for offset in reversed(spec.input_offsets))
     persistence_rmse: list[float] = []
     climatology_rmse: list[float] = []
     for lead in range(1, spec.leads + 1):

@@ -15,6 +15,7 @@ from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.preparation.event import Event
 from stconv.datasets.preparation.preparation import Batch, Preparation, tensor_of
 from stconv.datasets.preparation.spec import FittedEvent, PreparationSpec
+from stconv.datasets.series.filling import newest_known
 from stconv.errors import ConfigError
 from stconv.nn.probability import probability
 
@@ -28,9 +29,9 @@ class EventPreparation(Preparation):
     """A preparation whose targets are an event in the targets' fields: 1 where it happens, 0 where not.
 
     What a network sees is as in `Preparation`; what it forecasts are logits, one for the event or for each
-    class, whose probability is what `physical` returns. Persistence is the state of the newest frame; the
-    climatology is the frequency in the training period, by season and time of day where the period supports
-    it (as the climatology of a field), between 0 and 1.
+    class, whose probability is what `physical` returns. Persistence is the event in the newest value known of
+    each cell; the climatology is the frequency in the training period, by season and time of day where the
+    period supports it (as the climatology of a field), between 0 and 1.
 
     Missing cells are not guessed: where they could decide whether the event happens, it is not known (NaN),
     and neither trained on nor scored. Cells that never have a value are not counted.
@@ -163,9 +164,13 @@ class EventPreparation(Preparation):
         return frequency / frequency.sum(dim=1, keepdim=True) if self.c_out > 1 else frequency
 
     def persistence(self, batch: Batch) -> Tensor:
-        """The state of the newest frame at every lead, (batch, class, leads, 1, 1), NaN where not known."""
+        """Whether it happens in the newest values known, at every lead: (batch, class, leads, 1, 1).
+
+        NaN where cells without any value in the window could decide.
+        """
         leads = batch["target_cycles"].shape[1]
-        return self.happened(batch["inputs"][:, :, -1:]).expand(-1, -1, leads, -1, -1)
+        newest = newest_known(reversed(batch["inputs"].unbind(2)))
+        return self.happened(newest[:, :, None]).expand(-1, -1, leads, -1, -1)
 
     def _history(self, series: Series, period: range) -> np.ndarray:
         """Whether the event happened at each step of a period, float32, (time, class, 1, 1)."""

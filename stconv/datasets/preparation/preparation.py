@@ -19,7 +19,7 @@ from stconv.datasets.preparation.fitting import fit_statistics
 from stconv.datasets.preparation.scaling import inverse_transform, transform
 from stconv.datasets.preparation.settings import Block, PreparationSettings
 from stconv.datasets.preparation.spec import PreparationSpec
-from stconv.datasets.series.missing import carried
+from stconv.datasets.series.filling import filled_in_time, newest_known
 from stconv.errors import ConfigError, ShapeError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Preparation(nn.Module):
         z = self.normalize(x, cycles)
         known = torch.isfinite(z)
         if self.settings.impute == "persistence":
-            z = carried(z)
+            z = filled_in_time(z)
         elif self.settings.impute == "climatology":
             z = torch.where(known, z, self.normalize(self.harmonics(cycles), cycles))
         z = torch.where(torch.isfinite(z), z, self.fill.view(-1, 1, 1, 1))
@@ -249,7 +249,8 @@ class Preparation(nn.Module):
         It is that of the newest input frame, or what the window last knew; NaN where it knows none.
         """
         leads = batch["target_cycles"].shape[1]
-        return carried(batch["inputs"][:, : self.c_out])[:, :, -1:].expand(-1, -1, leads, -1, -1)
+        newest = newest_known(reversed(batch["inputs"][:, : self.c_out].unbind(2)))
+        return newest[:, :, None].expand(-1, -1, leads, -1, -1)
 
     def _per_channel(self, x: Tensor, function: Any) -> Tensor:
         if not any(name != "identity" for name in self.settings.transforms.values()):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.series.dataset import WindowDataset
-from stconv.datasets.series.missing import carried
+from stconv.datasets.series.filling import filled_in_time
 from stconv.datasets.series.windows import WindowSpec
 from stconv.nn.regression import MAX_ROWS, NormalEquations, neighborhoods
 from stconv.spacing import evenly_spaced
@@ -126,10 +126,10 @@ def _anomalies(
 ) -> tuple[Tensor, tuple[int, int]]:
     """Departures of the targets' newest frames, (batch, target, lags, lat, lon), and the size of the grid.
 
-    What is missing is carried on from other frames of the window.
+    Gaps are filled from other frames of the window.
     """
     past = batch["inputs"][:, :n_targets]
-    departures = carried(past - climatology(batch["input_cycles"])[:, :n_targets])
+    departures = filled_in_time(past - climatology(batch["input_cycles"])[:, :n_targets])
     return departures[:, :, -lags:], (past.shape[-2], past.shape[-1])
 
 

@@ -1,4 +1,4 @@
-"""What of a window is missing: how much, so that it may be left out, and what stands in for it."""
+"""How much of a window is missing, so that it may be left out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from stconv.datasets.series.cache import forget_pages
 from stconv.datasets.series.windows import WindowSpec
@@ -75,22 +73,3 @@ def most_missing(valid: np.ndarray, expected: np.ndarray, offsets: Sequence[int]
     shares = counts / np.maximum(expected.sum(axis=(1, 2)), 1)
     of_windows = np.mean([shares[offset - min(offsets) :][:n_windows] for offset in offsets], axis=0)
     return float(np.ceil(1e4 * of_windows.max()) / 1e4)
-
-
-def carried(x: Tensor) -> Tensor:
-    """Put into each missing value the newest one before it in the cell, or the first after it.
-
-    Args:
-        x: (batch, channel, time, lat, lon), NaN where missing.
-
-    Returns:
-        The same; NaN in cells that have no value at any time.
-    """
-    frames = list(x.unbind(2))
-    order = range(len(frames))
-    for steps in (order, reversed(order)):
-        known = None
-        for step in steps:
-            frame = frames[step]
-            known = frames[step] = frame if known is None else torch.where(frame.isnan(), known, frame)
-    return torch.stack(frames, dim=2)

@@ -1,0 +1,59 @@
+"""Missing values filled in time: persistence is the newest value that the window knows.
+
+The same lines serve NumPy and torch, and import only NumPy: `stconv inspect` does not load torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Field = TypeVar("Field", np.ndarray, "Tensor")
+
+
+def newest_known(frames: Iterable[Field]) -> Field:
+    """The newest value of each cell: that of the newest frame, or what was known before.
+
+    Args:
+        frames: Of one shape, NaN where missing, the newest first.
+
+    Returns:
+        The same shape; NaN in cells that have no value in any frame.
+    """
+    older = iter(frames)
+    newest = next(older)
+    for frame in older:
+        newest = _filled(newest, frame)
+    return newest
+
+
+def filled_in_time(x: Tensor) -> Tensor:
+    """Fill each gap forward with the newest value before it in the cell, or backward with the first after it.
+
+    Args:
+        x: (batch, channel, time, lat, lon), NaN where missing.
+
+    Returns:
+        The same; NaN in cells that have no value at any time.
+    """
+    import torch
+
+    frames = list(x.unbind(2))
+    order = range(len(frames))
+    for steps in (order, reversed(order)):
+        known = None
+        for step in steps:
+            known = frames[step] = frames[step] if known is None else _filled(frames[step], known)
+    return torch.stack(frames, dim=2)
+
+
+def _filled(frame: Field, other: Field) -> Field:
+    """The frame, with the values of another one where it has none."""
+    if isinstance(frame, np.ndarray):
+        return np.where(np.isnan(frame), other, frame)
+    return other.where(frame.isnan(), frame)
