@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.source.grid import Origin, open_series, restore
-from stconv.datasets.source.reading import find_files, is_zarr
+from stconv.datasets.source.reading import find_files
+from stconv.datasets.source.zarr_store import is_zarr
 from stconv.dims import TIME
 from stconv.errors import VariableError
 from stconv.forecast import Forecaster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import xarray as xr
 from stconv.datasets.inspection.advice import advise
 from stconv.datasets.inspection.description import AxisSummary, Description, Gap, VariableSummary
 from stconv.datasets.series.windows import WindowSpec, reference_indices
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.axis_match import even
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid import join_parts, open_parts
@@ -49,7 +51,10 @@ def describe(
     """
     spec = spec or GridSpec()
     files = find_files(paths)
-    parts = open_parts(files, spec, variables)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SourceWarning)
+        parts = open_parts(files, spec, variables)
+    remarks = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SourceWarning))
     ds, origin = join_parts(parts, variables)
     first_field = next(iter(ds.data_vars))
     n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
@@ -87,7 +92,7 @@ def describe(
             reference_indices(range(max(int(TRAIN_SHARE * n_steps) - window.span, 0)), window, longer)
         ),
     )
-    description.advice.extend(advise(description))
+    description.advice.extend([*remarks, *advise(description)])
     return description, ds
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from stconv.datasets.source.axes import find_horizontal, once_in_time
 from stconv.datasets.source.coordinates import CanonicalAxes, canonical_axes, drop_repeated_meridian
+from stconv.datasets.source.decoding import physical_attrs
 from stconv.datasets.source.encodable import refuse_unwritable
 from stconv.datasets.source.fields import find_fields
 from stconv.datasets.source.grid_spec import GridSpec
@@ -65,7 +66,7 @@ def _field(
     variable = axes.arranged(variable)
     variable = variable if TIME in variable.dims else variable.set_dims((TIME, *variable.dims))
     ordered = variable.transpose(TIME, *axes.horizontal.values())
-    return field_values(ordered, name, spec, source, ds[name].encoding)
+    return field_values(ordered, name, spec, source)
 
 
 def _origin(
@@ -105,7 +106,7 @@ def _static(ds: xr.Dataset, names: Sequence[str], time: TimeCoordinate) -> dict[
 def _field_origin(found: xr.DataArray, canonical: xr.Variable) -> FieldOrigin:
     return FieldOrigin(
         dims=tuple(str(dim) for dim in found.dims),
-        attrs=encode_attrs(found.attrs),
+        attrs=encode_attrs(physical_attrs(found.variable)),
         units=str(canonical.attrs["units"]),
         encoding=fill_encoding(found.variable),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from stconv.datasets.source.canonical import canonical_part
+from stconv.datasets.source.decoding import mask_declared
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part, join
@@ -111,9 +112,19 @@ def canonicalize(
         GridError, TimeAxisError, VariableError, UnitsError: The dataset cannot be used as it is.
     """
     spec = spec or GridSpec()
-    ds = split_values(ds, spec.select, source)
+    ds = split_values(_masked(ds, spec, source), spec.select, source)
     ds, origin = join_parts([canonical_part(ds, spec, variables, source, lazy=False)])
     return fill_gaps(ds, spec.fill_gaps), origin
+
+
+def _masked(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
+    """Make missing what the fields of a dataset decoded elsewhere declare to be."""
+    masked = {
+        name: mask_declared(variable.variable, str(name), source, name in spec.valid_range)
+        for name, variable in ds.data_vars.items()
+        if variable.ndim > 1
+    }
+    return ds.assign({name: v for name, v in masked.items() if v is not ds.variables[name]})
 
 
 def _check_present(opened: Sequence[tuple[str, xr.Dataset]], variables: Sequence[str] | None) -> None:

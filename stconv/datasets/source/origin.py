@@ -183,7 +183,9 @@ def fill_encoding(variable: xr.Variable) -> dict[str, Any]:
     """How to write a field of a file that held floating-point numbers: its fill value, if it has one."""
     fill = variable.encoding.get("_FillValue")
     is_float = np.dtype(variable.encoding.get("dtype", variable.dtype)).kind == "f"
-    return {"_FillValue": float(fill)} if fill is not None and is_float else {}
+    if not (is_float and isinstance(fill, (int, float, np.integer, np.floating))):
+        return {}
+    return {"_FillValue": float(fill)}
 
 
 def encode_variable(variable: xr.Variable, coordinate: bool) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.netcdf_classic import bytes_announced
-from stconv.errors import FileError
+from stconv.datasets.source.zarr_store import is_zarr, open_zarr
+from stconv.errors import FileError, StconvError
 
 SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib", ".grib2", ".grb", ".grb2", ".zarr")
 """Names that count as data when a folder is given."""
@@ -70,11 +72,6 @@ def find_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     return files
 
 
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is a Zarr store, version 2 or 3."""
-    return path.is_dir() and any((path / name).is_file() for name in (".zgroup", ".zmetadata", "zarr.json"))
-
-
 def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
     """Open one source lazily, decoded: packed integers, fill values, times where they decode.
 
@@ -85,7 +82,7 @@ def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
     if kind == "grib" and spec.engine is None and importlib.util.find_spec("cfgrib") is None:
         raise FileError(f"'{path}' is a GRIB file; reading it needs an extra: pip install 'stconv[grib]'.")
     _check_complete(path, kind)
-    options: dict[str, Any] = {"engine": spec.engine or _ENGINES[kind], "decode_timedelta": False}
+    options: dict[str, Any] = {"engine": spec.engine or _ENGINES[kind]}
     if kind == "grib":
         keys = {key: value for key, value in spec.select.items() if key in GRIB_KEYS}
         options["backend_kwargs"] = {"indexpath": "", "filter_by_keys": keys}
@@ -95,7 +92,10 @@ def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
         warnings.simplefilter("ignore", xr.SerializationWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
-            ds = _open_decoded(path, options)
+            stored = _open_stored(path, spec, options)
+            ds = decode(stored, str(path), _with_own_range(stored, spec))
+        except StconvError:
+            raise
         except Exception as error:
             raise FileError(_why_not(path, kind, spec, error)) from error
     if kind == "hdf5" and spec.group is None and not ds.variables:
@@ -179,14 +179,20 @@ def _unreadable(source: str, error: Exception) -> FileError:
     )
 
 
-def _open_decoded(path: Path, options: dict[str, Any]) -> xr.Dataset:
-    """Open; where the times do not decode, open without decoding them (the time axis then says why)."""
-    try:
-        return xr.open_dataset(path, **options)
-    except (ValueError, OverflowError) as error:
-        if "decode" not in str(error):
-            raise
-        return xr.open_dataset(path, decode_times=False, **options)
+def _open_stored(path: Path, spec: GridSpec, options: dict[str, Any]) -> xr.Dataset:
+    if options["engine"] == "zarr":
+        return open_zarr(path, spec.group)
+    return xr.open_dataset(path, decode_cf=False, **options)
+
+
+def _with_own_range(ds: xr.Dataset, spec: GridSpec) -> list[str]:
+    """Variables whose valid range the user states; `t` for `t_500`, which `select` makes of it."""
+    stated = spec.valid_range
+    return [
+        str(name)
+        for name in ds.variables
+        if name in stated or any(key.startswith(f"{name}_") and key not in ds for key in stated)
+    ]
 
 
 def _kind(path: Path) -> str:
