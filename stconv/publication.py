@@ -1,4 +1,4 @@
-"""What is written of a test: scores as NetCDF and JSON, pictures, and the page for a person."""
+"""The results of a test as files: scores as NetCDF and JSON, pictures, and the report page."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def write_results(
     folder: Path,
     model: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write everything about a test to a folder.
+    """Write all results of a test to a folder.
 
     Args:
-        result: Of the test.
-        task: What was tested.
-        data: What it was tested on.
-        folder: Made if it is not there.
-        model: What else to say of the model, by heading.
+        result: Scores of the test.
+        task: Tested task.
+        data: Data of the test.
+        folder: Folder to write to; created if it does not exist.
+        model: Further facts on the model, by heading.
 
     Returns:
-        Path of the page.
+        Path of the report page.
     """
     from stconv.verification.report import write_report
     from stconv.verification.report.event_plot import event_plot
@@ -62,7 +62,7 @@ def write_results(
 
 
 def median_case(result: Verification, task: ForecastTask, data: GridDataModule) -> Case:
-    """Forecast the test window whose error is the median."""
+    """Forecast the test window with the median error."""
     series, i = data.series, median_window(result.sums)
     window = WindowDataset(series, data.spec, [i])[0]
     batch = {name: value[None].to(task.device) for name, value in window.items()}
@@ -80,7 +80,7 @@ def median_case(result: Verification, task: ForecastTask, data: GridDataModule) 
 
 
 def draw_case(result: Verification, case: Case, folder: Path) -> list[Path]:
-    """Draw truth, forecast and error per lead; a picture for each variable."""
+    """Draw truth, forecast and error per lead, in one picture for each variable."""
     from stconv.verification.report.plots import forecast_plot
 
     return [
@@ -101,7 +101,7 @@ def draw_case(result: Verification, case: Case, folder: Path) -> list[Path]:
 
 
 def describe_data(description: Mapping[str, Any]) -> dict[str, str]:
-    """What the data are, by heading, from `GridDataModule.describe`."""
+    """Facts on the data by heading, from `GridDataModule.describe`."""
     grid = description["grid"]
     axes = [f"{dim} {axis['first']:g} to {axis['last']:g}" for dim, axis in grid.items()]
     size = " x ".join(str(axis["size"]) for axis in grid.values())
@@ -113,8 +113,8 @@ def describe_data(description: Mapping[str, Any]) -> dict[str, str]:
         "Data": f"{description['name']}, a step of {description['step']}, {description['n_steps']} steps",
         "Grid": f"{size} cells, {', '.join(axes)}",
         "Forecast": f"{enumerate_words(description['targets'])}, from "
-        f"{enumerate_words(description['inputs'])}; "
-        f"{len(description['input_offsets'])} steps in, {description['leads']} out",
+        f"{enumerate_words(description['inputs'])}; {len(description['input_offsets'])} steps in, "
+        f"{description['leads']} out",
         "Training period": periods["train"],
         "Validation period": periods["val"],
         "Test period": f"{periods['test']}; {description['purge']} steps are left out between the periods",
@@ -122,8 +122,8 @@ def describe_data(description: Mapping[str, Any]) -> dict[str, str]:
     if description.get("unknown_months"):
         unknown = enumerate_words([calendar.month_name[month] for month in description["unknown_months"]])
         about["Season"] = (
-            f"no step of training or validation lies in {unknown}, and the test does: how large errors are "
-            "then was not known, and stated uncertainties may be far off"
+            f"no step of training or validation lies in {unknown}, and the test does: how large errors "
+            "are then was not known, and stated uncertainties may be far off"
         )
     missing = {name: share for name, share in description["missing_share"].items() if share > 0}
     if missing:
@@ -135,12 +135,12 @@ def describe_data(description: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _readable(time: str) -> str:
-    """An ISO time as a person writes it."""
+    """An ISO time with a space instead of T."""
     return time.replace("T", " ").removesuffix(":00")
 
 
 def source(recipe_name: str | None) -> dict[str, str] | None:
-    """Title, citation and license of the recipe the data came from, if they came from one."""
+    """Title, citation and license of the recipe of the data, if there is one."""
     from stconv.datasets.recipes.recipe import load_recipe
     from stconv.errors import RecipeError
 
@@ -148,6 +148,6 @@ def source(recipe_name: str | None) -> dict[str, str] | None:
         return None
     try:
         recipe = load_recipe(recipe_name)
-    except RecipeError:  # a file of the user's own that is gone by now
+    except RecipeError:  # the user's file no longer exists
         return None
     return {"title": recipe.title, "citation": recipe.citation, "license": recipe.license}

@@ -1,4 +1,4 @@
-"""The gate before the champion: who wins on the same windows, over all leads, beyond doubt."""
+"""The gate before the champion: who wins on the same windows, over all leads, with significance."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ def result(noise, n=80):
     [
         (0.5, 80, True, "skill +5"),
         (1.5, 80, False, "; that is worse"),
-        (1.0, 80, False, "; not better beyond doubt"),
-        (0.5, 8, False, "too few windows for an interval; not better beyond doubt"),
+        (1.0, 80, False, "; not significantly better"),
+        (0.5, 8, False, "too few windows for an interval; not significantly better"),
     ],
 )
-def test_only_what_is_beyond_doubt_passes(noise, n, won, words):
+def test_only_a_significant_win_passes(noise, n, won, words):
     verification = result(noise, n)
     ((passed, sentence),) = _contest(verification, "persistence", "the champion, version 3")
     assert passed == won

@@ -120,7 +120,7 @@ def test_what_was_not_scored_has_no_section(made, tmp_path):
 def test_the_limits_are_said(made, tmp_path):
     verification, _ = made
     page = write_report(verification, tmp_path / "r.html").read_text()
-    assert "The test period has 145 days: not every season is in it." in page
+    assert "The test period has 145 days: it does not contain every season." in page
     few = replace(verification, sums=verification.sums.select(np.arange(60) < 9), diagnostics={})
     page = write_report(few, tmp_path / "r.html").read_text()
     assert "9 test windows are too few to say how sure the scores are" in page

@@ -204,7 +204,7 @@ def test_regions_are_boxes():
         (lambda: ThresholdScores(["t"], {}), "given for no variable"),
         (lambda: ThresholdScores(["t"], {"t": [1.0]}, [4]), "expected odd numbers of cells"),
         (lambda: region_mask("x", [5, 1, 0, 1], np.arange(3), np.arange(3)), "Region 'x' is [5, 1, 0, 1]"),
-        (lambda: region_mask("x", [7, 9, 0, 1], np.arange(3), np.arange(3)), "holds no cell of the grid"),
+        (lambda: region_mask("x", [7, 9, 0, 1], np.arange(3), np.arange(3)), "contains no cell of the grid"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, message):

@@ -116,5 +116,5 @@ def test_models_that_were_not_scored_alike_are_not_compared():
         pair(ours, made_verification(variables=("air",)).sums)
     with pytest.raises(ConfigError, match="no window in common"):
         pair(ours, made_verification(start=1000).sums)
-    with pytest.raises(ConfigError, match="scored on other cells"):
+    with pytest.raises(ConfigError, match="scored on different cells"):
         pair(ours, made_verification(lost=(2, 2)).sums)

@@ -107,7 +107,7 @@ def test_verdict_names_leads_and_times():
         "undecided against climatology at lead 2 (12 h); "
         "loses to climatology at lead 3 (18 h), linear at lead 2 (12 h)."
     )
-    assert verdict_sentences(["t"], {}, ("6 h",)) == "There was nothing to compare with."
+    assert verdict_sentences(["t"], {}, ("6 h",)) == "There was no reference to compare with."
 
 
 def test_the_verdict_says_which_way_the_undecided_leans():
@@ -115,9 +115,10 @@ def test_the_verdict_says_which_way_the_undecided_leans():
     outcomes = {"persistence": np.array([[open_, open_]]), "climatology": np.array([[open_, open_]])}
     skills = {"persistence": np.array([[0.05, 0.001]]), "climatology": np.array([[-0.96, -0.2]])}
     assert verdict_sentences(["t"], outcomes, ("6 h", "12 h"), skills, 17) == (
-        "Is better than, but not beyond doubt, persistence at lead 1 (6 h); "
+        "Is better, but not significantly, than persistence at lead 1 (6 h); "
         "undecided against persistence at lead 2 (12 h); "
-        "is worse than, but not beyond doubt, climatology at every lead (RMSE up to 96 % higher, 17 windows)."
+        "is worse, but not significantly, than climatology at every lead "
+        "(RMSE up to 96 % higher, 17 windows)."
     )
 
 

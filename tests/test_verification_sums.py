@@ -212,9 +212,9 @@ def test_other_contenders_later_are_refused():
     sums = scored(truth, forecasts)
     with pytest.raises(ConfigError, match="differ from those of earlier windows"):
         sums.add(truth, {"model": forecasts["model"]}, None, np.arange(40))
-    with pytest.raises(ConfigError, match="can not be merged"):
+    with pytest.raises(ConfigError, match="cannot be merged"):
         sums.merge(scored(truth, {"model": forecasts["model"]}))
-    with pytest.raises(ConfigError, match="at 9 leads can not be merged with those of"):
+    with pytest.raises(ConfigError, match="at 9 leads cannot be merged with those of"):
         sums.merge(ScoreSums(("t", "q"), 9))
 
 

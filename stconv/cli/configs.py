@@ -38,9 +38,8 @@ def run(args: argparse.Namespace) -> int:
     taken = [source.name for source in sources if (args.folder / source.name).exists()]
     if taken:
         raise ConfigError(
-            f"'{args.folder}' holds {', '.join(taken)} already, and nothing is overwritten. Choose another "
-            "folder, or "
-            "remove them."
+            f"'{args.folder}' holds {', '.join(taken)} already, and nothing is overwritten. Choose "
+            "another folder, or remove them."
         )
     args.folder.mkdir(parents=True, exist_ok=True)
     for source in sources:

@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--optical-flow",
         action="store_true",
-        help="also compare with the optical flow of pysteps (pip install 'stconv[pysteps]') "
-        "(default: model.scoring.optical_flow of the configuration)",
+        help="also compare with the optical flow of pysteps (pip install 'stconv[pysteps]') (default: "
+        "model.scoring.optical_flow of the configuration)",
     )
     add("--forecasts", metavar="FILE", help="also write every forecast of the test period, as NetCDF")
 

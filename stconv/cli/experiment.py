@@ -160,8 +160,8 @@ class ExperimentCLI(LightningCLI):
         logger = run_logger(self.trainer)
         if logger is None:
             raise ConfigError(
-                "This configuration has no RunLogger, so its latest run can not be found. Name a checkpoint: "
-                "--ckpt_path FILE."
+                "This configuration has no RunLogger, so its latest run can not be found. Name a "
+                "checkpoint: --ckpt_path FILE."
             )
         run = _latest_trained(logger)
         inside = BEST_CHECKPOINT.replace("best", which)

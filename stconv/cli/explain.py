@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
         network, channels = bundle.network, list(bundle.preparation.settings.visible)
     if args.input and (bundle is None or (args.plot is None and args.run is None)):
         raise ConfigError(
-            "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR or "
-            "--run RUN. Give both, or leave --input out."
+            "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR "
+            "or --run RUN. Give both, or leave --input out."
         )
     grid, spacing = _grid_of(bundle, network)
     n_lat, n_lon = args.grid or grid
@@ -122,8 +122,8 @@ def network_of_config(path: Path) -> tuple[Network, list[str]]:
         data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
     except (yaml.YAMLError, KeyError, TypeError, argparse.ArgumentError) as error:
         raise ConfigError(
-            f"'{path}' is not an experiment with `data` and `model.network`: {error}. Compare it with those "
-            "of `stconv configs list`."
+            f"'{path}' is not an experiment with `data` and `model.network`: {error}. Compare it with "
+            "those of `stconv configs list`."
         ) from error
     sizes = {name: getattr(data, name) for name in ("c_in", "c_out", "t_in", "leads")}
     return build(_specification(described, sizes)), list(data.settings.visible)

@@ -20,8 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.description = (
         "Say what files hold: axes, calendar, step, gaps, missing share, units, range, memory, how many "
-        "windows a "
-        "training could use, and what to mind."
+        "windows a training could use, and what to mind."
     )
     parser.add_argument(
         "paths",

@@ -148,8 +148,8 @@ def _introduce(workers: Mapping[str, Worker], settings: Settings, url: str) -> N
     print(f"\n  {url}\n\nAsk it:")
     print(f"  curl{key} {url}/v1/models/{name}")
     print(
-        f"  curl{key} -H 'Content-Type: application/x-netcdf' --data-binary @INPUT.nc "
-        f"-o forecast.nc {url}/v1/forecasts"
+        f"  curl{key} -H 'Content-Type: application/x-netcdf' --data-binary @INPUT.nc -o forecast.nc "
+        f"{url}/v1/forecasts"
     )
     if settings.data:
         print(f"  curl{key} '{url}/v1/forecast?latitude=LAT&longitude=LON'")

@@ -57,7 +57,8 @@ def write_starter(file: Path, found: Description, paths: Sequence[str], spec: Gr
     if found.n_training_windows == 0:
         raise ConfigError(
             f"No experiment for {found.files[0]}: its {found.n_steps} step(s) leave no training window of "
-            f"{found.t_in} + {found.leads} steps. Give more files, or ask for fewer with --t-in and --leads."
+            f"{found.t_in} + {found.leads} steps. Give more files, or ask for fewer with --t-in and "
+            "--leads."
         )
     header = (
         f"# Forecast {', '.join(v.name for v in found.variables)}: {found.n_steps} steps of {found.step}, "

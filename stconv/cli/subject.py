@@ -81,8 +81,8 @@ def _local_subject(folder: Path, config: str | None) -> Subject:
     beside = bundle.resolve().parent / CONFIG
     if not beside.is_file():
         raise ConfigError(
-            f"A bundle does not say where its data are, and there is no {CONFIG} beside '{bundle}'. "
-            "Name the configuration that it was trained with: --config FILE."
+            f"A bundle does not say where its data are, and there is no {CONFIG} beside '{bundle}'. Name "
+            "the configuration that it was trained with: --config FILE."
         )
     try:
         run = find_run(beside.parent.name)
@@ -145,8 +145,8 @@ def check_data(bundle: Bundle, data: GridDataModule) -> None:
         end = trained.get("periods", {}).get(name, {}).get("end")
         if trained.get("name") == data.name and end is not None and start <= end:
             raise SplitError(
-                f"The test period starts {start}, but the model used the data until {end} ({name}). "
-                "Use the split it was trained with, or a later test period."
+                f"The test period starts {start}, but the model used the data until {end} ({name}). Use "
+                "the split it was trained with, or a later test period."
             )
 
 

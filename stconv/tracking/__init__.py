@@ -1,7 +1,7 @@
 """Experiments, runs and registered models in MLflow: the only part that knows MLflow.
 
-The logger and the callbacks need Lightning and are imported when first asked for; looking up a run or a model
-does not wait for them.
+The logger and the callbacks need Lightning and are imported on first use, so that looking up a run or a model
+stays fast.
 """
 
 from __future__ import annotations

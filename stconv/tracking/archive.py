@@ -1,4 +1,4 @@
-"""Every forecast of a test in one NetCDF file, so that other evaluators can score it."""
+"""Every forecast of a test in one NetCDF file, for other evaluation tools."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EPOCH = "hours since 1970-01-01 00:00:00"
 
 
 class WriteForecasts(Callback):
-    """Write what the model forecasts on the test period, batch by batch, in the conventions of WeatherBench.
+    """Write the forecasts of the test period, batch by batch, in the conventions of WeatherBench.
 
     Dimensions `time` (of the newest input frame), `prediction_timedelta`, `lat` and `lon` (`y` and `x` on
     other grids); a variable for each target, in its units. Memory holds one batch.
 
     Args:
-        path: NetCDF file to write; one that is there is replaced.
+        path: NetCDF file to write; an existing one is replaced.
 
     Source:
         Rasp et al. (2024), WeatherBench 2, JAMES 16, e2023MS004019: the form of its forecast files.
@@ -100,7 +100,7 @@ class WriteForecasts(Callback):
         self._file.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Close the file as far as it got."""
+        """Close the file, complete or not."""
         if self._file is not None and self._file.isopen():
             self._file.close()
 

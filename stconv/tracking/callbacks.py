@@ -1,4 +1,4 @@
-"""What is written on a run besides its metrics: configuration, data, bundle, scores, pictures."""
+"""Callbacks that store configuration, data, bundle, scores and pictures on a run."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def run_logger(trainer: Trainer) -> RunLogger | None:
 
 
 class SaveConfigToRun(SaveConfigCallback):
-    """Put the configuration, defaults filled in, on the run: `stconv fit --config` takes it as it is.
+    """Store the configuration, with all defaults, on the run: `stconv fit --config` reads it unchanged.
 
-    A resumed training and a later test write theirs beside the first, as `config_fit_2.yaml`,
+    A resumed training and a later test add theirs, as `config_fit_2.yaml`,
     `config_test.yaml`.
     """
 
@@ -47,7 +47,7 @@ class SaveConfigToRun(SaveConfigCallback):
         logger = run_logger(trainer)
         if logger is None:
             return
-        command = getattr(stage, "value", stage)  # an enumeration, whatever its annotation says
+        command = getattr(stage, "value", stage)  # an enumeration, in spite of its annotation
         text = self.parser.dump(self.config, skip_none=False)
         folder = Path(logger.log_dir)
         name, n = "config.yaml", 1
@@ -60,17 +60,17 @@ class SaveConfigToRun(SaveConfigCallback):
 
 
 class ExportBundle(Callback):
-    """Export the best weights after training, and put scores and pictures on the run after a test."""
+    """Export the best weights after training, and store scores and pictures on the run after a test."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what is trained, and on what; from now on someone watches over the run."""
+        """Record network and data, and start the watchdog of the run."""
         self._describe(trainer, pl_module)
         logger = run_logger(trainer)
         if logger is not None and trainer.is_global_zero:
             logger.watchdog = Watchdog(str(logger.run_id))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what is tested, and on what, and count that the test period is read."""
+        """Record network and data, and count the reading of the test period."""
         self._describe(trainer, pl_module)
         logger = run_logger(trainer)
         if logger is not None and trainer.is_global_zero:
@@ -79,7 +79,7 @@ class ExportBundle(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Write into each checkpoint to which run it belongs."""
+        """Write the id of the run into each checkpoint."""
         logger = run_logger(trainer)
         if logger is not None:
             checkpoint["stconv"] = {"run_id": logger.run_id, "experiment": logger.name}
@@ -93,7 +93,9 @@ class ExportBundle(Callback):
         if best is not None:
             weights = torch.load(best, map_location=pl_module.device, weights_only=True)["state_dict"]
             pl_module.load_state_dict(weights)
-            known = Path(logger.log_dir, BEST_CHECKPOINT)  # `stconv test` looks here, however it is named
+            known = Path(
+                logger.log_dir, BEST_CHECKPOINT
+            )  # `stconv test` looks here, whatever the file is called
             if best.resolve() != known.resolve():
                 known.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(best, known)
@@ -104,7 +106,7 @@ class ExportBundle(Callback):
         logger.set_tag("stconv.trained", "true")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the scores: as files, as pictures, and into the bundle."""
+        """Write the scores as files, as pictures, and into the bundle."""
         logger = run_logger(trainer)
         assert isinstance(pl_module, ForecastTask)
         result = pl_module.verification
@@ -118,7 +120,7 @@ class ExportBundle(Callback):
         self._export(trainer, pl_module, logger, scores)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write on the run why it ended."""
+        """Record on the run why it ended."""
         logger = run_logger(trainer)
         if logger is not None and trainer.is_global_zero and logger.started:
             logger.interrupted = isinstance(exception, KeyboardInterrupt)
@@ -163,10 +165,10 @@ def best_checkpoint(trainer: Trainer) -> Path | None:
 
 
 def count_read(logger: RunLogger) -> None:
-    """Write on the run that its test period was read, and how often by now."""
+    """Record on the run that its test period was read, and how often."""
     try:
         before = int(find_run(logger.run_id).tags.get(TAG_READS, 0))
-    except TrackingError:  # a store that does not answer shall not stop the test
+    except TrackingError:  # a store that does not answer must not stop the test
         before = 0
     logger.set_tag(TAG_READS, str(before + 1))
     logger.set_tag(TAG_LAST_READ, datetime.now(UTC).isoformat(timespec="seconds"))

@@ -1,4 +1,4 @@
-"""A Lightning logger for MLflow that has a folder of its own and outlives its server."""
+"""A Lightning logger for MLflow with a folder of its own, which survives the loss of the server."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_PARAM_LENGTH = 500
-"""Longer values go whole into `long_parameters.json`: MLflow would cut them without a word at 6,000."""
+"""Longer values go into `long_parameters.json`, because MLflow silently cuts them at 6,000 characters."""
 PARAMS_PER_REQUEST = 100
 """MLflow's limit."""
 REFUSED = re.compile(r"[^\w\-. :]")
-"""What MLflow does not take in a name, or takes for a folder; a variable may be called "O3 [ppb]"."""
+"""Characters that MLflow refuses in a name or reads as a folder; a variable may be called "O3 [ppb]"."""
 
 
 class RunLogger(Logger):
-    """Record a run in MLflow, and completely in a folder: `save_dir/experiment_name/RUN_ID`.
+    """Record a run in MLflow, and a complete copy in the folder `save_dir/experiment_name/RUN_ID`.
 
-    Nothing is opened before training starts, and the address is read then: MLFLOW_TRACKING_URI, else
-    `sqlite:///mlflow.db`. A server that does not answer at the start is an error, as nothing is lost yet;
-    one that
-    is lost later is a warning, and what it missed is sent when it is back, or stays in the folder.
+    The tracking store is opened when training starts: MLFLOW_TRACKING_URI, or else `sqlite:///mlflow.db`. A
+    server that does not answer at the start is an error, because nothing is lost yet. If it is lost later, a
+    warning is given, and the missed records are sent when it is back or stay in the folder.
 
     Args:
-        experiment_name: Experiment the run belongs to; made if it is not there.
+        experiment_name: Experiment of the run; created if it does not exist.
         run_name: Name of the run; runs of one configuration share it.
         run_id: Continue this run instead of starting one.
-        tags: Tags to put on the run.
-        save_dir: Where the folders of runs are.
+        tags: Tags of the run.
+        save_dir: Parent of the folders of runs.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class RunLogger(Logger):
         super().__init__()
         self.run_name = run_name
         self.interrupted = False
-        """Set when a person stopped the run: it ends as KILLED, not FAILED."""
+        """Set when the user stopped the run, which then ends as KILLED instead of FAILED."""
         self.watchdog: Watchdog | None = None
         """Marks the run FAILED if this process is killed."""
         self._experiment_name = experiment_name
@@ -74,7 +73,7 @@ class RunLogger(Logger):
         self._outbox = Outbox("")
 
     def attach(self, run_id: str, keep_status: bool) -> None:
-        """Continue a run, before anything was logged.
+        """Continue a run; call it before anything is logged.
 
         Args:
             run_id: The run.
@@ -94,13 +93,13 @@ class RunLogger(Logger):
 
     @property
     def run_id(self) -> str | None:
-        """The run id; asking for it starts the run."""
+        """The run id; reading it starts the run."""
         self.start()
         return self._run_id
 
     @property
     def continues(self) -> bool:
-        """Whether the run was there before."""
+        """Whether the run existed before."""
         return self._continues
 
     @property
@@ -110,7 +109,7 @@ class RunLogger(Logger):
 
     @property
     def save_dir(self) -> str:
-        """Where the folders of runs are."""
+        """Parent of the folders of runs."""
         return self._save_dir
 
     @property
@@ -125,7 +124,7 @@ class RunLogger(Logger):
 
     @property
     def experiment(self) -> RunLogger:
-        """The logger itself; Lightning asks for it when the run shall start."""
+        """The logger itself; Lightning reads it to start the run."""
         self.start()
         return self
 
@@ -167,7 +166,7 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics; infinite ones stay in the folder only, because MLflow would return them as 1.8e308."""
+        """Log metrics; infinite ones are kept in the folder only, because MLflow returns them as 1.8e308."""
         from mlflow.entities import Metric
 
         client, run_id = self._opened()
@@ -203,13 +202,13 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def set_tag(self, name: str, value: str) -> None:
-        """Put a tag on the run."""
+        """Set a tag of the run."""
         client, run_id = self._opened()
         self._outbox.put(f"tag {name}", lambda: client.set_tag(run_id, name, value))
 
     @rank_zero_only
     def log_text(self, name: str, text: str) -> None:
-        """Keep a text as a file of the run, in its folder and in MLflow."""
+        """Store a text as a file of the run, in its folder and in MLflow."""
         path = Path(self.log_dir, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -217,7 +216,7 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def log_artifact(self, path: str | Path) -> None:
-        """Send a file or folder that lies in `log_dir`; it keeps its place."""
+        """Send a file or folder inside `log_dir`; its relative path is kept."""
         client, run_id = self._opened()
         path = Path(path)
         inside = path.resolve().relative_to(Path(self.log_dir).resolve())
@@ -233,7 +232,7 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """End the run, and say what its server never got."""
+        """End the run, and report the records that the server did not receive."""
         if self._client is None:
             return
         client, run_id = self._opened()
@@ -265,7 +264,7 @@ class RunLogger(Logger):
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Name nested values by dots, as the command line does; lists become JSON, None is left out."""
+    """Join keys of nested values by dots, as the command line does; lists become JSON, None is left out."""
     flat: dict[str, str] = {}
     for key, value in params.items():
         name = f"{prefix}{key}"

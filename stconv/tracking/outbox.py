@@ -1,4 +1,4 @@
-"""Records on their way to the tracking server, kept in order while it does not answer."""
+"""A queue of records for the tracking server, kept in order while it does not answer."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ log = logging.getLogger(__name__)
 OUR_FAULT = frozenset(
     {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 )
-"""MLflow error codes that sending again would not mend."""
+"""MLflow error codes that a retry cannot cure."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """Something to be sent."""
+    """A record to send."""
 
     what: str
     send: Callable[[], object]
 
 
 class Outbox:
-    """Send records; when the server is lost, say so once, keep them, and try again from time to time.
+    """Send records; if the server is lost, warn once, keep the records, and retry from time to time.
 
     Args:
         address: The server, for messages.
-        retry_seconds: At least so long between two attempts at a server that did not answer.
+        retry_seconds: Shortest time between two attempts at a server that did not answer.
     """
 
     def __init__(self, address: str, retry_seconds: float = 60.0) -> None:
@@ -47,10 +47,10 @@ class Outbox:
             self.flush()
 
     def flush(self) -> bool:
-        """Try to send all that waits.
+        """Try to send all waiting records.
 
         Returns:
-            Whether nothing is left.
+            Whether all records were sent.
         """
         while self.waiting:
             record = self.waiting[0]
@@ -71,8 +71,8 @@ class Outbox:
     def _lose(self, error: Exception) -> None:
         if not self._lost:
             log.warning(
-                "The tracking server %s does not answer (%s). "
-                "The run goes on; what it records is kept on this machine.",
+                "The tracking server %s does not answer (%s). The run continues, and its records are "
+                "kept on this machine.",
                 self.address,
                 _first_line(error),
             )

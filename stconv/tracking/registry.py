@@ -1,4 +1,4 @@
-"""Registered models: a version for a tested run, an alias for the candidate, a gate before the champion."""
+"""Registered models: versions of tested runs, the candidate, and the skill gate of the champion."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ BASELINES = ("persistence", "climatology")
 
 @dataclass(frozen=True)
 class Promotion:
-    """What a promotion did.
+    """The result of a promotion.
 
     Attributes:
         name: Registered model.
         version: The new champion.
-        previous: The champion before, if there was one.
-        evidence: What the gate looked at, a sentence each.
-        objections: Why the gate would have refused; empty unless forced.
+        previous: The previous champion, if there was one.
+        evidence: Findings of the gate, one sentence each.
+        objections: Reasons of the gate to refuse; empty unless forced.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Promotion:
 def register(run_id: str, name: str) -> int:
     """Make a tested run the newest version of a registered model, and the candidate.
 
-    The bundle and its scores are copied, so that what the run does later does not change the version.
+    The bundle and its scores are copied, so that later changes to the run do not change the version.
 
     Args:
         run_id: Run id or name.
-        name: Name of the registered model; made if it is not there.
+        name: Name of the registered model; created if it does not exist.
 
     Returns:
         Number of the version.
@@ -69,8 +69,8 @@ def register(run_id: str, name: str) -> int:
     run = find_run(run_id)
     if not run.tested:
         raise TrackingError(
-            f"Run {run} has no scores on the test period, so nobody could say whether it is any good. "
-            "Run `stconv test` with its configuration first."
+            f"Run {run} has no scores on the test period, so its skill is unknown. Run `stconv test` with "
+            "its configuration first."
         )
     folder = download(run.run_id, "bundle")
     scores = download(run.run_id, "verification/scores.nc")
@@ -93,18 +93,18 @@ def register(run_id: str, name: str) -> int:
 
 
 def promote(name: str, force: bool = False) -> Promotion:
-    """Make the candidate the champion, if it has the skill.
+    """Make the candidate the champion, if it has skill.
 
-    It has to beat persistence and climatology on its test windows, and the present champion on the windows
-    both were tested on: over all leads together, for every variable, and beyond doubt, which is said where a
-    bootstrap interval of the skill and a Diebold-Mariano test agree.
+    It must beat persistence and climatology on its test windows, and the present champion on the windows
+    that both were tested on, for every variable over all leads together. A reference counts as beaten when
+    the bootstrap interval of the skill is above zero and a Diebold-Mariano test agrees.
 
     Args:
         name: Registered model.
-        force: Promote all the same; the objections are recorded as a tag of the version.
+        force: Promote in any case; the objections are recorded as a tag of the version.
 
     Raises:
-        SkillGateError: It does not beat what it has to beat.
+        SkillGateError: It does not beat the references or the champion.
         TrackingError: There is no such model, or it has no candidate.
     """
     client = connect(reading=True)
@@ -131,7 +131,7 @@ def promote(name: str, force: bool = False) -> Promotion:
 
 
 def judge(candidate: ModelVersion, champion: ModelVersion | None) -> tuple[list[str], list[str]]:
-    """Say what speaks for and against a candidate, a sentence each."""
+    """List findings for and against a candidate, one sentence each."""
     evidence: list[str] = []
     objections: list[str] = []
 
@@ -147,12 +147,12 @@ def judge(candidate: ModelVersion, champion: ModelVersion | None) -> tuple[list[
         try:
             weigh(_paired(candidate, champion, result), RIVAL, label)
         except ConfigError as error:
-            objections.append(f"it can not be compared with {label}: {error}")
+            objections.append(f"it cannot be compared with {label}: {error}")
     return evidence, objections
 
 
 def _contest(verification: Verification, reference: str, label: str) -> list[tuple[bool, str]]:
-    """Who wins over all leads together, on the same windows: a sentence for each variable."""
+    """Compare over all leads on the same windows, one sentence for each variable."""
     whole = verification.over_leads()
     sums, outcomes = whole.sums, whole.outcome(reference)[:, 0]
     low, high = whole.skill_interval(reference)[:, :, 0]
@@ -161,8 +161,7 @@ def _contest(verification: Verification, reference: str, label: str) -> list[tup
     for i, variable in enumerate(sums.variables):
         sentence = (
             f"RMSE of {variable} {ours[i, 0]:.4g} {sums.units[variable]} against {theirs[i, 0]:.4g} of "
-            f"{label}, "
-            f"{sums.n_windows} windows both were tested on: skill {100 * skill[i, 0]:+.1f} %"
+            f"{label}, {sums.n_windows} windows both were tested on: skill {100 * skill[i, 0]:+.1f} %"
         )
         if np.isfinite(low[i]):
             bounds = f"{100 * low[i]:+.1f} to {100 * high[i]:+.1f}"
@@ -171,29 +170,28 @@ def _contest(verification: Verification, reference: str, label: str) -> list[tup
             sentence += ", too few windows for an interval"
         won = str(outcomes[i]) == BEATS
         if not won:
-            sentence += "; that is worse" if str(outcomes[i]) == LOSES else "; not better beyond doubt"
+            sentence += "; that is worse" if str(outcomes[i]) == LOSES else "; not significantly better"
         found.append((won, sentence))
     return found
 
 
 def _paired(candidate: ModelVersion, champion: ModelVersion, result: Verification) -> Verification:
-    """Candidate and champion on the windows both were tested on.
+    """Scores of candidate and champion on the windows that both were tested on.
 
     Raises:
-        ConfigError: They were tested on other data, variables, cells or windows.
+        ConfigError: They were tested on different data, variables, cells or windows.
     """
     mine, theirs = (Bundle.load(download(str(version.source))).spec for version in (candidate, champion))
     if mine["data"]["hash"] != theirs["data"]["hash"]:
         raise ConfigError(
             f"it was tested on other data ({theirs['data']['name']}, not {mine['data']['name']}); test a "
-            "model "
-            "with the champion's configuration on these data"
+            "model with the champion's configuration on these data"
         )
     return replace(result, sums=pair(result.sums, _verification(champion).sums), diagnostics={})
 
 
 def resolve_bundle(reference: str) -> Path:
-    """Bring a bundle to this machine.
+    """Get a bundle to this machine.
 
     Args:
         reference: A folder, `runs:/ID`, `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or `models:/NAME` for
@@ -203,7 +201,7 @@ def resolve_bundle(reference: str) -> Path:
         A local folder, to be opened with `Bundle.load`.
 
     Raises:
-        TrackingError: There is no such run, model, version or alias, or it can not be fetched.
+        TrackingError: There is no such run, model, version or alias, or it cannot be fetched.
     """
     if reference.startswith("runs:/"):
         inside = reference.removeprefix("runs:/").partition("/")[2]
@@ -217,7 +215,7 @@ def find_version(reference: str) -> ModelVersion:
     """Find the version that a `models:/` reference means.
 
     Raises:
-        TrackingError: There is none; the message lists those there are.
+        TrackingError: There is none; the message lists the existing ones.
     """
     name, at, alias = reference.removeprefix("models:/").partition("@")
     number = ""
@@ -231,8 +229,8 @@ def find_version(reference: str) -> ModelVersion:
     if version is None:
         aliases = ", ".join(client.get_registered_model(name).aliases) or "none"
         raise TrackingError(
-            f"Model '{name}' has no alias '{alias or CHAMPION}'; it has: {aliases}. "
-            "Run `stconv promote`, or name a version: models:/NAME/1."
+            f"Model '{name}' has no alias '{alias or CHAMPION}'; it has: {aliases}. Run `stconv promote`, "
+            "or name a version: models:/NAME/1."
         )
     return version
 

@@ -1,4 +1,4 @@
-"""Where runs are recorded, and how to find one again."""
+"""The tracking store: opening it, and finding runs in it."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
 MAX_RUNS = 1000
-"""As many runs, newest first, are looked through."""
+"""Number of runs that are searched, newest first."""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known of a run without opening its artifacts.
+    """Facts on a run that need none of its artifacts.
 
     Attributes:
         run_id: MLflow's identifier.
         name: Name of the run, such as "stconvs2s_r".
         experiment: Name of its experiment.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        started: When, UTC.
+        started: Start time, UTC.
         metrics: Latest value of each metric.
         params: Parameters as text.
-        tags: Tags, those of MLflow included.
+        tags: Tags, including those of MLflow.
     """
 
     run_id: str
@@ -60,7 +60,7 @@ class RunInfo:
 
 
 def tracking_uri() -> str:
-    """Where runs are recorded: MLFLOW_TRACKING_URI, else `mlflow.db` in the working directory."""
+    """Address of the tracking store: MLFLOW_TRACKING_URI, or else `mlflow.db` in the working directory."""
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
@@ -79,10 +79,10 @@ def connect(reading: bool = False) -> MlflowClient:
         uri = uri.replace(str(path), str(path.absolute()), 1)  # MLflow keeps a store open for each address
         if reading and not path.exists():
             raise TrackingError(
-                f"No experiments are recorded here: {tracking_uri()} does not exist in '{Path.cwd()}'. "
-                "Go to the folder in which you ran `stconv fit`, or set MLFLOW_TRACKING_URI."
+                f"No experiments are recorded here: {tracking_uri()} does not exist in '{Path.cwd()}'. Go "
+                "to the folder in which you ran `stconv fit`, or set MLFLOW_TRACKING_URI."
             )
-    # One bounded attempt: MLflow's default of seven, each twice as late, would stop a training for minutes.
+    # One bounded attempt: MLflow's default of seven with doubling delays would stop a training for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -97,12 +97,12 @@ def connect(reading: bool = False) -> MlflowClient:
 
 @contextmanager
 def explained(action: str) -> Iterator[None]:
-    """Turn what MLflow and its transports raise into a TrackingError that says what was tried, and where."""
+    """Turn errors of MLflow and its transports into a TrackingError that names the action and the address."""
     try:
         yield
     except TrackingError:
         raise
-    except Exception as error:  # MLflow lets through errors of requests, SQLAlchemy and the operating system
+    except Exception as error:  # MLflow does not wrap errors of requests, SQLAlchemy and the operating system
         text = str(error).strip()
         reason = text.splitlines()[0] if text else type(error).__name__
         raise TrackingError(
@@ -115,8 +115,8 @@ def list_runs(experiment: str | None = None, name: str | None = None) -> list[Ru
     """List runs, newest first.
 
     Args:
-        experiment: Of this experiment only.
-        name: Of this run name only.
+        experiment: List runs of this experiment only.
+        name: List runs of this name only.
 
     Raises:
         TrackingError: There is no such experiment, or the store does not answer.
@@ -160,7 +160,7 @@ def find_run(run: str | None = None, experiment: str | None = None) -> RunInfo:
 
 
 def run_info(run: Run, experiment: str) -> RunInfo:
-    """Take what we need out of MLflow's run."""
+    """Convert MLflow's run."""
     return RunInfo(
         run_id=run.info.run_id,
         name=run.info.run_name or run.info.run_id[:8],
@@ -174,7 +174,7 @@ def run_info(run: Run, experiment: str) -> RunInfo:
 
 
 def download(reference: str, subpath: str = "") -> Path:
-    """Bring an artifact to this machine; one that is here already stays where it is.
+    """Get an artifact to this machine; a local one stays in its place.
 
     Args:
         reference: Run id, `runs:/ID`, or the URI or path of an artifact.
@@ -206,11 +206,10 @@ def download(reference: str, subpath: str = "") -> Path:
     if not local.exists():
         raise TrackingError(
             f"There is no '{subpath or local.name}' with {reference}: '{local}' does not exist. Was the "
-            "run tested, "
-            "and is this the machine that holds its files?"
+            "run tested, and is this the machine that holds its files?"
         )
     return local
 
 
 _scratch = tempfile.TemporaryDirectory(prefix="stconv-artifacts-", ignore_cleanup_errors=True)
-"""What was downloaded; removed when the process ends."""
+"""Downloaded artifacts; removed when the process ends."""

@@ -1,4 +1,4 @@
-"""A trial of a sweep as it trains: reported to its study, nested below the sweep's run in MLflow."""
+"""The callback of a sweep's trial: reports to the study, and nests the run below the sweep's run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ TAG_PARENT, TAG_NAME, TAG_TRIAL = "mlflow.parentRunId", "mlflow.runName", "stcon
 
 
 class SweepTrial(Callback):
-    """Report the metric of each epoch, and end a training that falls behind.
+    """Report the metric of each epoch, and stop a training that falls behind.
 
     Args:
-        trial: Of Optuna.
-        metric: Of the validation.
+        trial: Trial of Optuna.
+        metric: Name of a validation score.
 
     Attributes:
-        best: Least value of the metric so far.
-        pruned: The training was ended early.
+        best: Smallest value of the metric so far.
+        pruned: Whether the training was stopped early.
     """
 
     def __init__(self, trial: optuna.Trial, metric: str) -> None:
@@ -37,7 +37,7 @@ class SweepTrial(Callback):
         self.best, self.pruned = math.inf, False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the run below that of the sweep."""
+        """Nest the run below that of the sweep."""
         logger = run_logger(trainer)
         if logger is None:
             return
@@ -48,7 +48,7 @@ class SweepTrial(Callback):
         self._trial.set_user_attr("run_id", logger.run_id)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report, and stop where other trials were better by now.
+        """Report, and stop if other trials were better at this epoch.
 
         Raises:
             ConfigError: There is no such metric.
@@ -66,7 +66,7 @@ class SweepTrial(Callback):
             self.pruned = trainer.should_stop = True
 
     def _parent(self, logger: RunLogger) -> str:
-        """The run of the sweep: the first trial makes it, the others wait for it."""
+        """The run of the sweep; the first trial creates it, the others wait for it."""
         study = self._trial.study
         deadline = time.monotonic() + WAIT_SECONDS
         while self._trial.number > 0 and PARENT not in study.user_attrs and time.monotonic() < deadline:

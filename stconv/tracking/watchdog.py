@@ -1,8 +1,8 @@
-"""Mark a run FAILED whose process was killed, and so could not do it itself.
+"""A watchdog process that marks a run FAILED after its process was killed.
 
-A process of its own waits for the end of a pipe. A training that ends, well or not, says so into it; one
-that is killed (out of memory, or by Lightning after the death of another rank) just closes it. While it waits
-it has imported nothing but this file.
+It waits for the end of a pipe. A training that ends, with or without an error, writes into the pipe; one that
+is killed (out of memory, or by Lightning after the death of another rank) only closes it. The watchdog
+imports nothing but this file while it waits.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import sys
 from pathlib import Path
 
 DONE = b"done\n"
-REASON = "the training process was killed, or one of its ranks died; see what it printed last"
+REASON = "the training process was killed, or one of its ranks died; see the end of its output"
 
 
 class Watchdog:
-    """Watch over a run until `done`.
+    """Watch a run until `done`.
 
     Args:
-        run_id: The run, which is RUNNING.
+        run_id: Id of a run with the status RUNNING.
     """
 
     def __init__(self, run_id: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__)), run_id],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,  # what stops the training by a signal to its group does not stop it
+            start_new_session=True,  # a signal to the group of the training must not stop it
         )  # fmt: skip
 
     def done(self) -> None:
-        """Say that the training has ended, and that the status of its run is right."""
+        """Tell the watchdog that the training has ended and set the status of its run."""
         with contextlib.suppress(OSError):
             self._process.communicate(DONE)
 
@@ -50,7 +50,7 @@ def _main() -> None:
     if sys.stdin.buffer.read() == DONE:
         return
     root = str(Path(__file__).resolve().parents[2])
-    sys.path[0] = root  # not this folder, whose files have names that others have too
+    sys.path[0] = root  # without this folder, whose file names also exist elsewhere
     mark_failed(sys.argv[1])
 
 

@@ -1,4 +1,4 @@
-"""The report of a verification: one HTML page that needs nothing else, no file and no network."""
+"""The report of a verification: one HTML page that loads no other file and needs no network."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def write_report(
     case: Case | None = None,
     about: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the page: verdict first, then what it rests on.
+    """Write the page: the verdict first, then the evidence.
 
-    Sections on maps, spectra, events, uncertainty, seasons and regions are there if
+    Sections on maps, spectra, events, uncertainty, seasons and regions appear if
     `verification.diagnostics` has "maps", "spectra", "thresholds", "calibration" and "slices".
 
     Args:
         verification: What to report.
-        path: Where to write.
-        case: A forecast to look at, step by step.
-        about: What is known of data and model, by heading.
+        path: File to write.
+        case: A forecast to show step by step.
+        about: Facts on data and model, by heading.
 
     Returns:
         The path.
@@ -72,10 +72,9 @@ def _header(verification: Verification) -> str:
     return (
         f"<header><h1>{escape(verification.model)} on {escape(verification.data)}</h1>"
         f'<p class="soft">Forecasts of {escape(", ".join(verification.sums.variables))}, '
-        f"{escape(labels[0])} to "
-        f"{escape(labels[-1])} ahead, beside what happened: {verification.sums.n_windows} forecasts on "
-        "data the "
-        f"model had never seen{escape(period)}.</p></header>"
+        f"{escape(labels[0])} to {escape(labels[-1])} ahead, beside what happened: "
+        f"{verification.sums.n_windows} forecasts on data the model had never "
+        f"seen{escape(period)}.</p></header>"
     )
 
 

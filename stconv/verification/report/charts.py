@@ -31,7 +31,7 @@ WIDTH, HEIGHT = 5.4, 3.5
 
 
 def error_chart(verification: Verification, variable: int) -> str:
-    """RMSE against lead, with the interval of the model, beside the references."""
+    """RMSE against lead, with the interval of the model, next to the references."""
     sums = verification.sums
     figure, ax = _chart()
     leads = np.arange(1, sums.n_leads + 1)
@@ -99,7 +99,7 @@ def spectra_chart(ds: xr.Dataset, variable: int, label: str) -> str:
 
 
 def reliability_chart(ds: xr.Dataset, variable: int) -> str:
-    """How often the event happened when it was forecast with that probability, all leads together."""
+    """Observed frequency of the event against its forecast probability, over all leads."""
     figure, ax = _chart(3.8, 3.8)
     count = ds["bin_count"].isel(variable=variable)
     chance, happened = (
@@ -119,20 +119,20 @@ def reliability_chart(ds: xr.Dataset, variable: int) -> str:
 
 
 def coverage_chart(ds: xr.Dataset, variable: int, labels: Sequence[str]) -> str:
-    """Share of truths inside each band against lead, beside what the band states."""
+    """Coverage of each band against lead, next to its nominal coverage."""
     figure, ax = _chart()
     leads = np.arange(1, len(labels) + 1)
     for level, color in zip(ds["level"].values, COLORS, strict=False):
         ax.axhline(100 * level, color=color, ls="--", lw=1.2)
         coverage = 100 * ds["coverage"].isel(variable=variable).sel(level=level)
-        ax.plot(leads, coverage, color=color, marker="o", lw=2, label=f"{level:.0%} band (dashed: as stated)")
+        ax.plot(leads, coverage, color=color, marker="o", lw=2, label=f"{level:.0%} band (dashed: nominal)")
     _leads(ax, labels, "truths inside, %")
     _legend(figure, ax)
     return _svg(figure)
 
 
 def rank_chart(ds: xr.Dataset, variable: int) -> str:
-    """Rank of the truth among the members, all leads together."""
+    """Rank of the truth among the ensemble members, over all leads."""
     figure, ax = _chart(4.6, 2.8)
     share = 100 * ds["rank_frequency"].isel(variable=variable).mean("lead")
     ax.bar(np.arange(len(share)), share, color=MODEL_COLOR, width=0.9)
@@ -175,7 +175,7 @@ def _legend(figure: Figure, ax: Axes) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    """The address of the picture."""
+    """The SVG as a `data:` address."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"

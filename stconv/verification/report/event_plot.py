@@ -1,4 +1,4 @@
-"""A picture of how good the probabilities of an event are: reliability, and skill against lead."""
+"""A picture of the quality of event probabilities: reliability, and skill against lead."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def event_plot(verification: Verification, path: str | Path) -> Path:
-    """Draw a reliability diagram (all leads together) and the Brier skill, a row for each event or class.
+    """Draw a reliability diagram over all leads and the Brier skill, in a row for each event or class.
 
-    The size of a point is the share of forecasts in its bin; on the diagonal forecasts mean what they say,
+    The size of a point is the share of forecasts in its bin; points on the diagonal are reliable,
     and the horizontal line is the frequency of the event.
 
     Args:
         verification: With the diagnostics "event" and "calibration".
-        path: Where to write; its ending is the format.
+        path: File to write; its suffix sets the format.
 
     Returns:
         The path.

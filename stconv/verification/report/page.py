@@ -1,4 +1,4 @@
-"""The frame of the page, and the few forms its parts have."""
+"""The frame of the page, and the building blocks of its sections."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from pathlib import Path
 
 
 def html_page(title: str, body: Iterable[str]) -> str:
-    """A whole page, complete without any other file."""
+    """A whole page that loads no other file."""
     style, script = (Path(__file__).with_name(name).read_text() for name in ("style.css", "player.js"))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head>"
-        f"<body><main>{''.join(body)}</main><script>{script}</script></body></html>\n"
+        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>{''.join(body)}</main><script>{script}</script></body></html>\n"
     )
 
 
 def section(title: str, *parts: str) -> str:
-    """A part of the page under a heading; nothing if it has no content."""
+    """A section with a heading; empty if it has no content."""
     content = "".join(parts)
     return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
 
@@ -62,7 +61,7 @@ def _cell(content: str) -> str:
 
 
 def tile(number: str, words: str, css: str = "") -> str:
-    """A number to be seen from afar, and what it is."""
+    """A large number with its caption."""
     return f'<div class="tile"><b class="{css}">{escape(number)}</b><span>{escape(words)}</span></div>'
 
 

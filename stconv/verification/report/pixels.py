@@ -1,4 +1,4 @@
-"""Fields as small pictures inside a page: one pixel a cell, scaled by the browser, with their color bar."""
+"""Fields as small pictures inside a page, one pixel per cell, scaled by the browser, with a color bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from stconv.verification.report.plots import ERROR_COLORS, FIELD_COLORS, MISSING_COLOR
 
 MAX_PIXELS = 256
-"""Of a larger grid every second, third, ... cell is drawn."""
+"""Largest side of a picture; of larger grids every second, third, ... cell is drawn."""
 STOPS = 9
 
 

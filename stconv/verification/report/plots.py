@@ -1,4 +1,4 @@
-"""Pictures: error and skill against lead, a forecast beside the truth, runs side by side."""
+"""Pictures: error and skill against lead, a forecast next to the observed field, runs side by side."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ COLORS = ("#1f5fa8", "#d1495b", "#2a9d8f", "#e9a23b", "#7b5ea7", "#6b4f3a", "#c7
 REFERENCE_STYLES = (("0.35", "--"), ("0.55", ":"), ("0.45", "-."), ("0.65", (0, (5, 1))))
 FIELD_COLORS, ERROR_COLORS, MISSING_COLOR = "viridis", "RdBu_r", "0.82"
 MAX_COLUMNS = 6
-"""Leads in a row of a forecast picture; of more, these many are shown, evenly spread."""
+"""Largest number of leads in a picture; more leads are thinned evenly."""
 DPI = 110
 
 
 def skill_plot(verification: Verification, path: str | Path, weighting: str = "area") -> Path:
-    """Draw RMSE and skill against lead, with intervals, beside the references; a row for each variable.
+    """Draw RMSE and skill against lead, with intervals, next to the references, in a row for each variable.
 
     Args:
         verification: What to draw.
-        path: Where to write; its ending is the format.
+        path: File to write; its suffix sets the format.
         weighting: "area" or "cells".
 
     Returns:
@@ -90,14 +90,14 @@ def forecast_plot(
     Args:
         truth: Observed fields, (leads, lat, lon), NaN is missing; None draws the forecast alone.
         forecast: Forecast fields, (leads, lat, lon), in the same units.
-        path: Where to write; its ending is the format.
+        path: File to write; its suffix sets the format.
         lead_labels: Time of each lead ("6 h").
-        valid_times: Time each field is for, as text; empty if not known.
+        valid_times: Valid time of each field, as text; empty if unknown.
         lat: Coordinate of the rows, degrees north or projected, either direction; None: row number.
         lon: Coordinate of the columns, degrees east or projected; None: column number.
-        geographic: Whether rows and columns are degrees; widths are then those of the middle latitude.
-        title: Above all.
-        units: Of the fields.
+        geographic: Whether rows and columns are degrees; widths are then scaled by the middle latitude.
+        title: Title of the picture.
+        units: Units of the fields.
 
     Returns:
         The path.
@@ -177,13 +177,13 @@ def compare_plot(
     Args:
         rmse: RMSE by run, (leads,), best run first.
         skill: Skill against the reference by run, (leads,), a fraction.
-        path: Where to write; its ending is the format.
+        path: File to write; its suffix sets the format.
         lead_labels: Time of each lead.
-        reference: What the skill is against.
+        reference: Name of the reference of the skill.
         reference_rmse: RMSE by reference, (leads,).
         intervals: Bounds of the skill by run, (2, leads); a run may lack them.
-        title: Above all.
-        units: Of the RMSE.
+        title: Title of the picture.
+        units: Units of the RMSE.
 
     Returns:
         The path.
@@ -231,7 +231,7 @@ def _labelled(name: str, units: str) -> str:
 def _figure(
     width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
 ) -> Figure:
-    from matplotlib.figure import Figure  # no pyplot: no window, no state shared between threads
+    from matplotlib.figure import Figure  # without pyplot: no window, and no state shared between threads
 
     return Figure(figsize=(width, height), layout=layout, dpi=DPI)
 
@@ -287,7 +287,7 @@ def _field_limits(fields: list[np.ndarray]) -> tuple[float, float]:
 
 
 def _short_times(times: Sequence[str]) -> list[str]:
-    """ISO times as a person writes them: without T, and without seconds and hours that are all zero."""
+    """Shorten ISO times: without T, and without seconds and hours that are all zero."""
     short = [str(time).replace("T", " ") for time in times]
     for zeros in (":00", " 00:00"):
         if all(len(time) > len("2000-01-01") and time.endswith(zeros) for time in short):

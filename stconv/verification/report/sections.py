@@ -1,4 +1,4 @@
-"""The parts of the report, each empty where there is nothing to show."""
+"""The sections of the report; a section without content is empty."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 CLASSES = {BEATS: "beats", LOSES: "loses", UNDECIDED: "undecided"}
 EVENTS_EXPLAINED = (
     "CSI: of all cells where the event happened or was forecast, the share that was both; 1 is perfect. "
-    "POD: share of the events that were forecast. FAR: share of the forecasts that were wrong. FSS compares "
-    "shares of events in a neighborhood, so that a near miss counts for something."
+    "POD: share of the events that were forecast. FAR: share of the forecasts that were wrong. FSS "
+    "compares shares of events in a neighborhood, so that a near miss counts for something."
 )
 COMPARED = {name: {"model": "this model"}.get(name, name) for name in SAYING}
 SHORT_WAVES = 0.5
-"""Of the bands, the half with the shortest waves."""
+"""The half of the bands with the shortest wavelengths."""
 
 
 def scores(verification: Verification, variable: int) -> str:
@@ -59,8 +59,7 @@ def scores(verification: Verification, variable: int) -> str:
         f"Error and skill of {name}, lead by lead",
         paragraph(
             "Left: the typical error (root mean square) grows with the lead. Right: how much of each "
-            "reference's "
-            "error the model takes away; above 0 it is better than that reference."
+            "reference's error that the model removes; above 0 it is better than that reference."
         ),
         '<div class="pair">',
         figure(charts.error_chart(verification, variable), "Typical error against lead; lower is better"),
@@ -68,9 +67,8 @@ def scores(verification: Verification, variable: int) -> str:
         "</div>",
         table([with_units("RMSE", units), *verification.labels], rows, css),
         paragraph(
-            f"Small numbers: {verification.confidence:.0%} intervals of the skill. Green: better beyond "
-            "doubt; "
-            "red: worse beyond doubt; brown: not decided by these data.",
+            f"Small numbers: {verification.confidence:.0%} intervals of the skill. Green: significantly "
+            "better;  red: significantly worse; brown: undecided.",
             "soft",
         ),
     )
@@ -152,7 +150,7 @@ def _map(
 
 
 def case_player(verification: Verification, case: Case | None) -> str:
-    """Truth, forecast and error of one window, lead after lead, with a slider."""
+    """Truth, forecast and error of one window, lead by lead, with a slider."""
     if case is None or min(case.truth.shape[-2:]) < 2:
         return ""
     parts = []
@@ -184,16 +182,15 @@ def case_player(verification: Verification, case: Case | None) -> str:
     return section(
         "One forecast, step by step",
         paragraph(
-            f"Made from what was known at {case.reference_time}. Of all test windows this is the one "
-            "whose error is "
-            "the median: half of the forecasts are better, half are worse."
+            f"Made from the data known at {case.reference_time}. This is the test window with the median "
+            "error: half of the forecasts are better, half are worse."
         ),
         *parts,
     )
 
 
 def sharpness(verification: Verification, variable: int) -> str:
-    """Spectra, and in words how much of the fine structure is left."""
+    """Spectra, and the share of fine structure in words."""
     ds = verification.diagnostics.get("spectra")
     if ds is None or ds.sizes["band"] < 3:
         return ""
@@ -202,7 +199,7 @@ def sharpness(verification: Verification, variable: int) -> str:
     share = 100 * ratio(fine.sel(contender="model").values, fine.sel(contender="truth").values)
     left = [float(share[0]), float(share[-1])]
     verdict = (
-        "The forecast is smoother than reality: fine structures fade as it grows unsure."
+        "The forecast is smoother than reality: fine structures fade as uncertainty grows."
         if left[1] < 80
         else "The forecast is rougher than reality."
         if left[1] > 125
@@ -213,8 +210,7 @@ def sharpness(verification: Verification, variable: int) -> str:
         paragraph(
             f"{verdict} Of the truth's variance in short waves the forecast holds {left[0]:.0f} % at "
             f"{verification.labels[0]} and {left[1]:.0f} % at {verification.labels[-1]}. A smooth "
-            "forecast can have a "
-            "small error and still miss extremes."
+            "forecast can have a small error and still miss extremes."
         ),
         figure(
             charts.spectra_chart(ds, variable, verification.labels[-1]),
@@ -267,7 +263,7 @@ def _event_rows(ds: xr.Dataset) -> list[tuple[str, str, int | None]]:
 
 
 def uncertainty(verification: Verification, variable: int) -> str:
-    """Whether stated bands and probabilities hold; see `Calibration` in `scores.calibration`."""
+    """Calibration of bands and probabilities; see `Calibration` in `scores.calibration`."""
     ds = verification.diagnostics.get("calibration")
     if ds is None:
         return ""
@@ -276,7 +272,7 @@ def uncertainty(verification: Verification, variable: int) -> str:
     parts: list[str] = []
     rows: list[tuple[str, list[str]]] = []
     if "coverage" in ds:
-        caption = "Truths inside the stated bands: the lines should lie on the dashed ones"
+        caption = "Coverage of the bands: the lines should lie on the dashed ones"
         parts.append(figure(charts.coverage_chart(ds, variable, verification.labels), caption))
         for level in ds["level"].values:
             covered = 100 * here["coverage"].sel(level=level).values
@@ -287,7 +283,7 @@ def uncertainty(verification: Verification, variable: int) -> str:
         caption = "When the event is forecast with 70 %, does it happen 7 times in 10?"
         parts.append(figure(charts.reliability_chart(ds, variable), caption))
     if "rank_frequency" in ds:
-        caption = "A flat histogram: the truth is like one more member"
+        caption = "Flat if the truth behaves like another ensemble member"
         parts.append(figure(charts.rank_chart(ds, variable), caption))
     for key, words in (("crps", "CRPS"), ("brier", "Brier score"), ("spread", "spread of the members")):
         if key in ds:
@@ -321,7 +317,7 @@ def slices(verification: Verification, variable: int) -> str:
         rows.append((f"{name} ({int(here['n_windows'])} windows)", cells))
     return section(
         f"Seasons and regions of {verification.sums.variables[variable]}",
-        paragraph(f"Error, and below it the skill against {reference}, of each part by itself."),
+        paragraph(f"Error, and below it the skill against {reference}, of each part separately."),
         table(["", *verification.labels], rows),
     )
 

@@ -1,4 +1,4 @@
-"""The report in sentences: what the errors mean, what was measured and how, and what was not."""
+"""The report in sentences: the meaning of the errors, the method, and its limits."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from stconv.verification.scores.result import Verification
 
 EXPLAINED = {
-    "persistence": "saying that nothing changes",
-    "climatology": "saying what is usual for the time of year and day",
-    "damped persistence": "letting today's departure from the usual fade",
+    "persistence": "a forecast of no change",
+    "climatology": "the average for the time of year and day",
+    "damped persistence": "a decaying departure from the average",
     "linear 3x3": "a linear regression on the surroundings of each cell",
-    "optical flow": "carrying the newest frame on by its motion",
+    "optical flow": "moving the newest frame along its motion",
 }
 
 
 def summary(verification: Verification) -> list[str]:
-    """The errors at the first lead in words, a sentence for each variable."""
+    """The errors at the first lead in words, one sentence for each variable."""
     sums, sentences = verification.sums, []
     for i, name in enumerate(sums.variables):
         places = decimals(sums.rmse(sums.model)[i])
@@ -37,19 +37,18 @@ def summary(verification: Verification) -> list[str]:
 
 
 def limits(verification: Verification) -> list[str]:
-    """What the test can not tell, a sentence each."""
+    """Limits of the test, one sentence each."""
     sums = verification.sums
     found = [
         "The scores hold for the test period. Another period, another grid or another source of data may "
-        "give "
-        "others; a forecast in operation also starts from data that come late or are revised.",
+        "give others; a forecast in operation also starts from data that come late or are revised.",
         "Truth is the data set itself, with its own errors.",
         "The references are simple methods, not the best forecasts there are, such as those of a weather "
         "service.",
     ]
     days = _days(verification)
     if days is not None and days < 365:
-        found.insert(1, f"The test period has {days:.0f} days: not every season is in it.")
+        found.insert(1, f"The test period has {days:.0f} days: it does not contain every season.")
     for i, name in enumerate(sums.variables):
         left_out = sums.left_out_share()[i]
         if left_out > 0:
@@ -57,27 +56,24 @@ def limits(verification: Verification) -> list[str]:
                 f"{left_out:.2%} of the known values of {name} are not scored: a forecast is missing."
             )
     if "calibration" not in verification.diagnostics:
-        found.append("The forecast states no uncertainty here, so none is judged.")
+        found.append("The forecast states no uncertainty, so none is verified.")
     return found
 
 
 def method(verification: Verification) -> list[str]:
-    """How the scores were made."""
+    """The method behind the scores."""
     names = [f"{name}: {EXPLAINED[name]}" for name in verification.sums.references if name in EXPLAINED]
     return [
-        f"References: {'; '.join(names)}. What they need is fitted on the training period alone. All "
-        "forecasts "
-        "are scored on the same windows and cells." if names else "There is no reference.",
-        "Errors are summed over all windows and cells, weighted by the area of a cell on a geographic grid, "
-        "before any ratio or root is taken. Skill is 1 - RMSE / RMSE of the reference.",
+        f"References: {'; '.join(names)}. They are fitted on the training period alone. All forecasts are "
+        "scored on the same windows and cells." if names else "There is no reference.",
+        "Errors are summed over all windows and cells, weighted by the area of a cell on a geographic "
+        "grid, before any ratio or root is taken. Skill is 1 - RMSE / RMSE of the reference.",
         f"Intervals hold {verification.confidence:.0%}, from {verification.n_resamples} resamples of "
-        "blocks of "
-        f"{verification.block} neighboring windows. A reference counts as beaten where the interval lies "
-        "above 0 and "
-        "a Diebold-Mariano test with the correction of Harvey, Leybourne and Newbold (1997) agrees.",
+        f"blocks of {verification.block} neighboring windows. A reference counts as beaten where the "
+        "interval lies above 0 and a Diebold-Mariano test with the correction of Harvey, Leybourne and "
+        "Newbold (1997) agrees.",
         "Before the test the model was shown a window whose future had been replaced by noise: its "
-        "forecast has to "
-        "stay the same. No input may be a copy of a target's future.",
+        "forecast has to stay the same. No input may be a copy of a target's future.",
     ]  # fmt: skip
 
 
@@ -86,6 +82,6 @@ def _days(verification: Verification) -> float | None:
         return None
     try:
         first, last = (np.datetime64(text[:10]) for text in verification.period)
-    except ValueError:  # a calendar that NumPy does not know
+    except ValueError:  # a calendar without NumPy dates
         return None
     return float((last - first) / np.timedelta64(1, "D"))

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 STYLES = {BEATS: "green", LOSES: "red", UNDECIDED: "yellow"}
 SAYING = (MODEL, "persistence", "optical flow")
-"""Contenders whose forecasts have extremes; those that tend to a mean never reach a threshold."""
+"""Contenders whose forecasts contain extremes; forecasts that tend to a mean never reach a threshold."""
 _LEAD_WIDTH, _NAME_WIDTH = 11, 24
 Row: TypeAlias = tuple[str, list[Text]]
-"""Name, and a cell for each lead."""
+"""Name of a row, and a cell for each lead."""
 
 
 def render_table(verification: Verification, width: int = 100) -> Text:
-    """Draw a verification: a block of rows for each variable, then the verdict.
+    """Format a verification: a block of rows for each variable, then the verdict.
 
     Args:
-        verification: What to draw.
-        width: Columns of the terminal; leads that do not fit go below.
+        verification: Scores to show.
+        width: Columns of the terminal; leads that do not fit go into further blocks.
 
     Returns:
         Styled text; ``str(text)`` is plain.
@@ -105,7 +105,7 @@ def _rows(verification: Verification, variable: int) -> Iterator[Row]:
 
 
 def event_rows(verification: Verification, variable: int) -> Iterator[tuple[str, list[Row]]]:
-    """By threshold, in words: CSI, FSS by scale and frequency bias, of those who can say that it happens."""
+    """By threshold: CSI, FSS by scale and frequency bias of the contenders that can forecast the event."""
     ds = verification.diagnostics.get("thresholds")
     if ds is None:
         return
@@ -118,7 +118,7 @@ def event_rows(verification: Verification, variable: int) -> Iterator[tuple[str,
         fields |= {
             f"FSS, {scale} x {scale} cells": scores["fss"].sel(scale=scale)
             for scale in ds["scale"].values
-            if scale > 1  # of a single cell it says what CSI says
+            if scale > 1  # the FSS of a single cell adds nothing to the CSI
         }
         fields["frequency bias"] = scores["frequency_bias"]
         fields["MAE where the truth is"] = scores["mae"]
@@ -145,7 +145,7 @@ def _pooled(verification: Verification, variable: int) -> str:
         }
         others = ", ".join(f"{name} {pooled[name]}" for name in sums.references)
         scores = f"{with_units(pooled[sums.model], units)}{f' ({others})' if others else ''}"
-        lines.pop(scores, None)  # nothing is weighted: say it once
+        lines.pop(scores, None)  # both weightings agree: show one
         lines[scores] = f"RMSE {words}: {scores}"
     left_out = sums.left_out_share()[variable]
     if left_out > 0:
@@ -167,7 +167,7 @@ def decimals(values: np.ndarray) -> int:
 
 
 def number(value: float, places: int, sign: bool = False) -> str:
-    """A number with that many decimal places, a dash if it is not known, an exponent if it is tiny."""
+    """A number with a number of decimal places, a dash if unknown, with an exponent if tiny."""
     if not math.isfinite(value):
         return "-"
     if places > 5:
@@ -177,7 +177,7 @@ def number(value: float, places: int, sign: bool = False) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A signed fraction in percent, without the sign of percent."""
+    """A signed fraction in percent, without the percent sign."""
     if not math.isfinite(fraction):
         return "-"
     rounded = round(100 * fraction)

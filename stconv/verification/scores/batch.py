@@ -18,11 +18,11 @@ Sums: TypeAlias = dict[str, np.ndarray]
 MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
 
 WEIGHTINGS = ("area", "cells")
-"""``area``: a cell counts with its weight (cosine of latitude); ``cells``: each counts once, as in papers."""
+"""``area``: a cell counts by its area (cosine of latitude); ``cells``: all count equally, as in papers."""
 
 PER_CONTENDER = ("squared_error", "absolute_error", "error", "anomaly_product", "anomaly_square")
 COMMON = ("weight", "left_out", "truth_square")
-"""``left_out``: known truth that was not scored, because a reference or a forecast is missing."""
+"""``left_out``: cells with known truth that were not scored because a reference or a forecast is missing."""
 
 
 def sum_cells(
@@ -87,7 +87,7 @@ def sum_cells(
 
 
 def judged(contenders: tuple[str, ...]) -> str:
-    """The contender that is being judged: "model", else the first."""
+    """The judged contender: "model", or else the first."""
     return MODEL if MODEL in contenders else contenders[0]
 
 
@@ -98,7 +98,7 @@ def _scored_cells(truth: Tensor, fields: dict[str, Tensor], forecastable: Field 
         possible = torch.as_tensor(forecastable).to(truth.device).bool()
     else:
         possible = torch.isfinite(model).any(dim=2).any(dim=0)
-        if not possible.any():  # diverged, rather than a grid without a single cell
+        if not possible.any():  # the training diverged; this is not a grid without any cell
             possible = torch.ones_like(possible)
     scored = scored & (possible[:, None] if possible.ndim == 3 else possible)
     missing = scored & ~torch.isfinite(model)
@@ -106,9 +106,9 @@ def _scored_cells(truth: Tensor, fields: dict[str, Tensor], forecastable: Field 
         window, channel, lead, row, column = (int(i) for i in missing.nonzero()[0])
         raise MissingValuesError(
             f"The forecast is NaN or infinite at {int(missing.sum())} of {int(scored.sum())} cells to be "
-            f"scored, first in window {window} of the batch, channel {channel}, lead {lead + 1}, "
-            f"cell [{row}, {column}]. A forecast has to be finite wherever one is possible: "
-            "the training may have diverged."
+            f"scored, first in window {window} of the batch, channel {channel}, lead {lead + 1}, cell "
+            f"[{row}, {column}]. A forecast has to be finite wherever one is possible: the training may "
+            "have diverged."
         )
     for field in fields.values():
         scored = scored & torch.isfinite(field)

@@ -1,4 +1,4 @@
-"""Do stated uncertainties hold? Probabilistic scores of a whole test, pooled per variable and lead."""
+"""Calibration of stated uncertainties: probabilistic scores of a test, pooled per variable and lead."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from stconv.verification.scores.batch import Field
 from stconv.verification.scores.sums import ratio
 
 BINS = 10
-"""Of forecast probabilities: 0 to 0.1, ..., 0.9 to 1."""
+"""Number of bins of the forecast probabilities: 0 to 0.1, ..., 0.9 to 1."""
 
 
 class Calibration:
     """Coverage, CRPS, Brier score, reliability and rank histogram, summed batch by batch.
 
-    Add what there is of each batch of windows, in any combination; what was never added is not in the result.
-    A cell counts where truth and forecast are known, with its weight. `to_dataset` is what
-    `Verification.diagnostics["calibration"]` takes: the table, the report and the model card then show it.
+    Add any of these scores for each batch of windows; a score that was never added is not in the result.
+    A cell counts by its weight where truth and forecast are known. Store the result of `to_dataset` in
+    `Verification.diagnostics["calibration"]`, and the table, the report and the model card show it.
 
     Args:
         variables: Names of the variables, in channel order.
@@ -37,13 +37,13 @@ class Calibration:
     def add_band(
         self, truth: Field, lower: Field, upper: Field, level: float, cell_weight: Field | None = None
     ) -> None:
-        """Add a band that is said to hold `level` of the truths: its coverage, width and interval score.
+        """Add a band that should contain the share `level` of the truth: coverage, width and interval score.
 
         Args:
             truth: (batch, channel, leads, lat, lon), physical units; NaN is not scored.
             lower: Lower bound, shaped like the truth.
             upper: Upper bound, shaped like the truth.
-            level: Such as 0.8.
+            level: Nominal coverage, such as 0.8.
             cell_weight: Weight of each cell, (lat, lon), or None: 1.
         """
         cellwise.check_level(level)
@@ -94,10 +94,10 @@ class Calibration:
             self._add(f"bin_event@{i}", torch.where(here, happened, torch.nan), cell_weight)
 
     def merge(self, *others: Calibration) -> Calibration:
-        """The sums of this and the others, for example of other ranks.
+        """Merge with the sums of others, for example of other ranks.
 
         Raises:
-            ConfigError: They are of other variables or leads.
+            ConfigError: They have other variables or leads.
         """
         merged = Calibration(self.variables, self.n_leads)
         for part in (self, *others):
@@ -145,7 +145,7 @@ class Calibration:
         return ds
 
     def _keys(self, name: str) -> list[str]:
-        """What stands after the @, in numerical order."""
+        """Sort keys by the number after the @."""
         found = [key.partition("@")[2] for key in self._sums if key.startswith(f"{name}@")]
         return sorted(found, key=float)
 

@@ -1,4 +1,4 @@
-"""One forecast beside its truth, to be looked at."""
+"""One forecast next to the observed field, for pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Case:
         valid_times: Time of each lead, as text.
         lat: Coordinate of the rows.
         lon: Coordinate of the columns.
-        geographic: Whether they are degrees.
+        geographic: Whether the coordinates are degrees.
     """
 
     truth: np.ndarray
@@ -33,9 +33,9 @@ class Case:
 
 
 def median_window(sums: ScoreSums) -> int:
-    """Reference index of the window whose error is the median: neither a good nor a bad one.
+    """Reference index of the window with the median error.
 
-    Variables count alike, whatever their units: each error is divided by the pooled one.
+    Variables count equally: each error is divided by the pooled error.
     """
     error, weight = (
         sums.of(key, who).sum(2) for key, who in (("squared_error", sums.model), ("weight", None))
@@ -43,6 +43,6 @@ def median_window(sums: ScoreSums) -> int:
     pooled = sums.pooled_rmse(sums.model) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(weight > 0, error / weight / pooled, 0)
-        relative = ratio.sum(axis=1) / (weight > 0).sum(axis=1)  # NaN where nothing of a window is known
+        relative = ratio.sum(axis=1) / (weight > 0).sum(axis=1)  # NaN where a window has no known truth
     order = np.argsort(np.nan_to_num(relative, nan=np.inf), kind="stable")
     return int(sums.reference_index[order[np.isfinite(relative).sum() // 2]])

@@ -1,4 +1,4 @@
-"""What looks at the forecasts of a test besides the pooled errors."""
+"""The interface of diagnostics: scores of a test besides the pooled errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Diagnostic(Protocol):
-    """Something that is added up batch by batch, and gives a Dataset for `Verification.diagnostics`."""
+    """A score that is summed batch by batch and gives a Dataset for `Verification.diagnostics`."""
 
     def add(self, truth: Tensor, forecasts: Mapping[str, Tensor]) -> None:
         """Add a batch.
@@ -22,7 +22,7 @@ class Diagnostic(Protocol):
         """
 
     def to_dataset(self) -> xr.Dataset:
-        """What came out."""
+        """The scores."""
 
 
 def common_cells(truth: Tensor, forecasts: Mapping[str, Tensor]) -> Tensor:

@@ -17,12 +17,12 @@ SKILLS = ("persistence", "climatology")
 
 
 class EventScores:
-    """Probabilities and outcomes of every window: few enough to keep, so that curves are exact.
+    """Probabilities and outcomes of every window, all kept so that the curves are exact.
 
     Windows added twice (on several ranks) count once.
 
     Args:
-        names: Of the event, or of its classes.
+        names: Names of the event, or of its classes.
         n_leads: Number of leads.
     """
 
@@ -36,7 +36,7 @@ class EventScores:
         Args:
             happened: 1 or 0, NaN where not known, (batch, class, leads, 1, 1).
             forecasts: Probabilities by contender, of the same shape.
-            reference_index: Of each window, (batch,).
+            reference_index: Reference index of each window, (batch,).
         """
         fields = {
             name: torch.as_tensor(field).detach().cpu().double().numpy()[..., 0, 0]
@@ -46,7 +46,7 @@ class EventScores:
             self._windows[index] = {name: values[row] for name, values in fields.items()}
 
     def merge(self, *others: EventScores) -> EventScores:
-        """All windows of this and the others."""
+        """Merge with the windows of others."""
         merged = EventScores(self.names, self.n_leads)
         for part in (self, *others):
             merged._windows |= part._windows
@@ -59,8 +59,8 @@ class EventScores:
             `count` of windows with a known outcome; `frequency` of the event; `brier` of the model,
             `brier_persistence`, `brier_climatology`; `brier_skill_persistence` and `brier_skill_climatology`,
             1 - B / B of the reference; `auc`; `csi` and `csi_probability`, the best critical success index
-            and the probability from which it warns, found on these very windows and so an upper bound. All
-            contenders are scored on the windows that all of them can forecast.
+            and the probability threshold of its warnings, both chosen on these windows and so an upper bound.
+            All contenders are scored on the windows that all of them can forecast.
         """
         windows = [self._windows[index] for index in sorted(self._windows)]
         fields = {name: np.stack([window[name] for window in windows]) for name in windows[0]}
@@ -86,7 +86,7 @@ class EventScores:
         )
 
     def to_datasets(self) -> dict[str, xr.Dataset]:
-        """What `Verification.diagnostics` takes: "event", and the reliability as "calibration"."""
+        """The entries of `Verification.diagnostics`: "event", and the reliability as "calibration"."""
         calibration = Calibration(self.names, self.n_leads)
         for window in self._windows.values():
             happened, chance = (window[name][None, :, :, None, None] for name in ("happened", MODEL))
@@ -95,7 +95,7 @@ class EventScores:
 
 
 def area_under_roc(probability: np.ndarray, happened: np.ndarray) -> float:
-    """Chance that a window with the event got a higher probability than one without; ties count half.
+    """Share of pairs in which the window with the event has the higher probability; ties count half.
 
     NaN if the event always happened, or never.
 
@@ -112,7 +112,7 @@ def area_under_roc(probability: np.ndarray, happened: np.ndarray) -> float:
 
 
 def best_csi(probability: np.ndarray, happened: np.ndarray) -> tuple[float, float]:
-    """Best critical success index, hits / (hits + misses + false alarms), and the probability it warns from.
+    """Best critical success index, hits / (hits + misses + false alarms), and its probability threshold.
 
     NaN if the event never happened.
     """
@@ -120,18 +120,18 @@ def best_csi(probability: np.ndarray, happened: np.ndarray) -> tuple[float, floa
         return float("nan"), float("nan")
     order = np.argsort(-probability, kind="stable")
     p, hits = probability[order], np.cumsum(happened[order])
-    last = np.append(p[:-1] != p[1:], True)  # a warning is given from a value on, ties included
+    last = np.append(p[:-1] != p[1:], True)  # a warning is given at a value and above, ties included
     csi = hits / (happened.sum() + np.arange(1, len(p) + 1) - hits)
     best = int(np.argmax(np.where(last, csi, -1)))
     return float(csi[best]), float(p[best])
 
 
 def event_table(scores: xr.Dataset, labels: Sequence[str]) -> Table:
-    """The scores for a terminal, a block of rows for each event or class.
+    """Format the scores for a terminal, with a block of rows for each event or class.
 
     Args:
         scores: What `EventScores.to_dataset` returns.
-        labels: Of the leads.
+        labels: Labels of the leads.
     """
     table = Table(box=None, title="Probability of the event", title_justify="left")
     table.add_column("lead")

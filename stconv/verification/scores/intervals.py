@@ -1,7 +1,7 @@
-"""How sure a skill is: block bootstrap over windows, and a test whether one forecast beats another.
+"""Uncertainty of a skill: block bootstrap over windows, and a test of whether one forecast beats another.
 
-Neighboring windows overlap and weather persists, so windows are not independent. Both methods reckon with it:
-the bootstrap draws whole blocks of windows, the test uses autocovariances.
+Neighboring windows overlap and weather persists, so windows are not independent. Both methods allow for it:
+the bootstrap draws whole blocks of windows, and the test uses autocovariances.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from stconv.errors import ConfigError
 from stconv.verification.scores.sums import ScoreSums, ratio
 
 MIN_BLOCKS = 3
-"""With fewer blocks in a sample nothing is said about its spread: the bounds are NaN."""
+"""With fewer blocks in a sample the bounds are NaN: too few to estimate a spread."""
 
 
 def window_stride(reference_index: np.ndarray) -> int:
-    """Usual distance between neighboring windows, in time steps."""
+    """Typical distance between neighboring windows, in time steps."""
     if len(reference_index) < 2:
         return 1
     return max(1, int(np.median(np.diff(reference_index))))
 
 
 def block_length(reference_index: np.ndarray, span: int) -> int:
-    """Windows in a block: at least as many as share a frame, and at least the cube root of their number.
+    """Number of windows in a block: at least those that share a frame, and at least the cube root of all.
 
     Args:
         reference_index: Reference index of each window, ascending, (n,).
@@ -43,13 +43,13 @@ def block_length(reference_index: np.ndarray, span: int) -> int:
 
 
 def bootstrap_counts(n_windows: int, block: int, n_resamples: int, seed: int) -> np.ndarray:
-    """How often each window is drawn in each resample: blocks of neighbors, on a circle.
+    """Number of times that each window is drawn in each resample, in circular blocks of neighbors.
 
     Args:
         n_windows: Number of windows, n.
         block: Length of a block, in windows.
         n_resamples: Number of resamples.
-        seed: Of the random generator.
+        seed: Seed of the random generator.
 
     Returns:
         Counts, float64, (resample, window); every row sums to n.
@@ -94,8 +94,8 @@ def diebold_mariano(difference: np.ndarray, h: int) -> tuple[float, float]:
 
     statistic = mean(d) / sqrt(v / n) * sqrt((n + 1 - 2 h + h (h - 1) / n) / n)
 
-    where v is the autocovariance of d summed over lags below h. Where that sum is not positive, lags are
-    weighted down linearly (Bartlett), and then it is.
+    where v is the autocovariance of d summed over lags below h. If that sum is not positive, the lags get
+    linearly decreasing weights (Bartlett), which makes it positive.
 
     Args:
         difference: Loss of A minus loss of B at successive times, (n,); NaN is left out.
@@ -123,7 +123,7 @@ def diebold_mariano(difference: np.ndarray, h: int) -> tuple[float, float]:
     variance = covariance[0] + 2 * covariance[1:].sum()
     if variance <= 0:
         variance = covariance[0] + 2 * ((1 - np.arange(1, h) / h) @ covariance[1:])
-    if variance <= 0:  # a constant difference: no doubt about its sign
+    if variance <= 0:  # a constant difference: its sign is certain
         return math.copysign(math.inf, d.mean()), 0.0
     correction = (n + 1 - 2 * h + h * (h - 1) / n) / n
     statistic = float(d.mean() / math.sqrt(variance / n) * math.sqrt(correction))
@@ -133,7 +133,7 @@ def diebold_mariano(difference: np.ndarray, h: int) -> tuple[float, float]:
 def p_values(
     sums: ScoreSums, contender: str, reference: str, span: int, weighting: str = "area"
 ) -> np.ndarray:
-    """Two-sided p values that both have the same squared error, (variable, lead).
+    """Two-sided p values of equal squared errors, (variable, lead).
 
     The loss of a window is its squared error over the mean weight, so that its mean over windows is the
     pooled mean squared error. Errors count as correlated among windows that overlap.

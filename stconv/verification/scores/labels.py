@@ -1,4 +1,4 @@
-"""Leads as a person reads them: 6 h, 12 h, ..., 1 month, 2 months."""
+"""Labels of leads: 6 h, 12 h, ..., 1 month, 2 months."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def lead_ranges(leads: Sequence[int]) -> str:
 
 
 def enumerate_words(words: Sequence[str]) -> str:
-    """Join as in a sentence: "a", "a and b", "a, b and c"."""
+    """Join words as in a sentence: "a", "a and b", "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,4 +1,4 @@
-"""Where the errors are: RMSE and bias of every cell, pooled over windows."""
+"""Maps of the errors: RMSE and bias of every cell, pooled over windows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ErrorMaps:
         variables: Names of the variables, in channel order.
         lat: Coordinate of the rows.
         lon: Coordinate of the columns.
-        geographic: Whether they are degrees.
+        geographic: Whether the coordinates are degrees.
     """
 
     def __init__(

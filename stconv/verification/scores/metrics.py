@@ -18,8 +18,8 @@ def score_metrics(sums: ScoreSums, stage: str, detailed: bool = False) -> dict[s
 
     Args:
         sums: Pooled sums.
-        stage: What the names begin with.
-        detailed: Also MAE, bias, the skill per lead, and the RMSE of the baselines.
+        stage: Prefix of the names, such as "test".
+        detailed: Also MAE, bias, the skill per lead, and the RMSE of the references.
 
     Returns:
         Finite scores by name.
@@ -41,8 +41,8 @@ def calibration_metrics(calibration: xr.Dataset, stage: str) -> dict[str, float]
     """Name coverage and CRPS for a log: `test_coverage_80_lead_1`, `test_crps_lead_1`; see `score_metrics`.
 
     Args:
-        calibration: As `Calibration.to_dataset` makes it; coverage becomes percent.
-        stage: What the names begin with.
+        calibration: Result of `Calibration.to_dataset`; coverage is logged in percent.
+        stage: Prefix of the names, such as "test".
     """
     fields = {
         f"coverage_{round(100 * float(level))}": 100 * calibration["coverage"].sel(level=level).values
@@ -57,8 +57,8 @@ def event_metrics(scores: xr.Dataset, stage: str) -> dict[str, float]:
     """Name the scores of an event for a log, `test_brier`, `test_brier_skill_climatology`, `test_auc_lead_1`.
 
     Args:
-        scores: What `EventScores.to_dataset` returns.
-        stage: What the names begin with.
+        scores: Result of `EventScores.to_dataset`.
+        stage: Prefix of the names, such as "test".
 
     Returns:
         Finite means over leads, and values per lead, by name.
@@ -74,7 +74,7 @@ def event_metrics(scores: xr.Dataset, stage: str) -> dict[str, float]:
 
 
 def _per_lead(fields: Mapping[str, np.ndarray], variables: Sequence[str], stage: str) -> dict[str, float]:
-    """Every value of fields that go by (variable, lead)."""
+    """Name every value of fields with the dimensions (variable, lead)."""
     return {
         f"{name}_lead_{lead}": float(value)
         for field, values in fields.items()
@@ -86,7 +86,7 @@ def _per_lead(fields: Mapping[str, np.ndarray], variables: Sequence[str], stage:
 def _named(
     field: str, values: np.ndarray, variables: Sequence[str], stage: str
 ) -> list[tuple[str, np.ndarray]]:
-    """The rows of a field with their names; the only variable is not named."""
+    """The rows of a field with their names; a single variable is not named."""
     names = [f"{stage}_{field}" + (f"_{variable}" if len(variables) > 1 else "") for variable in variables]
     return list(zip(names, values, strict=True))
 

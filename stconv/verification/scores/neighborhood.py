@@ -1,4 +1,4 @@
-"""Sums over the square around each cell, by integral images: the cost does not depend on its size."""
+"""Sums over the square around each cell, by integral images, at a cost that does not depend on its size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def box_sums(field: Tensor, size: int) -> Tensor:
-    """Sum each square of cells that lies wholly inside the grid.
+    """Sum each square of cells inside the grid.
 
     Args:
         field: Finite, (..., lat, lon).
@@ -26,6 +26,6 @@ def box_sums(field: Tensor, size: int) -> Tensor:
 
 
 def fitting(size: int, grid: torch.Size | tuple[int, ...]) -> int:
-    """The largest odd size that is no more than asked for and fits into (lat, lon)."""
+    """The largest odd size that is at most the requested one and fits into (lat, lon)."""
     size = min(size, *grid[-2:])
     return size if size % 2 else size - 1

@@ -1,4 +1,4 @@
-"""Two models against each other, on the windows that both were scored on."""
+"""Two models compared on the windows that both were scored on."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ def pair(ours: ScoreSums, theirs: ScoreSums) -> ScoreSums:
         theirs: Scores of its rival.
 
     Returns:
-        Both, on the windows and leads they share.
+        The scores of both, on the windows and leads that they share.
 
     Raises:
-        ConfigError: They have other variables, no window in common, or were scored on other cells.
+        ConfigError: They have different variables, no window in common, or were scored on different cells.
     """
     if ours.variables != theirs.variables:
         raise ConfigError(f"One model forecasts {ours.variables}, the other {theirs.variables}.")
     shared = np.intersect1d(ours.reference_index, theirs.reference_index)
     if not len(shared):
-        raise ConfigError("The two models have no window in common: they were tested on other periods.")
+        raise ConfigError("The two models have no window in common: they were tested on different periods.")
     n_leads = min(ours.n_leads, theirs.n_leads)
     first, second = (part.select(np.isin(part.reference_index, shared)) for part in (ours, theirs))
     if not np.allclose(first.of("weight")[..., :n_leads], second.of("weight")[..., :n_leads]):
-        raise ConfigError("The two models were scored on other cells: the grid or what is missing differs.")
+        raise ConfigError(
+            "The two models were scored on different cells: the grid or the missing values differ."
+        )
     columns = [part.contenders.index(part.model) for part in (first, second)]
     sums = {key: first.sums[key][:, :, :n_leads] for key in COMMON}
     for key in PER_CONTENDER:

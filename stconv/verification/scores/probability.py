@@ -219,7 +219,7 @@ def _stacked(stack: Field, truth: Field) -> tuple[Tensor, Tensor]:
     fields, observed = (torch.as_tensor(field).detach() for field in (stack, truth))
     if fields.shape[1:] != observed.shape or not len(fields):
         raise ShapeError(
-            f"Members or quantiles are {tuple(fields.shape)}; expected a first dimension of their own, then "
-            f"the shape of the truth, {tuple(observed.shape)}."
+            f"Members or quantiles are {tuple(fields.shape)}; expected a first dimension of their own, "
+            f"then the shape of the truth, {tuple(observed.shape)}."
         )
     return fields, observed

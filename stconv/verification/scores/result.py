@@ -1,4 +1,4 @@
-"""The result of a verification: scores per lead, their intervals, and what the model beats."""
+"""The result of a verification: scores per lead, their intervals, and the comparison with the references."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from stconv.verification.scores.sums import ScoreSums
 from stconv.verification.scores.verdict import BEATS, LOSES, UNDECIDED, verdict_sentences
 
 GROUP = "diagnostics"
-"""Of the NetCDF file, with a group in it for each."""
+"""Group of the NetCDF file that holds a group for each diagnostic."""
 SUSPICIOUS = 0.2
-"""Share of the best reference's error at the first lead; less is taken for a leak until it is explained."""
+"""Share of the best reference's error at the first lead; a smaller error is reported as a possible leak."""
 MIN_SKILL = 1e-4
-"""Less is rounding in single precision, however significant (a forecast against itself, normalized)."""
+"""A smaller skill is single-precision rounding, however significant."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class Verification:
 
     Attributes:
         sums: Pooled sums of the model and its references, on the same windows and cells.
-        model: What to call the model.
-        data: What to call the data.
+        model: Name of the model.
+        data: Name of the data.
         period: First and last scored time, as text; empty if not known.
         lead_labels: Time of each lead ("6 h"); the number of the lead if empty.
         span: Time steps from the oldest input to the last lead of a window, inclusive.
-        confidence: Of intervals and tests.
-        n_resamples: Of the bootstrap.
-        seed: Of the bootstrap.
-        diagnostics: What else was looked at, by name, with dimensions `variable` and `lead`. "calibration"
-            is what `scores.calibration.Calibration.to_dataset` makes: whoever scores bands,
-            probabilities or an ensemble puts it here, and the report has a section on it.
+        confidence: Level of intervals and tests.
+        n_resamples: Resamples of the bootstrap.
+        seed: Seed of the bootstrap.
+        diagnostics: Further scores by name, with dimensions `variable` and `lead`. "calibration"
+            is the result of `scores.calibration.Calibration.to_dataset`, which the report shows
+            in a section on uncertainty.
     """
 
     sums: ScoreSums
@@ -71,13 +71,13 @@ class Verification:
 
     @property
     def title(self) -> str:
-        """Model, data, number of windows and period in a line."""
+        """Model, data, number of windows and period in one line."""
         period = f", {self.period[0]} to {self.period[1]}" if self.period else ""
         return f"{self.model} on {self.data}, {self.sums.n_windows} windows{period}"
 
     @property
     def block(self) -> int:
-        """Windows in a block of the bootstrap."""
+        """Number of windows in a block of the bootstrap."""
         return block_length(self.sums.reference_index, max(self.span, self.sums.n_leads))
 
     @cached_property
@@ -87,13 +87,13 @@ class Verification:
         return bootstrap_counts(self.sums.n_windows, self.block, self.n_resamples, self.seed)
 
     def rmse_interval(self, contender: str, weighting: str = "area") -> np.ndarray:
-        """Bounds of the RMSE, (2, variable, lead); NaN if there are too few windows to tell."""
+        """Bounds of the RMSE, (2, variable, lead); NaN if there are too few windows."""
         if self._counts is None:
             return np.full((2, len(self.sums.variables), self.sums.n_leads), np.nan)
         return rmse_interval(self.sums, contender, self._counts, self.confidence, weighting)
 
     def skill_interval(self, reference: str, weighting: str = "area") -> np.ndarray:
-        """Bounds of the model's skill, (2, variable, lead); NaN if there are too few windows to tell."""
+        """Bounds of the model's skill, (2, variable, lead); NaN if there are too few windows."""
         if self._counts is None:
             return np.full((2, len(self.sums.variables), self.sums.n_leads), np.nan)
         return skill_interval(self.sums, self.sums.model, reference, self._counts, self.confidence, weighting)
@@ -101,8 +101,8 @@ class Verification:
     def outcome(self, reference: str, weighting: str = "area") -> np.ndarray:
         """Say "beats", "loses to" or "undecided" of the model against a reference: str, (variable, lead).
 
-        Decided is what both the bootstrap interval of the skill and the Diebold-Mariano test say, if it is
-        more than rounding.
+        An outcome is decided if the bootstrap interval of the skill and the Diebold-Mariano test agree, and
+        the skill is more than rounding.
         """
         low, high = self.skill_interval(reference, weighting)
         span = max(self.span, self.sums.n_leads)
@@ -118,13 +118,13 @@ class Verification:
         return self.outcome(reference, weighting) == BEATS
 
     def over_leads(self) -> Verification:
-        """The same verification with all leads taken together, as one: does it win on the whole?"""
+        """The same verification with all leads pooled into one."""
         span = max(self.span, self.sums.n_leads)
         labels = (f"{self.labels[0]} to {self.labels[-1]}",)
         return replace(self, sums=self.sums.over_leads(), span=span, lead_labels=labels, diagnostics={})
 
     def verdict(self) -> str:
-        """Up to which lead the model beats each reference, in words."""
+        """The leads at which the model beats each reference, in words."""
         sums = self.sums
         return verdict_sentences(
             sums.variables,
@@ -135,27 +135,25 @@ class Verification:
         )
 
     def warnings(self) -> list[str]:
-        """What a reader has to know before believing the scores, a sentence each."""
+        """Warnings about the scores, one sentence each."""
         sums, found = self.sums, []
         if self._counts is None:
             found.append(
                 f"{sums.n_windows} test windows are too few to say how sure the scores are: nothing "
-                "counts as "
-                f"decided (at least {MIN_BLOCKS * self.block} are needed)."
+                f"counts as decided (at least {MIN_BLOCKS * self.block} are needed)."
             )
         for i, name in enumerate(sums.variables):
             best = min((sums.rmse(reference)[i, 0] for reference in sums.references), default=np.nan)
             if sums.rmse(sums.model)[i, 0] < SUSPICIOUS * best:
                 found.append(
-                    f"{name}: the error at the first lead is less than {SUSPICIOUS:.0%} of that of the best "
-                    "reference, which is too good to be believed unseen: look for a leak, such as an "
-                    "input that "
-                    "holds the future, or test data that were trained on."
+                    f"{name}: the error at the first lead is less than {SUSPICIOUS:.0%} of that of the "
+                    "best reference, which is too good to be believed unseen: look for a leak, such as "
+                    "an input that holds the future, or test data that were trained on."
                 )
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain values; what is not known is None."""
+        """All scores as plain values; unknown ones are None."""
         sums = self.sums
         return {
             "model": self.model,
@@ -244,8 +242,8 @@ class Verification:
                     diagnostics[name] = ds.load()
         except (OSError, KeyError, ValueError) as error:
             raise FileError(
-                f"{path} holds no verification ({type(error).__name__}: {error}); "
-                "expected the scores.nc that `stconv evaluate` writes."
+                f"{path} holds no verification ({type(error).__name__}: {error}); expected the scores.nc "
+                "that `stconv evaluate` writes."
             ) from error
         for key in ("period", "lead_labels"):
             description[key] = tuple(description[key])

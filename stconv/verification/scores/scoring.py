@@ -1,4 +1,4 @@
-"""What to look at besides the errors: thresholds, regions, seasons."""
+"""Settings of further scores: thresholds, regions, seasons."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SEASONS = {"Dec-Feb": (12, 1, 2), "Mar-May": (3, 4, 5), "Jun-Aug": (6, 7, 8), "S
 
 @dataclass(frozen=True)
 class Scoring:
-    """What a test looks at besides the errors of all cells and windows.
+    """Further scores of a test, besides the errors over all cells and windows.
 
     Attributes:
-        thresholds: By target, in its units: CSI, POD, FAR, frequency bias and FSS of "at least so much".
+        thresholds: By target, in its units: CSI, POD, FAR, frequency bias and FSS of values at or above them.
         scales: Sides of the squares of the FSS, odd numbers of cells.
         regions: By name: first and last latitude, first and last longitude (y, then x, on other grids),
-            to be scored by themselves.
-        seasons: Whether three-month seasons are scored by themselves, where the test period has several.
-        optical_flow: Whether the newest frame carried on by its motion is a reference, too; it needs
+            scored separately.
+        seasons: Whether three-month seasons are scored separately, if the test period has several.
+        optical_flow: Whether the optical flow of pysteps is another reference; it needs
             ``pip install 'stconv[pysteps]'``.
     """
 
@@ -45,13 +45,13 @@ def region_mask(
         box: First and last latitude (or y), first and last longitude (or x).
         lat: Coordinate of the rows.
         lon: Coordinate of the columns, in [-180, 180) plus the width of the grid where geographic.
-        geographic: Whether they are degrees; longitudes of the box may then be 0 to 360 as well.
+        geographic: Whether the coordinates are degrees; longitudes of the box may then be 0 to 360 as well.
 
     Returns:
         bool, (lat, lon).
 
     Raises:
-        ConfigError: The box has no four numbers, is upside down, or holds no cell.
+        ConfigError: The box does not have four numbers, is upside down, or contains no cell.
     """
     if len(box) != 4 or box[0] > box[1]:
         raise ConfigError(
@@ -63,7 +63,7 @@ def region_mask(
     mask = within(lat, south, north)[:, None] & columns
     if not mask.any():
         raise ConfigError(
-            f"Region '{name}' {list(box)} holds no cell of the grid, which reaches from {lat[0]:g} to "
+            f"Region '{name}' {list(box)} contains no cell of the grid, which extends from {lat[0]:g} to "
             f"{lat[-1]:g} and from {lon[0]:g} to {lon[-1]:g}."
         )
     return mask

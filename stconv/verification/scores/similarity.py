@@ -1,4 +1,4 @@
-"""How alike two fields look: peak signal-to-noise ratio and structural similarity."""
+"""Similarity of fields as pictures: peak signal-to-noise ratio and structural similarity."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Similarity:
         spread = torch.as_tensor(self.data_range, device=truth.device).view(-1, 1, 1, 1)
         c1, c2 = (K1 * spread) ** 2, (K2 * spread) ** 2
         middle = torch.nanmean(truth.double(), dim=(0, 2, 3, 4)).nan_to_num().view(-1, 1, 1, 1)
-        # Variances of a far-off mean lose digits in the integral image; the shift is undone in the means.
+        # A large mean would cost digits of the variances in the integral image; the means undo the shift.
         y = torch.where(known, truth.double() - middle, 0)
         mean_y, square_y = box_sums(y, size) / n, box_sums(y * y, size) / n
         parts = []

@@ -1,4 +1,4 @@
-"""Scores of parts of a test, regions and seasons, each judged by itself."""
+"""Scores of parts of a test (regions and seasons), each with its own verdict."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def seasons(verification: Verification, months: Sequence[int]) -> dict[str, ScoreSums]:
-    """The windows of each season that the test has, if it has more than one.
+    """The windows of each season of the test, if it has more than one.
 
     Args:
-        verification: Of all windows.
+        verification: Scores of all windows.
         months: Month, 1 to 12, of each window's first lead.
     """
     month = np.asarray(months)
@@ -35,7 +35,7 @@ def slice_scores(whole: Verification, parts: Mapping[str, ScoreSums]) -> xr.Data
     """Score parts of a test.
 
     Args:
-        whole: The test they are parts of.
+        whole: Scores of the whole test.
         parts: Sums by name, with the contenders of the whole.
 
     Returns:

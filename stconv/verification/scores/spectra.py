@@ -1,4 +1,4 @@
-"""Power by wavelength: a forecast with less of it at short waves than the truth is too smooth."""
+"""Power spectra: a forecast with less power at short wavelengths than the truth is too smooth."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from stconv.verification.scores.diagnostic import common_cells
 
 TRUTH = "truth"
 MIN_CELLS = 4
-"""Along each side; a smaller grid has no spectrum."""
+"""Smallest number of cells along a side; a smaller grid has no spectrum."""
 
 
 class PowerSpectra:
     """Radially averaged power spectra of truth and forecasts, by the discrete cosine transform.
 
-    The variance of each field, split among bands of wavelength: band i holds the modes (m, n) with
-    i <= M sqrt((m / n_lat)^2 + (n / n_lon)^2) < i + 1, M the shorter side in cells; its wavelength is
-    2 M / i cells, the first holds longer waves as well. The cosine transform needs no periodic field. Of
-    each field the mean over the cells known in truth and all forecasts is taken away; unknown cells are then
-    0 in all of them alike.
+    The variance of each field is split among bands of wavelength: band i holds the modes (m, n) with i <= M
+    sqrt((m / n_lat)^2 + (n / n_lon)^2) < i + 1, M the shorter side in cells; its wavelength is 2 M / i cells,
+    the first holds longer waves as well. The cosine transform needs no periodic field. The mean over the
+    cells that are known in the truth and in all forecasts is subtracted; unknown cells are then 0 in all
+    fields.
 
     Args:
         variables: Names of the variables, in channel order.
@@ -75,12 +75,12 @@ class PowerSpectra:
 
 
 def _band_power(field: np.ndarray) -> np.ndarray:
-    """Variance per band, (..., lat, lon) to (..., band); the mean is not in it."""
+    """Variance per band, (..., lat, lon) to (..., band); without the mean."""
     n_lat, n_lon = field.shape[-2:]
     side = min(n_lat, n_lon)
     power = dctn(field, axes=(-2, -1), norm="ortho") ** 2 / (n_lat * n_lon)
     radius = side * np.hypot(np.arange(n_lat)[:, None] / n_lat, np.arange(n_lon) / n_lon)
-    band = np.clip((radius + 1e-9).astype(int), 1, side).ravel()  # the last: shorter than all
+    band = np.clip((radius + 1e-9).astype(int), 1, side).ravel()  # the last band holds shorter waves as well
     band[0] = 0  # the mean
     flat = power.reshape(-1, n_lat * n_lon)
     order = np.argsort(band, kind="stable")

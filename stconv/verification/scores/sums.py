@@ -1,4 +1,4 @@
-"""Pooled sums per window: what every score is made of. Sums and counts first, ratios last."""
+"""Pooled sums per window, the basis of every score: sums and counts first, ratios last."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from stconv.verification.scores.batch import COMMON, PER_CONTENDER, WEIGHTINGS, 
 
 
 class ScoreSums:
-    """Sums of errors per window, variable and lead, of several contenders on the very same cells.
+    """Sums of errors per window, variable and lead, of several contenders on the same cells.
 
-    Windows added in another order, in other batches or on several ranks (`merge`) give the same scores; a
-    window that was added twice counts once.
+    The scores do not depend on the order of the windows, on batches or on ranks (`merge`); a window that was
+    added twice counts once.
 
     Args:
         variables: Names of the scored variables, in channel order.
@@ -52,13 +52,13 @@ class ScoreSums:
 
         Args:
             truth: (batch, channel, leads, lat, lon), physical units; NaN is not scored.
-            forecasts: By contender, shaped like the truth; "model" (else the first) is the one to be judged.
+            forecasts: By contender, shaped like the truth; "model" (or else the first) is judged.
             cell_weight: (lat, lon), or None: 1.
             reference_index: Index of each window's reference time in the series, (batch,).
             forecastable: Where a forecast is possible, bool, (channel, lat, lon) or (lat, lon), or None.
 
         Raises:
-            ShapeError: The shapes disagree among themselves or with the variables and leads stated.
+            ShapeError: The shapes differ from each other or from the stated variables and leads.
             MissingValuesError: The judged forecast is not finite where one is possible and truth is known.
             ConfigError: The contenders differ from those added before.
         """
@@ -77,16 +77,16 @@ class ScoreSums:
         self.contenders = tuple(forecasts)
 
     def merge(self, *others: ScoreSums) -> ScoreSums:
-        """All windows of this and the others, for example of other ranks; a window seen twice counts once.
+        """Merge with the windows of others, for example of other ranks; a window in both counts once.
 
         Raises:
-            ConfigError: They score other variables, leads or contenders.
+            ConfigError: They have other variables, leads or contenders.
         """
         merged = ScoreSums(self.variables, self.n_leads, self.units)
         for part in (self, *others):
             if (part.variables, part.n_leads) != (self.variables, self.n_leads):
                 raise ConfigError(
-                    f"Scores of {part.variables} at {part.n_leads} leads can not be merged with those of "
+                    f"Scores of {part.variables} at {part.n_leads} leads cannot be merged with those of "
                     f"{self.variables} at {self.n_leads} leads."
                 )
             if not part.n_windows:
@@ -94,20 +94,20 @@ class ScoreSums:
             merged.contenders = merged.contenders or part.contenders
             if part.contenders != merged.contenders:
                 raise ConfigError(
-                    f"Scores of the contenders {part.contenders} can not be merged with those of "
+                    f"Scores of the contenders {part.contenders} cannot be merged with those of "
                     f"{merged.contenders}."
                 )
             merged._parts.append((part.reference_index, part.sums))
         return merged
 
     def select(self, windows: np.ndarray) -> ScoreSums:
-        """Some windows only (a season, a month): a mask or positions, in order of reference time."""
+        """Select windows (a season, a month) by a mask or by positions, in order of reference time."""
         sums = {key: value[windows] for key, value in self.sums.items()}
         index = self.reference_index[windows]
         return ScoreSums.from_sums(self.variables, self.units, self.contenders, index, sums)
 
     def over_leads(self) -> ScoreSums:
-        """The same windows with all leads taken together, as one."""
+        """The same windows with all leads pooled into one."""
         sums = {key: value.sum(-2, keepdims=True) for key, value in self.sums.items()}
         return ScoreSums.from_sums(self.variables, self.units, self.contenders, self.reference_index, sums)
 
@@ -128,13 +128,13 @@ class ScoreSums:
 
     @property
     def model(self) -> str:
-        """The contender that is being judged: "model", else the first."""
+        """The judged contender: "model", or else the first."""
         self._ordered()
         return judged(self.contenders)
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The other contenders, which it is judged against."""
+        """The other contenders."""
         return tuple(name for name in self.contenders if name != self.model)
 
     def of(self, statistic: str, contender: str | None = None, weighting: str = "area") -> np.ndarray:
@@ -170,10 +170,10 @@ class ScoreSums:
         return self._mean("error", contender, weighting)
 
     def acc(self, contender: str, weighting: str = "area") -> np.ndarray:
-        """Anomaly correlation, (variable, lead), in [-1, 1]; NaN without climatology and for itself.
+        """Anomaly correlation, (variable, lead), in [-1, 1]; NaN for the climatology, or without one.
 
         acc = sum w f' o' / sqrt(sum w f'^2  sum w o'^2), with f' and o' departures from the climatology,
-        pooled over cells and windows; no further mean is taken away.
+        pooled over cells and windows, without subtracting another mean.
 
         Source:
             Wilks (2011), Statistical Methods in the Atmospheric Sciences: uncentered anomaly correlation.
@@ -238,7 +238,7 @@ class ScoreSums:
         reference_index: np.ndarray,
         sums: Sums,
     ) -> ScoreSums:
-        """Take over sums that were made elsewhere, in the form of `sums`."""
+        """Make an instance from sums in the form of `sums`."""
         result = cls(variables, sums["weight"].shape[2], units)
         result.contenders = tuple(contenders)
         result._parts.append((reference_index, sums))

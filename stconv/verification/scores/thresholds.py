@@ -1,4 +1,4 @@
-"""Scores of an event, "at least so much": hits, misses and false alarms, exact and in a neighborhood."""
+"""Scores of threshold events: hits, misses and false alarms, exact and in a neighborhood."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from stconv.verification.scores.neighborhood import box_sums
 from stconv.verification.scores.sums import ratio
 
 SCALES = (1, 5, 11, 21)
-"""Sides of the squares of the fractions skill score, in cells, where the grid is large enough."""
+"""Sides of the squares of the fractions skill score, in cells; larger ones than the grid are left out."""
 
 
 class ThresholdScores:
-    """CSI, POD, FAR, frequency bias, fractions skill score and MAE where it happens, over windows and cells.
+    """CSI, POD, FAR, frequency bias, fractions skill score and MAE of events, over windows and cells.
 
     An event is a value at or above the threshold. With hits a, false alarms b and misses c, summed over all
     cells where truth and every forecast are known:
@@ -27,7 +27,7 @@ class ThresholdScores:
     csi = a / (a + b + c), pod = a / (a + c), far = b / (a + b), frequency_bias = (a + b) / (a + c)
     mae = mean |forecast - truth| where the truth is at or above the threshold
     fss = 1 - sum (pf - po)^2 / (sum pf^2 + sum po^2), pf and po the shares of events among the known cells
-    of each square of so many cells that lies inside the grid and holds a known one
+    of each square inside the grid with at least one known cell
 
     Args:
         variables: Names of the variables, in channel order.
@@ -35,7 +35,8 @@ class ThresholdScores:
         scales: Sides of the squares, odd numbers of cells; those larger than the grid are left out.
 
     Raises:
-        ConfigError: A threshold is of an unknown variable, there is none, or a scale is no odd number.
+        ConfigError: A threshold has an unknown variable, there is no threshold, or a scale is not an odd
+            number.
 
     Source:
         Wilks (2011), Statistical Methods in the Atmospheric Sciences, 8.2; Roberts and Lean (2008), Monthly

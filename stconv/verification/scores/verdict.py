@@ -1,4 +1,4 @@
-"""The verdict in words: which references a model beats, and up to which lead."""
+"""The verdict in words: the references that a model beats, and the leads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from stconv.verification.scores.labels import enumerate_words, lead_ranges
 BEATS, LOSES, UNDECIDED = "beats", "loses to", "undecided"
 BETTER, WORSE = "better", "worse"
 LEVEL = 0.005
-"""An undecided skill nearer to 0 is said to be undecided, and nothing more."""
+"""For an undecided skill closer to 0 the verdict does not say which way it leans."""
 _PHRASES = {
     BEATS: "beats",
-    BETTER: "is better than, but not beyond doubt,",
+    BETTER: "is better, but not significantly, than",
     UNDECIDED: "undecided against",
-    WORSE: "is worse than, but not beyond doubt,",
+    WORSE: "is worse, but not significantly, than",
     LOSES: "loses to",
 }
 
@@ -28,21 +28,21 @@ def verdict_sentences(
     skills: Mapping[str, np.ndarray] | None = None,
     n_windows: int | None = None,
 ) -> str:
-    """Say the outcomes, one sentence for each variable.
+    """State the outcomes, one sentence for each variable.
 
     Args:
         variables: Names of the variables.
         outcomes: "beats", "loses to" or "undecided" by reference, (variable, lead) of str.
         lead_labels: Time of each lead.
-        skills: By reference, (variable, lead), a fraction: of what is undecided, which way it leans.
-        n_windows: Number of windows, said where so few decide nothing although they lean.
+        skills: Skill by reference, (variable, lead), a fraction; says which way undecided outcomes lean.
+        n_windows: Number of windows, stated where an outcome leans but is undecided.
 
     Returns:
-        For example "Beats persistence at every lead, climatology at leads 1-4 (6 h to 24 h); is worse
-        than, but not beyond doubt, climatology at lead 5 (30 h) (RMSE up to 12 % higher, 17 windows)."
+        For example "Beats persistence at every lead, climatology at leads 1-4 (6 h to 24 h); is worse,
+        but not significantly, than climatology at lead 5 (30 h) (RMSE up to 12 % higher, 17 windows)."
     """
     if not outcomes:
-        return "There was nothing to compare with."
+        return "There was no reference to compare with."
     sentences = []
     for i, variable in enumerate(variables):
         kinds = {name: [str(word) for word in outcome[i]] for name, outcome in outcomes.items()}
@@ -67,7 +67,7 @@ def _leaning(outcome: str, skill: float) -> str:
 
 
 def _clause(kind: str, by_reference: Mapping[str, Sequence[str]], lead_labels: Sequence[str]) -> str:
-    """What holds against which references at which leads; references with the same leads share a phrase."""
+    """Group outcomes by reference and leads; references with the same leads share a phrase."""
     references: dict[str, list[str]] = {}
     for name, outcome in by_reference.items():
         leads = [lead for lead, word in enumerate(outcome, 1) if word == kind]
