@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stconv.nn.regression import NormalEquations, neighborhoods, ratio_with_error
+from stconv.nn.regression import CellSlopes, NormalEquations, neighborhoods, ratio_with_error
 
 
 def test_weighted_least_squares_batch_by_batch():
@@ -44,3 +44,20 @@ def test_the_error_of_a_ratio_is_how_far_it_scatters():
     w, error = ratio_with_error(products, squares)
     assert w.mean().item() == pytest.approx(0.7, abs=0.01)
     assert error.square().mean().sqrt().item() == pytest.approx(w.std().item(), rel=0.1)
+
+
+def test_slopes_of_cells_by_hand():
+    """One target, one lead, three cells: much data, a slope above 1, none; in units however small."""
+    for unit in (1.0, 1e-20):
+        x = torch.tensor([[2.0, 1.0, 5.0], [4.0, 3.0, 5.0]], dtype=torch.float64).view(2, 1, 1, 1, 3) * unit
+        y = torch.tensor([[1.0, 4.0, 5.0], [1.0, 2.0, 5.0]], dtype=torch.float64).view(2, 1, 1, 1, 3) * unit
+        weight = torch.tensor([[1.0, 1.0, 0.0], [0.5, 1.0, 0.0]]).view(2, 1, 1, 1, 3)
+        slopes = CellSlopes()
+        slopes.add(x[:1], y[:1], weight[:1])
+        slopes.add(x[1:], y[1:], weight[1:])
+        # products 2 + 0.5 * 4, 4 + 6; squares 4 + 0.5 * 16, 1 + 9
+        assert slopes.by_cell().flatten().tolist() == pytest.approx([4 / 12, 1.0, 0.0])
+        assert slopes.common().item() == pytest.approx(14 / 22)
+        prior = 7 * 22 / 3.5  # seven windows of the mean square
+        expected = [(4 + prior * 14 / 22) / (12 + prior), (10 + prior * 14 / 22) / (10 + prior), 14 / 22]
+        assert slopes.by_cell(7).flatten().tolist() == pytest.approx(expected)

@@ -11,8 +11,8 @@ from torch import Tensor
 from stconv.errors import ConfigError
 from stconv.models.baselines import check_history
 from stconv.models.registry import Network, register
-from stconv.nn.damping import LAGS, Damping
-from stconv.nn.regression import Windows, ratio_with_error
+from stconv.nn.damping import Damping
+from stconv.nn.regression import LAGS, Windows, ratio_with_error
 
 BLOCKS = 5
 """Of the validation period, as many as there are windows for: they tell how sure trust and share are."""

@@ -11,18 +11,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stconv.errors import ConfigError, ShapeError
-from stconv.nn.regression import MAX_ROWS, NormalEquations, Windows, neighborhoods
+from stconv.nn.regression import MAX_ROWS, CellSlopes, NeighborRegression, Windows, on_neighborhoods
 from stconv.nn.settings import check_count
 
 START = 0.9
 """Damping per lead before it is fitted."""
 PRIOR_WINDOWS = 30
 """The damping that all cells share counts as much in each cell as this many windows."""
-LAGS = 3
-"""The regression sees as many of the newest frames, where there are so many."""
 
 
 class Damping(nn.Module):
@@ -72,57 +69,29 @@ class Damping(nn.Module):
     def fit(self, windows: Windows) -> None:
         """Set the damping to the least-squares one, in [0, 1], before training improves on it.
 
-        damping = (sum x y + n s d) / (sum x^2 + n s) in each cell, where d is the damping of all cells
-        together, s the mean of x^2 and n = `PRIOR_WINDOWS`: a cell with little data follows the others. Then
-        the regression is fitted to what the damping leaves.
+        A cell with little data follows the others (`CellSlopes.by_cell` with `PRIOR_WINDOWS`). Then the
+        regression is fitted to what the damping leaves.
 
         Args:
             windows: Gives batches of (x, y, weight) anew at each call: inputs (batch, c_in, t_in, lat, lon),
                 targets and their weights, 0 where missing, (batch, c_out, leads, lat, lon), all normalized.
-
-        Source:
-            Murphy (1992), Weather and Forecasting 7, 692-698: the regression of the state on an earlier one.
         """
-        n_targets, leads = self.factor.shape[:2]
-        products = squares = total = torch.zeros(n_targets, leads, 1, 1, dtype=torch.float64)
-        rows = 0
+        slopes, rows = CellSlopes(), 0
         for x, y, weight in windows():
             history, level = self._history(x)
-            newest = history[:, :, -1:].double().cpu()
-            weight = weight.double().cpu()
-            products = products + (weight * newest * (y - level).cpu()).sum(0)
-            squares = squares + (weight * newest.square()).sum(0)
-            total = total + weight.sum(0)
+            slopes.add(history[:, :, -1:], y - level, weight)
             rows += weight[:, 0, 0].numel()
         if not rows:
             return
-        cells = (-2, -1)
-        common = products.sum(cells, keepdim=True) / squares.sum(cells, keepdim=True).clamp(min=1e-12)
-        mean = squares.sum(cells, keepdim=True) / total.sum(cells, keepdim=True).clamp(min=1e-12)
-        prior = PRIOR_WINDOWS * mean
-        fitted = (products + prior * common) / (squares + prior).clamp(min=1e-12)
-        self.factor.copy_((common if self.grid is None else fitted).clamp(0, 1))
-        if self.lags is not None:
-            self._fit_neighbors(windows, min(1.0, MAX_ROWS / rows))
-
-    def _fit_neighbors(self, windows: Windows, share: float) -> None:
-        """Weighted least squares of what the damping leaves, on this share of the cells."""
-        assert self.lags is not None
+        self.factor.copy_(slopes.common() if self.grid is None else slopes.by_cell(PRIOR_WINDOWS))
+        if self.lags is None:
+            return
         n_targets, leads = self.factor.shape[:2]
-        equations = NormalEquations((n_targets, leads), 9 * self.lags)
-        generator = torch.Generator().manual_seed(0)
+        regression = NeighborRegression(n_targets, leads, self.lags, MAX_ROWS / rows)
         for x, y, weight in windows():
             history, level = self._history(x)
-            rest = (y - level - self._damped(history)).cpu().flatten(3)
-            weight = weight.cpu().flatten(3)
-            n_cells = rest.shape[-1]
-            cells = torch.randperm(n_cells, generator=generator)[: max(1, round(share * n_cells))]
-            for target in range(n_targets):
-                rows = neighborhoods(history[:, target, -self.lags :].cpu())[:, cells].flatten(0, 1)
-                for lead in range(leads):
-                    at = (slice(None), target, lead, cells)
-                    equations.add((target, lead), rows, rest[at].flatten(), weight[at].flatten())
-        self.weight.copy_(equations.solve().reshape(self.weight.shape))
+            regression.add(history, y - level - self._damped(history), weight)
+        self.weight.copy_(regression.solve().reshape(self.weight.shape))
 
     def _history(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """Frames of the targets as departures from the level they are drawn to, and that level."""
@@ -150,6 +119,4 @@ class Damping(nn.Module):
         damped = level + self._damped(history)
         if self.lags is None:
             return damped
-        past = history[:, :, -self.lags :].flatten(1, 2)
-        linear = F.conv2d(F.pad(past, (1, 1, 1, 1), mode="replicate"), self.weight, groups=len(self.factor))
-        return damped + linear.unflatten(1, self.factor.shape[:2])
+        return damped + on_neighborhoods(history[:, :, -self.lags :], self.weight)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,15 +15,13 @@ from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.datasets.series.filling import filled_in_time
 from stconv.datasets.series.windows import WindowSpec
-from stconv.nn.regression import MAX_ROWS, NormalEquations, neighborhoods
+from stconv.nn.regression import LAGS, MAX_ROWS, CellSlopes, NeighborRegression, on_neighborhoods
 from stconv.spacing import evenly_spaced
 
 if TYPE_CHECKING:
     from stconv.datasets.series.store import Series
 
 DAMPED_PERSISTENCE, LINEAR = "damped persistence", "linear 3x3"
-MAX_LAGS = 3
-"""The regression sees as many of the newest input frames: more of them change nothing."""
 MAX_WINDOWS = 1024
 """Of a longer training period evenly spaced windows are fitted on."""
 CHUNK = 16
@@ -68,35 +65,24 @@ class ReferenceForecasts:
         Returns:
             The two forecasts.
         """
-        lags, n_targets = min(MAX_LAGS, spec.t_in), series.n_targets
-        n_cells = int(np.prod(series.values.shape[2:]))
+        n_targets = series.n_targets
         chosen = evenly_spaced(windows, MAX_WINDOWS)
         dataset = WindowDataset(series, spec, chosen)
         climatology = climatology.to("cpu")
-        squares = torch.zeros(n_targets, spec.leads, *series.values.shape[2:], dtype=torch.float64)
-        products = torch.zeros_like(squares)
-        equations = NormalEquations((n_targets, spec.leads), 9 * lags + 1)
-        n_rows = min(n_cells, max(1, MAX_ROWS // len(chosen)))
-        generator = torch.Generator().manual_seed(0)
+        n_rows = len(chosen) * series.values[0, 0].size
+        slopes = CellSlopes()
+        regression = NeighborRegression(
+            n_targets, spec.leads, min(LAGS, spec.t_in), MAX_ROWS / n_rows, constant=True
+        )
         for start in range(0, len(chosen), CHUNK):
             batch = dataset.batch(range(start, min(start + CHUNK, len(chosen))))
-            past, _ = _anomalies(batch, climatology, n_targets, lags)
+            past = _departures(batch, climatology, n_targets)
             future = batch["targets"] - climatology(batch["target_cycles"])[:, :n_targets]
-            newest = past[:, :, -1:]
-            both = torch.isfinite(newest) & torch.isfinite(future)
-            squares += torch.where(both, newest**2, 0).sum(0)
-            products += torch.where(both, newest * future, 0).sum(0)
-            cells = torch.arange(n_cells)
-            if n_rows < n_cells:
-                cells = torch.randperm(n_cells, generator=generator)[:n_rows]
-            for target in range(n_targets):
-                rows = _features(past[:, target])[:, cells].flatten(0, 1)
-                for lead in range(spec.leads):
-                    y = future[:, target, lead].flatten(1)[:, cells].flatten()
-                    known = torch.isfinite(y)
-                    equations.add((target, lead), rows[known], y[known])
-        damping = (products / squares.clamp(min=1e-30)).clamp(0, 1).float()
-        return cls(climatology, damping, equations.solve().float())
+            known = torch.isfinite(future)
+            past, future = torch.nan_to_num(past), torch.nan_to_num(future)
+            slopes.add(past[:, :, -1:], future, known)
+            regression.add(past, future, known)
+        return cls(climatology, slopes.by_cell().float(), regression.solve().float())
 
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Forecast a batch.
@@ -110,30 +96,16 @@ class ReferenceForecasts:
         device = batch["inputs"].device
         climatology = self.climatology.to(device)
         n_targets = len(self.damping)
-        past, n_lat_lon = _anomalies(batch, climatology, n_targets, self.lags)
+        past = torch.nan_to_num(_departures(batch, climatology, n_targets))
         future = climatology(batch["target_cycles"])[:, :n_targets]
-        damped = self.damping.to(device) * torch.nan_to_num(past[:, :, -1:])
+        damped = self.damping.to(device) * past[:, :, -1:]
         weights = self.weights.to(device)
-        linear = torch.stack(
-            [_features(past[:, target]) @ weights[target].T for target in range(n_targets)], dim=1
-        )
-        linear = linear.transpose(2, 3).unflatten(3, n_lat_lon)
+        of_neighbors = weights[..., :-1].reshape(-1, self.lags, 3, 3)
+        linear = on_neighborhoods(past[:, :, -self.lags :], of_neighbors) + weights[..., -1, None, None]
         return {DAMPED_PERSISTENCE: future + damped, LINEAR: future + linear}
 
 
-def _anomalies(
-    batch: Mapping[str, Tensor], climatology: HarmonicClimatology, n_targets: int, lags: int
-) -> tuple[Tensor, tuple[int, int]]:
-    """Departures of the targets' newest frames, (batch, target, lags, lat, lon), and the size of the grid.
-
-    Gaps are filled from other frames of the window.
-    """
+def _departures(batch: Mapping[str, Tensor], climatology: HarmonicClimatology, n_targets: int) -> Tensor:
+    """Departures of the targets from the climatology, gaps filled from other frames of the window."""
     past = batch["inputs"][:, :n_targets]
-    departures = filled_in_time(past - climatology(batch["input_cycles"])[:, :n_targets])
-    return departures[:, :, -lags:], (past.shape[-2], past.shape[-1])
-
-
-def _features(past: Tensor) -> Tensor:
-    """Neighborhoods of every cell and a one: (batch, lags, lat, lon) to (batch, cell, 9 lags + 1)."""
-    columns = neighborhoods(torch.nan_to_num(past))
-    return torch.cat([columns, torch.ones_like(columns[..., :1])], dim=-1)
+    return filled_in_time(past - climatology(batch["input_cycles"])[:, :n_targets])
