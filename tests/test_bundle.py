@@ -298,7 +298,7 @@ def test_refuses_incomplete_spec(folder):
 @pytest.mark.parametrize("name", ["NoSuchNetwork", "os.system", "torch.nn.Linear"])
 def test_refuses_unknown_network(folder, name):
     respec(folder, network={"name": name, "arguments": {}})
-    with pytest.raises(BundleError, match=rf"can not be built: unknown network '{name}'.*Conv3D"):
+    with pytest.raises(BundleError, match=rf"cannot be built: unknown network '{name}'.*Conv3D"):
         Bundle.load(folder)
 
 

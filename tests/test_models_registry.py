@@ -91,7 +91,7 @@ REFUSED = [
     ("Conv3D", r"specified as .* found 'Conv3D'"),
     (
         {"name": "Persistence", "arguments": {"c_in": 1}},
-        r"'Persistence' can not be built: missing a required arg",
+        r"'Persistence' cannot be built: missing a required arg",
     ),
     (
         {"name": "Persistence", "arguments": {"c_in": 1, "c_out": 1, "t_in": 1, "leads": 1, "depth": 2}},
@@ -132,7 +132,7 @@ def test_arguments_must_be_json_able():
         register(Loose)
         assert describe(Loose(1, 1, 1, 1, extra=(1, 2)))["arguments"]["extra"] == [1, 2]
         for extra in (torch.zeros(1), float("nan"), {1}):
-            with pytest.raises(ConfigError, match="an argument of Loose can not be written as JSON"):
+            with pytest.raises(ConfigError, match="an argument of Loose cannot be written as JSON"):
                 Loose(1, 1, 1, 1, extra=extra)
     finally:
         del REGISTRY["Loose"]

@@ -165,9 +165,10 @@ def _parse_spec(content: bytes, folder: Path) -> dict[str, Any]:
 
 def _build_network(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> Network:
     try:
-        network = build(spec["network"])
+        modules = spec.get("modules")
+        network = build(spec["network"], modules if isinstance(modules, dict) else None)
     except (ConfigError, KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"The network of '{folder}' can not be built: {error}") from error
+        raise BundleError(f"The network of '{folder}' cannot be built: {error}") from error
     _fit_weights(network, tensors, "network", folder)
     return network
 
@@ -176,7 +177,7 @@ def _build_preparation(spec: dict[str, Any], tensors: dict[str, Tensor], folder:
     try:
         preparation = preparation_from_spec(PreparationSpec.from_json(spec["preparation"]), tensors)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise BundleError(f"The preparation of '{folder}' can not be built: {error}") from error
+        raise BundleError(f"The preparation of '{folder}' cannot be built: {error}") from error
     _fit_weights(preparation, tensors, "preparation", folder)
     return preparation
 
@@ -187,7 +188,7 @@ def _build_bands(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Path)
     try:
         return Bands.from_spec(spec["bands"], tensors)
     except (ConfigError, TypeError, ValueError) as error:
-        raise BundleError(f"The bands of '{folder}' can not be built: {error}") from error
+        raise BundleError(f"The bands of '{folder}' cannot be built: {error}") from error
 
 
 def _fit_weights(module: torch.nn.Module, tensors: dict[str, Tensor], what: str, folder: Path) -> None:

@@ -17,7 +17,7 @@ from stconv.bundle.bundle import FORMAT_VERSION, Bundle
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.series.missing import most_missing
 from stconv.datasets.source.origin import decode_attrs
-from stconv.models import describe
+from stconv.models import describe, modules_outside
 from stconv.publication import source
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def make_bundle(
 
     The keys of the spec:
         network, preparation: how to build both from registered names; their tensors are in the weights.
+        modules: of networks outside of stconv: the module of each, to be named where it is missing.
         variables: name, units, long_name, whether the network sees it and whether it is a target; in the
             order of the channels, targets first.
         grid: dims, geographic, and the coordinates along each dim, canonical (ascending; longitude from
@@ -107,6 +108,8 @@ def make_bundle(
         "code": code_version(),
         "scores": _finite(scores or {}),
     }
+    if modules := modules_outside(task.network):
+        spec["modules"] = modules
     if isinstance(task.preparation, EventPreparation):
         spec["outputs"] = task.preparation.outputs
     bands = getattr(task, "bands", None)

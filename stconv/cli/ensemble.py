@@ -65,7 +65,7 @@ def join(bundles: Sequence[Bundle], name: str) -> Bundle:
 
     from stconv.bundle import Bundle
     from stconv.errors import ConfigError
-    from stconv.models import Ensemble, describe
+    from stconv.models import Ensemble, describe, modules_outside
 
     first = bundles[0]
     tensors = first.preparation.state_dict()
@@ -84,4 +84,6 @@ def join(bundles: Sequence[Bundle], name: str) -> Bundle:
     members = [{"name": bundle.name, "bundle_sha256": bundle.hash} for bundle in bundles]
     spec = {**first.spec, "name": name, "network": describe(network), "members": members, "scores": {}}
     spec.pop("bands", None)
+    if modules := modules_outside(network):
+        spec["modules"] = modules
     return Bundle(network, first.preparation, spec, first.always_valid)

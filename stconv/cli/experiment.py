@@ -60,6 +60,12 @@ class ExperimentCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the network take its sizes from the data, also inside wrappers such as Increment."""
+        parser.add_argument(
+            "--import",
+            type=str | list[str],
+            default=[],
+            help="Modules or .py files that register networks of your own; imported before all else.",
+        )
         for depth in range(1, WRAPPERS + 2):
             path = "model" + ".network.init_args" * depth
             for size in SIZES:

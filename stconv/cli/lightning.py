@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import re
 import warnings
 from pathlib import Path
@@ -32,6 +33,7 @@ options:
   --KEY VALUE                  change one key of the configuration, such as
       --trainer.max_epochs 5       --data.batch_size 32       --seed_everything 1
       --trainer.accelerator cpu    --data.paths 'my/*.nc'     --trainer.logger.init_args.run_name trial
+  --import MODULE              import this module or .py file first: it registers networks of your own
   --print_config               print the complete configuration and stop
   --help-all                   list every key there is
 
@@ -50,6 +52,7 @@ options:
   -c, --config FILE            the experiment, as it was given to `stconv fit`
   --ckpt_path FILE             test this checkpoint (default: the best one of the latest finished run that
                                this configuration trained; a baseline without parameters needs none)
+  --import MODULE              import this module or .py file first: it registers networks of your own
   --KEY VALUE                  change one key of the configuration
   --help-all                   list every key there is
 
@@ -65,6 +68,7 @@ options:
   -c, --config FILE            the experiment, as it was given to `stconv fit`
   --ckpt_path FILE             this checkpoint (default: the best one of the latest finished run that this
                                configuration trained)
+  --import MODULE              import this module or .py file first: it registers networks of your own
   --KEY VALUE                  change one key of the configuration
   --help-all                   list every key there is
 """,
@@ -79,6 +83,7 @@ options:
   -c, --config FILE            the experiment, as it was given to `stconv fit`
   --ckpt_path FILE             this checkpoint (default: the best one of the latest finished run that this
                                configuration trained)
+  --import MODULE              import this module or .py file first: it registers networks of your own
   --KEY VALUE                  change one key of the configuration
   --help-all                   list every key there is
 """,
@@ -109,6 +114,7 @@ def run_argv(command: str, argv: list[str]) -> int:
 def run_experiment(command: str, argv: list[str], callbacks: Sequence[Callback] = ()) -> ExperimentCLI:
     """Run a Lightning command, and hand back what it made: trainer, task and data."""
     _check_files(argv)
+    argv = _with_imports(argv)
     _be_quiet()
     keep_freed_memory()
     from stconv.cli.experiment import ExperimentCLI
@@ -124,6 +130,50 @@ def run_experiment(command: str, argv: list[str], callbacks: Sequence[Callback] 
         if cause is None:
             raise
         raise cause from error
+
+
+def _with_imports(argv: list[str]) -> list[str]:
+    """Import the modules of networks that a user names, before the parser asks for a network's arguments.
+
+    Returns:
+        The words with one `--import`, of all modules that words and configurations name, so that the
+        configuration on the run names them as well.
+    """
+    from stconv.models.outside import import_modules, load_entry_points
+
+    words, named = [], []
+    given = iter(argv)
+    for word in given:
+        flag, has_value, value = word.partition("=")
+        if flag == "--import":
+            named.append(value if has_value else next(given, ""))
+        else:
+            words.append(word)
+    for flag, value in _options(words):
+        if flag in {"-c", "--config"}:
+            named += modules_of_config(Path(value))
+    load_entry_points()
+    import_modules(named)
+    return [*words, "--import", json.dumps(list(dict.fromkeys(named)))] if named else words
+
+
+def modules_of_config(path: Path) -> list[str]:
+    """Return the modules that a configuration wants to be imported, its key `import`.
+
+    Raises:
+        ConfigError: The key holds something else than names.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return []  # whoever reads the configuration says what is wrong with it
+    found = values.get("import") if isinstance(values, dict) else None
+    modules = [found] if isinstance(found, str) else found or []
+    if not isinstance(modules, list) or not all(isinstance(module, str) for module in modules):
+        raise ConfigError(f"`import` of '{path}' is {found!r}; expected the name of a module, or a list.")
+    return modules
 
 
 def _cause_of_ours(error: BaseException) -> StconvError | None:

@@ -64,6 +64,11 @@ GROUPS: dict[str, dict[str, Command]] = {
         "key": Command("stconv.cli.key", "make an API key for the service"),
     },
 }
+BUILDING_NETWORKS = {
+    *("ensemble", "sweep", "evaluate", "explain", "register", "promote"),
+    *("forecast", "quantize", "export", "serve"),
+}
+"""Commands that take `--import MODULE`, for networks of a user's own; so do the Lightning commands."""
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
@@ -105,7 +110,22 @@ def _call(name: str, argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(argv)) or 0)
+    if name in BUILDING_NETWORKS:
+        parser.add_argument(
+            "--import",
+            dest="imports",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="import this module or .py file first: it registers networks of your own; may be given "
+            "several times",
+        )
+    args = parser.parse_args(argv)
+    if name in BUILDING_NETWORKS and args.imports:
+        from stconv.models.outside import import_modules
+
+        import_modules(args.imports)
+    return int(module.run(args) or 0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     while _finished(study) < args.trials:
         if args.timeout is not None and time.monotonic() - began > args.timeout:
             break
-        _one_trial(study, space, config, path.name, args.metric)
+        _one_trial(study, space, config, path.name, args.metric, args.imports)
     best = [trial for trial in _ranked(study) if trial.value is not None]
     if not best:
         raise ConfigError(f"Study '{study.study_name}' has no complete trial. Allow more trials or time.")
@@ -157,7 +157,12 @@ def _ranked(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 
 def _one_trial(
-    study: optuna.Study, space: Sequence[Dimension], config: dict[str, Any], name: str, metric: str
+    study: optuna.Study,
+    space: Sequence[Dimension],
+    config: dict[str, Any],
+    name: str,
+    metric: str,
+    imports: Sequence[str],
 ) -> None:
     """Train once; a trial that cannot be trained counts as failed, and the first one stops the sweep."""
     import yaml
@@ -177,7 +182,8 @@ def _one_trial(
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, name)
             file.write_text(yaml.safe_dump(with_values(config, values), sort_keys=False))
-            run_experiment("fit", ["--config", str(file)], [follower])
+            named = [word for module in imports for word in ("--import", module)]
+            run_experiment("fit", ["--config", str(file), *named], [follower])
     except StconvError as error:
         study.tell(trial, state=TrialState.FAIL)
         if not _ranked(study):

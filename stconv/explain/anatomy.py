@@ -6,18 +6,20 @@ Nothing is computed: shapes are followed on torch's meta device, so that any net
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from stconv.nn.damping import Damping
 from stconv.nn.pool import Pool
 
 Sizes = tuple[int, int, int]
+_ANY_CONVOLUTION = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,14 @@ class Layer:
     """One layer of a network.
 
     Attributes:
-        name: Path of the module in the network.
+        name: Path of the module in the network; "" for what the network does itself.
         kind: convolution, transposed, pooling, linear, normalization, damping, ...
         kernel: Along (time, lat, lon), where the layer has one.
         stride: Likewise.
         channels: Of the output.
-        size: Of the output along (time, lat, lon), by the size formula.
-        parameters: Learned numbers.
-        multiply_adds: For one window; the product sums of convolutions and linear layers, nothing else.
+        size: Of the output along (time, lat, lon), by the size formula where there is one.
+        parameters: Learned numbers, those of modules inside that never run by themselves included.
+        multiply_adds: For one window; the product sums of convolutions, matrices and attention, nothing else.
         calls: How often it runs in one forecast; more than once in recurrent networks.
     """
 
@@ -72,65 +74,119 @@ def formula_size(module: nn.Module, size: Sizes) -> Sizes:
 def anatomy(network: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
     """List the layers in the order in which they first run.
 
+    A layer is a module that learns, that multiplies, or that pools; what a network multiplies and learns
+    outside of its layers, as in `forward` or in an attention, counts for the module that does it.
+
     Args:
         network: Any module over (batch, channel, time, lat, lon); it is left as it is.
         shape: Of one window: (channel, time, lat, lon).
     """
     ghost = copy.deepcopy(network).to("meta").eval()
-    inputs: dict[str, list[tuple[Sizes, int]]] = {}
+    runs = _followed(ghost, torch.zeros(1, *shape, device="meta"))
+    counted: set[int] = set()
+    layers = []
+    for name, calls in runs.items():
+        module = ghost.get_submodule(name)
+        layer = _layer(name, module, calls, _learned(module, name, runs, counted))
+        if layer.parameters or layer.multiply_adds or _changes_grid(module):
+            layers.append(layer)
+    return layers
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a module: sizes before and after, channels after, and what it multiplied itself."""
+
+    before: Sizes
+    after: Sizes
+    channels: int
+    multiply_adds: int
+
+
+def _followed(ghost: nn.Module, x: Tensor) -> dict[str, list[_Run]]:
+    """Run a network, and return the runs of each module by its name."""
+    runs: dict[str, list[_Run]] = {}
+    begun: list[list[int]] = []  # operations before each module that runs now, and those of modules inside
+    counter = FlopCounterMode(display=False)
+
+    def start(_module: nn.Module, _args: Any) -> None:
+        begun.append([counter.get_total_flops(), 0])
+
+    def end(_module: nn.Module, args: Any, output: Any, name: str) -> None:
+        first, inside = begun.pop()
+        whole = counter.get_total_flops() - first
+        if begun:
+            begun[-1][1] += whole
+        y = _first_tensor(output)
+        before = _first_tensor(args)
+        if y is not None and before is not None:
+            (after, channels), (size, _) = _size(y), _size(before)
+            runs.setdefault(name, []).append(_Run(size, after, channels, (whole - inside) // 2))
+
     handles = []
     for name, module in ghost.named_modules():
-        if _is_layer(module):
-
-            def remember(module: nn.Module, args: Any, output: Tensor, name: str = name) -> None:
-                inputs.setdefault(name, []).append((_size(args[0]), output.shape[1]))
-
-            handles.append(module.register_forward_hook(remember))
+        handles.append(module.register_forward_pre_hook(start))
+        handles.append(module.register_forward_hook(functools.partial(end, name=name)))
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # of the fused attention nobody counts the products
     try:
-        with torch.no_grad():
-            ghost(torch.zeros(1, *shape, device="meta"))
+        with torch.no_grad(), counter:
+            ghost(x)
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for handle in handles:
             handle.remove()
-    return [_layer(name, ghost.get_submodule(name), calls) for name, calls in inputs.items()]
+    return runs
 
 
-def _is_layer(module: nn.Module) -> bool:
-    own = any(True for _ in module.parameters(recurse=False))
-    return own or isinstance(module, Pool | nn.Upsample)
+def _learned(module: nn.Module, name: str, runs: dict[str, list[_Run]], counted: set[int]) -> int:
+    """Learned numbers of a module and of those in it that never run by themselves, each counted once."""
+    total = 0
+    for inner, part in module.named_modules(prefix=name):
+        owner = inner
+        while owner != name and owner not in runs:
+            owner = owner.rpartition(".")[0]
+        if owner == name:
+            fresh = {id(p): p.numel() for p in part.parameters(recurse=False) if id(p) not in counted}
+            counted.update(fresh)
+            total += sum(fresh.values())
+    return total
 
 
-def _layer(name: str, module: nn.Module, calls: list[tuple[Sizes, int]]) -> Layer:
-    size, channels = calls[-1]
-    out = _upsampled(module, size) if isinstance(module, nn.Upsample) else formula_size(module, size)
+def _changes_grid(module: nn.Module) -> bool:
+    return isinstance(module, Pool | nn.Upsample) or "pool" in type(module).__name__.lower()
+
+
+def _layer(name: str, module: nn.Module, calls: list[_Run], parameters: int) -> Layer:
+    last = calls[-1]
     kernel, stride = _window(module)
     return Layer(
         name=name.removesuffix(".conv"),
         kind=_kind(module),
         kernel=kernel,
         stride=stride,
-        channels=channels,
-        size=out,
-        parameters=sum(p.numel() for p in module.parameters(recurse=False)),
-        multiply_adds=sum(_multiply_adds(module, before) for before, _ in calls),
+        channels=last.channels,
+        size=formula_size(module, last.before) if _has_formula(module) else last.after,
+        parameters=parameters,
+        multiply_adds=sum(run.multiply_adds for run in calls),
         calls=len(calls),
     )
 
 
-def _multiply_adds(module: nn.Module, size: Sizes) -> int:
-    if isinstance(module, nn.ConvTranspose3d):
-        return module.weight.numel() * prod(size)
-    if isinstance(module, nn.Conv3d):
-        return module.weight.numel() * prod(formula_size(module, size))
-    return 0
+def _has_formula(module: nn.Module) -> bool:
+    return isinstance(module, Pool | nn.Conv3d | nn.ConvTranspose3d)
 
 
 def _kind(module: nn.Module) -> str:
-    if isinstance(module, nn.Conv3d):
+    if isinstance(module, _ANY_CONVOLUTION):
         return "depthwise" if module.groups == module.in_channels > 1 else "convolution"
     known: dict[type[nn.Module], str] = {
         nn.ConvTranspose3d: "transposed",
+        nn.ConvTranspose2d: "transposed",
+        nn.Linear: "linear",
+        nn.MultiheadAttention: "attention",
         nn.BatchNorm3d: "batch norm",
+        nn.BatchNorm2d: "batch norm",
         nn.GroupNorm: "group norm",
         nn.LayerNorm: "layer norm",
         nn.Upsample: "upsampling",
@@ -144,19 +200,27 @@ def _kind(module: nn.Module) -> str:
 def _window(module: nn.Module) -> tuple[Sizes | None, Sizes | None]:
     if isinstance(module, Pool):
         return module.kernel, module.stride
-    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-        return _triple(module.kernel_size), _triple(module.stride)
+    if isinstance(module, _ANY_CONVOLUTION | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return _last_three(module.kernel_size), _last_three(module.stride)
     return None, None
 
 
-def _upsampled(module: nn.Upsample, size: Sizes) -> Sizes:
-    factor = module.scale_factor
-    factors = factor if isinstance(factor, tuple) else (factor,) * 3
-    return _triple(int(w * float(f or 1)) for w, f in zip(size, factors, strict=True))
+def _last_three(sizes: Sequence[Any]) -> Sizes:
+    """Sizes along (time, lat, lon) of a window that may have fewer axes, the last ones."""
+    return _triple((1, 1, 1, *sizes)[-3:])
 
 
-def _size(x: Tensor) -> Sizes:
-    return _triple(x.shape[2:]) if x.ndim == 5 else (1, 1, 1)
+def _first_tensor(values: Any) -> Tensor | None:
+    if isinstance(values, Tensor):
+        return values
+    return next((value for value in values if isinstance(value, Tensor)), None) if values else None
+
+
+def _size(x: Tensor) -> tuple[Sizes, int]:
+    """Sizes along (time, lat, lon), and channels: (batch, channel, ...), or (batch, position, channel)."""
+    if x.ndim == 3:
+        return (1, 1, x.shape[1]), x.shape[2]
+    return _last_three(x.shape[2:]), x.shape[min(1, x.ndim - 1)]
 
 
 def _triple(values: Iterable[Any]) -> Sizes:

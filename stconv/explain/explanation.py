@@ -111,12 +111,16 @@ def explain(
 def _probed(network: Network, layers: list[Layer]) -> tuple[list[Reach], Reach]:
     modules = dict(network.named_modules())
     names = [f"{layer.name}.conv" if f"{layer.name}.conv" in modules else layer.name for layer in layers]
-    probed = [name for name, layer in zip(names, layers, strict=True) if not layer.kind.endswith("norm")]
+    probed = [
+        name
+        for name, layer in zip(names, layers, strict=True)
+        if layer.name and not layer.kind.endswith("norm")
+    ]
     found = reaches(network, probed)
     fields: list[Reach] = []
     for name, layer in zip(names, layers, strict=True):
         before = fields[-1] if fields else Reach(1, (0, 0), (0, 0))
-        if layer.kind == "group norm":
+        if layer.kind in {"group norm", "attention"}:
             before = Reach(network.t_in, (0, 0), (0, 0), whole_grid=True)
         fields.append(found.get(name, before))
     return fields, found[""]

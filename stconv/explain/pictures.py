@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_FILTERS, MAX_CHANNELS, MAX_LAYERS = 12, 8, 7
+CONVOLUTIONS = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
 SIGNED, FIELD = "RdBu_r", "viridis"
 DPI = 110
 
@@ -37,6 +38,7 @@ def filters_plot(network: Network, path: str | Path, channels: Sequence[str] = (
     """
     name, conv = _first_convolution(network)
     weight = conv.weight.detach().cpu().numpy()
+    weight = weight.reshape(*weight.shape[:2], -1, *weight.shape[-2:])  # (filter, channel, time, lat, lon)
     order = np.argsort(-np.abs(weight).sum(axis=(1, 2, 3, 4)))[:MAX_FILTERS]
     shown = weight[np.sort(order)]
     labels = _columns(conv, network, channels)
@@ -75,9 +77,13 @@ class FeatureMaps:
         self._handles: list[Any] = []
 
     def __enter__(self) -> FeatureMaps:
+        hooked: set[str] = set()
         for name, module in self.network.named_modules():
-            if name and any(isinstance(child, nn.Conv3d | nn.ConvTranspose3d) for child in module.children()):
-                self._handles.append(module.register_forward_hook(self._hook(name)))
+            block = name.rpartition(".")[0] or name  # a convolution with its normalization and activation
+            if isinstance(module, CONVOLUTIONS) and block not in hooked:
+                hooked.add(block)
+                watched = self.network.get_submodule(block)
+                self._handles.append(watched.register_forward_hook(self._hook(block)))
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -86,7 +92,8 @@ class FeatureMaps:
 
     def _hook(self, name: str) -> Any:
         def remember(_module: nn.Module, _args: Any, output: Tensor) -> None:
-            self.maps.setdefault(name, output[0, :, -1].detach().cpu().numpy())
+            newest = output[0, :, -1] if output.ndim == 5 else output[0]
+            self.maps.setdefault(name, newest.detach().cpu().numpy())
 
         return remember
 
@@ -133,23 +140,23 @@ def features_plot(maps: Mapping[str, np.ndarray], path: str | Path, title: str =
     return _save(figure, path)
 
 
-def _first_convolution(network: Network) -> tuple[str, nn.Conv3d]:
+def _first_convolution(network: Network) -> tuple[str, nn.Conv2d | nn.Conv3d]:
     """The first to run, before those of a single cell such as the projection of a shortcut."""
     from stconv.explain.anatomy import anatomy
 
     modules, found = dict(network.named_modules()), []
     for layer in anatomy(network, (network.c_in, network.t_in, *(network.own_grid or (16, 16)))):
         module = modules.get(f"{layer.name}.conv", modules[layer.name])
-        if isinstance(module, nn.Conv3d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
             found.append((layer.name, module))
     if not found:
         raise ConfigError(f"{type(network).__name__} has no convolution, so there are no filters to draw.")
-    return next((pair for pair in found if max(pair[1].kernel_size[1:]) > 1), found[0])
+    return next((pair for pair in found if max(pair[1].kernel_size[-2:]) > 1), found[0])
 
 
-def _columns(conv: nn.Conv3d, network: Network, channels: Sequence[str]) -> list[str]:
+def _columns(conv: nn.Conv2d | nn.Conv3d, network: Network, channels: Sequence[str]) -> list[str]:
     """What each plane (channel, tap) of the filter looks at."""
-    taps = conv.kernel_size[0]
+    taps = conv.kernel_size[0] if isinstance(conv, nn.Conv3d) else 1
     stacked = conv.in_channels == network.c_in * network.t_in and taps == 1 and network.t_in > 1
     n_times = network.t_in if stacked else taps
     n_channels = conv.in_channels // (network.t_in if stacked else 1)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from stconv.models.registry import Network
 from stconv.nn.damping import Damping
@@ -20,6 +23,9 @@ from stconv.nn.pyramid import PadToMultiple
 
 SMALLEST, LARGEST = 24, 192
 """Cells along lat and lon of the first grid that is tried, and of the last; no field is sought beyond."""
+
+SEEING_ALL = nn.GroupNorm | nn.MultiheadAttention
+"""Layers whose output at a cell depends on every cell."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,10 @@ def positive(network: Network) -> Network:
             module.low, module.high = torch.tensor(-torch.inf), torch.tensor(torch.inf)
     with torch.no_grad():
         for module in ghost.modules():
-            fan_in = module.weight[0].numel() if isinstance(module, nn.Conv3d | nn.ConvTranspose3d) else 1
+            fan_in = module.weight[0].numel() if isinstance(module, _ConvNd | nn.Linear) else 1
             for parameter in module.parameters(recurse=False):
                 parameter.uniform_(0.5, 1.5, generator=generator).div_(fan_in if parameter.ndim > 1 else 1)
-            if isinstance(module, nn.BatchNorm3d):
+            if isinstance(module, _BatchNorm):
                 module.reset_running_stats()
     return ghost.requires_grad_(False)
 
@@ -80,7 +86,8 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
     """Find the receptive field after each of the named modules, and after the network itself (name "").
 
     A layer that runs several times is seen at its last run. On a coarser grid the field is that of the
-    coarse cell over the middle of the grid.
+    coarse cell over the middle of the grid. A layer whose output has no grid, such as one over a sequence of
+    cells, is left out.
 
     Args:
         network: The network; it is left as it is.
@@ -94,8 +101,12 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
     for batch in (layers, wanted[:1] if "" in wanted else []):
         n = SMALLEST
         while batch and n <= LARGEST:
-            found |= _boxes(ghost, batch, n, 1 if batch[0] else phases(ghost))
-            batch = [name for name in batch if found[name].whole_grid]
+            seen = _boxes(ghost, batch, n, 1 if batch[0] else phases(ghost))
+            for name in batch:
+                if name not in seen:
+                    del found[name]
+            found |= seen
+            batch = [name for name in seen if seen[name].whole_grid]
             n *= 2
     return found
 
@@ -124,7 +135,7 @@ def _boxes(ghost: Network, names: list[str], n: int, n_phases: int) -> dict[str,
     outputs: dict[str, Tensor] = {}
     handles = [
         ghost.get_submodule(name).register_forward_hook(
-            lambda _module, _args, output, name=name: outputs.__setitem__(name, output)
+            lambda _module, _args, output, name=name: outputs.__setitem__(name, _first(output))
         )
         for name in names
         if name
@@ -135,12 +146,18 @@ def _boxes(ghost: Network, names: list[str], n: int, n_phases: int) -> dict[str,
     finally:
         for handle in handles:
             handle.remove()
-    return {name: _box(_units(name, outputs[name]), x, n, n_phases) for name in names}
+    on_grid = [name for name in names if name in outputs and outputs[name].ndim > 3]
+    return {name: _box(_units(name, outputs[name]), x, n, n_phases) for name in on_grid}
+
+
+def _first(output: Any) -> Tensor:
+    """The tensor that a module gives, or the first of several, as of an attention."""
+    return output if isinstance(output, Tensor) else output[0]
 
 
 def _units(name: str, output: Tensor) -> Tensor:
-    """All leads of the forecast; of a layer the middle one of its steps."""
-    return output if not name else output[:, :, output.shape[2] // 2].unsqueeze(2)
+    """All leads of the forecast; of a layer the middle one of its steps, or the only one."""
+    return output if not name or output.ndim == 4 else output[:, :, output.shape[2] // 2].unsqueeze(2)
 
 
 def _box(output: Tensor, x: Tensor, n: int, n_phases: int) -> Reach:
@@ -177,13 +194,13 @@ def _window(ghost: Network, batch: int, n: int, n_lon: int | None = None) -> Ten
 
 
 def _sees_all(ghost: nn.Module) -> bool:
-    return any(isinstance(module, nn.GroupNorm) for module in ghost.modules())
+    return any(isinstance(module, SEEING_ALL) for module in ghost.modules())
 
 
 def _layers_before_all(ghost: nn.Module, names: list[str]) -> list[str]:
-    """Those of the named modules that stand before the first normalization over the whole grid."""
+    """Those of the named modules that stand before the first layer that looks at the whole grid."""
     order = [
-        name for name, module in ghost.named_modules() if name in names or isinstance(module, nn.GroupNorm)
+        name for name, module in ghost.named_modules() if name in names or isinstance(module, SEEING_ALL)
     ]
-    first = next(i for i, name in enumerate(order) if isinstance(ghost.get_submodule(name), nn.GroupNorm))
+    first = next(i for i, name in enumerate(order) if isinstance(ghost.get_submodule(name), SEEING_ALL))
     return [name for name in order[:first] if name in names]

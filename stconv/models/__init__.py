@@ -8,7 +8,7 @@ from stconv.models.events import VGG16, AlexNet, EventNetwork, LeNet5, ResNet18
 from stconv.models.linear import DampedPersistence, Linear3x3
 from stconv.models.probe import frames_seen
 from stconv.models.recurrent import ConvLSTM, PredRNN
-from stconv.models.registry import REGISTRY, Network, build, describe, register
+from stconv.models.registry import REGISTRY, Network, build, describe, modules_outside, register
 from stconv.models.residual import ResNet2D, ResNet2Plus1D
 from stconv.models.scales import ScaleMix
 from stconv.models.simvp import SimVP
@@ -55,5 +55,6 @@ __all__ = [
     "build",
     "describe",
     "frames_seen",
+    "modules_outside",
     "register",
 ]

@@ -2,7 +2,7 @@
 
 A specification is ``{"name": "STConvS2S", "arguments": {...}}``, JSON through and through; a network
 among the arguments (as in `Increment`), or a list of them, is a specification itself. Only registered names
-are built: nothing is ever imported because a file says so.
+are built, and those that an installed package offers: nothing is ever imported because a file says so.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from stconv.errors import ConfigError
 from stconv.models.network import Network
+from stconv.models.outside import load_entry_points, remedy
 
-__all__ = ["REGISTRY", "Network", "build", "describe", "register"]
+__all__ = ["REGISTRY", "Network", "build", "describe", "modules_outside", "register"]
 
 REGISTRY: dict[str, type[Network]] = {}
 """Every network that can be built by name."""
@@ -26,11 +28,13 @@ NetworkClass = TypeVar("NetworkClass", bound=type[Network])
 def register(cls: NetworkClass) -> NetworkClass:
     """Make a network buildable by its class name, and let each instance record its constructor arguments.
 
+    The same class defined again, as in a notebook, takes the place of the one before.
+
     Raises:
-        ConfigError: The name is taken by another class.
+        ConfigError: The name is taken by a class of another module.
     """
     name = cls.__name__
-    if name in REGISTRY:
+    if name in REGISTRY and not _is_same(REGISTRY[name], cls):
         raise ConfigError(
             f"a network named '{name}' is registered already ({REGISTRY[name].__module__}); rename one."
         )
@@ -56,18 +60,26 @@ def describe(network: Network) -> dict[str, Any]:
         ConfigError: The network's class is not registered.
     """
     name = type(network).__name__
-    if REGISTRY.get(name) is not type(network):
+    if name not in REGISTRY or not _is_same(REGISTRY[name], type(network)):
         raise ConfigError(
             f"{name} is not a registered network. Decorate its class with `@register`. {_known()}"
         )
     return {"name": name, "arguments": json.loads(json.dumps(network.arguments))}
 
 
-def build(spec: dict[str, Any]) -> Network:
+def modules_outside(network: Network) -> dict[str, str]:
+    """Return the modules that define a network and those inside of it, by name, except those of stconv."""
+    found = {type(part).__name__: type(part).__module__ for part in network.parts()}
+    return {name: module for name, module in found.items() if module.partition(".")[0] != "stconv"}
+
+
+def build(spec: dict[str, Any], modules: Mapping[str, str] | None = None) -> Network:
     """Build a network from its specification.
 
     Args:
         spec: ``{"name": registered name, "arguments": {...}}`` as `describe` returns it.
+        modules: As `modules_outside` returns them: what to name where a network is not known. They are not
+            imported.
 
     Raises:
         ConfigError: The specification has another form, names no registered network, or has arguments that
@@ -77,23 +89,30 @@ def build(spec: dict[str, Any]) -> Network:
         raise ConfigError(f"a network is specified as {{'name': ..., 'arguments': {{...}}}}; found {spec!r}.")
     name, arguments = spec["name"], spec["arguments"]
     if name not in REGISTRY:
-        raise ConfigError(f"unknown network '{name}'. {_known()}")
+        load_entry_points(name)
+    if name not in REGISTRY:
+        raise ConfigError(f"unknown network '{name}'. {_known()} {remedy(name, (modules or {}).get(name))}")
     cls = REGISTRY[name]
-    arguments = {key: _built(value) for key, value in arguments.items()}
+    arguments = {key: _built(value, modules) for key, value in arguments.items()}
     signature = inspect.signature(cls)
     try:
         signature.bind(**arguments)
     except TypeError as error:
         raise ConfigError(
-            f"network '{name}' can not be built: {error}. It takes: {', '.join(signature.parameters)}."
+            f"network '{name}' cannot be built: {error}. It takes: {', '.join(signature.parameters)}."
         ) from error
     return cls(**arguments)
 
 
-def _built(value: Any) -> Any:
+def _is_same(before: type[Network], after: type[Network]) -> bool:
+    """Whether one is the other, or its definition once more."""
+    return (before.__module__, before.__qualname__) == (after.__module__, after.__qualname__)
+
+
+def _built(value: Any, modules: Mapping[str, str] | None) -> Any:
     if isinstance(value, list):
-        return [_built(item) for item in value]
-    return build(value) if _is_spec(value) else value
+        return [_built(item, modules) for item in value]
+    return build(value, modules) if _is_spec(value) else value
 
 
 def _described(value: Any) -> Any:
@@ -108,7 +127,7 @@ def _recorded(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         recorded: dict[str, Any] = json.loads(json.dumps(plain, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"an argument of {name} can not be written as JSON: {error}. Found {plain}; pass numbers, "
+            f"an argument of {name} cannot be written as JSON: {error}. Found {plain}; pass numbers, "
             "strings, booleans, lists, or registered networks."
         ) from error
     return recorded

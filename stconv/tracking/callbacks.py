@@ -16,6 +16,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 
 from stconv.bundle import make_bundle
 from stconv.errors import TrackingError
+from stconv.models import modules_outside
 from stconv.publication import write_results
 from stconv.task import ForecastTask
 from stconv.tracking.logger import RunLogger
@@ -132,9 +133,13 @@ class ExportBundle(Callback):
             return
         data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
         description = data.describe()
+        assert isinstance(pl_module, ForecastTask)
+        outside = modules_outside(pl_module.network).items()
+        modules = {"model.modules": ", ".join(f"{name}: {module}" for name, module in outside)}
         if not logger.continues:
             logger.log_hyperparams(
                 {
+                    **(modules if outside else {}),
                     "data.name": description["name"],
                     "data.hash": description["hash"],
                     "model.n_parameters": sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
