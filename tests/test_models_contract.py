@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +22,9 @@ from stconv.models import (
     describe,
     frames_seen,
 )
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "extend.md"
+exec(re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1], {"__name__": "page"})  # its example
 
 SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3, "n_3d": 1}
 """Settings that keep a test short, for the networks that have them."""
@@ -199,9 +204,7 @@ def test_increment_starts_from_persistence():
     assert isinstance(Increment(inner), Network)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in LEARNED if n not in {*AROUND, "Linear3x3", "DampedPersistence", "ScaleMix"}]
-)
+@pytest.mark.parametrize("name", [n for n in LEARNED if takes(n, "dropout") and n not in AROUND])
 def test_dropout_drops_in_training_only(name):
     network, x = make(name, dropout=0.5), torch.randn(2, 3, 4, 5, 6)
     assert not torch.equal(network(x), network(x))

@@ -1,7 +1,6 @@
 """A network that is defined outside of stconv goes the whole way, and is never imported for a file's sake."""
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -151,7 +150,7 @@ def test_a_forecast_is_what_the_network_computes(inside, bundle):
     plain = glance.Glance(1, 1, 3, 2, width=4).eval()
     plain.load_state_dict(weights)
     preparation = loaded.preparation
-    assert preparation.scaling == "zscore"
+    assert preparation.settings.scaling == "zscore"
     with torch.no_grad():
         by_hand = plain((newest - preparation.center[0]) / preparation.scale[0])
     expected = by_hand * preparation.scale[0] + preparation.center[0]
@@ -218,7 +217,9 @@ def test_an_installed_package_offers_its_networks(installed):
 
 def test_a_broken_package_is_named_when_its_network_is_asked_for(installed):
     installed("OfferedBroken", "broken_offer", "1 / 0\n")
-    with pytest.raises(ConfigError, match=r"package broken_offer offers the network 'OfferedBroken'.*ZeroDiv"):
+    with pytest.raises(
+        ConfigError, match=r"package broken_offer offers the network 'OfferedBroken'.*ZeroDiv"
+    ):
         build({"name": "OfferedBroken", "arguments": {}})
     with pytest.raises(ConfigError, match=r"unknown network 'Other'.*--import MODULE"):
         build({"name": "Other", "arguments": {}})
@@ -242,15 +243,3 @@ def test_a_notebook_defines_its_network_again():
             build(spec, {"Again": "__main__"})
     finally:
         REGISTRY.pop("Again", None)
-
-
-def test_the_example_of_the_page_runs():
-    page = Path(__file__).resolve().parents[1].joinpath("docs", "extend.md").read_text()
-    code = re.search(r"```python\n(.*?)```", page, re.S)[1]
-    names = {"__name__": "page"}
-    try:
-        exec(code, names)
-        y = names["MyNetwork"](2, 1, 4, 3)(torch.randn(2, 2, 4, 7, 9))
-        assert y.shape == (2, 1, 3, 7, 9)
-    finally:
-        REGISTRY.pop("MyNetwork", None)
