@@ -26,12 +26,13 @@ LEAD = "lead"
 TENSOR_DIMS = ("batch", "channel", "time", "lat", "lon")
 
 
-def check_tensor(x: Tensor, name: str, **sizes: int | None) -> None:
-    """Hold a tensor to (batch, channel, time, lat, lon), float32, and to the sizes named.
+def check_tensor(x: Tensor, name: str, *, dtype: str = "torch.float32", **sizes: int | None) -> None:
+    """Hold a tensor to (batch, channel, time, lat, lon), to a type, and to the sizes named.
 
     Args:
         x: The tensor to check.
         name: What to call it in a message.
+        dtype: Expected type, as torch prints it.
         **sizes: Expected size by dimension name, for example ``channel=3``; None is any size.
 
     Raises:
@@ -41,8 +42,8 @@ def check_tensor(x: Tensor, name: str, **sizes: int | None) -> None:
         raise ShapeError(
             f"{name} has {x.ndim} dimensions {tuple(x.shape)}; expected {len(TENSOR_DIMS)}: {TENSOR_DIMS}."
         )
-    if str(x.dtype) != "torch.float32":
-        raise ShapeError(f"{name} is {x.dtype}; expected torch.float32. Convert it with `.float()`.")
+    if str(x.dtype) != dtype:
+        raise ShapeError(f"{name} is {x.dtype}; expected {dtype}. Convert it with `.to({dtype})`.")
     for dim, expected in sizes.items():
         found = x.shape[TENSOR_DIMS.index(dim)]
         if expected is not None and found != expected:

@@ -90,7 +90,7 @@ def _temporal(x, weight, bias, zeros):
 )
 def test_zeros_around_the_frames_are_not_multiplied(kernel, around, spared):
     block = Convolution(8, 1, kernel, time_padding=around, norm="none", activation="none")
-    x = torch.randn(2, 8, 5, 6, 7)
+    x = from_cells(torch.randn(6, 7, 2, 5, 8))
     with only_torch():
         expected = block(x)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -155,6 +155,7 @@ def taken(monkeypatch):
         (Conv3d(8, 64, (1, 3, 3), padding=(0, 1, 1)), (8, 8, 4, 12, 12), []),
         (Conv3d(8, 1, (5, 5, 5), padding=(0, 2, 2)), (1, 8, 5, 6, 6), ["tap"]),
         (Conv3d(8, 1, (5, 5, 5), padding=2), (1, 8, 5, 6, 6), ["tap"]),
+        (Conv3d(32, 2, (5, 3, 3), padding=2), (1, 32, 5, 6, 6), ["tap"]),
         (Conv3d(2, 3, (3, 1, 1), padding=(1, 0, 0)), (1, 2, 5, 4, 4), ["temporal"]),
         (Conv3d(4, 1, 1), (1, 4, 5, 4, 4), []),
         (Conv3d(8, 1, (5, 5, 5), dilation=2), (1, 8, 9, 9, 9), []),
@@ -164,11 +165,18 @@ def taken(monkeypatch):
 )
 def test_the_way_is_chosen_by_the_sizes(layer, shape, expected, taken):
     x = torch.randn(shape)
-    found = layer(x)
+    cells = from_cells(to_cells(x))
+    found = layer(cells)
     assert taken == expected
     with only_torch():
         close(found, layer(x), 1e-5)
     assert len(taken) == len(expected)
+    taken.clear()
+    layer(x)
+    assert taken == [way for way in expected if way != "tap"], "taps of another order are slower than torch"
+    taken.clear()
+    layer(x.requires_grad_())
+    assert taken == ([] if layer.out_channels == 2 else expected)
 
 
 @pytest.mark.parametrize("spectral", [False, True])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from stconv.dims import check_tensor
@@ -60,15 +61,20 @@ class Network(nn.Module):
         """Forecast every lead from one window of frames.
 
         Args:
-            x: Input frames, float32, (batch, c_in, t_in, lat, lon), normalized and finite.
+            x: Input frames, of the type of the weights (float32 unless the network was converted), (batch,
+                c_in, t_in, lat, lon), normalized and finite.
 
         Returns:
-            Forecast, float32, (batch, c_out, leads, lat, lon), normalized.
+            Forecast, of the same type, (batch, c_out, leads, lat, lon), normalized.
 
         Raises:
             ShapeError: The input has another type, or another number of dimensions, channels or frames.
         """
-        check_tensor(x, f"input of {type(self).__name__}", channel=self.c_in, time=self.t_in)
+        types = (p.dtype for p in self.parameters() if p.is_floating_point())
+        check_tensor(
+            x, f"input of {type(self).__name__}", dtype=str(next(types, torch.float32)),
+            channel=self.c_in, time=self.t_in,
+        )  # fmt: skip
         return self.compute(x)
 
     def members(self, x: Tensor) -> Tensor:

@@ -8,17 +8,12 @@ matrix product too. Nothing is copied between two layers that both keep this ord
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-
-import torch
 from torch import Tensor
+
+from stconv.nn.fast_paths import only_torch as only_torch  # where it was, and where others look for it
 
 CELLS, FRAMES = (3, 4, 0, 2, 1), (0, 2, 3, 4, 1)
 """Orders of (batch, channel, time, lat, lon) with channels innermost: ours, and torch's channels_last_3d."""
-CPU_TYPES = (torch.float32, torch.float64)
-_only_torch = ContextVar("only_torch", default=False)
 
 
 def to_cells(x: Tensor) -> Tensor:
@@ -57,27 +52,3 @@ def steps_seen(n_in: int, n_taps: int, zeros: tuple[int, int]) -> list[tuple[ran
             (range(start, stop), range(start - first, stop - first)) if sees else (range(0), range(0))
         )
     return found
-
-
-def takes_fast_paths(x: Tensor) -> bool:
-    """Whether a tensor may go ways of our own: on a CPU, while no graph of the network is being recorded."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype in CPU_TYPES
-        and x.ndim == 5
-        and x.numel() > 0
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined]
-        and not torch.is_autocast_enabled("cpu")
-        and not _only_torch.get()
-    )
-
-
-@contextmanager
-def only_torch() -> Iterator[None]:
-    """Compute with torch's own layers, one by one: what the fast paths are tested and measured against."""
-    token = _only_torch.set(True)
-    try:
-        yield
-    finally:
-        _only_torch.reset(token)

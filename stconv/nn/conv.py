@@ -12,14 +12,13 @@ from functools import partial
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from stconv.errors import ConfigError
-from stconv.nn.cells import takes_fast_paths
 from stconv.nn.conv3d import Conv3d
-from stconv.nn.fused import folded, is_watched, normalized, slope_of
+from stconv.nn.fast_paths import is_plain, takes_fast_paths
+from stconv.nn.fused import activate_, folded, is_constant, normalized, slope_of
 from stconv.nn.norm import Activation, Norm, make_activation, make_norm
 from stconv.nn.padding import SpacePadding, Steps, TimePadding, plan_padding
 from stconv.nn.settings import check_count, check_triple
@@ -116,21 +115,18 @@ class Convolution(nn.Module):
 
     def _run(self, x: Tensor) -> Tensor:
         x = self.pad(x)
-        if self._is_one_step() and takes_fast_paths(x):
+        if self._is_one_step(x):
             y = self.conv._conv_forward(x, *folded(self.conv, self.norm))
             slope = slope_of(self.activation)
-            return self.activation(y) if slope is None else F.leaky_relu(y, slope, inplace=True)
+            return self.activation(y) if slope is None else activate_(y, slope)
         return normalized(self.conv(x), self.norm, self.activation)
 
-    def _is_one_step(self) -> bool:
-        """Whether the normalization is a constant scale and shift that the convolution can take over."""
+    def _is_one_step(self, x: Tensor) -> bool:
+        """Whether the convolution takes over the normalization."""
         return (
-            type(self.norm) is nn.BatchNorm3d
-            and not self.norm.training
-            and self.norm.affine
-            and self.norm.track_running_stats
-            and not torch.is_grad_enabled()
-            and not any(map(is_watched, (self.conv, self.norm, self.activation)))
+            is_constant(self.norm)
+            and is_plain(self.conv, Conv3d)
+            and takes_fast_paths(x, self.conv.weight, *self.norm.parameters())
         )
 
 

@@ -7,9 +7,11 @@ from math import prod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stconv.nn.cells import from_cells, takes_fast_paths, to_cells
+from stconv.errors import ShapeError
+from stconv.nn.cells import from_cells, in_cells, to_cells
+from stconv.nn.fast_paths import is_finite, takes_fast_paths
 from stconv.nn.padding import Steps
-from stconv.nn.spectral import multiply_adds, spectral_convolution
+from stconv.nn.spectral import is_even, multiply_adds, spectral_convolution
 from stconv.nn.taps import tap_convolution
 from stconv.nn.temporal import temporal_convolution
 
@@ -27,40 +29,45 @@ class Conv3d(nn.Conv3d):
     | (k, 1, 1)                           | products over (time, channel), `stconv.nn.temporal`  |
     | (1, k, m), wide, many channels      | in the frequency domain, `stconv.nn.spectral`        |
     | (t, k, m), few outputs              | what each tap adds, `stconv.nn.taps`                 |
-    | any other, and on any other device  | torch's own                                          |
+    | any other                           | torch's own                                          |
 
     The first three have no stride, no dilation and no groups, and multiply no zeros before and after the
-    frames. What was measured: benchmarks/RESULTS.md.
+    frames. Taps are for an input that lies cells outermost, or one output in training: otherwise torch is
+    faster. Where no fast path may be taken (`stconv.nn.fast_paths`, frames that are not even, weights that
+    are not finite) it is torch's own too. What was measured: benchmarks/RESULTS.md.
     """
 
     around: Steps = (0, 0)
     """Steps of zeros before and after the frames, besides `padding`; a negative number leaves frames out."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        before, after = self.around
+        (before, after), in_order = self.around, in_cells(x)
         if before < 0 or after < 0:
-            x, before, after = (
-                x[:, :, max(-before, 0) : x.shape[2] - max(-after, 0)],
-                max(before, 0),
-                max(after, 0),
-            )
-        t, k, m = self.kernel_size
-        both, p, q = (int(n) for n in self.padding)
-        zeros = (before + both, after + both)
-        if takes_fast_paths(x) and self._is_simple() and not self._is_too_large_for(x, zeros):
-            if (k, m, p, q) == (1, 1, 0, 0) and t > 1:
-                return from_cells(temporal_convolution(to_cells(x), weight[:, :, :, 0, 0], bias, zeros))
-            if (t, *zeros) == (1, 0, 0) and self._is_spectral(x):
-                return from_cells(spectral_convolution(to_cells(x), weight[:, :, 0], bias, (p, q)))
-            if 1 < k * m <= t * self.in_channels / self.out_channels:
-                return tap_convolution(to_cells(x), weight, bias, zeros, (p, q))
+            x = _cropped(x, max(-before, 0), max(-after, 0))
+            before, after = max(before, 0), max(after, 0)
+        if self._is_simple() and x.ndim == 5 and takes_fast_paths(x, weight, bias):
+            t, k, m = self.kernel_size
+            both, p, q = (int(n) for n in self.padding)
+            zeros = (before + both, after + both)
+            in_time = (k, m, p, q) == (1, 1, 0, 0) and t > 1
+            in_space = (t, *zeros) == (1, 0, 0) and self._is_spectral(x)
+            few = 1 < k * m <= t * self.in_channels / self.out_channels
+            by_taps = few and (in_order or (self.out_channels == 1 and x.requires_grad))
+            faster = (in_time or in_space or by_taps) and not self._is_too_large_for(x, zeros)
+            if faster and is_finite(weight, bias):  # or zeros around the frames times a weight are not zero
+                if in_time:
+                    return from_cells(temporal_convolution(to_cells(x), weight[:, :, :, 0, 0], bias, zeros))
+                if in_space and is_even(x, 1, (3, 4)):
+                    return from_cells(spectral_convolution(to_cells(x), weight[:, :, 0], bias, (p, q)))
+                if by_taps:
+                    return tap_convolution(to_cells(x), weight, bias, zeros, (p, q))
         if before or after:
             x = F.pad(x, (0, 0, 0, 0, before, after))
         return super()._conv_forward(x, weight, bias)
 
     def _is_simple(self) -> bool:
         only_ones = self.groups == prod(self.stride) == prod(self.dilation) == 1
-        return only_ones and self.padding_mode == "zeros"
+        return only_ones and self.padding_mode == "zeros" and not isinstance(self.padding, str)
 
     def _is_too_large_for(self, x: Tensor, zeros: Steps) -> bool:
         """Whether there are fewer steps or cells than taps; torch says so."""
@@ -73,3 +80,15 @@ class Conv3d(nn.Conv3d):
         direct = k * m * c_in * self.out_channels
         ours = multiply_adds((grid[0], grid[1]), (k, m), c_in, self.out_channels, batch * steps)
         return batch * steps >= MANY_ROWS and direct >= WORTH * ours
+
+
+def _cropped(x: Tensor, before: int, after: int) -> Tensor:
+    """Leave frames out at either end of (..., channel, time, lat, lon)."""
+    n_frames = x.shape[-3]
+    if before + after >= n_frames:
+        raise ShapeError(
+            f"a convolution leaves out {before} frames before and {after} after, but its input "
+            f"{tuple(x.shape)} has {n_frames} along time; expected at least {before + after + 1}. Give it "
+            "more frames."
+        )
+    return x[..., before : n_frames - after, :, :]

@@ -7,16 +7,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from stconv.nn.cells import channels_innermost, takes_fast_paths
+from stconv.errors import ShapeError
+from stconv.nn.cells import channels_innermost
+from stconv.nn.fast_paths import is_plain, takes_fast_paths
 
 
 class NormalizedActivation(torch.autograd.Function):
     """Batch normalization in training, then max(y, slope y) in place.
 
-    Nothing but input and result is kept for the backward pass: the sign of the result is that of what went
-    into the activation.
+    Nothing but the input and, if there is an activation, the sign of the result is kept for the backward
+    pass, so that the result may be changed in place afterwards.
 
     Args:
         x: (rows, channel), contiguous.
@@ -42,23 +43,26 @@ class NormalizedActivation(torch.autograd.Function):
         slope: float,
     ) -> Tensor:
         """Normalize by the statistics of the rows."""
-        y, *batch = torch.native_batch_norm(_image(x), weight, bias, mean, variance, True, momentum, eps)
-        if slope != 1:
-            F.leaky_relu_(y, slope)
-        ctx.save_for_backward(x, y, weight, *batch)
+        y, means, inverses = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
+        torch.native_batch_norm(
+            _image(x), weight, bias, mean, variance, True, momentum, eps, out=(_image(y), means, inverses)
+        )
+        above = y > 0 if slope != 1 else None
+        if above is not None:
+            activate_(y, slope)
+        ctx.save_for_backward(x, weight, means, inverses, above)
         ctx.eps, ctx.slope = eps, slope
-        return _rows(y)
+        return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Undo the activation by the sign of the result, then torch's own gradient."""
-        x, y, weight, mean, inverse = ctx.saved_tensors
-        change = _image(dy.contiguous())
-        if ctx.slope != 1:
-            change = torch.ops.aten.leaky_relu_backward(change, y, ctx.slope, True)
+        """Undo the activation by the sign of the result, then torch's own gradient, twice differentiable."""
+        x, weight, means, inverses, above = ctx.saved_tensors
+        change = dy.contiguous()
+        if above is not None:
+            change = torch.ops.aten.leaky_relu_backward(change, above.to(dy.dtype), ctx.slope, True)
         dx, dweight, dbias = torch.ops.aten.native_batch_norm_backward(
-            change, _image(x), weight, None, None, mean, inverse, True, ctx.eps, [True] * 3
+            _image(change), _image(x), weight, None, None, means, inverses, True, ctx.eps, [True] * 3
         )
         return _rows(dx), dweight, dbias, None, None, None, None, None
 
@@ -71,28 +75,56 @@ def normalized(x: Tensor, norm: nn.Module, activation: nn.Module) -> Tensor:
         norm: Any normalization.
         activation: Any activation.
     """
-    slope = slope_of(activation)
-    order = channels_innermost(x)
-    if (
-        order is None
-        or type(norm) is not nn.BatchNorm3d
-        or not (norm.training and norm.affine and norm.track_running_stats)
-        or norm.momentum is None
-        or is_watched(norm)
-        or is_watched(activation)
-        or not takes_fast_paths(x)
-    ):
+    if isinstance(norm, nn.BatchNorm3d):
+        _check_values(x, norm)
+    order = channels_innermost(x) if _is_fused(x, norm) else None
+    if order is None:
         y: Tensor = activation(norm(x))
         return y
+    assert isinstance(norm, nn.BatchNorm3d)
     assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
     norm.num_batches_tracked.add_(1)
-    inner = x.permute(order)
+    slope, inner = slope_of(activation), x.permute(order)
     rows = NormalizedActivation.apply(
         inner.flatten(0, 3), norm.weight, norm.bias, norm.running_mean, norm.running_var,
         norm.momentum, norm.eps, 1.0 if slope is None else slope,
     )  # fmt: skip
     y = rows.view(inner.shape).permute([order.index(dim) for dim in range(5)])
     return activation(y) if slope is None else y
+
+
+def _is_fused(x: Tensor, norm: nn.Module) -> bool:
+    return (
+        isinstance(norm, nn.BatchNorm3d)
+        and is_plain(norm, nn.BatchNorm3d)
+        and norm.training
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+        and takes_fast_paths(x, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    )
+
+
+def _check_values(x: Tensor, norm: nn.BatchNorm3d) -> None:
+    """Raise ShapeError where there is no variance to normalize by."""
+    if norm.training and x.numel() == x.shape[1]:
+        raise ShapeError(
+            f"batch normalization got input size {tuple(x.shape)}; expected more than 1 value per channel "
+            "when training, of which to take the variance. Use a larger batch or grid, or norm 'layer'."
+        )
+
+
+def is_constant(norm: nn.Module) -> bool:
+    """Whether a normalization is a scale and a shift that the convolution before it can take over."""
+    return (
+        isinstance(norm, nn.BatchNorm3d)
+        and is_plain(norm, nn.BatchNorm3d)
+        and not norm.training
+        and norm.affine
+        and norm.track_running_stats
+        and not torch.is_grad_enabled()
+    )
 
 
 def folded(conv: nn.Conv3d, norm: nn.Module) -> tuple[Tensor, Tensor]:
@@ -106,17 +138,17 @@ def folded(conv: nn.Conv3d, norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def slope_of(activation: nn.Module) -> float | None:
-    """Return the slope below zero of an activation that is a line on either side; None of any other."""
-    if isinstance(activation, nn.Identity):
-        return 1.0
-    if isinstance(activation, nn.ReLU):
-        return 0.0
-    return activation.negative_slope if isinstance(activation, nn.LeakyReLU) else None
+    """Return the slope below zero, in [0, 1], of an activation that is two lines; None of any other."""
+    if not is_plain(activation, nn.Identity, nn.ReLU, nn.LeakyReLU):
+        return None
+    if isinstance(activation, nn.LeakyReLU):
+        return activation.negative_slope if 0 <= activation.negative_slope <= 1 else None
+    return 0.0 if isinstance(activation, nn.ReLU) else 1.0
 
 
-def is_watched(module: nn.Module) -> bool:
-    """Whether somebody wants to see what goes through the module itself."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def activate_(y: Tensor, slope: float) -> Tensor:
+    """Apply max(y, slope y) in place; a slope of zero gives zero for minus infinity too."""
+    return F.relu_(y) if slope == 0 else F.leaky_relu_(y, slope) if slope != 1 else y
 
 
 def _image(rows: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError
-from stconv.nn.cells import channels_innermost, from_cells, in_cells, takes_fast_paths, to_cells
+from stconv.nn.cells import channels_innermost, from_cells, in_cells, to_cells
+from stconv.nn.fast_paths import takes_fast_paths
 from stconv.nn.settings import Triple, check_choice
 
 TimePadding = Literal["symmetric", "causal", "valid"]

@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from stconv.errors import ConfigError
-from stconv.nn.cells import from_cells, in_cells, takes_fast_paths, to_cells
+from stconv.nn.cells import from_cells, in_cells, to_cells
 from stconv.nn.conv import Convolution, Sizes
+from stconv.nn.fast_paths import is_plain, takes_fast_paths
 from stconv.nn.norm import Activation, Norm
 from stconv.nn.padding import GridPadding, SpacePadding, TimePadding
 from stconv.nn.settings import check_choice, check_triple
@@ -67,12 +67,10 @@ class SpreadDifference(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
         """The last step of b counts twice."""
-        db = dy[..., :-1, :].neg()
-        db[..., -1, :] -= dy[..., -1, :]
-        return dy.sum(3, keepdim=True), db
+        *first, before_last, last = dy.unbind(3)
+        return dy.sum(3, keepdim=True), torch.stack((*first, before_last + last), 3).neg_()
 
 
 class TwoBranch(nn.Module):
@@ -97,7 +95,8 @@ class TwoBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, c_in, time, lat, lon), time >= k, to (batch, c_out, time, lat', lon')."""
         whole = self.whole(x)
-        if x.shape[2] == self.span and takes_fast_paths(x) and in_cells(whole):
+        plain = takes_fast_paths(x, whole) and is_plain(self.last, Replicated)
+        if plain and x.shape[2] == self.span and in_cells(whole):
             last = self.last.convolution(x)
             return from_cells(SpreadDifference.apply(to_cells(whole), to_cells(last)))
         last = self.last(x[:, :, -self.span :])

@@ -1,7 +1,8 @@
 """Convolutions with few outputs: first what each tap adds, as one matrix product, then the sum of the taps.
 
 A head from 32 channels to one gives a direct convolution nothing to share between outputs. Here the taps of
-the kernel are the outputs of a product over (time, channel), and what they add is shifted and summed.
+the kernel are the outputs of a product over (time, channel), and what they add is shifted and summed, a band
+of rows after the other, so that little memory is needed besides input and result.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from stconv.nn.cells import steps_seen
+from stconv.nn.fast_paths import takes_fast_paths
+from stconv.nn.gradients import convolution_gradients
 
+SCRATCH = 2**20
+"""Numbers that the taps of a band of rows add, as far as one row does not need more."""
 Sizes = tuple[int, int]
 
 
@@ -39,36 +43,43 @@ class TapProduct(torch.autograd.Function):
         """Compute what each tap adds, and sum."""
         ctx.save_for_backward(x, weight)
         ctx.zeros, ctx.padding = zeros, padding
-        taps, frames = _taps(weight), _frames(x, weight, zeros)
-        added = x.new_empty(len(frames), *_shape_added(x, weight))
-        for step, (seen, by) in enumerate(frames):
-            torch.mm(taps[:, by], seen.T, out=added[step].view(len(taps), -1))
+        taps, n_steps = _taps(weight), len(steps_seen(x.shape[3], weight.shape[2], zeros))
         grid = (n + 2 * p - k + 1 for n, k, p in zip(x.shape[:2], weight.shape[3:], padding, strict=True))
-        y = x.new_zeros(len(frames), len(weight), *grid, x.shape[2])
+        y = x.new_zeros(n_steps, len(weight), *grid, x.shape[2])
         if bias is not None:
             y += bias.view(-1, 1, 1, 1)
-        for i, j, target, source in _overlaps(x, weight, padding):
-            y[:, :, *target].add_(added[:, :, i, j, *source])
+        for band in _bands(x, weight):
+            added = x.new_empty(_shape_added(x[band], weight))
+            for step, (seen, by) in enumerate(_frames(x[band], weight, zeros)):
+                torch.mm(taps[:, by], seen.T, out=added.view(len(taps), -1))
+                for i, j, target, source in _overlaps(x, weight, padding, band):
+                    y[step, :, *target].add_(added[:, i, j, *source])
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         """Spread the gradient of each sum over its taps."""
         x, weight = ctx.saved_tensors
         c_out, c_in, t, k, m = weight.shape
-        taps, frames = _taps(weight), _frames(x, weight, ctx.zeros)
-        added = x.new_zeros(len(frames), *_shape_added(x, weight))
-        for i, j, target, source in _overlaps(x, weight, ctx.padding):
-            added[:, :, i, j, *source] = dy[:, :, *target]
+        if torch.is_grad_enabled() or not takes_fast_paths(dy, x, weight):
+            of_x, of_weight, of_bias = convolution_gradients(
+                dy.permute(4, 1, 0, 2, 3), x.permute(2, 4, 3, 0, 1), weight, ctx.needs_input_grad[:3],
+                zeros=ctx.zeros, padding=(0, *ctx.padding),
+            )  # fmt: skip
+            return None if of_x is None else of_x.permute(3, 4, 0, 2, 1), of_weight, of_bias, None, None
+        taps = _taps(weight)
         dx, dtaps = torch.zeros_like(x), torch.zeros_like(taps)
-        for change, (seen, by), (dseen, _) in zip(
-            added.flatten(4).flatten(1, 3), frames, _frames(dx, weight, ctx.zeros), strict=True
-        ):
-            if ctx.needs_input_grad[0]:
-                dseen.addmm_(change.T, taps[:, by])
-            if ctx.needs_input_grad[1]:
-                dtaps[:, by].addmm_(change, seen)
+        for band in _bands(x, weight):
+            frames, dframes = _frames(x[band], weight, ctx.zeros), _frames(dx[band], weight, ctx.zeros)
+            added = x.new_zeros(_shape_added(x[band], weight))
+            for step, ((seen, by), (dseen, _)) in enumerate(zip(frames, dframes, strict=True)):
+                for i, j, target, source in _overlaps(x, weight, ctx.padding, band):
+                    added[:, i, j, *source] = dy[step, :, *target]
+                change = added.view(len(taps), -1)
+                if ctx.needs_input_grad[0]:
+                    dseen.addmm_(change.T, taps[:, by])
+                if ctx.needs_input_grad[1]:
+                    dtaps[:, by].addmm_(change, seen)
         dbias = dy.sum((0, 2, 3, 4)) if ctx.needs_input_grad[2] else None
         return dx, dtaps.view(c_out, k, m, t, c_in).permute(0, 4, 3, 1, 2), dbias, None, None
 
@@ -114,13 +125,25 @@ def _taps(weight: Tensor) -> Tensor:
 Area = tuple[slice, slice]
 
 
-def _overlaps(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Iterator[tuple[int, int, Area, Area]]:
-    """For each tap (i, j): the cells of the output that it adds to, and those of the input it sees there."""
+def _bands(x: Tensor, weight: Tensor) -> Iterator[slice]:
+    """Divide the rows so that what is added to one step by the taps of a band fits in the cache."""
+    n_rows, in_a_row = x.shape[0], weight.shape[0] * weight.shape[3:].numel() * x.shape[1:3].numel()
+    size = max(1, SCRATCH // in_a_row)
+    return (slice(start, min(n_rows, start + size)) for start in range(0, n_rows, size))
+
+
+def _overlaps(
+    x: Tensor, weight: Tensor, padding: Sizes, band: slice
+) -> Iterator[tuple[int, int, Area, Area]]:
+    """For each tap (i, j): the cells of the output that it adds to, and those of the band it sees there."""
+    bands = (band, slice(0, x.shape[1]))
     for i in range(weight.shape[3]):
         for j in range(weight.shape[4]):
             target, source = [], []
-            for n, k, p, tap in zip(x.shape[:2], weight.shape[3:], padding, (i, j), strict=True):
-                first, last = max(0, p - tap), min(n + 2 * p - k, n - 1 + p - tap)
-                target.append(slice(first, last + 1))
-                source.append(slice(first + tap - p, last + 1 + tap - p))
+            axes = zip(x.shape[:2], weight.shape[3:], padding, bands, (i, j), strict=True)
+            for n, k, p, part, tap in axes:
+                first = max(0, part.start + p - tap)
+                stop = max(first, min(n + 2 * p - k + 1, part.stop + p - tap))
+                target.append(slice(first, stop))
+                source.append(slice(first + tap - p - part.start, stop + tap - p - part.start))
             yield i, j, (target[0], target[1]), (source[0], source[1])

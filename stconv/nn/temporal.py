@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from stconv.nn.cells import steps_seen
+from stconv.nn.fast_paths import takes_fast_paths
+from stconv.nn.gradients import convolution_gradients
 
 
 class TemporalProduct(torch.autograd.Function):
@@ -47,10 +48,14 @@ class TemporalProduct(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         """Compute both gradients; that of the input is a product over the output steps that saw it."""
         x, weight = ctx.saved_tensors
+        if torch.is_grad_enabled() or not takes_fast_paths(dy, x, weight):
+            of_x, of_weight, of_bias = convolution_gradients(
+                dy.mT, x.mT, weight, ctx.needs_input_grad[:3], zeros=ctx.zeros, padding=(0,)
+            )
+            return None if of_x is None else of_x.mT, of_weight, of_bias, None
         rows, steps, c_in = x.shape
         c_out, _, k = weight.shape
         found, before = steps_seen(steps, k, ctx.zeros), ctx.zeros[0]
