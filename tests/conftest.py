@@ -7,15 +7,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import settings
 
 settings.register_profile("any machine", deadline=None)  # a slow or busy one included
 settings.load_profile("any machine")
 
+hypothesis.settings.register_profile("any machine", deadline=None)  # no example has to be quick
+hypothesis.settings.load_profile("any machine")
+
 
 def _load(name: str) -> ModuleType:
-    """A file of this folder that is no test; test files can not import each other."""
+    """A file of this folder that is no test; test files cannot import each other."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None

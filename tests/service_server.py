@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +17,8 @@ import httpx
 import numpy as np
 import xarray as xr
 
+from waiting import LIMIT_SECONDS, until
+
 if TYPE_CHECKING:
     from stconv.bundle import Bundle
 
@@ -25,6 +26,14 @@ N, TRAIN, T_IN, LEADS = 40, 30, 3, 2
 LAT, LON = np.linspace(50.0, 36.0, 8), np.linspace(350.0, 368.0, 10) % 360  # falling; crosses Greenwich
 START, STEP = np.datetime64("2020-01-01", "ns"), np.timedelta64(6, "h")
 BODY_LIMIT, DECODED_LIMIT = 300_000, 1_000_000
+PATIENT = {
+    "deadline_seconds": "300",
+    "hang_seconds": "600",
+    "load_seconds": "300",
+    "drain_seconds": "300",
+    "parse_seconds": "120",
+}
+"""Limits that a slow, busy machine does not reach; a test of a limit sets its own."""
 NETCDF, JSON, PROBLEM = "application/x-netcdf", "application/json", "application/problem+json"
 
 
@@ -117,7 +126,7 @@ class Server:
 
     def __init__(self, *arguments: str, ready: bool = True, **settings: str) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("STCONV_SERVE_")}
-        environment |= {f"STCONV_SERVE_{key.upper()}": value for key, value in settings.items()}
+        environment |= {f"STCONV_SERVE_{key.upper()}": value for key, value in (PATIENT | settings).items()}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "stconv", "serve", "--port", "0", "--threads", "1", *arguments],
             stdout=subprocess.PIPE,
@@ -139,17 +148,16 @@ class Server:
         self._ended.set()
 
     def _await_url(self) -> None:
-        end = time.monotonic() + 90
-        while time.monotonic() < end:
+        try:
+            until(
+                lambda: self.process.poll() is not None or "Ctrl-C" in self.output, says=lambda: self.output
+            )
             found = re.search(r"^  (http://\S+:\d+)$", self.output, re.MULTILINE)
-            if found and "Ctrl-C" in self.output:
-                self.url = found[1]
-                return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.05)
-        self.kill()
-        raise AssertionError(f"the server did not start:\n{self.output}")
+            assert found, f"the server did not start:\n{self.output}"
+        except AssertionError:
+            self.kill()
+            raise
+        self.url = found[1]
 
     @property
     def output(self) -> str:
@@ -161,7 +169,7 @@ class Server:
         return int(self.url.rpartition(":")[2])
 
     def client(self, **options) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60, **options)
+        return httpx.Client(base_url=self.url, timeout=LIMIT_SECONDS, **options)
 
     def model_pid(self) -> int | None:
         """The process that the model runs in."""
@@ -179,12 +187,12 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
 
-    def wait(self, seconds: float = 40) -> int:
-        status = self.process.wait(seconds)
-        self._ended.wait(5)
+    def wait(self) -> int:
+        """Its exit status, once it ended and all it printed is read."""
+        status = self.process.wait(LIMIT_SECONDS)
+        self._ended.wait(LIMIT_SECONDS)
         return status
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self._ended.wait(2)

@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,13 +15,14 @@ from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.recipes.synthetic import generate
 from stconv.datasets.series.cache import cached
 from stconv.errors import FileError, GridError
+from waiting import until
 
 SHAPE = (40, 1, 8, 8)
 EDGES = [*range(0, 41, 4)]
 VALUES = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
 
 CHILD = """
-import sys, time
+import sys
 from pathlib import Path
 import numpy as np
 from stconv.datasets.series.cache import cached
@@ -30,7 +30,8 @@ from stconv.datasets.series.cache import cached
 values = np.load(sys.argv[1])
 
 def read(start, stop):
-    time.sleep(0.2)
+    if start >= 12:
+        sys.stdin.read()  # until the end that never comes
     return values[start:stop]
 
 cached(Path(sys.argv[2]), "key", values.shape, read, [*range(0, 41, 4)], progress=False)
@@ -41,13 +42,16 @@ def test_a_build_that_is_killed_is_gone_on_from(tmp_path):
     """SIGKILL: nothing is cleaned up, nothing is flushed, and what was written is believed only so far."""
     np.save(tmp_path / "values.npy", VALUES)
     folder = tmp_path / "cache"
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / "values.npy"), str(folder)])
-    until = time.monotonic() + 60
-    while time.monotonic() < until and child.poll() is None:
-        progress = folder / "key.progress"
-        if progress.exists() and json.loads(progress.read_text())["steps"] >= 8:
-            break
-        time.sleep(0.02)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path / "values.npy"), str(folder)], stdin=subprocess.PIPE
+    )
+    progress = folder / "key.progress"
+
+    def begun():
+        assert child.poll() is None, "the child ended before it was killed"
+        return json.loads(progress.read_text())["steps"] >= 8
+
+    until(begun, ignore=(FileNotFoundError,))
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     assert not (folder / "key.json").exists()

@@ -1,6 +1,5 @@
 """stconv.client against a real server, and against answers made by hand."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -11,6 +10,7 @@ import xarray as xr
 
 from stconv.client import Client
 from stconv.errors import GridError, ServiceError, UnitsError, VariableError
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,7 @@ def test_models(client, library):
 @pytest.fixture(scope="module")
 def stored(client):
     """The past forecasts of the server, once they are verified."""
-    end = time.monotonic() + 90
-    while not client.verification()["cases"]:
-        assert time.monotonic() < end
-        time.sleep(0.5)
+    until(lambda: client.verification()["cases"], pause=0.2)
     return client.stored()
 
 

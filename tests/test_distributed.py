@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from stconv.errors import ConfigError
 from stconv.tracking import find_run, list_runs
 from stconv.verification import Verification
 from stconv.verification.scores.pooled import PooledMean
+from waiting import until
 
 CONFIG = """\
 seed_everything: 0
@@ -109,7 +109,7 @@ def test_two_processes_learn_and_score_as_one(folder):
     assert main(["test", "--config", "c.yaml"]) == 0
     for command in ("fit", "test"):
         process = start(command, "--config", "c.yaml", *TWO)
-        out, _ = process.communicate(timeout=600)
+        out, _ = process.communicate(timeout=1800)
         assert process.returncode == 0, out
     one, two = find_run("one"), find_run("two")
     assert two.status == "FINISHED"
@@ -138,7 +138,7 @@ def test_a_dead_rank_fails_the_run(folder, victim):
     running = _wait(lambda: [run for run in _runs() if "train_loss" in run.metrics], process)
     dead = process.pid if victim == "rank 0" else _children_of(process.pid, "stconv.cli.main")[0]
     os.kill(dead, signal.SIGKILL)
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate(timeout=1800)
     assert process.returncode != 0, out
     failed = _wait(lambda: [r for r in _runs() if r.status == "FAILED"])
     assert failed[0].run_id == running[0].run_id
@@ -149,16 +149,13 @@ def _runs():
     return list_runs("made") if Path("mlflow.db").exists() and Path("runs").is_dir() else []
 
 
-def _wait(condition, process=None, seconds=300):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+def _wait(condition, process=None):
+    def look():
         if process is not None and process.poll() is not None:
             pytest.fail(process.communicate()[0])
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.5)
-    pytest.fail("waited in vain")
+        return condition()
+
+    return until(look, seconds=900, pause=0.5)
 
 
 def _children_of(pid, name):

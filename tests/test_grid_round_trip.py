@@ -42,7 +42,7 @@ def sources(draw):
     return ds.transpose(*draw(st.permutations([str(dim) for dim in ds.t.dims])))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sources())
 def test_restore_undoes_canonicalize(ds):
     canonical, origin = canonicalize(ds)
@@ -58,7 +58,7 @@ def test_restore_undoes_canonicalize(ds):
     assert again.t.attrs == ds.t.attrs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sources(), st.data())
 def test_each_value_keeps_its_place(ds, data):
     """A value is found at its time, latitude and longitude, whatever the layout."""

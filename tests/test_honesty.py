@@ -111,7 +111,7 @@ def test_a_forecast_drawn_at_random_is_no_leak(path):
         check_causality(lambda batch: batch["targets"], data, device)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), missing=st.floats(0, 0.8), n_batches=st.integers(1, 4))
 def test_scores_are_those_of_an_independent_implementation(seed, missing, n_batches):
     rng = np.random.default_rng(seed)

@@ -88,7 +88,7 @@ VARIANTS = [(name, {}) for name in LEARNED] + [
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_any_frames_leads_grid_and_channels(name, data):
     size = st.integers(1, 7)
@@ -216,7 +216,7 @@ def test_dropout_drops_in_training_only(name):
 @pytest.mark.parametrize(
     "name", [n for n in LEARNED if takes(n, "space_padding") and n not in {*AROUND, "UNet2D"}]
 )
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(shift=st.integers(1, 3))
 def test_a_periodic_network_turns_with_the_globe(name, shift):
     # UNet2D does not: its interpolation to a finer grid ends at the seam.

@@ -143,7 +143,7 @@ def test_going_round_the_globe_goes_round_with_the_forecast(network):
     torch.testing.assert_close(network(x.roll(8, -1)), network(x).roll(8, -1), rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(1, 3), st.sampled_from(["batch", "group", "layer"]), st.data())
 def test_a_stacked_unet_has_no_seam_in_longitude(n_levels, norm, data):
     step = 2 ** (n_levels - 1)

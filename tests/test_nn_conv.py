@@ -69,7 +69,7 @@ def layers(draw):
     return kernel, how, shape, draw(st.integers(1, 3)), draw(st.integers(0, 2**31))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(layer=layers())
 def test_convolution_equals_the_oracle_forward_and_backward(oracle, layer):
     kernel, how, shape, c_out, seed = layer
@@ -137,7 +137,7 @@ def test_middle_width_keeps_the_cost_of_the_3d_convolution():
         assert full - one_more <= sum(p.numel() for p in block.parameters()) <= full
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     maker=st.sampled_from(MAKERS),
     kernel=st.tuples(st.sampled_from([1, 3]), st.sampled_from([1, 3, 5]), st.sampled_from([1, 3])),
@@ -151,7 +151,7 @@ def test_every_block_keeps_steps_and_grid(maker, kernel, shape, c_out, space):
     assert y.dtype == torch.float32
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     size=st.integers(1, 12), kernel=st.integers(1, 4), stride=st.integers(1, 3), dilation=st.integers(1, 2)
 )

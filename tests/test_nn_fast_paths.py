@@ -42,7 +42,7 @@ def close(found, expected, tolerance=1e-10):
     assert (found - expected).abs().max() <= tolerance * max(1.0, float(expected.detach().abs().max()))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_each_way_is_the_convolution_of_torch(data):
     def size(low, high):

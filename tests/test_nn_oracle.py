@@ -22,7 +22,7 @@ def problems(draw):
     return x, w, rng.normal(size=c_out), {"stride": stride, "dilation": dilation, "padding": padding}, rng
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(problem=problems())
 def test_the_two_ways_of_convolving_agree(oracle, problem):
     x, w, b, how, rng = problem
@@ -35,7 +35,7 @@ def test_the_two_ways_of_convolving_agree(oracle, problem):
         np.testing.assert_allclose(other, one, atol=1e-12)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(problem=problems())
 def test_gradients_of_the_oracle_are_slopes(oracle, problem):
     x, w, b, how, rng = problem

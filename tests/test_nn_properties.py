@@ -22,7 +22,7 @@ def seed():
 
 
 @pytest.mark.parametrize("maker", [*BLOCKS, reversal_layer])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_what_is_shifted_around_the_globe_comes_out_shifted(maker, data):
     c_in, c_out, dilation = (data.draw(SMALL) for _ in range(3))
@@ -36,7 +36,7 @@ def test_what_is_shifted_around_the_globe_comes_out_shifted(maker, data):
 
 
 @pytest.mark.parametrize("maker", BLOCKS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_shifting_north_shifts_the_output_away_from_the_edges(maker, data):
     c_in, c_out = data.draw(SMALL), data.draw(SMALL)
@@ -47,7 +47,7 @@ def test_shifting_north_shifts_the_output_away_from_the_edges(maker, data):
 
 
 @pytest.mark.parametrize("maker", BLOCKS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_causal_block_sees_no_future(maker, data):
     c_in, c_out, dilation = (data.draw(SMALL) for _ in range(3))
@@ -59,7 +59,7 @@ def test_a_causal_block_sees_no_future(maker, data):
     torch.testing.assert_close(block(x)[:, :, :changed], block(other)[:, :, :changed])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 3), st.integers(2, 6), st.data())
 def test_a_reversed_layer_sees_a_future_but_keeps_the_length(kernel, steps, data):
     kernel = min(kernel, steps)

@@ -55,7 +55,7 @@ def test_axis_separable_leaves_out_axes_of_one_tap(kernel):
     assert AxisSeparable(2, 3, kernel)(torch.randn(2, 2, 3, 4, 5)).shape == (2, 3, 3, 4, 5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     stride=st.tuples(*[st.integers(1, 3)] * 3),
     wider=st.tuples(*[st.integers(0, 1)] * 3),

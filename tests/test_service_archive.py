@@ -9,18 +9,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from waiting import until
+
 FIRST, KEEP, BACKFILL = 35, 6, 4
 NAMES = ["20200108T180000Z", "20200109T000000Z", "20200109T060000Z", "20200109T120000Z"]
 NAMES_WITH_GAPS = ["20200110T000000Z", "20200110T060000Z", "20200110T120000Z"]
-
-
-def until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    raise AssertionError("never came true")
 
 
 @pytest.fixture(scope="module")

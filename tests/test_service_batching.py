@@ -1,7 +1,6 @@
 """Requests that come together are computed together, and each gets what it would have got alone."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +11,7 @@ from service.model.batching import BatchingForecaster, Dropped
 from stconv.bundle import Bundle
 from stconv.errors import DataError
 from stconv.forecast import Forecaster
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,7 @@ def test_what_was_dropped_is_never_computed(bundle, service_server, monkeypatch)
         ask(forecaster, 1, service_server.fields(4))
     with ThreadPoolExecutor(1) as pool:  # the third never comes, so that the second waits for it
         waiting = pool.submit(ask, forecaster, 2, service_server.fields(4))
-        while not forecaster._windows:
-            time.sleep(0.01)
+        until(lambda: forecaster._windows)
         forecaster.drop(2)
         with pytest.raises(Dropped):
             waiting.result()

@@ -1,12 +1,12 @@
 """OGC API-EDR of a real server: what is cut out is what the whole forecast holds there."""
 
-import time
-
 import numpy as np
 import pytest
 from covjson_pydantic.coverage import Coverage
 from edr_pydantic.capabilities import ConformanceModel, LandingPageModel
 from edr_pydantic.collections import Collection, Collections, Instances
+
+from waiting import until
 
 BASE = "/edr/collections/air"
 
@@ -61,10 +61,8 @@ def test_documents_are_valid(client):
 def test_stored_forecasts_are_instances(client, service_server, service_bundle):
     from stconv.forecast import Forecaster
 
-    end = time.monotonic() + 90
-    while not (found := client.get(f"{BASE}/instances").json()["instances"])[1:]:
-        assert time.monotonic() < end
-        time.sleep(0.5)
+    until(lambda: client.get(f"{BASE}/instances").json()["instances"][1:], pause=0.2)
+    found = client.get(f"{BASE}/instances").json()["instances"]
     Instances.model_validate_json(client.get(f"{BASE}/instances").content)
     oldest = found[-1]
     assert client.get(oldest["links"][0]["href"]).json() == oldest

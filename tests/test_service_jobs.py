@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from waiting import until, until_async
+
 NETCDF = "application/x-netcdf"
 STEPS = 60
 
@@ -46,14 +48,12 @@ def submit(client, body, key=None, **parameters):
     return client.post("/v1/jobs", content=body, params=parameters, headers=headers)
 
 
-def ended(client, job, seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        facts = client.get(f"/v1/jobs/{job}").json()
-        if facts["status"] not in ("queued", "running"):
-            return facts
-        time.sleep(0.1)
-    raise AssertionError(facts)
+def ended(client, job):
+    def facts():
+        found = client.get(f"/v1/jobs/{job}").json()
+        return None if found["status"] in ("queued", "running") else found
+
+    return until(facts)
 
 
 @pytest.fixture(scope="module")
@@ -233,23 +233,28 @@ def test_a_job_cancelled_while_the_model_is_away_stays_cancelled(tmp_path, monke
     from service.problems import Unavailable
     from service.settings import Settings
 
+    refused = []
+
     async def ask(asked, body=b""):
+        refused.append(asked)
         raise Unavailable("The model is being loaded.")
 
     async def run():
         jobs = module.Jobs(store, {"air": SimpleNamespace(ask=ask)}, Settings())
         jobs.start()
         jobs.submit(job, b"fields")
-        await asyncio.sleep(0.05)
-        assert job.status == "running"
+        jobs.submit(after, b"fields")
+        await until_async(lambda: len(refused) > 1)
+        assert (job.status, after.status) == ("running", "queued")
         jobs.cancel(job)
-        await asyncio.sleep(0.05)
+        await until_async(lambda: after.status == "running")  # so the first was left alone
         jobs.stop()
 
     monkeypatch.setattr(module, "BUSY_PAUSE_SECONDS", 0.01)
     store = JobStore(tmp_path, 100.0, 100)
-    job = Job("one", "", "air", 1, NETCDF, None, "", "")
+    job, after = (Job(name, "", "air", 1, NETCDF, None, "", "") for name in ("one", "two"))
     store.save(job)
+    store.save(after)
     asyncio.run(run())
     assert job.status == "cancelled"
 
@@ -291,10 +296,7 @@ def test_disk_full_is_the_end_of_the_job_only(tmp_path, monkeypatch):
         jobs.start()
         for job in (first, second):
             jobs.submit(job, b"fields")
-        for _ in range(100):
-            await asyncio.sleep(0.01)
-            if second.ended:
-                break
+        await until_async(lambda: second.ended)
         jobs.stop()
 
     store = JobStore(tmp_path, 100.0, 100)

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from service.app import create_app
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.observing import JsonLines, export_spans, note, part
+from waiting import until
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "docker" / "grafana-dashboard.json"
 
@@ -87,10 +87,9 @@ def test_a_real_server_logs_json_and_times_the_parts(service, service_server):
         answer = client.post("/v1/forecasts", content=body, headers=headers)
     names = re.findall(r"(\w+);dur=", answer.headers["server-timing"])
     assert names == ["parse", "queue", "desk", "forecast", "work", "total"]
-    until = time.monotonic() + 10
-    while not (lines := [line for line in service.output.splitlines() if "seen-in-the-log" in line]):
-        assert time.monotonic() < until, service.output  # a line is written after its answer has gone out
-        time.sleep(0.05)
+    lines = until(  # a line is written after its answer has gone out
+        lambda: [line for line in service.output.splitlines() if "seen-in-the-log" in line]
+    )
     entry = json.loads(lines[0])
     assert entry["request_id"] == "seen-in-the-log"
     assert entry["parts"]["forecast"] > 0

@@ -6,6 +6,8 @@ import socket
 import numpy as np
 import pytest
 
+from waiting import LIMIT_SECONDS
+
 
 @pytest.fixture(scope="module")
 def made(service_server):
@@ -262,7 +264,7 @@ def test_attributes_that_do_not_decode(client, made):
 # Below HTTP
 
 
-def raw(port, *pieces, timeout=15):
+def raw(port, *pieces, timeout=LIMIT_SECONDS):
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         try:
             for piece in pieces:

@@ -11,6 +11,7 @@ import torch
 from service.workers.last_good import fetch_model, keep
 from stconv.bundle import Bundle
 from stconv.errors import BundleError, TrackingError
+from waiting import until
 
 ADMIN, READER = "admin key", "reader key"
 
@@ -50,7 +51,6 @@ def server(service_server, service_bundle, bundles):
 @pytest.fixture
 def admin(server):
     with server.client(headers={"X-API-Key": ADMIN}) as client:
-        client.timeout = 300
         yield client
 
 
@@ -123,7 +123,6 @@ def test_under_load_nothing_is_lost(server, admin, bundles, service_server):
 
     def ask():
         with server.client(headers={"X-API-Key": READER}) as client:
-            client.timeout = 300
             while not over.is_set():
                 answer = client.post(
                     "/v1/forecasts", content=body, headers={"Content-Type": service_server.NETCDF}
@@ -147,8 +146,7 @@ def test_under_load_nothing_is_lost(server, admin, bundles, service_server):
         }
         assert swap(admin, bundle="corrupt").status_code == 409
         count = len(seen)
-        while len(seen) < count + 8:
-            over.wait(0.05)
+        until(lambda: len(seen) >= count + 8)
     finally:
         over.set()
         for asker in askers:

@@ -55,7 +55,7 @@ def test_two_processes_share_a_study_that_can_be_gone_on_with(folder: Path, caps
         stdout=subprocess.DEVNULL,
     )
     assert main([*words, "--trials", "3"]) == 0
-    assert other.wait(timeout=300) == 0
+    assert other.wait(timeout=1800) == 0
     runs = list_runs("made")
     parents = [run for run in runs if "stconv.sweep" in run.tags]
     trials = [run for run in runs if "stconv.trial" in run.tags]

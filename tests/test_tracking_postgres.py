@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from stconv.bundle import Bundle
 from stconv.datasets.recipes.synthetic import generate
 from stconv.tracking import find_run, promote, register, resolve_bundle
+from waiting import LIMIT_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
@@ -75,15 +75,18 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )  # fmt: skip
     try:
         ready = [bin_folder / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
-        deadline = time.monotonic() + 60
-        while subprocess.run(ready, capture_output=True, check=False).returncode:
-            assert server.poll() is None, "PostgreSQL ended at its start"
-            assert time.monotonic() < deadline, "PostgreSQL did not start"
-            time.sleep(0.2)
+        until(
+            lambda: (
+                server.poll() is not None
+                or subprocess.run(ready, capture_output=True, check=False).returncode == 0
+            ),
+            pause=0.2,
+        )
+        assert server.poll() is None, "PostgreSQL ended at its start"
         yield f"postgresql+psycopg2://mlflow:of-this-test-only@127.0.0.1:{port}/postgres"
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(LIMIT_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -98,19 +101,17 @@ def tracking_server(database: str, tmp_path_factory: pytest.TempPathFactory) -> 
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 180
-        while True:
-            try:
-                with urllib.request.urlopen(f"{url}/health", timeout=5):
-                    break
-            except OSError:
-                assert server.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-                time.sleep(0.5)
+        until(
+            lambda: server.poll() is not None or urllib.request.urlopen(f"{url}/health", timeout=5),
+            ignore=(OSError,),
+            says=(folder / "log").read_text,
+            pause=0.5,
+        )
+        assert server.poll() is None, (folder / "log").read_text()
         yield url
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(LIMIT_SECONDS)
         log.close()
 
 

@@ -39,7 +39,7 @@ def as_xarray(members, truth):
     return xr.DataArray(members, dims=("member", *DIMS)), xr.DataArray(truth, dims=DIMS)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), n_members=st.integers(2, 6), fair=st.booleans())
 def test_crps_of_an_ensemble_is_that_of_the_library(seed, n_members, fair):
     members, truth = fields(seed, n_members, decimals=1)

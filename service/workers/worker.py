@@ -187,6 +187,7 @@ class Worker:
         finally:
             if job in self._jobs:
                 self._jobs.remove(job)
+                self._metrics.waiting.labels(self.name).set(len(self._jobs))
         for part, seconds in answer.seconds.items():
             note(part, seconds)
         return answer

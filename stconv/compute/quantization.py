@@ -104,7 +104,7 @@ def rounded(model: bytes, windows: Iterable[np.ndarray]) -> bytes:
     import onnx
     from onnxruntime import quantization
 
-    class Windows(quantization.CalibrationDataReader):
+    class Windows(quantization.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no annotations
         def __init__(self) -> None:
             self.batches = iter(windows)
 

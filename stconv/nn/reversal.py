@@ -98,7 +98,7 @@ class TwoBranch(nn.Module):
         plain = takes_fast_paths(x, whole) and is_plain(self.last, Replicated)
         if plain and x.shape[2] == self.span and in_cells(whole):
             last = self.last.convolution(x)
-            return from_cells(SpreadDifference.apply(to_cells(whole), to_cells(last)))
+            return from_cells(SpreadDifference.apply(to_cells(whole), to_cells(last)))  # type: ignore[no-untyped-call]
         last = self.last(x[:, :, -self.span :])
         return torch.cat((whole[:, :, :-1], whole[:, :, -1:] - last), dim=2)
 

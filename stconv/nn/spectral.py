@@ -146,7 +146,7 @@ def spectral_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding
     Returns:
         (lat', lon', batch, time, c_out).
     """
-    y: Tensor = SpectralProduct.apply(x.flatten(2, 3), weight, bias, padding)
+    y: Tensor = SpectralProduct.apply(x.flatten(2, 3), weight, bias, padding)  # type: ignore[no-untyped-call]
     return y.unflatten(2, x.shape[2:4])
 
 

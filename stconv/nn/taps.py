@@ -97,7 +97,7 @@ def tap_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, zeros: Sizes
     Returns:
         (batch, c_out, time + before + after - t + 1, lat', lon').
     """
-    y: Tensor = TapProduct.apply(x, weight, bias, zeros, padding)
+    y: Tensor = TapProduct.apply(x, weight, bias, zeros, padding)  # type: ignore[no-untyped-call]
     return y.permute(4, 1, 0, 2, 3)
 
 

@@ -96,5 +96,5 @@ def temporal_convolution(
     Returns:
         (lat, lon, batch, time + before + after - k + 1, c_out).
     """
-    y: Tensor = TemporalProduct.apply(x.flatten(0, 2), weight, bias, zeros)
+    y: Tensor = TemporalProduct.apply(x.flatten(0, 2), weight, bias, zeros)  # type: ignore[no-untyped-call]
     return y.view(*x.shape[:3], *y.shape[1:])
