@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -125,7 +126,7 @@ def _converted(value: float, first: UnitProduct, second: UnitProduct) -> float:
     try:
         quantity = _registry().Quantity(value * first.scale, _unit(first))
         wanted = _unit(second)
-        forms = [lambda: quantity, lambda: quantity / water, lambda: quantity * water]
+        forms: list[Callable[[], Any]] = [lambda: quantity, lambda: quantity / water, lambda: quantity * water]
         for form in forms:
             try:
                 return float(form().to(wanted).magnitude) / second.scale
