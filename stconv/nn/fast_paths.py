@@ -55,7 +55,7 @@ def takes_fast_paths(*tensors: Tensor | None) -> bool:
 
 def _is_recorded() -> bool:
     """Asked first: what follows is itself more than some of those who record can follow."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
 
 
 def _is_plain_tensor(x: Tensor) -> bool:

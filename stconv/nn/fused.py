@@ -86,7 +86,7 @@ def normalized(x: Tensor, norm: nn.Module, activation: nn.Module) -> Tensor:
     assert norm.momentum is not None
     norm.num_batches_tracked.add_(1)
     slope, inner = slope_of(activation), x.permute(order)
-    rows = NormalizedActivation.apply(
+    rows = NormalizedActivation.apply(  # type: ignore[no-untyped-call]
         inner.flatten(0, 3), norm.weight, norm.bias, norm.running_mean, norm.running_var,
         norm.momentum, norm.eps, 1.0 if slope is None else slope,
     )  # fmt: skip

@@ -126,7 +126,11 @@ def _converted(value: float, first: UnitProduct, second: UnitProduct) -> float:
     try:
         quantity = _registry().Quantity(value * first.scale, _unit(first))
         wanted = _unit(second)
-        forms: list[Callable[[], Any]] = [lambda: quantity, lambda: quantity / water, lambda: quantity * water]
+        forms: list[Callable[[], Any]] = [
+            lambda: quantity,
+            lambda: quantity / water,
+            lambda: quantity * water,
+        ]
         for form in forms:
             try:
                 return float(form().to(wanted).magnitude) / second.scale
