@@ -12,7 +12,7 @@ import xarray as xr
 from stconv.clock import GREGORIAN_CALENDARS
 from stconv.datasets.source.axis_match import difference, even, positions, same_axis, spacing
 from stconv.datasets.source.axis_units import length_in, units_of
-from stconv.datasets.source.time_axis import TimeStep, time_step
+from stconv.datasets.source.time_axis import TimeStep, follows, time_step
 from stconv.datasets.source.units import linear_conversion
 from stconv.dims import LON, TIME
 from stconv.errors import DataError, GridError, MissingValuesError, TimeAxisError, UnitsError, VariableError
@@ -96,7 +96,8 @@ def check_time_axis(ds: xr.Dataset, calendar: str, step: TimeStep) -> None:
             f"ds.convert_calendar('{calendar}')."
         )
     if ds.sizes[TIME] > 1:
-        found_step = time_step(ds[TIME].values)
+        times = ds[TIME].values
+        found_step = step if step.kind != "fixed" and follows(times, step) else time_step(times)
         if dataclasses.replace(found_step, anchor=step.anchor) != step:
             raise TimeAxisError(
                 f"The time step of the input is {found_step.label}; the model was trained on steps of "

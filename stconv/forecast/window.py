@@ -10,6 +10,7 @@ from typing import Any
 import cftime
 import numpy as np
 
+from stconv.datasets.source.calendar_slots import slot_index
 from stconv.datasets.source.time_axis import TimeStep, advance, text
 from stconv.errors import TimeAxisError, WindowError
 
@@ -19,7 +20,7 @@ class OlderWindowWarning(UserWarning):
 
 
 class Frames:
-    """The times at which there are frames, found again to the second, or to the month if the step is one.
+    """The times at which there are frames, found again to the second, or to the month, or its part, that the step counts.
 
     Args:
         times: Strictly increasing datetime64 or cftime, (n,).
@@ -53,10 +54,8 @@ class Frames:
     def _key(self, time: Any) -> Any:
         if self.step.kind != "fixed":
             # The middle of a month is stamped on the 15th or the 16th, at noon or not: any stamp of the
-            # month is meant.
-            return (
-                time.strftime("%Y-%m") if isinstance(time, cftime.datetime) else time.astype("datetime64[M]")
-            )
+            # month, or of its third or sixth part, is meant.
+            return int(slot_index(np.array([time]), self.step.slots)[0])
         # Times stored as floating days carry microseconds of rounding.
         if isinstance(time, cftime.datetime):
             return (time + timedelta(milliseconds=500)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -14,11 +14,14 @@ import cftime
 import numpy as np
 
 from stconv.clock import DAY, HOUR, MINUTE, largest_unit
+from stconv.datasets.source.calendar_slots import PER_MONTH, slot, slot_index
 from stconv.errors import TimeAxisError
 
 MONDAY = 3
 """Days since a Monday on 1970-01-01, a Thursday."""
 SHORTEST_MONTH_SECONDS = 28 * DAY.seconds
+LAST_DAYS = 1.5
+"""A stamp that is no farther from the end of its month, or part of one, stands at the end."""
 _SAME_PLACE_IN_MONTH = 0.06
 """Mid-month stamps (16 January 12:00, 15 February 00:00, ...) agree within this fraction of a month."""
 
@@ -28,11 +31,12 @@ class TimeStep:
     """The distance between two neighboring times of a series.
 
     Attributes:
-        kind: "fixed" (a number of seconds), "month" or "year" (calendar steps, unequal in seconds).
+        kind: "fixed" (a number of seconds), "month", "year", "dekad" (a third of a month) or "pentad" (a sixth):
+            calendar steps, unequal in seconds.
         seconds: Length of a fixed step in seconds, else 0.
-        n: Number of months or years, else 1.
-        anchor: Where a stamp of a calendar step stands in its month: "day" (same day and clock), "middle",
-            "end".
+        n: Number of months, years, dekads or pentads, else 1.
+        anchor: Where a stamp of a calendar step stands in its month or part of one: "day" (same day and
+            clock), "middle", "end".
     """
 
     kind: str
@@ -50,10 +54,20 @@ class TimeStep:
 
     @property
     def approximate_seconds(self) -> float:
-        """Length in seconds; of a month or a year the mean Gregorian one."""
+        """Length in seconds; of a calendar step the mean Gregorian one."""
         if self.kind == "fixed":
             return float(self.seconds)
-        return self.n * 365.2425 * DAY.seconds / (12 if self.kind == "month" else 1)
+        return self.count * 365.2425 * DAY.seconds / (12 * PER_MONTH[self.slots])
+
+    @property
+    def slots(self) -> str:
+        """What a calendar step counts: "month", also for years, "dekad" or "pentad"."""
+        return "month" if self.kind == "year" else self.kind
+
+    @property
+    def count(self) -> int:
+        """How many of them it is long."""
+        return self.n * 12 if self.kind == "year" else self.n
 
     def times(self, k: int) -> TimeStep:
         """The k-fold step, for example to label lead k."""
@@ -108,6 +122,20 @@ def time_step(times: Any, source: str = "the series") -> TimeStep:
     raise TimeAxisError(_irregular(times, differences, source))
 
 
+def follows(times: Any, step: TimeStep) -> bool:
+    """Whether increasing times are whole steps apart, at the place in their month that the step states.
+
+    A few frames of a calendar step may have a simpler one as well: three dekads of one month are 10 days apart.
+    """
+    times = np.asarray(times)
+    if times.size < 2:
+        return True
+    distances, whole = _distances(times, step)
+    if step.kind != "fixed" and _anchor(times, step.slots) is None:
+        return False
+    return bool((distances > 0).all() and (distances % whole == 0).all())
+
+
 def breaks(times: Any, step: TimeStep) -> tuple[int, ...]:
     """Indices i such that ``times[i]`` is not one step after ``times[i - 1]``."""
     times = np.asarray(times)
@@ -133,9 +161,8 @@ def advance(time: Any, step: TimeStep, n: int) -> Any:
         if isinstance(time, cftime.datetime):
             return time + timedelta(seconds=seconds)
         return _scalar64(time) + np.timedelta64(seconds, "s")
-    months = step.n * n * (12 if step.kind == "year" else 1)
-    start, _ = _month(time, 0)
-    new_start, new_length = _month(time, months)
+    start, _ = _slot(time, step, 0)
+    new_start, new_length = _slot(time, step, step.count * n)
     if step.anchor == "middle":
         return new_start + new_length / 2
     offset = (time if isinstance(time, cftime.datetime) else _scalar64(time)) - start
@@ -178,7 +205,7 @@ def cycles(times: Any) -> np.ndarray:
 
 def calendar_months(times: Any) -> set[int]:
     """Months of the year, 1 to 12, in which there are times."""
-    return set((_month_index(np.asarray(times)) % 12 + 1).tolist())
+    return set((slot_index(np.asarray(times), "month") % 12 + 1).tolist())
 
 
 def whole_seconds(times: np.ndarray) -> np.ndarray:
@@ -246,7 +273,7 @@ def _distances(times: np.ndarray, step: TimeStep) -> tuple[np.ndarray, int]:
     """Distances between neighbors, int64, (n - 1,), and that of one step: in seconds, or in months."""
     if step.kind == "fixed":
         return _differences(times), step.seconds
-    return np.diff(_month_index(times)), step.n * (12 if step.kind == "year" else 1)
+    return np.diff(slot_index(times, step.slots)), step.count
 
 
 def _common_step(differences: np.ndarray) -> int | None:
@@ -259,49 +286,37 @@ def _common_step(differences: np.ndarray) -> int | None:
 
 
 def _calendar_step(times: np.ndarray) -> TimeStep | None:
-    """Step in months or years, if the stamps stand at the same place of their months."""
-    n = _common_step(np.diff(_month_index(times)))
-    if n is None or n < 1:
-        return None
-    months = [_month(time, 0) for time in times]
-    offsets = [time - start for time, (start, _) in zip(times, months, strict=True)]
-    lengths = [length for _, length in months]
-    fractions = np.array([offset / length for offset, length in zip(offsets, lengths, strict=True)])
+    """Step in months or years, else in dekads or pentads, if the stamps stand at the same place of each."""
+    for kind in PER_MONTH:
+        n = _common_step(np.diff(slot_index(times, kind)))
+        anchor = _anchor(times, kind) if n is not None and n > 0 else None
+        if n is None or anchor is None:
+            continue
+        if kind == "month" and n % 12 == 0:
+            return TimeStep("year", n=n // 12, anchor=anchor)
+        return TimeStep(kind, n=n, anchor=anchor)
+    return None
+
+
+def _anchor(times: np.ndarray, kind: str) -> str | None:
+    """Where all stamps stand in their slots, None if there is no such place."""
+    places = [slot(time, kind, 0) for time in times]
+    offsets = [time - start for time, (start, _) in zip(times, places, strict=True)]
     if all(offset == offsets[0] for offset in offsets):
-        anchor = "day"
-    elif np.ptp(fractions) > _SAME_PLACE_IN_MONTH:
-        return None
-    elif abs(fractions.mean() - 0.5) < _SAME_PLACE_IN_MONTH:
-        anchor = "middle"
-    elif fractions.min() > 1 - 1.5 / 28:
-        anchor = "end"
-    else:
-        return None
-    return (
-        TimeStep("year", n=n // 12, anchor=anchor) if n % 12 == 0 else TimeStep("month", n=n, anchor=anchor)
-    )
+        return "day"
+    lengths = [length for _, length in places]
+    fractions = np.array([offset / length for offset, length in zip(offsets, lengths, strict=True)])
+    one_day = timedelta(days=1) if times.dtype == object else np.timedelta64(1, "D")
+    left = [(length - offset) / one_day for offset, length in zip(offsets, lengths, strict=True)]
+    if max(left) < LAST_DAYS:
+        return "end"
+    if np.ptp(fractions) < _SAME_PLACE_IN_MONTH and abs(fractions.mean() - 0.5) < _SAME_PLACE_IN_MONTH:
+        return "middle"
+    return None
 
 
-def _month_index(times: np.ndarray) -> np.ndarray:
-    if times.dtype == object:
-        return np.array([time.year * 12 + time.month - 1 for time in times], dtype=np.int64)
-    return times.astype("datetime64[M]").astype(np.int64)
-
-
-def _month(time: Any, n: int) -> tuple[Any, Any]:
-    """Start and length of the month n months after that of `time`."""
-    if isinstance(time, cftime.datetime):
-        index = time.year * 12 + time.month - 1 + n
-
-        def first(i: int) -> cftime.datetime:
-            return cftime.datetime(i // 12, i % 12 + 1, 1, calendar=time.calendar)
-
-        return first(index), first(index + 1) - first(index)
-    time = _scalar64(time)
-    unit = np.datetime_data(time.dtype)[0]
-    month = time.astype("datetime64[M]") + n
-    start, end = month.astype(f"datetime64[{unit}]"), (month + 1).astype(f"datetime64[{unit}]")
-    return start, end - start
+def _slot(time: Any, step: TimeStep, n: int) -> tuple[Any, Any]:
+    return slot(time if isinstance(time, cftime.datetime) else _scalar64(time), step.slots, n)
 
 
 def _scalar64(time: Any) -> Any:

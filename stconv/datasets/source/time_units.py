@@ -1,0 +1,156 @@
+"""Units of times, ``UNIT since DATE``: read by rules that have one reading, refused with the reason otherwise.
+
+Source: UDUNITS-2, "The utscan library", and CF conventions 1.11, section 4.4 (ISO order, offsets from UTC).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import cftime
+
+from stconv.errors import TimeAxisError
+
+_SINCE = re.compile(r"\s*(?P<unit>[a-z_µ]+)\s+since\s+(?P<rest>.*\S)\s*", re.IGNORECASE)
+_ISO = re.compile(r"-?\d{3,}-\d{1,2}-\d{1,2}([T ]+\d{1,2}(:\d{1,2}(:\d{1,2}(\.\d*)?)?)?)?")
+_NUMBERS = re.compile(r"(?P<a>[-+]?\d+)(?P<sep>[-/.])(?P<b>\d{1,2})(?:(?P=sep)(?P<c>\d{1,4}))?(?P<tail>(?!\d).*)?")
+_COMPACT = re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?P<tail>(?!\d).*)?")
+_NAMED = (
+    re.compile(r"(?P<d>\d{1,2})[ ./-](?P<m>[a-z]{3,9})[ ./-]+(?P<y>\d{4})(?P<tail>(?!\d).*)?", re.IGNORECASE),
+    re.compile(r"(?P<m>[a-z]{3,9})[ .-](?P<d>\d{1,2}),?[ -](?P<y>\d{4})(?P<tail>(?!\d).*)?", re.IGNORECASE),
+    re.compile(r"(?P<y>\d{4})[ /-](?P<m>[a-z]{3,9})[ /-](?P<d>\d{1,2})(?P<tail>(?!\d).*)?", re.IGNORECASE),
+)
+_TAIL = re.compile(
+    r"(?:[\sT]\s*(?P<hour>\d{1,2})(?::?(?P<minute>\d{1,2}))?(?::?(?P<second>\d{1,2}(?:\.\d*)?))?)?"
+    r"\s*(?P<zone>[a-z][\w/ ]*|[+-]\d{1,2}(?::?\d{2})?)?\s*",
+    re.IGNORECASE,
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_UTC = frozenset({"z", "utc", "gmt", "ut", "zulu"})
+_OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>\d{1,2}):?(?P<minutes>\d{2})?")
+
+
+@dataclass(frozen=True)
+class TimeUnits:
+    """What the numbers of a time axis count.
+
+    Attributes:
+        unit: As the text spells it, in lower case: ``days``.
+        reference: Date and clock they are counted from, in UTC, ISO 8601.
+        text: Both, as xarray and cftime read them; the text that was read where it has one reading already.
+    """
+
+    unit: str
+    reference: str
+    text: str
+
+
+def is_time_units(text: object) -> bool:
+    """Whether an attribute has the form of units of a time."""
+    return isinstance(text, str) and _SINCE.fullmatch(text) is not None
+
+
+def read_time_units(text: str, calendar: str = "standard", order: str | None = None) -> TimeUnits:
+    """Read units of a time.
+
+    A date is year, month, day; day and month before a year of four digits are read where only one of them can
+    be a month. Offsets from UTC are applied; a name of a zone other than UTC's own is refused, as ``EST`` is -5
+    hours in New York and +10 in Sydney.
+
+    Args:
+        text: Such as ``hours since 1900-01-01 00:00:00``.
+        calendar: CF calendar of the times.
+        order: How to read the date, as ``datetime.strptime`` takes it: ``%d-%m-%Y``.
+
+    Returns:
+        Unit and reference.
+
+    Raises:
+        TimeAxisError: It is not of this form, or has several readings; says which.
+    """
+    match = _SINCE.fullmatch(text)
+    if match is None:
+        raise TimeAxisError(f"'{text}' is not of the form 'UNIT since DATE'")
+    unit, rest = match["unit"].lower(), match["rest"]
+    if order is None and _ISO.fullmatch(rest):
+        return TimeUnits(unit, rest, text)
+    (year, month, day), tail = _date(rest, order)
+    clock = _TAIL.fullmatch(tail)
+    if clock is None:
+        raise TimeAxisError(f"'{tail.strip()}' after the date '{rest}' is no time of day with an offset from UTC")
+    shift = _offset(clock["zone"])
+    if year == 0:  # of climatologies; no calendar of CF has it
+        return TimeUnits(unit, rest, f"{match['unit']} since 0000-{month:02d}-{day:02d}{tail}")
+    second = float(clock["second"] or 0)
+    try:
+        start = cftime.datetime(
+            year, month, day, int(clock["hour"] or 0), int(clock["minute"] or 0), int(second),
+            round(second % 1 * 1e6), calendar=_calendar(calendar),
+        )  # fmt: skip
+    except ValueError as error:
+        raise TimeAxisError(f"'{rest}' is no time of calendar '{calendar}' ({error})") from error
+    reference = (start - shift).isoformat()
+    return TimeUnits(unit, reference, f"{match['unit']} since {reference}")
+
+
+def _date(rest: str, order: str | None) -> tuple[tuple[int, int, int], str]:
+    """Year, month and day at the beginning of a text, and what follows."""
+    if order is not None:
+        return _ordered(rest, order)
+    for pattern in (_COMPACT, *_NAMED):
+        if named := pattern.fullmatch(rest):
+            return (int(named["y"]), _month(named["m"], rest), int(named["d"])), named["tail"] or ""
+    found = _NUMBERS.fullmatch(rest)
+    if found is None:
+        raise TimeAxisError(f"'{rest}' does not begin with a date such as 1900-01-01")
+    first, second, third = found["a"], int(found["b"]), found["c"] or "1"
+    tail = found["tail"] or ""
+    if len(first) > 2 or (len(first) == 1 and len(third) < 3):
+        return (int(first), second, int(third)), tail
+    if len(third) < 3:
+        raise TimeAxisError(
+            f"the year of '{rest}' has two digits: it may be {first}, 19{first} or 20{first}, or the last number"
+        )
+    day, month = int(first), second
+    if day <= 12 < month:
+        day, month = month, day
+    elif day <= 12 and day != month:
+        raise TimeAxisError(f"'{rest}' may be day {day} of month {month} or day {month} of month {day}")
+    return (int(third), month, day), tail
+
+
+def _ordered(rest: str, order: str) -> tuple[tuple[int, int, int], str]:
+    """The date as the user says that it is written."""
+    date = re.split(r"[\sT]", rest, maxsplit=1)[0]
+    try:
+        read = datetime.strptime(date, order)
+    except ValueError as error:
+        raise TimeAxisError(f"'{date}' is not written as '{order}'") from error
+    return (read.year, read.month, read.day), rest[len(date) :]
+
+
+def _month(text: str, rest: str) -> int:
+    if text.isdigit():
+        return int(text)
+    if text.lower()[:3] not in _MONTHS:
+        raise TimeAxisError(f"'{text}' in '{rest}' is no month")
+    return _MONTHS.index(text.lower()[:3]) + 1
+
+
+def _offset(zone: str | None) -> timedelta:
+    """How far a zone is ahead of UTC."""
+    if zone is None or zone.strip().lower() in _UTC:
+        return timedelta()
+    offset = _OFFSET.fullmatch(zone)
+    if offset is None:
+        raise TimeAxisError(f"'{zone.strip()}' names a zone, which is not the same everywhere: its offset from UTC is expected")
+    ahead = timedelta(hours=int(offset["hours"]), minutes=int(offset["minutes"] or 0))
+    return ahead if offset["sign"] == "+" else -ahead
+
+
+def _calendar(name: str) -> str:
+    """The calendar by which to compute; an unknown one is told of where the times are decoded."""
+    known = ("noleap", "365_day", "360_day", "julian", "all_leap", "366_day", "proleptic_gregorian")
+    return name.lower() if name.lower() in known else "standard"
