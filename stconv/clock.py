@@ -39,3 +39,9 @@ WEEK_SECONDS = 7 * DAY.seconds
 def largest_unit(seconds: int) -> TimeUnit:
     """The largest unit that divides a whole number of seconds: the hour for 21600."""
     return next(unit for unit in TIME_UNITS if seconds % unit.seconds == 0)
+
+
+def duration(seconds: int) -> str:
+    """A whole number of seconds in the largest unit that divides it: ``6h`` for 21600."""
+    unit = largest_unit(seconds)
+    return f"{seconds // unit.seconds}{unit.symbol}"

@@ -7,7 +7,7 @@ import xarray as xr
 
 from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.recipes import synthetic
-from stconv.datasets.source.time_axis import cycles
+from stconv.datasets.source.cycles import cycles
 from stconv.errors import ConfigError
 
 

@@ -6,13 +6,15 @@ import cftime
 import numpy as np
 import pytest
 
+from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.time_axis import (
     TimeStep,
     advance,
     breaks,
     calendar_of,
     check_increasing,
-    cycles,
+    follows,
+    missing_steps,
     time_step,
 )
 from stconv.errors import TimeAxisError
@@ -156,3 +158,59 @@ def test_one_time_has_no_step():
 def test_a_step_that_few_differences_have_is_no_step():
     with pytest.raises(TimeAxisError, match=r"found 1h \(1x.*2h \(1x.*3h \(1x.*4h \(1x"):
         time_step(hours(0, 1, 3, 6, 10))
+
+
+def dekads(year, n, days=(1, 11, 21)):
+    texts = [f"{y}-{m:02d}-{d:02d}" for y in range(year, year + 9) for m in range(1, 13) for d in days]
+    return np.array(texts[:n], dtype="datetime64[ns]")
+
+
+PENTADS = (1, 6, 11, 16, 21, 26)
+
+
+@pytest.mark.parametrize(
+    ("times", "label", "coming"),
+    [
+        (dekads(1981, 240), "1dekad", "1987-09-01"),
+        (dekads(1981, 39, (5, 15, 25)), "1dekad", "1982-02-05"),
+        (dekads(1981, 100, PENTADS), "1pentad", "1982-05-21"),
+        (dekads(1981, 72, PENTADS)[::2], "1dekad", "1982-01-01"),
+        (hours(*range(0, 40 * 168, 168)), "7d", "2013-10-08"),
+    ],
+)
+def test_dekads_pentads_and_weeks_are_steps(times, label, coming):
+    step = time_step(times)
+    assert step.label == label
+    assert breaks(times, step) == ()
+    np.testing.assert_array_equal(missing_steps(times, step), 0)
+    np.testing.assert_array_equal([advance(times[0], step, k) for k in range(times.size)], times)
+    assert advance(times[-1], step, 1) == np.datetime64(coming)
+    assert breaks(np.delete(times, [5, 6]), step) == (5,)
+    assert TimeStep.from_json(step.to_json()) == step
+
+
+def test_dekads_that_end_with_the_month():
+    ends = [f"2001-{m:02d}-{d:02d}" for m, last in ((1, 31), (2, 28), (3, 31)) for d in (10, 20, last)]
+    times = np.array(ends, dtype="datetime64[ns]")
+    step = time_step(times)
+    assert (step.label, step.anchor) == ("1dekad", "end")
+    np.testing.assert_array_equal([advance(times[0], step, k) for k in range(9)], times)
+    coded = [cftime.datetime(2001, int(t[5:7]), int(t[8:]), calendar="noleap") for t in ends]
+    assert time_step(coded) == step
+    assert [advance(coded[0], step, k) for k in range(9)] == coded
+
+
+def test_a_few_dekads_follow_a_step_of_dekads():
+    step = TimeStep("dekad")
+    assert follows(dekads(2001, 3), step)
+    assert follows(dekads(2001, 4), step)
+    assert not follows(np.array(["2001-01-01", "2001-01-12", "2001-01-21"], dtype="M8[ns]"), step)
+    assert not follows(np.array(["2001-01-01", "2001-01-02"], dtype="M8[ns]"), step)
+
+
+def test_irregular_times_that_nearly_have_a_step_are_offered_to_snap():
+    times = hours(0, 6, 12, 18, 24).astype("datetime64[s]") + np.array([0, 1, -1, 0, 2], "timedelta64[s]")
+    with pytest.raises(
+        TimeAxisError, match=r"nearly regular \(steps of 6h, moved by at most 2 s\).*--snap-times"
+    ):
+        time_step(times)

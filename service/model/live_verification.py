@@ -16,8 +16,9 @@ import xarray as xr
 from service.archive.stores import SCORES
 from service.formats.layout import find_layout
 from service.model.source import Source
+from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.grid import Origin
-from stconv.datasets.source.time_axis import advance, cycles, text
+from stconv.datasets.source.time_axis import advance, text
 from stconv.dims import TIME
 from stconv.forecast import Forecaster
 from stconv.sphere import area_weights

@@ -45,6 +45,18 @@ def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) ->
         type=int,
         help="fill gaps of at most N steps with empty frames (`inspect`: half of --t-in)",
     )
+    group.add_argument(
+        "--snap-times",
+        action="store_true",
+        help="move nearly regular times to their step, and say by how much",
+    )
+    group.add_argument(
+        "--accumulated",
+        metavar="VAR=PERIOD",
+        action="append",
+        default=[],
+        help="a variable that counts up from the start of each forecast, for example tp=1d of ERA5-Land",
+    )
     group.add_argument("--reader", metavar="NAME", help="xarray engine that opens the files")
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")
 
@@ -73,6 +85,8 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
         start=getattr(args, "start", None),
         step=getattr(args, "step", None),
         fill_gaps=args.fill_gaps or 0,
+        snap_times=args.snap_times,
+        accumulated=dict(_pairs(args.accumulated, "--accumulated")),
     )
 
 

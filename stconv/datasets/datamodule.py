@@ -28,6 +28,8 @@ from stconv.datasets.series.splits import Periods, SplitSpec
 from stconv.datasets.series.store import MEMORY_SHARE, Series, load_series
 from stconv.datasets.series.windows import WindowSpec, forecast_index, reference_indices
 from stconv.datasets.source import time_axis
+from stconv.datasets.source.cycles import calendar_months
+from stconv.datasets.source.cycles import cycles as cycles_of
 from stconv.datasets.source.grid import GridSpec, open_series
 from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.static import read_static
@@ -310,7 +312,7 @@ class GridDataModule(pl.LightningDataModule):
     def _unknown_months(self) -> list[int]:
         """Months of the year that the test has, and neither training nor validation."""
         months = {
-            name: time_axis.calendar_months(self.series.times[period.start : period.stop])
+            name: calendar_months(self.series.times[period.start : period.stop])
             for name, period in self.periods.items()
         }
         return sorted(months["test"] - months["train"] - months["val"])
@@ -333,7 +335,7 @@ class GridDataModule(pl.LightningDataModule):
         series = self.series
         i = forecast_index(len(series), self.spec, series.breaks)
         coming = np.array([time_axis.advance(series.times[i], series.step, k + 1) for k in range(self.leads)])
-        cycles = np.concatenate([series.cycles[: i + 1], time_axis.cycles(coming)])
+        cycles = np.concatenate([series.cycles[: i + 1], cycles_of(coming)])
         newest = WindowDataset(series, self.spec, [i])
         newest.cycles, newest.n_targets = torch.from_numpy(cycles.astype(np.float32)), 0
         return DataLoader(newest)

@@ -17,8 +17,9 @@ from stconv.bundle import Bundle
 from stconv.compute.engine import Engine, members_by
 from stconv.compute.tiling import Tiled
 from stconv.datasets.preparation.event_preparation import EventPreparation
+from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.grid import GridSpec, Origin, restore
-from stconv.datasets.source.time_axis import advance, cycles, text
+from stconv.datasets.source.time_axis import advance, text
 from stconv.errors import ConfigError, VariableError, WindowError
 from stconv.forecast.bounds import band_names, describe_bands, with_bands
 from stconv.forecast.inputs import CheckedInput, Expected

@@ -20,7 +20,7 @@ class OlderWindowWarning(UserWarning):
 
 
 class Frames:
-    """The times at which there are frames, found again to the second, or to the month, or its part, that the step counts.
+    """The times at which there are frames, found again to the second, or to the part of a year of a step.
 
     Args:
         times: Strictly increasing datetime64 or cftime, (n,).

@@ -12,7 +12,8 @@ from stconv.datasets.preparation.harmonics import check_weekly, fit_harmonics, h
 from stconv.datasets.series.filling import newest_known
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.series.windows import WindowSpec, reference_indices
-from stconv.datasets.source.time_axis import calendar_of, cycles, time_step
+from stconv.datasets.source.cycles import cycles
+from stconv.datasets.source.time_axis import calendar_of, time_step
 from stconv.dims import LAT, TIME
 from stconv.errors import ConfigError, SplitError
 from stconv.sphere import area_weights

@@ -54,8 +54,8 @@ def describe(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SourceWarning)
         parts = open_parts(files, spec, variables)
+        ds, origin = join_parts(parts, spec, variables)
     remarks = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SourceWarning))
-    ds, origin = join_parts(parts, variables)
     first_field = next(iter(ds.data_vars))
     n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
     left_out = {n: why for n, why in parts[0].left_out.items() if "select" in why or "static" in why}

@@ -42,7 +42,7 @@ def fit_harmonics(
 
     Args:
         values: Training period, float32, (time, channel, lat, lon), NaN missing.
-        cycles: Fractions of day, year and week, from `time_axis.cycles`, (time, 3).
+        cycles: Fractions of day, year and week, from `datasets.source.cycles`, (time, 3).
         weekly: Whether there is a weekly cycle: traffic, consumption, air quality.
 
     Returns:

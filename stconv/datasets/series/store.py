@@ -17,6 +17,7 @@ import xarray as xr
 from stconv.datasets.recipes.fetch import SERIES, cache_dir
 from stconv.datasets.series.cache import available_bytes, cached, fingerprint, forget
 from stconv.datasets.source import time_axis
+from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.sentinels import refuse_unusable
 from stconv.datasets.source.time_axis import iso
 from stconv.dims import LAT, LON, TIME, X, Y
@@ -83,7 +84,7 @@ class Series:
     @cached_property
     def cycles(self) -> np.ndarray:
         """Fractions of day, year and week of each step, float64, (time, 3)."""
-        return time_axis.cycles(self.times)
+        return cycles(self.times)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -8,11 +8,11 @@ import cftime
 import numpy as np
 
 PER_MONTH = {"month": 1, "dekad": 3, "pentad": 6}
-"""Slots of a month by kind. Dekads begin on days 1, 11 and 21, pentads on days 1, 6, ..., 26; the last is longer.
+"""Slots of a month by kind: dekads begin on days 1, 11 and 21, pentads on days 1, 6, ..., 26.
 
 Source:
-    WMO (2018), Guide to Climatological Practices, WMO-No. 100, section 4.4 (dekads); CHIRPS (Funk et al. 2015,
-    Scientific Data 2, 150066) for six pentads a month.
+    WMO (2018), Guide to Climatological Practices, WMO-No. 100, section 4.4 (dekads); Funk et al. (2015),
+    Scientific Data 2, 150066 (six pentads a month).
 """
 
 

@@ -12,6 +12,7 @@ from xarray.core import indexing
 
 from stconv.datasets.source.attributes import plain_text
 from stconv.datasets.source.declared import Declared, declared_by
+from stconv.datasets.source.time_units import with_plain_time_units
 
 CODING = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
 """Attributes that speak of stored values; a decoded variable keeps them in its encoding."""
@@ -48,12 +49,15 @@ def decode(raw: xr.Dataset, source: str = "dataset", own_range: Collection[str] 
         variables[name] = _decode(str(name), variable, attributes[name], label, source, name in own_range)
     ds = xr.Dataset(variables, attrs=plain_text(raw.attrs))
     ds.encoding = dict(raw.encoding)
+    ds, unread = with_plain_time_units(ds)
     try:
         decoded = xr.decode_cf(ds, mask_and_scale=False, decode_timedelta=False)
     except (ValueError, OverflowError) as error:
         if "decode" not in str(error):
             raise
         decoded = xr.decode_cf(ds, mask_and_scale=False, decode_times=False)  # the time axis says why
+    for name, units in unread.items():
+        decoded[name].attrs["units"] = units
     return decoded.set_coords([name for name in raw.coords if name in decoded.variables])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from stconv.datasets.source.accumulation import deaccumulate
 from stconv.datasets.source.canonical import canonical_part
 from stconv.datasets.source.decoding import mask_declared
 from stconv.datasets.source.gaps import fill_gaps
@@ -48,7 +49,7 @@ def open_series(
         FileError: A file is missing, damaged, or not data.
         GridError, TimeAxisError, VariableError, UnitsError: The content cannot be used as it is.
     """
-    ds, origin = join_parts(open_parts(paths, spec, variables), variables)
+    ds, origin = join_parts(open_parts(paths, spec, variables), spec, variables)
     return fill_gaps(ds, spec.fill_gaps if spec else 0), origin
 
 
@@ -76,14 +77,19 @@ def open_parts(
     return parts
 
 
-def join_parts(parts: Sequence[Part], variables: Sequence[str] | None = None) -> tuple[xr.Dataset, Origin]:
-    """Join what `open_parts` opened and check the time axis of the whole."""
-    ds, origin = join(parts) if len(parts) > 1 else (parts[0].ds, parts[0].origin)
+def join_parts(
+    parts: Sequence[Part], spec: GridSpec | None = None, variables: Sequence[str] | None = None
+) -> tuple[xr.Dataset, Origin]:
+    """Join what `open_parts` opened and bring the time axis of the whole to one step."""
+    spec = spec or GridSpec()
+    ds, origin = join(parts, spec.snap_times)
     if variables is not None:
         ds = ds[list(variables)]
+    source = parts[0].source if len(parts) == 1 else f"the {len(parts)} files together"
     if ds.sizes[TIME] > 1:
-        time_step(ds[TIME].values, parts[0].source if len(parts) == 1 else f"the {len(parts)} files together")
-    return ds, origin
+        time_step(ds[TIME].values, source)
+    wanted = {n: p for n, p in spec.accumulated.items() if variables is None or n in variables}
+    return deaccumulate(ds, wanted, source), origin
 
 
 def canonicalize(
@@ -113,7 +119,7 @@ def canonicalize(
     """
     spec = spec or GridSpec()
     ds = split_values(_masked(ds, spec, source), spec.select, source)
-    ds, origin = join_parts([canonical_part(ds, spec, variables, source, lazy=False)])
+    ds, origin = join_parts([canonical_part(ds, spec, variables, source, lazy=False)], spec)
     return fill_gaps(ds, spec.fill_gaps), origin
 
 

@@ -29,6 +29,9 @@ class GridSpec:
         step: Their step: ``6h``, ``1d``, ``10min``.
         fill_gaps: Gaps of at most so many missing steps are filled with frames without values, so that
             windows reach across; they never cross a longer one.
+        snap_times: Move nearly regular times (clocks that jitter, hours in float32) to their step.
+        accumulated: Variables that count up from the start of each forecast, with the time from one start to
+            the next: ``{tp: 1d}`` for rain of ERA5-Land. They become amounts per step.
     """
 
     time: str | None = None
@@ -46,3 +49,5 @@ class GridSpec:
     start: str | None = None
     step: str | None = None
     fill_gaps: int = 0
+    snap_times: bool = False
+    accumulated: dict[str, str] = field(default_factory=dict)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
+from stconv.clock import GREGORIAN_CALENDARS
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.axis_match import difference, same_axis, tolerance
 from stconv.datasets.source.axis_units import length_in, units_of
+from stconv.datasets.source.calendars import Dated, one_calendar
 from stconv.datasets.source.origin import Origin
+from stconv.datasets.source.snapping import snapped
 from stconv.datasets.source.time_axis import calendar_of, text
 from stconv.datasets.source.units import same_units
 from stconv.dims import LAT, LON, TIME, X, Y
@@ -27,14 +32,15 @@ class Part:
     left_out: dict[str, str]
 
 
-def join(parts: Sequence[Part]) -> tuple[xr.Dataset, Origin]:
+def join(parts: Sequence[Part], snap_times: bool = False) -> tuple[xr.Dataset, Origin]:
     """Join canonical datasets of one grid.
 
     The times may come in any order of files. Steps that two files share are kept once if their values are
     equal.
 
     Args:
-        parts: Two or more canonical datasets.
+        parts: One canonical dataset or more.
+        snap_times: Move nearly regular times to their step, and warn by how much.
 
     Returns:
         One dataset with increasing times, and the origin of the first file with the variables of all.
@@ -42,16 +48,20 @@ def join(parts: Sequence[Part]) -> tuple[xr.Dataset, Origin]:
     Raises:
         GridError: The grids differ.
         UnitsError: A variable has different units.
-        TimeAxisError: Calendars differ, two files hold different values for one time, or variables cover
-            other times.
+        TimeAxisError: Calendars differ, two files hold different values for one time, variables cover other
+            times, or times to snap are not nearly regular.
     """
     for part in parts[1:]:
         _check_same_grid(parts[0], part)
+    parts = _of_one_calendar(parts)
     groups: dict[tuple[int, ...], list[str]] = {}
     for name in dict.fromkeys(str(name) for part in parts for name in part.ds.data_vars):
         holders = tuple(i for i, part in enumerate(parts) if name in part.ds)
         groups.setdefault(holders, []).append(name)
     joined = [_join_times([parts[i] for i in holders], names) for holders, names in groups.items()]
+    if snap_times:
+        source = parts[0].source if len(parts) == 1 else f"the {len(parts)} files together"
+        joined = [_at_one_step(ds, source) for ds in joined]
     first = joined[0]
     for other in joined[1:]:
         if not np.array_equal(first[TIME].values, other[TIME].values):
@@ -62,12 +72,43 @@ def join(parts: Sequence[Part]) -> tuple[xr.Dataset, Origin]:
             )
     ds = xr.merge(joined, join="override", compat="override", combine_attrs="override")
     fields = {name: part.origin.fields[name] for part in reversed(parts) for name in part.origin.fields}
-    return ds, replace(parts[0].origin, fields=fields)
+    return ds, replace(parts[0].origin, fields=fields, calendar=calendar_of(ds[TIME].values))
+
+
+def _of_one_calendar(parts: Sequence[Part]) -> list[Part]:
+    """The parts with times of one type and calendar; a calendar that another stands in for is told."""
+    times = one_calendar([Dated(part.source, part.ds[TIME].values) for part in parts])
+    calendars = {calendar_of(part.ds[TIME].values) for part in parts}
+    if len(calendars) > 1 and not calendars <= set(GREGORIAN_CALENDARS):
+        warnings.warn(
+            f"The files have calendars {', '.join(sorted(calendars))}; their dates are taken as dates of "
+            f"'{calendar_of(times[0])}'.",
+            SourceWarning,
+            stacklevel=2,
+        )
+    return [
+        part if here is part.ds[TIME].values else replace(part, ds=_with_times(part.ds, here))
+        for part, here in zip(parts, times, strict=True)
+    ]
+
+
+def _at_one_step(ds: xr.Dataset, source: str) -> xr.Dataset:
+    """The dataset with its times moved to their step, which is told."""
+    if ds.sizes[TIME] < 2:
+        return ds
+    found = snapped(ds[TIME].values, source)
+    if found.moved_seconds > 0:
+        warnings.warn(f"{source}: times snapped to {found.told}.", SourceWarning, stacklevel=2)
+    return _with_times(ds, found.times)
+
+
+def _with_times(ds: xr.Dataset, times: np.ndarray) -> xr.Dataset:
+    return ds.assign_coords({TIME: xr.Variable((TIME,), times, ds[TIME].attrs, ds[TIME].encoding)})
 
 
 def _join_times(parts: list[Part], names: list[str]) -> xr.Dataset:
     """Put successive files after one another."""
-    _check_same_calendar_and_units(parts, names)
+    _check_same_units(parts, names)
     common = set.intersection(*(set(part.ds.coords) for part in parts))
     stripped = [part.ds[names].drop_vars([n for n in part.ds.coords if n not in common]) for part in parts]
     if len(parts) == 1:
@@ -128,14 +169,9 @@ def _farthest(expected: np.ndarray, found: np.ndarray, turn: bool) -> str:
     return f"; they are up to {apart:.3g} apart, rounding is up to {allowed:.3g}"
 
 
-def _check_same_calendar_and_units(parts: list[Part], names: list[str]) -> None:
+def _check_same_units(parts: list[Part], names: list[str]) -> None:
     first = parts[0]
     for part in parts[1:]:
-        expected, found = calendar_of(first.ds[TIME].values), calendar_of(part.ds[TIME].values)
-        if expected != found:
-            raise TimeAxisError(
-                f"'{part.source}' has calendar '{found}', '{first.source}' has '{expected}'; one is expected."
-            )
         for name in names:
             expected, found = first.ds[name].attrs["units"], part.ds[name].attrs["units"]
             if not same_units(expected, found):

@@ -1,4 +1,4 @@
-"""Times in any calendar: their step, where the step is broken, the time n steps on, day and year cycles.
+"""Times in any calendar: their step, where the step is broken, the time n steps on.
 
 Times are NumPy datetime64 (proleptic Gregorian) or cftime objects (any calendar). Whole seconds are what
 counts: float-coded times carry microseconds of rounding.
@@ -13,12 +13,11 @@ from typing import Any
 import cftime
 import numpy as np
 
-from stconv.clock import DAY, HOUR, MINUTE, largest_unit
+from stconv.clock import DAY, duration
 from stconv.datasets.source.calendar_slots import PER_MONTH, slot, slot_index
+from stconv.datasets.source.snapping import snap
 from stconv.errors import TimeAxisError
 
-MONDAY = 3
-"""Days since a Monday on 1970-01-01, a Thursday."""
 SHORTEST_MONTH_SECONDS = 28 * DAY.seconds
 LAST_DAYS = 1.5
 """A stamp that is no farther from the end of its month, or part of one, stands at the end."""
@@ -31,8 +30,8 @@ class TimeStep:
     """The distance between two neighboring times of a series.
 
     Attributes:
-        kind: "fixed" (a number of seconds), "month", "year", "dekad" (a third of a month) or "pentad" (a sixth):
-            calendar steps, unequal in seconds.
+        kind: "fixed" (a number of seconds), "month", "year", "dekad" (a third of a month) or "pentad" (a
+            sixth): calendar steps, unequal in seconds.
         seconds: Length of a fixed step in seconds, else 0.
         n: Number of months, years, dekads or pentads, else 1.
         anchor: Where a stamp of a calendar step stands in its month or part of one: "day" (same day and
@@ -49,8 +48,7 @@ class TimeStep:
         """Short text, for example ``6h``, ``10min``, ``1d``, ``1month``, ``2year``."""
         if self.kind != "fixed":
             return f"{self.n}{self.kind}"
-        unit = largest_unit(self.seconds)
-        return f"{self.seconds // unit.seconds}{unit.symbol}"
+        return duration(self.seconds)
 
     @property
     def approximate_seconds(self) -> float:
@@ -125,7 +123,7 @@ def time_step(times: Any, source: str = "the series") -> TimeStep:
 def follows(times: Any, step: TimeStep) -> bool:
     """Whether increasing times are whole steps apart, at the place in their month that the step states.
 
-    A few frames of a calendar step may have a simpler one as well: three dekads of one month are 10 days apart.
+    A few frames may have a simpler step as well: three dekads of one month are 10 days apart.
     """
     times = np.asarray(times)
     if times.size < 2:
@@ -171,41 +169,6 @@ def advance(time: Any, step: TimeStep, n: int) -> Any:
         clock = offset % one_day
         return new_start + new_length - one_day + clock
     return new_start + offset
-
-
-def cycles(times: Any) -> np.ndarray:
-    """Where each time stands in its day, in its year and in its week.
-
-    Args:
-        times: datetime64 or cftime, (n,), any calendar.
-
-    Returns:
-        Fraction of the day, of the year and of the week from Monday on, each in [0, 1), float64, (n, 3). In a
-        calendar that never was (noleap, 360_day) the days of the week follow one another all the same.
-    """
-    times = np.atleast_1d(np.asarray(times))
-    result = np.empty((times.size, 3))
-    if np.issubdtype(times.dtype, np.datetime64):
-        day = times.astype("datetime64[D]")
-        year = times.astype("datetime64[Y]")
-        result[:, 0] = (times - day) / np.timedelta64(DAY.seconds, "s")
-        start, end = year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")
-        result[:, 1] = (times - start) / (end - start)
-        result[:, 2] = ((day.astype(np.int64) + MONDAY) % 7 + result[:, 0]) / 7
-        return result
-    for i, time in enumerate(times):
-        clock = (
-            time.hour * HOUR.seconds + time.minute * MINUTE.seconds + time.second + time.microsecond * 1e-6
-        )
-        result[i, 0] = clock / DAY.seconds
-        result[i, 1] = (time.dayofyr - 1 + result[i, 0]) / _days_in_year(time)
-        result[i, 2] = (time.dayofwk + result[i, 0]) / 7
-    return result
-
-
-def calendar_months(times: Any) -> set[int]:
-    """Months of the year, 1 to 12, in which there are times."""
-    return set((slot_index(np.asarray(times), "month") % 12 + 1).tolist())
 
 
 def whole_seconds(times: np.ndarray) -> np.ndarray:
@@ -323,11 +286,6 @@ def _scalar64(time: Any) -> Any:
     return time if isinstance(time, np.datetime64) else np.asarray(time).astype("datetime64[ns]")[()]
 
 
-def _days_in_year(time: cftime.datetime) -> int:
-    next_year = cftime.datetime(time.year + 1, 1, 1, calendar=time.calendar)
-    return (next_year - cftime.datetime(time.year, 1, 1, calendar=time.calendar)).days
-
-
 def _irregular(times: np.ndarray, differences: np.ndarray, source: str) -> str:
     seen, first, counts = np.unique(differences, return_index=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:4]
@@ -339,8 +297,19 @@ def _irregular(times: np.ndarray, differences: np.ndarray, source: str) -> str:
     return (
         f"{source}: one time step is expected throughout (whole missing steps are allowed); "
         f"found {listed}{more}. "
-        "Resample the file to one step (`ds.resample(time='6h').mean()`) or select a regular part of it."
+        f"{_remedy(times)}"
     )
+
+
+def _remedy(times: np.ndarray) -> str:
+    """What would help: the option that moves times to their step, where they nearly have one."""
+    nearly = snap(times)
+    if nearly is not None:
+        return (
+            f"They are nearly regular ({nearly.told}): snap them with `--snap-times`, or `snap_times: true` "
+            "of the grid specification."
+        )
+    return "Resample the file to one step (`ds.resample(time='6h').mean()`) or select a regular part of it."
 
 
 def iso(time: Any) -> str:

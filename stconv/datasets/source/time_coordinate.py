@@ -12,6 +12,7 @@ from stconv.datasets.source.axes import TIME_NAMES
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.time_axis import whole_seconds
 from stconv.datasets.source.time_decoding import decode_times
+from stconv.datasets.source.time_units import is_time_units, read_time_units
 from stconv.errors import TimeAxisError
 
 _CODING = ("unit", "units", "calendar")
@@ -93,35 +94,58 @@ def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
         variable = ds[name]
         if variable.ndim > 1 or not variable.size or is_time(variable):
             continue
-        if _is_named_time(ds, str(name), spec):
-            stated_units = spec.time_units or variable.attrs.get("units")
-            calendar = spec.calendar or variable.attrs.get("calendar", "standard")
-            times = decode_times(np.atleast_1d(variable.values), stated_units, str(calendar).lower())
-            if times is not None:
-                attrs = {k: v for k, v in variable.attrs.items() if k.lower() not in _CODING}
-                ds = ds.assign({name: (variable.dims, times.reshape(variable.shape), attrs)}).set_coords(name)
-                continue
-        if variable.dtype.kind not in "iuf":
-            continue
-        stated = {key.lower().rstrip("s"): value for key, value in variable.attrs.items()}.get("unit")
-        units = spec.time_units if _is_named_time(ds, str(name), spec) and spec.time_units else stated
-        if not (isinstance(units, str) and " since " in units):
-            continue
-        attrs = {k: v for k, v in variable.attrs.items() if k.lower() not in _CODING}
-        attrs |= {"units": units, "calendar": spec.calendar or variable.attrs.get("calendar", "standard")}
+        named = _is_named_time(ds, str(name), spec)
+        calendar = str((spec.calendar if named else None) or variable.attrs.get("calendar", "standard"))
+        units, order = _stated_units(variable, spec if named else GridSpec())
         try:
-            decoded = xr.decode_cf(xr.Dataset({name: (variable.dims, variable.values, attrs)}))
-        except (ValueError, OverflowError) as error:
-            if not _is_named_time(ds, str(name), spec):
+            times = _decoded(variable.values, units, order, calendar.lower(), named)
+        except (ValueError, OverflowError, TimeAxisError) as error:
+            if not named:
                 continue
             raise TimeAxisError(
                 f"{source}: time '{name}' does not decode with units '{units}': {error}. Expected "
-                "'UNIT since DATE', for example 'hours since 1900-01-01'; state it as `time_units`."
+                "'UNIT since DATE', for example 'hours since 1900-01-01 00:00 -5:00'; state it as "
+                "`time_units` (`--time-units`), or how the file writes its date: 'hours since %d-%m-%Y'."
             ) from error
-        ds = ds.assign({name: decoded[name].variable})
-        if variable.name in ds.dims or name in ds.coords:
+        if times is None:
+            continue
+        attrs = {k: v for k, v in variable.attrs.items() if k.lower() not in _CODING}
+        ds = ds.assign({name: (variable.dims, times.reshape(variable.shape), attrs)})
+        if named or name in ds.dims or name in ds.coords:
             ds = ds.set_coords(name)
     return ds
+
+
+def _stated_units(variable: xr.DataArray, spec: GridSpec) -> tuple[str | None, str | None]:
+    """Units of a time, of the specification or of the file, and how the date in them is written."""
+    attrs = {str(key).lower().rstrip("s"): value for key, value in variable.attrs.items()}
+    stated = attrs.get("unit")
+    stated = stated if isinstance(stated, str) else None
+    if spec.time_units is None:
+        return stated, None
+    order = spec.time_units.partition(" since ")[2]
+    return (stated, order) if "%" in order else (spec.time_units, None)
+
+
+def _decoded(
+    values: np.ndarray, units: str | None, order: str | None, calendar: str, named: bool
+) -> np.ndarray | None:
+    """Times, None where the values are none.
+
+    Raises:
+        TimeAxisError, ValueError, OverflowError: The units are those of times, and cannot be read.
+    """
+    if order is not None and units is not None:
+        units = read_time_units(units, calendar, order).text
+    if named:
+        times = decode_times(np.atleast_1d(values), units, calendar)
+        if times is not None:
+            return times
+    if values.dtype.kind not in "iuf" or not is_time_units(units):
+        return None
+    text = read_time_units(str(units), calendar).text
+    coded = xr.Dataset({"t": (("t",), np.atleast_1d(values), {"units": text, "calendar": calendar})})
+    return np.asarray(xr.decode_cf(coded)["t"].values)
 
 
 def _is_named_time(ds: xr.Dataset, name: str, spec: GridSpec) -> bool:

@@ -10,9 +10,13 @@ import numpy as np
 import xarray as xr
 
 from stconv.clock import DAY, GREGORIAN_CALENDARS, HOUR
+from stconv.datasets.source.calendars import in_nanoseconds
 from stconv.datasets.source.time_axis import TimeStep, advance
+from stconv.datasets.source.time_units import read_time_units
+from stconv.errors import TimeAxisError
 
 _SINCE = re.compile(r"(month|year)s?\s+since\s+(.+)", re.IGNORECASE)
+_WEEKS = re.compile(r"weeks?\s+since\s+(.+)", re.IGNORECASE)
 _AS = re.compile(r"(day|month|year)\s+as\s+%", re.IGNORECASE)
 _GREGORIAN = (*GREGORIAN_CALENDARS, "360")
 """Calendars decoded to datetime64; "360" is how some archives mark months that are counted, not days."""
@@ -38,12 +42,15 @@ def decode_times(values: np.ndarray, units: str | None, calendar: str) -> np.nda
         if since:
             months = 1 if since[1].lower() == "month" else 12
             return _from_months(values.astype(np.float64) * months, since[2], calendar)
+        weeks = _WEEKS.fullmatch((units or "").strip())
+        if weeks:
+            return _from_days(values.astype(np.float64) * 7, weeks[1], calendar)
         absolute = _AS.match((units or "").strip())
         if absolute:
             return _from_digits(values.astype(np.float64), absolute[1].lower(), calendar)
         if units is None and (values == np.floor(values)).all():
             return _from_plain_digits(values.astype(np.int64), calendar)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TimeAxisError):
         return None
     return None
 
@@ -54,7 +61,7 @@ def _from_text(values: np.ndarray) -> np.ndarray | None:
     if not all(isinstance(v, str) and re.match(r"\s*\d{4}-\d{2}", v) for v in texts):
         return None
     cleaned = [re.sub(r"(?<=\d)[ _](?=\d)", "T", v.strip().rstrip("Z")) for v in texts]
-    return np.array(cleaned, dtype="datetime64[ns]")
+    return in_nanoseconds(np.array(cleaned, dtype="datetime64[us]"))
 
 
 def _from_months(months: np.ndarray, date: str, calendar: str) -> np.ndarray | None:
@@ -63,10 +70,18 @@ def _from_months(months: np.ndarray, date: str, calendar: str) -> np.ndarray | N
     parts = set((months - whole).tolist())
     if parts not in ({0.0}, {0.5}):
         return None
-    cf = {"units": f"days since {date}", "calendar": "standard" if calendar == "360" else calendar}
-    start = xr.decode_cf(xr.Dataset({"t": (("t",), np.array([0]), cf)}))["t"].values[0]
+    start = _from_days(np.array([0.0]), date, calendar)[0]
     step = TimeStep("month", anchor="middle" if parts == {0.5} else "day")
-    return np.array([advance(start, step, int(n)) for n in whole])
+    if isinstance(start, np.datetime64):
+        start = start.astype("datetime64[us]")  # centuries on, nanoseconds do not reach
+    return in_nanoseconds(np.array([advance(start, step, int(n)) for n in whole]))
+
+
+def _from_days(days: np.ndarray, date: str, calendar: str) -> np.ndarray:
+    """Days after a date."""
+    units = read_time_units(f"days since {date}", calendar).text
+    cf = {"units": units, "calendar": "standard" if calendar == "360" else calendar}
+    return np.asarray(xr.decode_cf(xr.Dataset({"t": (("t",), days, cf)}))["t"].values)
 
 
 def _from_digits(values: np.ndarray, unit: str, calendar: str) -> np.ndarray | None:
@@ -96,9 +111,9 @@ def _dates(dates: np.ndarray, seconds: np.ndarray, calendar: str) -> np.ndarray:
         year, month, day = date // 10_000, date // 100 % 100, date % 100
         if calendar in _GREGORIAN:
             found.append(
-                np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "ns") + np.timedelta64(second, "s")
+                np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "us") + np.timedelta64(second, "s")
             )
         else:
             clock = (second // HOUR.seconds, second // 60 % 60, second % 60)
             found.append(cftime.datetime(year, month, day, *clock, calendar=calendar))
-    return np.array(found)
+    return in_nanoseconds(np.array(found))

@@ -1,4 +1,4 @@
-"""Units of times, ``UNIT since DATE``: read by rules that have one reading, refused with the reason otherwise.
+"""Units of times, ``UNIT since DATE``: read where they have one reading, refused with the reason otherwise.
 
 Source: UDUNITS-2, "The utscan library", and CF conventions 1.11, section 4.4 (ISO order, offsets from UTC).
 """
@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import cftime
+import xarray as xr
 
 from stconv.errors import TimeAxisError
 
 _SINCE = re.compile(r"\s*(?P<unit>[a-z_µ]+)\s+since\s+(?P<rest>.*\S)\s*", re.IGNORECASE)
 _ISO = re.compile(r"-?\d{3,}-\d{1,2}-\d{1,2}([T ]+\d{1,2}(:\d{1,2}(:\d{1,2}(\.\d*)?)?)?)?")
-_NUMBERS = re.compile(r"(?P<a>[-+]?\d+)(?P<sep>[-/.])(?P<b>\d{1,2})(?:(?P=sep)(?P<c>\d{1,4}))?(?P<tail>(?!\d).*)?")
+_NUMBERS = re.compile(
+    r"(?P<a>[-+]?\d+)(?P<sep>[-/.])(?P<b>\d{1,2})(?:(?P=sep)(?P<c>\d{1,4}))?(?P<tail>(?!\d).*)?"
+)
 _COMPACT = re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?P<tail>(?!\d).*)?")
 _NAMED = (
     re.compile(r"(?P<d>\d{1,2})[ ./-](?P<m>[a-z]{3,9})[ ./-]+(?P<y>\d{4})(?P<tail>(?!\d).*)?", re.IGNORECASE),
@@ -27,6 +30,11 @@ _TAIL = re.compile(
     r"\s*(?P<zone>[a-z][\w/ ]*|[+-]\d{1,2}(?::?\d{2})?)?\s*",
     re.IGNORECASE,
 )
+_FIXED = re.compile(
+    r"days?|d|hours?|hrs?|h|minutes?|mins?|seconds?|secs?|s|(milli|micro|nano)seconds?|msecs?|ms|us|µs|ns",
+    re.IGNORECASE,
+)
+"""Units of fixed length that CF decodes; weeks, months and years are left to `time_decoding`."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _UTC = frozenset({"z", "utc", "gmt", "ut", "zulu"})
 _OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>\d{1,2}):?(?P<minutes>\d{2})?")
@@ -55,9 +63,9 @@ def is_time_units(text: object) -> bool:
 def read_time_units(text: str, calendar: str = "standard", order: str | None = None) -> TimeUnits:
     """Read units of a time.
 
-    A date is year, month, day; day and month before a year of four digits are read where only one of them can
-    be a month. Offsets from UTC are applied; a name of a zone other than UTC's own is refused, as ``EST`` is -5
-    hours in New York and +10 in Sydney.
+    A date is year, month, day; day and month before a year of four digits are read where only one of them
+    can be a month. Offsets from UTC are applied; a name of a zone other than UTC's own is refused, as ``EST``
+    is -5 hours in New York and +10 in Sydney.
 
     Args:
         text: Such as ``hours since 1900-01-01 00:00:00``.
@@ -79,7 +87,9 @@ def read_time_units(text: str, calendar: str = "standard", order: str | None = N
     (year, month, day), tail = _date(rest, order)
     clock = _TAIL.fullmatch(tail)
     if clock is None:
-        raise TimeAxisError(f"'{tail.strip()}' after the date '{rest}' is no time of day with an offset from UTC")
+        raise TimeAxisError(
+            f"'{tail.strip()}' after the date '{rest}' is no time of day with an offset from UTC"
+        )
     shift = _offset(clock["zone"])
     if year == 0:  # of climatologies; no calendar of CF has it
         return TimeUnits(unit, rest, f"{match['unit']} since 0000-{month:02d}-{day:02d}{tail}")
@@ -93,6 +103,39 @@ def read_time_units(text: str, calendar: str = "standard", order: str | None = N
         raise TimeAxisError(f"'{rest}' is no time of calendar '{calendar}' ({error})") from error
     reference = (start - shift).isoformat()
     return TimeUnits(unit, reference, f"{match['unit']} since {reference}")
+
+
+def with_plain_time_units(ds: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:
+    """Units of times as xarray reads them without a guess.
+
+    Args:
+        ds: Undecoded dataset.
+
+    Returns:
+        The dataset, and the units of variables that have no such reading; these are taken from the dataset,
+        so that the variables stay numbers.
+    """
+    unread: dict[str, str] = {}
+    changed = {}
+    for name, variable in ds.variables.items():
+        units = variable.attrs.get("units")
+        if variable.dtype.kind not in "iuf" or not isinstance(units, str) or not is_time_units(units):
+            continue
+        attrs = dict(variable.attrs)
+        try:
+            read = read_time_units(units, str(attrs.get("calendar", "standard")))
+            known = _FIXED.fullmatch(read.unit) is not None
+        except TimeAxisError:
+            known = False
+        if known and read.text == units:
+            continue
+        if known:
+            attrs["units"] = read.text
+        else:
+            unread[str(name)] = attrs.pop("units")
+        changed[name] = variable.copy(deep=False)
+        changed[name].attrs = attrs
+    return (ds.assign(changed) if changed else ds), unread
 
 
 def _date(rest: str, order: str | None) -> tuple[tuple[int, int, int], str]:
@@ -111,7 +154,8 @@ def _date(rest: str, order: str | None) -> tuple[tuple[int, int, int], str]:
         return (int(first), second, int(third)), tail
     if len(third) < 3:
         raise TimeAxisError(
-            f"the year of '{rest}' has two digits: it may be {first}, 19{first} or 20{first}, or the last number"
+            f"the year of '{rest}' has two digits: it may be {first}, 19{first} or 20{first}, "
+            "or the last number"
         )
     day, month = int(first), second
     if day <= 12 < month:
@@ -145,7 +189,10 @@ def _offset(zone: str | None) -> timedelta:
         return timedelta()
     offset = _OFFSET.fullmatch(zone)
     if offset is None:
-        raise TimeAxisError(f"'{zone.strip()}' names a zone, which is not the same everywhere: its offset from UTC is expected")
+        raise TimeAxisError(
+            f"'{zone.strip()}' names a zone, which is not the same everywhere: its offset from "
+            "UTC is expected"
+        )
     ahead = timedelta(hours=int(offset["hours"]), minutes=int(offset["minutes"] or 0))
     return ahead if offset["sign"] == "+" else -ahead
 

@@ -1,0 +1,54 @@
+"""Cycles of day, year and week: where a time stands in each, in any calendar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cftime
+import numpy as np
+
+from stconv.clock import DAY, HOUR, MINUTE
+from stconv.datasets.source.calendar_slots import slot_index
+
+MONDAY = 3
+"""Days since a Monday on 1970-01-01, a Thursday."""
+
+
+def cycles(times: Any) -> np.ndarray:
+    """Where each time stands in its day, in its year and in its week.
+
+    Args:
+        times: datetime64 or cftime, (n,), any calendar.
+
+    Returns:
+        Fraction of the day, of the year and of the week from Monday on, each in [0, 1), float64, (n, 3). In a
+        calendar that never was (noleap, 360_day) the days of the week follow one another all the same.
+    """
+    times = np.atleast_1d(np.asarray(times))
+    result = np.empty((times.size, 3))
+    if np.issubdtype(times.dtype, np.datetime64):
+        day = times.astype("datetime64[D]")
+        year = times.astype("datetime64[Y]")
+        result[:, 0] = (times - day) / np.timedelta64(DAY.seconds, "s")
+        start, end = year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")
+        result[:, 1] = (times - start) / (end - start)
+        result[:, 2] = ((day.astype(np.int64) + MONDAY) % 7 + result[:, 0]) / 7
+        return result
+    for i, time in enumerate(times):
+        clock = (
+            time.hour * HOUR.seconds + time.minute * MINUTE.seconds + time.second + time.microsecond * 1e-6
+        )
+        result[i, 0] = clock / DAY.seconds
+        result[i, 1] = (time.dayofyr - 1 + result[i, 0]) / _days_in_year(time)
+        result[i, 2] = (time.dayofwk + result[i, 0]) / 7
+    return result
+
+
+def calendar_months(times: Any) -> set[int]:
+    """Months of the year, 1 to 12, in which there are times."""
+    return set((slot_index(np.asarray(times), "month") % 12 + 1).tolist())
+
+
+def _days_in_year(time: cftime.datetime) -> int:
+    next_year = cftime.datetime(time.year + 1, 1, 1, calendar=time.calendar)
+    return (next_year - cftime.datetime(time.year, 1, 1, calendar=time.calendar)).days

@@ -1,0 +1,134 @@
+"""Nearly regular times, from clocks that jitter and hours in float32, moved to the step they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import cftime
+import numpy as np
+
+from stconv.clock import DAY, HOUR, MINUTE, duration
+from stconv.errors import TimeAxisError
+
+LARGEST_SHARE = 0.25
+"""A time is moved by a quarter of the step at most; more is another step, or none."""
+_SIXTIETHS = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)
+STEPS = (
+    *_SIXTIETHS,
+    *(MINUTE.seconds * n for n in _SIXTIETHS),
+    *(HOUR.seconds * n for n in (1, 2, 3, 4, 6, 8, 12)),
+    *(DAY.seconds * n for n in (1, 2, 3, 4, 5, 7, 8, 10, 14, 16)),
+)
+"""Steps that people choose, in seconds."""
+_CLOCK = (86_400, 43_200, 21_600, 10_800, 3_600, 1_800, 900, 600, 300, 60, 30, 15, 10, 5, 1)
+"""Places on the clock where a series begins, in seconds, the roundest first."""
+
+
+@dataclass(frozen=True)
+class Snapped:
+    """Times at one step.
+
+    Attributes:
+        times: Of the type they had, (n,).
+        step_seconds: Their step.
+        moved_seconds: How far the farthest was moved.
+    """
+
+    times: np.ndarray
+    step_seconds: int
+    moved_seconds: float
+
+    @property
+    def told(self) -> str:
+        """Step and largest move in words."""
+        return f"steps of {duration(self.step_seconds)}, moved by at most {self.moved_seconds:.3g} s"
+
+
+def snap(times: np.ndarray, step_seconds: int | None = None) -> Snapped | None:
+    """Move increasing times to whole steps, if they are nearly regular.
+
+    The step is that of `STEPS` from which the times depart least; the first time is put on the roundest place
+    of the clock within the departures. Whole missing steps stay missing.
+
+    Args:
+        times: Increasing datetime64 or cftime, (n,).
+        step_seconds: The step, where it is known.
+
+    Returns:
+        The times at one step; None for fewer than three, or if one is off by more than a quarter of the step.
+    """
+    if times.size < 3:
+        return None
+    seconds = _seconds(times)
+    usual = float(np.median(np.diff(seconds)))
+    candidates = [step_seconds] if step_seconds else [s for s in STEPS if 0.7 * usual < s < 1.4 * usual]
+    found = [
+        (np.ptp(rest), step, count, rest)
+        for step in candidates
+        for count, rest in [_departures(seconds, step)]
+    ]
+    if not found:
+        return None
+    spread, step, counts, rest = min(found, key=lambda entry: (entry[0], -entry[1]))
+    phase = _round_phase(_clock(times[0]), float(rest.min() + rest.max()) / 2, float(spread) / 2)
+    moved = float(np.abs(rest - phase).max())
+    if moved > LARGEST_SHARE * step:
+        return None
+    return Snapped(_moved(times[0], phase + counts * step, times.dtype), step, moved)
+
+
+def snapped(times: np.ndarray, source: str) -> Snapped:
+    """The same, for times that are to be snapped.
+
+    Raises:
+        TimeAxisError: They are not nearly regular.
+    """
+    result = snap(times)
+    if result is None:
+        raise TimeAxisError(
+            f"{source}: `snap_times` moves times by a quarter of their step at most, and these "
+            f"{times.size} are farther from any. Resample the file to one step, or select a "
+            "regular part of it."
+        )
+    return result
+
+
+def _departures(seconds: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which step each time stands for, int64, and how far it is from it, in seconds."""
+    counts = np.concatenate([[0], np.cumsum(np.maximum(np.rint(np.diff(seconds) / step), 1))]).astype(
+        np.int64
+    )
+    return counts, seconds - counts * step
+
+
+def _round_phase(clock: float, middle: float, half: float) -> float:
+    """Where the first time belongs, in seconds after it was: the roundest place of the clock within reach."""
+    reach = max(half, 0.5)
+    for unit in _CLOCK:
+        place = round((clock + middle) / unit) * unit - clock
+        if abs(place - middle) <= reach:
+            return place
+    return middle
+
+
+def _seconds(times: np.ndarray) -> np.ndarray:
+    """Seconds after the first time, float64, (n,)."""
+    apart = times - times[0]
+    if times.dtype == object:
+        return np.array([difference / timedelta(seconds=1) for difference in apart])
+    return np.asarray(apart / np.timedelta64(1, "s"), dtype=np.float64)
+
+
+def _clock(time: Any) -> float:
+    """Seconds since midnight."""
+    if isinstance(time, cftime.datetime):
+        return float(time.hour * 3600 + time.minute * 60 + time.second)
+    return float((time - time.astype("datetime64[D]")) / np.timedelta64(1, "s"))
+
+
+def _moved(first: Any, seconds: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    if dtype.kind == "O":
+        return np.array([first + timedelta(seconds=float(s)) for s in seconds], dtype=object)
+    return (first + np.rint(seconds).astype("timedelta64[s]")).astype(dtype)
