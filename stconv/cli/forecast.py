@@ -118,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
 def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> list[Path]:
     """Draw each variable at every lead; with several variables their names become part of the file name."""
     from stconv.forecast import without_bands
+    from stconv.forecast.output import lead_of
     from stconv.verification import lead_labels
     from stconv.verification.report.plots import forecast_plot
 
@@ -125,17 +126,18 @@ def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> li
     rows, columns = (origin.dims[dim] for dim in (("lat", "lon") if geographic else ("y", "x")))
     valid_times = forecast[origin.names.get("time", "time")].values
     forecast = without_bands(forecast)
-    names = [str(name) for name in forecast.data_vars if "lead" in forecast[name].dims]
+    lead = lead_of(forecast)
+    names = [str(name) for name in forecast.data_vars if lead in forecast[name].dims]
     pictures = []
     for name in names:
-        single = [dim for dim in forecast[name].dims if dim not in ("lead", rows, columns)]
-        field = forecast[name].squeeze(single, drop=True).transpose("lead", rows, columns)
+        single = [dim for dim in forecast[name].dims if dim not in (lead, rows, columns)]
+        field = forecast[name].squeeze(single, drop=True).transpose(lead, rows, columns)
         pictures.append(
             forecast_plot(
                 None,
                 field.values,
                 path if len(names) == 1 else path.with_stem(f"{path.stem}_{name}"),
-                lead_labels=lead_labels(step, field.sizes["lead"]),
+                lead_labels=lead_labels(step, field.sizes[lead]),
                 valid_times=[str(time)[:16].replace("T", " ") for time in valid_times],
                 lat=field[rows].values,
                 lon=field[columns].values,
@@ -150,9 +152,10 @@ def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> li
 def summary(forecast: xr.Dataset, path: Path) -> str:
     """Reference time, leads, range of values, bands, and the file, one line each."""
     from stconv.forecast import without_bands
+    from stconv.forecast.output import lead_of, reference_of
 
-    lead = forecast["lead"]
-    reference = str(forecast["forecast_reference_time"].values)[:16].replace(" ", "T")
+    lead = forecast[lead_of(forecast)]
+    reference = str(forecast[reference_of(forecast)].values)[:16].replace(" ", "T")
     lines = [
         f"model           {forecast.attrs['model_name']} {forecast.attrs['model_version']}",
         f"reference time  {reference}",
@@ -160,6 +163,8 @@ def summary(forecast: xr.Dataset, path: Path) -> str:
     ]
     alone = without_bands(forecast)
     for name, field in alone.data_vars.items():
+        if lead.name not in field.dims:
+            continue  # a grid mapping, bounds
         units = field.attrs.get("units", "")
         share = float(field.isnull().mean())
         missing = f", {100 * share:.3g} % missing" if share else ""

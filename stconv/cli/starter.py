@@ -116,7 +116,7 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
     grid = {key: value for key, value in asdict(spec).items() if value}
     if not found.filled_steps:
         grid.pop("fill_gaps", None)
-    positive = [variable.name for variable in found.variables if variable.positive]
+    positive = [variable.name for variable in found.variables if variable.never_negative]
     few = found.n_training_windows < FEW_WINDOWS  # a gap as long as a window would leave fewer still
     position = ["latitude", "longitude"] if found.grid.startswith("latitude") else ["position"]
     data: dict[str, Any] = {

@@ -17,6 +17,7 @@ from stconv.bundle import Bundle
 from stconv.compute.engine import Engine, members_by
 from stconv.compute.tiling import Tiled
 from stconv.datasets.preparation.event_preparation import EventPreparation
+from stconv.datasets.source.attributes import portable
 from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.grid import GridSpec, Origin, restore
 from stconv.datasets.source.time_axis import advance, text
@@ -338,6 +339,9 @@ class Forecaster:
         restored = without_older_forecast(restored, canonical)
         describe_bands(restored, names, bounds)
         restored.attrs |= self.provenance(checked, str(restored.attrs.get("history", "")))
+        restored.attrs = portable(restored.attrs)
+        for described in restored.variables.values():
+            described.attrs = portable(described.attrs)
         return restored
 
     def provenance(self, checked: CheckedInput, history: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from stconv.errors import FileError
 
 CONVENTIONS = "CF-1.11"
 REFERENCE_TIME = "forecast_reference_time"
+OTHER_LEAD, OTHER_REFERENCE_TIME = "lead_time", "reference_time"
+"""Names of the two where a variable of the user is called `lead` or `forecast_reference_time`."""
 
 
 def forecast_dataset(
@@ -46,15 +48,16 @@ def forecast_dataset(
 
     Returns:
         Variables (lead, lat, lon); coordinates lead (with units), time (lead), forecast_reference_time
-        (scalar).
+        (scalar); `lead_time` and `reference_time` where a variable has the name of one of them.
     """
     n_leads = len(valid_times)
+    lead, reference = coordinate_names(fields)
     period, units = lead_periods(step, range(first_lead, first_lead + n_leads))
     spatial = [name for name, coordinate in inputs.coords.items() if set(coordinate.dims) <= set(dims)]
     coordinates = {
-        **{name: inputs.coords[name] for name in spatial if name not in (TIME, LEAD, REFERENCE_TIME)},
-        LEAD: (
-            LEAD,
+        **{name: inputs.coords[name] for name in spatial if name not in (TIME, lead, reference)},
+        lead: (
+            lead,
             period,
             {
                 "standard_name": "forecast_period",
@@ -62,11 +65,30 @@ def forecast_dataset(
                 "units": units,
             },
         ),
-        TIME: (LEAD, _times(valid_times), {"standard_name": "time", "long_name": "valid time"}),
-        REFERENCE_TIME: ((), _times([reference_time])[0], {"standard_name": "forecast_reference_time"}),
+        TIME: (lead, _times(valid_times), {"standard_name": "time", "long_name": "valid time"}),
+        reference: ((), _times([reference_time])[0], {"standard_name": "forecast_reference_time"}),
     }
-    variables = {name: ((LEAD, *dims), field, dict(attributes[name])) for name, field in fields.items()}
+    variables = {name: ((lead, *dims), field, dict(attributes[name])) for name, field in fields.items()}
     return xr.Dataset(variables, coordinates)
+
+
+def coordinate_names(taken: Iterable[Hashable]) -> tuple[str, str]:
+    """Names of lead and reference time: others where variables of the user have the usual ones."""
+    names = {str(name) for name in taken}
+    return (
+        LEAD if LEAD not in names else OTHER_LEAD,
+        REFERENCE_TIME if REFERENCE_TIME not in names else OTHER_REFERENCE_TIME,
+    )
+
+
+def lead_of(forecast: xr.Dataset) -> str:
+    """Name of the dimension of leads."""
+    return coordinate_names(forecast.data_vars)[0]
+
+
+def reference_of(forecast: xr.Dataset) -> str:
+    """Name of the coordinate that holds the reference time."""
+    return coordinate_names(forecast.data_vars)[1]
 
 
 def without_older_forecast(restored: xr.Dataset, canonical: xr.Dataset) -> xr.Dataset:
@@ -74,7 +96,7 @@ def without_older_forecast(restored: xr.Dataset, canonical: xr.Dataset) -> xr.Da
     names = ("forecast_period", "forecast_reference_time")
     older = [name for name, c in restored.coords.items() if c.attrs.get("standard_name") in names]
     return restored.drop_vars(older).assign_coords(
-        {name: canonical.coords[name].variable for name in (LEAD, REFERENCE_TIME)}
+        {name: canonical.coords[name].variable for name in coordinate_names(canonical.data_vars)}
     )
 
 
@@ -128,7 +150,7 @@ def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
                 variable.encoding = {"_FillValue": None} if variable.dtype.kind == "f" else {}
         if path.suffix == ".nc":
             packed = {"zlib": True, "complevel": 4}
-            fields = [name for name in clean.data_vars if LEAD in clean[name].dims]
+            fields = [name for name in clean.data_vars if lead_of(clean) in clean[name].dims]
             encoding = {
                 name: {"_FillValue": np.float32(np.nan), **clean[name].encoding, **packed} for name in fields
             }

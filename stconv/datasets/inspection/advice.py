@@ -100,6 +100,11 @@ def _about_variable(variable: VariableSummary) -> list[str]:
             "missing with "
             f"`--valid-range {name}=0,`."
         )
+    if variable.direction:
+        advice.append(
+            f"'{name}' is a direction in degrees, where 359 is next to 1. The errors above are the smallest "
+            "angles; a network takes it for a number on a line. Train on its sine and cosine instead."
+        )
     if variable.standard_deviation == 0:
         advice.append(f"'{name}' is constant ({low:g}); there is nothing to learn from it.")
     if variable.rain_like:

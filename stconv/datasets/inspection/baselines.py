@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.inspection.physics import smallest_angle
 from stconv.datasets.preparation.harmonics import check_weekly, fit_harmonics, harmonic_basis
 from stconv.datasets.series.filling import newest_known
 from stconv.datasets.series.splits import SplitSpec
@@ -27,7 +28,7 @@ ENOUGH_VALUES = 4_000_000
 
 
 def baseline_errors(
-    variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[int] = ()
+    variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[int] = (), direction: bool = False
 ) -> tuple[list[float], list[float]]:
     """RMSE per lead over the windows of the default test period (the last 20 %), area-weighted.
 
@@ -35,6 +36,8 @@ def baseline_errors(
         variable: Canonical variable, (time, lat, lon) or (time, y, x).
         spec: Form of the windows.
         breaks: Gaps of the time axis.
+        direction: The values are directions in degrees: an error is the smallest angle, the climatology that
+            of sine and cosine.
 
     Returns:
         Of persistence, and of the climatology of the training period (the first 60 %), in the units of the
@@ -57,9 +60,14 @@ def baseline_errors(
     variable = variable[:, ::every, ::every]
     values = np.asarray(variable.values, dtype=np.float32)
     training = slice(periods.train.start, periods.train.stop)
-    terms, coefficients = fit_harmonics(values[training, None], phases[training])
     test = slice(periods.test.start, periods.test.stop)
-    climatology = np.einsum("tk,kyx->tyx", harmonic_basis(phases[test], terms), coefficients[:, 0])
+    parts = [np.sin(np.deg2rad(values)), np.cos(np.deg2rad(values))] if direction else [values]
+    expectations = []
+    for part in parts:
+        terms, coefficients = fit_harmonics(part[training, None], phases[training])
+        basis = harmonic_basis(phases[test], terms)
+        expectations.append(np.einsum("tk,kyx->tyx", basis, coefficients[:, 0]))
+    climatology = np.rad2deg(np.arctan2(*expectations)) if direction else expectations[0]
     rows = variable.dims[1]
     weight = area_weights(variable[rows].values, variable.shape[2], geographic=rows == LAT)
     newest = newest_known(values[references + offset] for offset in reversed(spec.input_offsets))
@@ -72,7 +80,8 @@ def baseline_errors(
         if not weights.any():
             return [], []
         for errors, forecast in ((persistence_rmse, newest), (climatology_rmse, expected)):
-            squares = np.nan_to_num(truth - forecast).astype(np.float64) ** 2
+            difference = np.nan_to_num(truth - forecast).astype(np.float64)
+            squares = (smallest_angle(difference) if direction else difference) ** 2
             errors.append(float(np.sqrt((weights * squares).sum() / weights.sum())))
     return persistence_rmse, climatology_rmse
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from stconv.datasets.inspection.physics import is_direction, never_negative
+
 RARE = 0.5
 """A positive field that is zero in more than this share of its values is treated as rain is."""
 
@@ -34,11 +36,25 @@ class VariableSummary:
     climatology_rmse: list[float] = field(default_factory=list)
     weekly_gain: float | None = None
     infinite_share: float = 0.0
+    standard_name: str = ""
 
     @property
     def positive(self) -> bool:
         """Whether there is no value below 0."""
         return self.minimum is not None and self.minimum >= 0
+
+    @property
+    def never_negative(self) -> bool:
+        """Whether there is no value below 0, and by name and units there cannot be one."""
+        return self.positive and never_negative(
+            self.name, self.units, f"{self.standard_name} {self.long_name}"
+        )
+
+    @property
+    def direction(self) -> bool:
+        """Whether the values are directions in degrees, on a circle."""
+        described = f"{self.standard_name} {self.long_name}"
+        return is_direction(self.name, self.units, described, self.minimum, self.maximum)
 
     @property
     def rain_like(self) -> bool:

@@ -191,6 +191,7 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
         lone_negative_share=n_lone / n_valid if n_valid else 0.0,
         memory_bytes=4 * variable.size,
         infinite_share=n_infinite / variable.size,
+        standard_name=str(variable.attrs.get("standard_name", "")),
     )
 
 
@@ -201,12 +202,12 @@ def _with_errors(
         return summary
     from stconv.datasets.inspection.baselines import baseline_errors, weekly_cycle_pays
 
-    persistence, climatology = baseline_errors(variable, window, holes)
+    persistence, climatology = baseline_errors(variable, window, holes, summary.direction)
     return replace(
         summary,
         persistence_rmse=persistence,
         climatology_rmse=climatology,
-        weekly_gain=weekly_cycle_pays(variable),
+        weekly_gain=None if summary.direction else weekly_cycle_pays(variable),
     )
 
 

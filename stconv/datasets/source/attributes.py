@@ -17,6 +17,9 @@ _TEXT = ("units", "calendar", "coordinates", "bounds", "grid_mapping", "standard
 """Attributes that the readers of a file take for text."""
 
 
+_HDF5 = ("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
+
+
 class SourceWarning(UserWarning):
     """Something about a source that is read all the same, and that its user should know."""
 
@@ -100,8 +103,15 @@ def plain_text(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def portable(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Attributes as NetCDF can hold them: numbers, text, lists of one of them; anything else as JSON text."""
-    return {str(key): _portable(value) for key, value in attrs.items() if value is not None}
+    """Attributes as NetCDF holds them: numbers, text, lists of one of them; anything else as JSON text.
+
+    Null is left out, and so are the names that HDF5 keeps for itself.
+    """
+    return {
+        str(key).replace("/", "_"): _portable(value)
+        for key, value in attrs.items()
+        if value is not None and str(key) not in _HDF5
+    }
 
 
 def _portable(value: Any) -> Any:
@@ -113,23 +123,25 @@ def _portable(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.ndim <= 1:
         return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "USO" and value.ndim == 1:
+        value = value.tolist()
     if isinstance(value, (list, tuple)):
         kinds = {type(entry) for entry in value}
         if kinds and (kinds <= {str} or kinds <= {int, float}):
             return list(value)
-    return json.dumps(_jsonable(value))
+    return json.dumps(jsonable(value))
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """The same in types of JSON."""
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(entry) for key, entry in value.items()}
+        return {str(key): jsonable(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_jsonable(entry) for entry in value]
+        return [jsonable(entry) for entry in value]
     if isinstance(value, np.ndarray):
-        return _jsonable(value.tolist())
+        return jsonable(value.tolist())
     if isinstance(value, np.generic):
-        return _jsonable(value.item())
+        return jsonable(value.item())
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)

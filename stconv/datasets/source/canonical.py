@@ -14,6 +14,7 @@ from stconv.datasets.source.encodable import refuse_unwritable
 from stconv.datasets.source.fields import find_fields
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part
+from stconv.datasets.source.named_variables import come_along
 from stconv.datasets.source.origin import FieldOrigin, Origin, encode_attrs, encode_variable, fill_encoding
 from stconv.datasets.source.reading import chunked
 from stconv.datasets.source.selection import select
@@ -21,6 +22,7 @@ from stconv.datasets.source.time_axis import calendar_of, check_increasing
 from stconv.datasets.source.time_coordinate import TimeCoordinate, find_time
 from stconv.datasets.source.values import field_values
 from stconv.dims import TIME
+from stconv.errors import VariableError
 
 CHUNK_BYTES = 64 * 2**20
 
@@ -48,10 +50,23 @@ def canonical_part(
     names, left_out = find_fields(ds, time, horizontal, variables, source)
     once, cyclic = drop_repeated_meridian(ds, names, time, horizontal, source, lazy)
     axes = canonical_axes(once, time, horizontal, source)
+    _check_names(names, axes, source)
     check_increasing(axes.coords[TIME].values, source)
     fields = {name: _field(once, name, axes, spec, source, len(names) if lazy else 0) for name in names}
     origin = _origin(ds, time, axes, fields, cyclic)
     return Part(source, xr.Dataset(fields, axes.coords, ds.attrs), origin, left_out)
+
+
+def _check_names(names: Sequence[str], axes: CanonicalAxes, source: str) -> None:
+    """Refuse fields that have the name of a canonical axis of this grid."""
+    taken = (TIME, *axes.horizontal.values())
+    clash = [name for name in names if name in taken]
+    if clash:
+        raise VariableError(
+            f"{source}: the variable '{clash[0]}' has the name of an axis; {', '.join(taken)} are taken on "
+            f"this grid. Rename the variable, for example with `ncrename -v {clash[0]},NAME FILE`, or choose "
+            "others with `variables`."
+        )
 
 
 def _field(
@@ -92,10 +107,9 @@ def _origin(
 
 
 def _static(ds: xr.Dataset, names: Sequence[str], time: TimeCoordinate) -> dict[str, dict[str, Any]]:
-    """Coordinates without a time, and the grid mappings and bounds that attributes refer to."""
-    referred = {ds[n].attrs.get("grid_mapping", ds[n].encoding.get("grid_mapping")) for n in names}
-    referred |= {ds[name].attrs.get("bounds") for name in ds.coords}
-    kept = [str(n) for n in ds.variables if n in ds.coords or (n in referred and ds[n].ndim <= 2)]
+    """Coordinates without a time, and the variables without one that attributes name."""
+    named = come_along(ds, names, time.dim)
+    kept = [str(n) for n in ds.variables if n in ds.coords or n in named]
     return {
         name: encode_variable(ds[name].variable, name in ds.coords)
         for name in kept

@@ -12,6 +12,8 @@ import cftime
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.attributes import jsonable
+from stconv.datasets.source.named_variables import without_dangling
 from stconv.datasets.source.units import linear_conversion
 from stconv.dims import LAT, LON, TIME, X, Y
 from stconv.errors import GridError
@@ -116,7 +118,7 @@ def restore(ds: xr.Dataset, origin: Origin) -> xr.Dataset:
     coords = {name: variable for name, variable in static.items() if origin.static[name]["coordinate"]}
     for key, variable in ds.variables.items():
         name = origin.names.get(str(key), str(key))
-        if name in origin.static or key in SPATIAL:
+        if key not in ds.data_vars and (name in origin.static or key in SPATIAL):
             continue
         restored = _restore_variable(str(key), variable, origin)
         (coords if key in ds.coords else data)[name] = restored
@@ -125,7 +127,9 @@ def restore(ds: xr.Dataset, origin: Origin) -> xr.Dataset:
     fitting = {name: v for name, v in coords.items() if set(v.dims) <= used or name not in origin.static}
     fitting |= {n: v for n, v in static.items() if n not in coords and (not v.dims or v.dims[0] in used)}
     result = result.assign(fitting).set_coords([name for name in fitting if name in coords])
-    return _without_dangling_bounds(result)
+    for variable in result.variables.values():
+        variable.attrs = without_dangling(variable.attrs, result.variables)
+    return result
 
 
 def decode_coordinate(origin: Origin, name: str) -> np.ndarray | None:
@@ -172,13 +176,6 @@ def _order(in_file: tuple[str, ...], present: list[str], time: str) -> list[str]
     return result
 
 
-def _without_dangling_bounds(ds: xr.Dataset) -> xr.Dataset:
-    for name in ds.coords:
-        if ds[name].attrs.get("bounds", name) not in ds.variables:
-            del ds[name].attrs["bounds"]
-    return ds
-
-
 def fill_encoding(variable: xr.Variable) -> dict[str, Any]:
     """How to write a field of a file that held floating-point numbers: its fill value, if it has one."""
     fill = variable.encoding.get("_FillValue")
@@ -205,11 +202,13 @@ def _decode_variable(entry: dict[str, Any]) -> xr.Variable:
 
 
 def encode_attrs(attrs: dict[Hashable, Any] | dict[str, Any]) -> dict[str, Any]:
-    """Attributes as JSON; NumPy values keep their types."""
+    """Attributes as JSON; NumPy values keep their types, and what JSON holds stays as it is."""
     return {
         str(key): {"array": _encode_array(np.asarray(value))}
         if isinstance(value, (np.ndarray, np.generic))
-        else value
+        else {"json": jsonable(value)}
+        if isinstance(value, dict)
+        else jsonable(value)
         for key, value in attrs.items()
     }
 
@@ -217,7 +216,11 @@ def encode_attrs(attrs: dict[Hashable, Any] | dict[str, Any]) -> dict[str, Any]:
 def decode_attrs(attrs: dict[str, Any]) -> dict[str, Any]:
     """The inverse of `encode_attrs`."""
     return {
-        key: _decode_array(value["array"])[()] if isinstance(value, dict) else value
+        key: value
+        if not isinstance(value, dict)
+        else _decode_array(value["array"])[()]
+        if "array" in value
+        else value["json"]
         for key, value in attrs.items()
     }
 
