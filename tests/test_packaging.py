@@ -1,5 +1,7 @@
 """The wheel, built through the sdist, holds what `pip install` needs, and nothing at the wrong level."""
 
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,14 +14,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
+def build(source: Path, out: Path, *options: str) -> Path:
+    """The wheel of a checkout."""
+    command = [sys.executable, "-m", "build", "--no-isolation", *options, "--outdir", str(out), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     [path] = out.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    return build(ROOT, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +89,39 @@ def test_packaged_configs_are_found(installed):
     listed = run(installed, "-m", "stconv", "configs", "list")
     assert "quickstart" in listed
     assert str(ROOT) not in run(installed, "-m", "stconv", "configs", "path", "quickstart")
+
+
+def version(wheel: Path) -> str:
+    return wheel.name.split("-")[1]
+
+
+def test_says_the_version_it_was_built_as(wheel, installed):
+    assert run(installed, "-m", "stconv", "--version") == f"stconv {version(wheel)}\n"
+    code = run(installed, "-c", "from stconv.bundle import code_version; print(code_version()['stconv'])")
+    assert code.strip() == version(wheel)
+
+
+@pytest.mark.parametrize(
+    ("tag", "commits_after", "expected"),
+    [(None, None, r"0\.1\.0\.dev0"), ("v1.2.3", 0, r"1\.2\.3"), ("v1.2.3", 1, r"1\.2\.4\.dev1\+g[0-9a-f]+")],
+    ids=["an export without git", "a tagged commit", "a commit after it"],
+)
+def test_version_is_that_of_the_tag(tmp_path, tag, commits_after, expected):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("stconv", "service", "configs", "data/recipes"):
+        (source / name).mkdir(parents=True)
+        (source / name / "__init__.py").touch()
+
+    def git(*words):
+        who = ("-c", "user.name=made", "-c", "user.email=made@made.invalid")
+        subprocess.run(["git", *who, *words], cwd=source, check=True, capture_output=True)
+
+    if tag is not None:
+        for words in (["init"], ["add", "."], ["commit", "-m", "made"], ["tag", tag]):
+            git(*words)
+        for _ in range(commits_after):
+            git("commit", "--allow-empty", "-m", "more")
+    assert re.fullmatch(expected, version(build(source, tmp_path / "out", "--wheel")))

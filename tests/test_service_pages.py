@@ -1,165 +1,109 @@
-"""The pages in a real Chromium, driven over its debugging pipe; without Chromium the tests are skipped."""
+"""The pages in a real Chromium, driven by Playwright; without Chromium the tests are skipped."""
 
 import base64
-import contextlib
 import io
-import json
-import os
 import shutil
-import subprocess
-import tempfile
-import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
 import xarray as xr
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+
+from waiting import LIMIT_SECONDS, until
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+expect.set_options(timeout=1000 * LIMIT_SECONDS)
 
 
-class Page:
-    """One page of a headless browser: the DevTools protocol, messages ended by a zero byte."""
+class Visit:
+    """One page, and what it said and asked for since it was opened.
 
-    def __init__(self, folder):
-        to_browser, self.write = os.pipe()
-        self.read, from_browser = os.pipe()
+    Attributes:
+        page: Playwright's page.
+        said: Uncaught errors and error lines of the console, those of the content policy among them.
+        asked: URLs that were requested.
+    """
 
-        def wire():
-            os.dup2(to_browser, 3)
-            os.dup2(from_browser, 4)
-
-        # Pipes above 4, so that neither is overwritten before it is copied.
-        assert min(to_browser, from_browser) > 4
-        self.process = subprocess.Popen(
-            [
-                CHROMIUM,
-                *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-                *("--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={folder}"),
-                "about:blank",
-            ],
-            preexec_fn=wire,  # noqa: PLW1509 - it only copies two descriptors
-            close_fds=False,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(to_browser)
-        os.close(from_browser)
-        self.pending, self.number, self.said, self.asked = b"", 0, [], []
-        self.session = None
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method, **parameters):
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.write, json.dumps(message).encode() + b"\0")
-        while True:
-            while b"\0" not in self.pending:
-                more = os.read(self.read, 1 << 16)
-                assert more, "the browser ended"
-                self.pending += more
-            text, _, self.pending = self.pending.partition(b"\0")
-            answer = json.loads(text)
-            event, facts = answer.get("method"), answer.get("params", {})
-            if event == "Runtime.exceptionThrown" or facts.get("entry", {}).get("level") == "error":
-                self.said.append(facts)
-            if answer.get("method") == "Network.requestWillBeSent":
-                self.asked.append(answer["params"]["request"]["url"])
-            if answer.get("id") == self.number:
-                assert "error" not in answer, answer
-                return answer["result"]
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        page.set_default_timeout(1000 * LIMIT_SECONDS)
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("console", lambda line: self.said.append(line.text) if line.type == "error" else None)
+        page.on("request", lambda request: self.asked.append(request.url))
 
     def run(self, expression):
-        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        return self.page.evaluate(expression)
 
-    def until(self, expression, seconds=40):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            with contextlib.suppress(AssertionError):
-                if found := self.run(expression):
-                    return found
-            time.sleep(0.1)
-        raise AssertionError(f"never: {expression}; {self.run('document.body.innerText')}; {self.said}")
-
-    def open(self, url, width=1280, height=900):
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
+    def until(self, expression):
+        """Wait until an expression of the page is true; its policy forbids `wait_for_function`, an eval."""
+        return until(
+            lambda: self.run(expression),
+            ignore=(Error,),
+            says=lambda: f"{expression}; {self.said}; {self.page.inner_text('body')}",
         )
-        self.said.clear()
-        self.asked.clear()
-        self.call("Page.navigate", url=url)
-        self.until("document.readyState === 'complete'")
 
-    def press(self, key, code=None):
-        for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=code or key)
+    def text(self, name):
+        return self.page.text_content(f"#{name}")
 
-    def click(self, x, y):
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def choose(self, selector, path):
-        root = self.call("DOM.getDocument")["root"]["nodeId"]
-        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+    def choose(self, name, value):
+        self.page.select_option(f"#{name}", value)
 
     def pixels(self):
-        picture = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
-        return matplotlib.image.imread(io.BytesIO(picture))
-
-    def close(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.write)
-        os.close(self.read)
+        return matplotlib.image.imread(io.BytesIO(self.page.screenshot()))
 
 
 @pytest.fixture(scope="module")
-def browser():
-    folder = tempfile.mkdtemp(prefix="chromium-")
-    page = Page(folder)
-    yield page
-    page.close()
-    shutil.rmtree(folder, ignore_errors=True)
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            timeout=1000 * LIMIT_SECONDS,
+        )
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
-def shown(browser, service):
+def visit(browser: Browser) -> Iterator[Visit]:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    yield Visit(page)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def filled(service):
+    """The server, once its archive holds the newest forecast, which the page opens with."""
+    with service.client() as client:
+        until(
+            lambda: "20200110T180000Z" in {f["name"] for f in client.get("/v1/forecasts").json()["forecasts"]}
+        )
+    return service
+
+
+@pytest.fixture
+def shown(visit, filled):
     """The map page with its first forecast."""
-    browser.open(f"{service.url}/")
-    browser.until("!document.getElementById('view').hidden")
-    return browser
-
-
-def text(page, name):
-    return page.run(f"document.getElementById('{name}').textContent")
+    visit.page.goto(f"{filled.url}/")
+    expect(visit.page.locator("#view")).to_be_visible()
+    return visit
 
 
 @needs_chromium
 def test_newest_forecast_is_shown_at_once(shown, service):
-    assert text(shown, "title") == "Temperature on Sat, 11 Jan 2020, 00:00 UTC"
-    assert text(shown, "times").startswith(
+    assert shown.text("title") == "Temperature on Sat, 11 Jan 2020, 00:00 UTC"
+    assert shown.text("times").startswith(
         "Forecast for 6 hours ahead, made from what was known on Fri, 10 Jan"
     )
-    assert "Made by the model air" in text(shown, "origin")
-    assert "t2m (K)" in text(shown, "needs")
-    assert "8 \u00d7 10" in text(shown, "needs")
+    assert "Made by the model air" in shown.text("origin")
+    assert "t2m (K)" in shown.text("needs")
+    assert "8 \u00d7 10" in shown.text("needs")
     assert len(np.unique(shown.pixels().reshape(-1, 3 + (shown.pixels().shape[2] == 4)), axis=0)) > 60
     assert not shown.said, "nothing was blocked by the policy, nothing thrown"
     assert all(url.startswith((service.url, "data:")) for url in shown.asked), shown.asked
@@ -180,35 +124,28 @@ def test_cell_and_series_are_those_of_the_point_route(shown, service):
           return [place.px(364), place.py(44)];
         })()"""
     )
-    shown.click(box[0] + where[0], box[1] + where[1])
+    shown.page.mouse.click(box[0] + where[0], box[1] + where[1])
     cells = shown.until("document.getElementById('cell').textContent.startsWith('44° N, 4° E') || ''")
     assert cells
     column = "[...document.querySelectorAll('#values tr')].slice(1).map(r => Number(r.cells[2].textContent))"
     assert shown.run(column) == pytest.approx([value - 273.15 for value in expected], abs=0.1), (
         "degrees Celsius"
     )
-    choose(shown, "units", "K")
+    shown.choose("units", "K")
     assert shown.run(column) == pytest.approx(expected, abs=0.1)
-
-
-def choose(page, name, value):
-    page.run(
-        f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')); }})"
-        f"(document.getElementById('{name}'))"
-    )
 
 
 @pytest.fixture
 def listed(shown):
     """The map page once past forecasts are there to choose from."""
-    shown.until("document.querySelectorAll('#reference option').length > 10", 90)
+    shown.until("document.querySelectorAll('#reference option').length > 10")
     return shown
 
 
 @needs_chromium
 def test_an_older_forecast_beside_what_was_observed(listed, service_server):
     """2020-01-09 12:00 is frame 34 of the file: both of its leads are known."""
-    choose(listed, "reference", "20200109T120000Z")
+    listed.choose("reference", "20200109T120000Z")
     listed.until("document.getElementById('title').textContent.includes('Thu, 9 Jan 2020, 18:00')")
     listed.until("!document.getElementById('truth-pane').hidden")
     listed.until("document.getElementById('cell').textContent.includes('observed')")
@@ -220,7 +157,7 @@ def test_an_older_forecast_beside_what_was_observed(listed, service_server):
     east = -east if " W" in cell.split(":")[0] else east
     truth = service_server.fields()["t2m"].sel(latitude=north, longitude=east % 360)[35:37] - 273.15
     assert observed == pytest.approx(truth.values, abs=0.1)
-    assert text(listed, "truth-note") == ""
+    assert listed.text("truth-note") == ""
 
 
 @needs_chromium
@@ -232,19 +169,19 @@ def test_older_and_newer_by_buttons_and_keys(listed):
     assert listed.run("document.getElementById('newer').disabled")
     listed.run("document.getElementById('older').click()")
     listed.until("document.getElementById('times').textContent.includes('10 Jan 2020, 12:00')")
-    assert text(listed, "truth-note") == ""
+    assert listed.text("truth-note") == ""
     listed.run("document.getElementById('map').focus()")
-    listed.press(".")
-    assert text(listed, "truth-note") == "(not known yet)"
-    listed.press("[", "BracketLeft")
+    listed.page.keyboard.press(".")
+    assert listed.text("truth-note") == "(not known yet)"
+    listed.page.keyboard.press("[")
     listed.until("document.getElementById('times').textContent.includes('10 Jan 2020, 06:00')")
-    listed.press("]", "BracketRight")
+    listed.page.keyboard.press("]")
     listed.until("document.getElementById('times').textContent.includes('10 Jan 2020, 12:00')")
 
 
 @needs_chromium
 def test_quality_of_past_forecasts_is_said(listed, service):
-    listed.until("!document.getElementById('quality').hidden", 60)
+    listed.until("!document.getElementById('quality').hidden")
     with service.client() as client:
         found = client.get("/v1/verification").json()
     rows = listed.run("[...document.querySelectorAll('#quality-table tr')].map(r => r.innerText)")
@@ -267,9 +204,9 @@ def test_a_drop_in_quality_is_a_warning(shown):
               skill: { persistence: [0.5, -0.25] } } } }, 't2m');
         })()"""
     )
-    assert text(shown, "quality-warning").startswith("Take care: the forecasts for 12 h ahead")
+    assert shown.text("quality-warning").startswith("Take care: the forecasts for 12 h ahead")
     assert shown.run("!document.getElementById('quality-warning').hidden")
-    assert "−25 %" in text(shown, "quality-table")  # noqa: RUF001
+    assert "−25 %" in shown.text("quality-table")  # noqa: RUF001
 
 
 @needs_chromium
@@ -365,23 +302,38 @@ def test_bands_are_shaded_and_no_variables_of_their_own(shown):
 @needs_chromium
 def test_keyboard_moves_steps_and_plays(shown):
     shown.run("document.getElementById('map').focus()")
-    before = text(shown, "cell")
-    shown.press("ArrowUp")
-    north = text(shown, "cell")
+    before = shown.text("cell")
+    shown.page.keyboard.press("ArrowUp")
+    north = shown.text("cell")
     assert float(north.split("°")[0]) == float(before.split("°")[0]) + 2, "up is north"
-    shown.press("ArrowDown")
-    shown.press("ArrowRight")
-    assert text(shown, "cell").split(",")[0] == before.split(",")[0]
-    assert text(shown, "cell") != before
-    shown.press(".")
-    assert text(shown, "title").endswith("11 Jan 2020, 06:00 UTC")
-    assert text(shown, "lead-text") == "+ 12 hours"
-    shown.press(",")
-    shown.press(" ", "Space")
-    assert text(shown, "play") == "Pause"
-    shown.until("document.getElementById('lead-text').textContent === '+ 12 hours'", 10)
-    shown.press(" ", "Space")
-    assert text(shown, "play") == "Play"
+    shown.page.keyboard.press("ArrowDown")
+    shown.page.keyboard.press("ArrowRight")
+    assert shown.text("cell").split(",")[0] == before.split(",")[0]
+    assert shown.text("cell") != before
+    shown.page.keyboard.press(".")
+    assert shown.text("title").endswith("11 Jan 2020, 06:00 UTC")
+    assert shown.text("lead-text") == "+ 12 hours"
+    shown.page.keyboard.press(",")
+    shown.page.keyboard.press("Space")
+    assert shown.text("play") == "Pause"
+    shown.until("document.getElementById('lead-text').textContent === '+ 12 hours'")
+    shown.page.keyboard.press("Space")
+    assert shown.text("play") == "Play"
+
+
+def drop(page: Page, path: Path) -> None:
+    """A file that is dragged from outside: the events that a browser sends the page."""
+    data = page.evaluate_handle(
+        """([base64, name]) => {
+          const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], name));
+          return transfer;
+        }""",
+        [base64.b64encode(path.read_bytes()).decode(), path.name],
+    )
+    for kind in ("dragenter", "dragover", "drop"):
+        page.dispatch_event("body", kind, {"dataTransfer": data})
 
 
 @needs_chromium
@@ -391,11 +343,9 @@ def test_own_file_gets_its_forecast(shown, service_server, tmp_path, how):
     path = tmp_path / "later.nc"
     path.write_bytes(service_server.as_netcdf(later))
     if how == "chosen":
-        shown.choose("#file", path)
+        shown.page.set_input_files("#file", path)
     else:
-        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
-        for kind in ("dragEnter", "dragOver", "drop"):
-            shown.call("Input.dispatchDragEvent", type=kind, x=200, y=200, data=data)
+        drop(shown.page, path)
     shown.until("document.getElementById('title').textContent.endsWith('12 Jan 2020, 00:00 UTC')")
     assert shown.run("document.getElementById('truth-pane').hidden")
     assert "later.nc" in shown.run("document.getElementById('reference').selectedOptions[0].textContent")
@@ -405,7 +355,7 @@ def test_own_file_gets_its_forecast(shown, service_server, tmp_path, how):
 def test_wrong_file_is_said_in_the_servers_words(shown, tmp_path):
     path = tmp_path / "wrong.nc"
     path.write_bytes(b"GRIB....")
-    shown.choose("#file", path)
+    shown.page.set_input_files("#file", path)
     said = shown.until("document.querySelector('#status.fault')?.textContent")
     assert "GRIB" in said
     assert shown.run("!document.getElementById('view').hidden"), "the older forecast stays"
@@ -413,27 +363,26 @@ def test_wrong_file_is_said_in_the_servers_words(shown, tmp_path):
 
 @needs_chromium
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_fits_the_width_of_a_phone(browser, service, path):
-    browser.open(f"{service.url}{path}", 360, 740)
-    browser.until("document.querySelector('#view:not([hidden]), .operation') !== null")
-    assert browser.run("document.documentElement.scrollWidth") <= 360
-    assert not browser.said
+def test_fits_the_width_of_a_phone(visit, service, path):
+    visit.page.set_viewport_size({"width": 360, "height": 740})
+    visit.page.goto(f"{service.url}{path}")
+    visit.until("document.querySelector('#view:not([hidden]), .operation') !== null")
+    assert visit.run("document.documentElement.scrollWidth") <= 360
+    assert not visit.said
 
 
 @needs_chromium
-def test_docs_list_every_route(browser, service):
-    browser.open(f"{service.url}/docs")
-    browser.until("document.querySelectorAll('.operation').length")
+def test_docs_list_every_route(visit, service):
+    visit.page.goto(f"{service.url}/docs")
+    visit.until("document.querySelectorAll('.operation').length")
     with service.client() as client:
         routes = {
             f"{method.upper()} {path}"
             for path, methods in client.get("/openapi.json").json()["paths"].items()
             for method in methods
         }
-    assert (
-        set(browser.run("[...document.querySelectorAll('.operation h2')].map(h => h.textContent)")) == routes
-    )
-    assert all(url.startswith((service.url, "data:")) for url in browser.asked), browser.asked
+    assert set(visit.run("[...document.querySelectorAll('.operation h2')].map(h => h.textContent)")) == routes
+    assert all(url.startswith((service.url, "data:")) for url in visit.asked), visit.asked
 
 
 def test_files_of_the_pages_are_a_table(service):
