@@ -1,23 +1,37 @@
 """What `stconv explain` says: sizes, cost, receptive fields, frames, pictures."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from stconv.cli.explain import network_of_config
 from stconv.cli.main import main
+from stconv.datasets.recipes.fetch import fetch
+from stconv.datasets.recipes.recipe import load_recipe
+from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.source.grid import open_series
 from stconv.errors import ConfigError
 from stconv.explain import anatomy, explain, frames_in_reach, reach
 from stconv.explain.chain import chain_reaches
 from stconv.explain.pictures import FeatureMaps, features_plot, filters_plot
 from stconv.models import (
+    REGISTRY,
+    Advected,
     Climatology,
     Conv2Plus1D,
     Conv3D,
     ConvLSTM,
+    Damped,
     EncoderDecoder3D,
     Increment,
     LeNet5,
@@ -26,10 +40,15 @@ from stconv.models import (
     Persistence,
     ResNet2D,
     ResNet18,
+    ScaleMix,
     SimVP,
     STConvS2S,
+    UNet2D,
     UNet2Plus1D,
+    register,
 )
+from stconv.nn.cells import only_torch
+from stconv.resources import configs_dir
 from stconv.tracking import RunLogger, download, find_run
 
 SIZES = (2, 1, 3, 2)
@@ -254,3 +273,137 @@ def test_feature_maps_are_what_the_blocks_put_out(tmp_path):
     with pytest.raises(ConfigError, match="no feature maps to draw"):
         features_plot({}, tmp_path / "none.png")
     assert isinstance(network, Network)
+
+
+CONFIGS = sorted(configs_dir().glob("*.yaml"))
+WITHOUT_WEIGHTS = {"ncep_air_temperature_climatology", "ncep_air_temperature_persistence"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_explained(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # no data are here
+    monkeypatch.setenv("STCONV_CACHE", str(tmp_path))
+    assert main(["explain", str(path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    config = yaml.safe_load(path.read_text())
+    recipe = config["data"].get("recipe")
+    assert document["grid"] == (list(load_recipe(recipe).cells) if recipe else [32, 32])
+    network, data = network_of_config(path)
+    assert document["parameters"] == sum(p.numel() for p in network.parameters())
+    assert (document["multiply_adds"] == 0) == (path.stem in WITHOUT_WEIGHTS)
+    assert len(document["frames_seen"]) == data.leads
+
+
+@pytest.mark.parametrize("name", ["bikenyc", "bom_rain", "era5_t2m_uk", "ersst_v5", "ncep_air_temperature"])
+def test_cells_of_a_recipe_are_those_of_its_files(shared_data, name, monkeypatch):
+    monkeypatch.setenv("STCONV_DATA_MIRROR", str(shared_data))
+    recipe = load_recipe(name)
+    ds, _ = open_series(fetch(name)[:1], recipe.grid, list(recipe.variables)[:1])
+    assert tuple(ds[next(iter(recipe.variables))].shape[-2:]) == recipe.cells
+
+
+def test_the_grid_of_a_configuration_is_that_of_its_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    generate("nowhere.nc", n_steps=40, n_lat=6, n_lon=9)
+    config = CONFIG.replace("[t2m, slp]", "[t2m]")
+    Path("experiment.yaml").write_text(config)
+    assert main(["explain", "experiment.yaml", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["grid"], err) == ([6, 9], "")
+    assert json.loads(out)["spacing"] is not None
+    Path("nowhere.nc").unlink()
+    assert main(["explain", "experiment.yaml", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["grid"] == [32, 32]
+    assert "--grid LATxLON names others" in err
+
+
+class Plain(Network):
+    """Layers of torch alone: two dimensions, a stride, attention, a matrix of its own."""
+
+    def __init__(self, c_in, c_out, t_in, leads, *, width=8):
+        super().__init__(c_in, c_out, t_in, leads)
+        self.stem = nn.Conv2d(c_in * t_in, width, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.mix = nn.Parameter(torch.randn(width, width))
+        self.inner = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.up = nn.ConvTranspose2d(width, c_out * leads, 2, stride=2)
+
+    def compute(self, x):
+        coarse = self.norm(self.stem(x.flatten(1, 2)))
+        cells = coarse.flatten(2).transpose(1, 2)
+        seen, _ = self.attention(cells, cells, cells)
+        seen = self.inner(seen @ self.mix)
+        y = self.up(coarse + seen.transpose(1, 2).unflatten(2, coarse.shape[2:]))
+        return y.unflatten(1, (self.c_out, self.leads))
+
+
+@pytest.fixture
+def plain():
+    try:
+        yield register(Plain)(2, 1, 4, 3).eval()
+    finally:
+        del REGISTRY["Plain"]
+
+
+def test_layers_of_torch_are_explained_and_all_they_multiply_is_counted(plain, tmp_path):
+    found = explain(plain, 20, 24)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            plain(torch.randn(1, 2, 4, 20, 24))
+        finally:
+            torch.backends.mha.set_fastpath_enabled(True)
+    assert found.multiply_adds == counter.get_total_flops() // 2
+    assert found.parameters == sum(p.numel() for p in plain.parameters())
+    layers = {layer.name: layer for layer in found.layers}
+    n = 10 * 12  # coarse cells
+    assert layers["stem"].multiply_adds == 8 * 8 * 9 * n
+    assert layers["stem"].kernel == (1, 3, 3)
+    assert (layers["stem"].channels, layers["stem"].size) == (8, (1, 10, 12))
+    assert layers["attention"].multiply_adds == 4 * n * 8 * 8 + 2 * n * n * 8  # q, k, v, out; q k', a v
+    assert layers["attention"].parameters == 4 * (8 * 8 + 8)
+    assert layers[""].multiply_adds == n * 8 * 8
+    assert layers[""].parameters == 8 * 8
+    assert layers["inner.0"].kind == "linear"
+    assert found.output.whole_grid
+    reaches = {layer.name: field for layer, field in zip(found.layers, found.reaches, strict=True)}
+    assert reaches["stem"].cells == (3, 3)
+    assert reaches["attention"].whole_grid
+    with FeatureMaps(plain) as seen, torch.no_grad():
+        plain(torch.randn(1, 2, 4, 20, 24))
+    assert list(seen.maps) == ["stem", "up"]
+    assert filters_plot(plain, tmp_path / "filters.png", ["a", "b"]).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ScaleMix(*SIZES),
+        Damped(UNet2D(*SIZES, n_levels=2, n_filters=8), neighbors=True),
+        Advected(UNet2D(*SIZES, n_levels=2, n_filters=8)),
+        LeNet5(*SIZES, grid=(20, 24)),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+def test_products_outside_of_convolution_layers_are_counted(network):
+    with only_torch(), FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.randn(1, 2, 3, 20, 24))
+    assert explain(network, 20, 24).multiply_adds == counter.get_total_flops() // 2
+
+
+def test_nothing_is_folded_in_a_pipe(tmp_path):
+    (tmp_path / "experiment.yaml").write_text(CONFIG.replace("n_layers: 1", "n_layers: 2"))
+    done = subprocess.run(
+        [sys.executable, "-m", "stconv", "explain", "experiment.yaml", "--grid", "200x300"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": ""},
+    )
+    rows = [line for line in done.stdout.splitlines() if "network.features.0 " in line]
+    assert len(rows) == 1
+    assert "2x3x200x300" in rows[0]
+    assert rows[0].rstrip().endswith("%")

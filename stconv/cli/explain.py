@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stconv.bundle import Bundle
+    from stconv.datasets.datamodule import GridDataModule
     from stconv.explain import Explanation, Reach
     from stconv.models import Network
     from stconv.tracking import RunLogger
@@ -20,6 +22,8 @@ EPILOG = """examples:
   stconv explain models:/air@champion --plot pictures --input analysis.nc
 """
 DEFAULT_GRID = (32, 32)
+UNFOLDED = 1000
+"""Characters of a line, at most, in a pipe or a file, where nothing is folded."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid",
         type=_grid,
         metavar="LATxLON",
-        help="grid to count for (default: the bundle's grid, or 32x32)",
+        help="grid to count for (default: that of the network, recipe, files or bundle, or 32x32)",
     )
     add("--json", action="store_true", help="print JSON instead of a table")
     add(
@@ -66,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
     bundle = None
     if args.what.endswith((".yaml", ".yml")):
-        network, channels = network_of_config(Path(args.what))
+        network, data = network_of_config(Path(args.what))
+        channels = list(data.settings.visible)
     else:
         bundle = _load(args.what)
         network, channels = bundle.network, list(bundle.preparation.settings.visible)
@@ -75,8 +80,10 @@ def run(args: argparse.Namespace) -> int:
             "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR "
             "or --run RUN. Give both, or leave --input out."
         )
-    grid, spacing = _grid_of(bundle, network)
-    n_lat, n_lon = args.grid or grid
+    if args.grid:
+        (n_lat, n_lon), spacing = args.grid, None if bundle is None else grid_of_bundle(bundle)[1]
+    else:
+        (n_lat, n_lon), spacing = grid_of_config(network, data) if bundle is None else grid_of_bundle(bundle)
     explanation = explain(network, n_lat, n_lon, spacing)
     run = None if args.run is None else _run_logger(args.run)
     folder = args.plot if run is None else Path(run.log_dir, "explain")
@@ -94,11 +101,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def network_of_config(path: Path) -> tuple[Network, list[str]]:
+def network_of_config(path: Path) -> tuple[Network, GridDataModule]:
     """Build the network of an experiment, with the sizes that its data have; no data are opened.
 
+    Modules that the configuration names, as `import` or in a class path, are imported as by `stconv fit`.
+
     Returns:
-        The network, untrained, and the names of its first input channels.
+        The network, untrained, and its data, not set up.
 
     Raises:
         ConfigError: There is no such file, or it is no experiment.
@@ -106,9 +115,11 @@ def network_of_config(path: Path) -> tuple[Network, list[str]]:
     import jsonargparse
     import yaml
 
+    from stconv.cli.lightning import modules_of_config
     from stconv.datasets.datamodule import GridDataModule
     from stconv.errors import ConfigError
     from stconv.models import build
+    from stconv.models.outside import import_modules
 
     if not path.is_file():
         raise ConfigError(
@@ -117,6 +128,7 @@ def network_of_config(path: Path) -> tuple[Network, list[str]]:
     try:
         config = yaml.safe_load(path.read_text())
         described = config["model"]["network"]
+        modules = _modules(described)
         parser = jsonargparse.ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(GridDataModule, "data")
         data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
@@ -125,8 +137,20 @@ def network_of_config(path: Path) -> tuple[Network, list[str]]:
             f"'{path}' is not an experiment with `data` and `model.network`: {error}. Compare it with "
             "those of `stconv configs list`."
         ) from error
+    import_modules([*modules_of_config(path), *modules])
     sizes = {name: getattr(data, name) for name in ("c_in", "c_out", "t_in", "leads")}
-    return build(_specification(described, sizes)), list(data.settings.visible)
+    assert isinstance(data, GridDataModule)
+    return build(_specification(described, sizes)), data
+
+
+def _modules(described: Any) -> list[str]:
+    """Modules outside of stconv in the class paths of a network and those inside of it."""
+    if isinstance(described, str):
+        described = {"class_path": described}
+    module = str(described["class_path"]).rpartition(".")[0]
+    inner = (described.get("init_args") or {}).get("network")
+    found = [module] if module and module.partition(".")[0] != "stconv" else []
+    return found + (_modules(inner) if inner else [])
 
 
 def _specification(described: Any, sizes: dict[str, int]) -> dict[str, Any]:
@@ -165,17 +189,51 @@ def _put_on_run(found: Explanation, folder: Path, logger: RunLogger) -> None:
     from rich.console import Console
 
     with (folder / "explanation.txt").open("w") as file:
-        _print(found, Console(file=file, width=160, highlight=False))
+        _print(found, Console(file=file, width=UNFOLDED, highlight=False))
     (folder / "explanation.json").write_text(json.dumps(found.to_json(), indent=2))
     logger.log_artifact(folder)
     logger.finalize("success")
 
 
-def _grid_of(bundle: Bundle | None, network: Network) -> tuple[tuple[int, int], tuple[float, float] | None]:
-    if bundle is None:
-        return network.own_grid or DEFAULT_GRID, None
+def grid_of_config(
+    network: Network, data: GridDataModule
+) -> tuple[tuple[int, int], tuple[float, float] | None]:
+    """Find the grid that a configuration is for, and its spacing where a file is here that knows it.
+
+    It is that of the network, if it is built for one; of the recipe, if it says; of the files, if they are
+    here. Otherwise `DEFAULT_GRID`, with a remark.
+    """
+    from stconv.datasets.recipes.recipe import load_recipe
+    from stconv.datasets.source.grid import open_series
+    from stconv.errors import DataError
+
+    if network.own_grid is not None:
+        return network.own_grid, None
+    if data.recipe is not None and load_recipe(data.recipe).cells:
+        n_lat, n_lon = load_recipe(data.recipe).cells
+        return (n_lat, n_lon), None
+    if data.paths:
+        try:
+            ds, _ = open_series(
+                data.paths[0] if len(data.paths) == 1 else data.paths, data.grid, data.variables
+            )
+            return _grid_along(*(ds[dim].values.tolist() for dim in ds[data.variables[0]].dims[-2:]))
+        except DataError as error:
+            print(f"stconv: the grid of the data is not known: {error}", file=sys.stderr)
+    lat, lon = DEFAULT_GRID
+    print(f"stconv: counted for {lat}x{lon} cells; --grid LATxLON names others.", file=sys.stderr)
+    return DEFAULT_GRID, None
+
+
+def grid_of_bundle(bundle: Bundle) -> tuple[tuple[int, int], tuple[float, float] | None]:
+    """The grid that a bundle was trained on, and its spacing."""
     grid = bundle.spec["grid"]
-    rows, columns = (grid[dim] for dim in grid["dims"])
+    return _grid_along(*(grid[dim] for dim in grid["dims"]))
+
+
+def _grid_along(
+    rows: list[float], columns: list[float]
+) -> tuple[tuple[int, int], tuple[float, float] | None]:
     spacing = None
     if min(len(rows), len(columns)) > 1:
         spacing = (_spacing(rows), _spacing(columns))
@@ -212,7 +270,7 @@ def _print(found: Explanation, console: Console | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED)
     lat, lon = found.grid
     table = Table(title=f"{_name(found.network)} on {lat}x{lon} cells", title_justify="left", box=None)
     table.add_column("layer", overflow="fold")
@@ -230,9 +288,10 @@ def _print(found: Explanation, console: Console | None = None) -> None:
     for layer, field in zip(found.layers, found.reaches, strict=True):
         if not layer.multiply_adds and not layer.kernel and not layer.parameters:
             continue
-        times = f" ({layer.calls} runs)" if layer.calls > 1 else ""
+        name = layer.name or "the network itself"
+        name += f" ({layer.calls} runs)" if layer.calls > 1 else ""
         table.add_row(
-            layer.name + times, layer.kind, _by(layer.kernel), _by((layer.channels, *layer.size)),
+            name, layer.kind, _by(layer.kernel), _by((layer.channels, *layer.size)),
             str(field.steps), _seen(found, field), f"{layer.parameters:,}",
             f"{layer.multiply_adds:,}" if layer.multiply_adds else "-",
             f"{100 * layer.multiply_adds / found.multiply_adds:.1f} %" if layer.multiply_adds else "-",

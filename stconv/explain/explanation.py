@@ -12,6 +12,9 @@ from stconv.explain.chain import chain_reaches
 from stconv.explain.reach import Reach, frames_in_reach, reaches
 from stconv.models import Network, describe
 
+ENOUGH = 64
+"""Cells along lat and lon, at most, that the sensitivity to each frame is averaged over."""
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -128,6 +131,7 @@ def _probed(network: Network, layers: list[Layer]) -> tuple[list[Reach], Reach]:
 
 def _weight_of_frames(network: Network, n_lat: int, n_lon: int) -> list[list[float]]:
     generator = torch.Generator().manual_seed(0)
+    n_lat, n_lon = network.own_grid or (min(n_lat, ENOUGH), min(n_lon, ENOUGH))
     x = torch.randn(4, network.c_in, network.t_in, n_lat, n_lon, generator=generator).requires_grad_()
     was_training = network.training
     network.eval()

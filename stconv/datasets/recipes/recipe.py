@@ -47,6 +47,7 @@ class Recipe:
         grid: How to read them.
         variables: The variables, and what each is.
         description: What is worth knowing: grid, period, missing values.
+        cells: Number of cells along (lat, lon), known without a file; empty if the recipe does not say.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Recipe:
     grid: GridSpec = field(default_factory=GridSpec)
     variables: dict[str, str] = field(default_factory=dict)
     description: str = ""
+    cells: tuple[int, ...] = ()
 
 
 def list_recipes() -> list[str]:
@@ -127,8 +129,23 @@ def _parse(content: Any, path: Path) -> Recipe:
             )
     grid = content.get("grid") or {}
     _check_keys(grid, {f.name for f in fields(GridSpec)}, set(), f"Recipe '{path}', grid")
-    rest = {key: value for key, value in content.items() if key not in ("files", "grid")}
-    return Recipe(name=path.stem, files=tuple(files), open=tuple(to_open), grid=GridSpec(**grid), **rest)
+    cells = _parse_cells(content.get("cells", []), path)
+    rest = {key: value for key, value in content.items() if key not in ("files", "grid", "cells")}
+    return Recipe(
+        name=path.stem,
+        files=tuple(files),
+        open=tuple(to_open),
+        grid=GridSpec(**grid),
+        cells=cells,
+        **rest,
+    )
+
+
+def _parse_cells(cells: Any, path: Path) -> tuple[int, ...]:
+    sizes = cells if isinstance(cells, list) else [cells]
+    if len(sizes) not in (0, 2) or not all(type(size) is int and size > 0 for size in sizes):
+        raise RecipeError(f"Recipe '{path}': cells is {cells!r}; expected two counts, as in [25, 53].")
+    return tuple(sizes)
 
 
 def _check_keys(entry: dict[str, Any], known: set[str], required: set[str], where: str) -> None:
