@@ -16,10 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stconv.cli.explain import network_of_config
 from stconv.cli.main import main
-from stconv.datasets.recipes.fetch import fetch
 from stconv.datasets.recipes.recipe import load_recipe
 from stconv.datasets.recipes.synthetic import generate
-from stconv.datasets.source.grid import open_series
 from stconv.errors import ConfigError
 from stconv.explain import anatomy, explain, frames_in_reach, reach
 from stconv.explain.chain import chain_reaches
@@ -292,14 +290,6 @@ def test_every_shipped_configuration_is_explained(path, tmp_path, monkeypatch, c
     assert document["parameters"] == sum(p.numel() for p in network.parameters())
     assert (document["multiply_adds"] == 0) == (path.stem in WITHOUT_WEIGHTS)
     assert len(document["frames_seen"]) == data.leads
-
-
-@pytest.mark.parametrize("name", ["bikenyc", "bom_rain", "era5_t2m_uk", "ersst_v5", "ncep_air_temperature"])
-def test_cells_of_a_recipe_are_those_of_its_files(shared_data, name, monkeypatch):
-    monkeypatch.setenv("STCONV_DATA_MIRROR", str(shared_data))
-    recipe = load_recipe(name)
-    ds, _ = open_series(fetch(name)[:1], recipe.grid, list(recipe.variables)[:1])
-    assert tuple(ds[next(iter(recipe.variables))].shape[-2:]) == recipe.cells
 
 
 def test_the_grid_of_a_configuration_is_that_of_its_files(tmp_path, monkeypatch, capsys):

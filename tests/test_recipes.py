@@ -55,6 +55,7 @@ def test_a_shipped_recipe_opens_from_the_mirror(name, shared_data, monkeypatch, 
     ds, _ = open_series(fetch(name, progress=False)[:12], recipe.grid, list(recipe.variables))
     assert list(ds.data_vars) == list(recipe.variables)
     assert ds.sizes["time"] >= 12
+    assert ds[next(iter(recipe.variables))].shape[-2:] == recipe.cells
 
 
 def test_a_recipe_of_ones_own(tmp_path):
@@ -69,12 +70,14 @@ def test_a_recipe_of_ones_own(tmp_path):
     [
         ("- a\n", "expected to be a mapping, found list"),
         ("a: [\n", "no valid YAML"),
-        (GOOD + "tilte: x\n", r"unknown key\(s\) tilte; known are citation"),
+        (GOOD + "tilte: x\n", r"unknown key\(s\) tilte; known are cells, citation"),
         (GOOD.replace("license: B\n", ""), r"missing key\(s\) license"),
         (GOOD.replace("sha256", "md5"), r"file 0: unknown key\(s\) md5"),
         (GOOD.replace("a" * 64, "12"), "a sha256 of 64 digits are expected, found sha256 '12'"),
         (GOOD.replace("path: a.nc", "path: ../a.nc"), "a relative path"),
         (GOOD.replace(", sha256: " + "a" * 64, ""), "either `sha256` or `tree`"),
+        (GOOD + "cells: [25]\n", r"cells is \[25\]; expected two counts, as in \[25, 53\]"),
+        (GOOD + "cells: 0\n", "cells is 0; expected two counts"),
         (GOOD + "grid: {lattitude: y}\n", r"grid: unknown key\(s\) lattitude"),
     ],
 )
