@@ -6,20 +6,26 @@ No web framework here: the processes that read uploads and run models refuse in 
 from __future__ import annotations
 
 import errno
-import re
 from http import HTTPStatus
 from typing import Any
 
 from stconv import errors
 
 MEDIA_TYPE = "application/problem+json"
+URN = "urn:stconv:problem"
+"""The `type` of a problem begins with this; its code follows."""
 NO_ROOM = "There is no room on the server's disk."
 
 
 class Problem(Exception):  # noqa: N818 - the word of RFC 9457
-    """An answer other than success: a status, a sentence, and the numbers that belong to it."""
+    """An answer other than success: a status, a sentence, and the numbers that belong to it.
+
+    `code` ends the `type` of the document where no `kind` among the numbers says it more narrowly. Clients go
+    by it, so it stays when a class gets another name.
+    """
 
     status = 500
+    code = ""
 
     def __init__(self, detail: str, headers: dict[str, str] | None = None, **extra: Any) -> None:
         super().__init__(detail)
@@ -32,78 +38,91 @@ class Malformed(Problem):
     """The body is not of the format it says."""
 
     status = 400
+    code = "malformed"
 
 
 class Unauthorized(Problem):
     """No key, or an unknown one."""
 
     status = 401
+    code = "unauthorized"
 
 
 class Forbidden(Problem):
     """The key is known, and may not do this."""
 
     status = 403
+    code = "forbidden"
 
 
 class UnknownModel(Problem):
     """No model of that name is served."""
 
     status = 404
+    code = "unknown-model"
 
 
 class UnknownFile(Problem):
     """No file of that name belongs to the pages."""
 
     status = 404
+    code = "unknown-file"
 
 
 class NoData(Problem):
     """The server was started without a data source."""
 
     status = 404
+    code = "no-data"
 
 
 class NotAcceptable(Problem):
     """None of the formats in Accept can be given."""
 
     status = 406
+    code = "not-acceptable"
 
 
 class NotLoaded(Problem):
     """Another version was to be loaded and could not be; the present one stays."""
 
     status = 409
+    code = "not-loaded"
 
 
 class TooSlow(Problem):
     """The body did not arrive in time."""
 
     status = 408
+    code = "too-slow"
 
 
 class TooLarge(Problem):
     """More bytes or values than the limit; the numbers are members of the problem."""
 
     status = 413
+    code = "too-large"
 
 
 class UnsupportedMedia(Problem):
     """The body's type is none we read."""
 
     status = 415
+    code = "unsupported-media"
 
 
 class Unprocessable(Problem):
     """Well-formed, but not what the model needs."""
 
     status = 422
+    code = "unprocessable"
 
 
 class Unavailable(Problem):
     """Busy, draining, or the worker is being replaced. Retry-After says when to come back."""
 
     status = 503
+    code = "unavailable"
 
     def __init__(self, detail: str, retry_after_seconds: int = 1, **extra: Any) -> None:
         super().__init__(detail, {"Retry-After": str(retry_after_seconds)}, **extra)
@@ -117,6 +136,7 @@ class DeadlineExceeded(Problem):
     """Not computed in time."""
 
     status = 504
+    code = "deadline-exceeded"
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -124,32 +144,53 @@ def disk_is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-STATUS_OF_LIBRARY_ERROR: dict[type[errors.StconvError], int] = {
-    errors.DataError: 422,
-    errors.ShapeError: 422,
-    errors.ConfigError: 422,
-    errors.ServiceError: 503,
-    errors.StconvError: 500,
+OF_UPLOADS: dict[str, type[Problem]] = {
+    kind.code: kind for kind in (Malformed, TooLarge, UnsupportedMedia, Unprocessable)
 }
+"""What a process that reads uploads may refuse them with, by code."""
+
+LIBRARY_ERRORS: dict[type[errors.StconvError], tuple[str, int]] = {
+    errors.DataError: ("data", 422),
+    errors.FileError: ("file", 422),
+    errors.GridError: ("grid", 422),
+    errors.VariableError: ("variable", 422),
+    errors.UnitsError: ("units", 422),
+    errors.TimeAxisError: ("time-axis", 422),
+    errors.MissingValuesError: ("missing-values", 422),
+    errors.WindowError: ("window", 422),
+    errors.SplitError: ("split", 422),
+    errors.LeakError: ("leak", 422),
+    errors.RecipeError: ("recipe", 422),
+    errors.ShapeError: ("shape", 422),
+    errors.ConfigError: ("config", 422),
+    errors.ServiceError: ("service", 503),
+}
+"""Code and status of each exception of the library that a client can mend or wait for."""
+INTERNAL = "internal"
+"""Code of every other exception: a fault of the server, whose words stay in its log."""
 
 
-def library_problem(name: str, message: str) -> Problem:
-    """The problem of a library exception raised in another process, known by class name and message."""
-    raised = getattr(errors, name, None)
-    if isinstance(raised, type) and issubclass(raised, errors.StconvError):
-        for known, status in STATUS_OF_LIBRARY_ERROR.items():
-            if issubclass(raised, known) and status != 500:
-                problem = Problem(message, kind=_slug(name))
-                problem.status = status
-                return problem
-    return Problem("The server failed to compute this forecast; its log says why.")
+def code_of(error: BaseException) -> str:
+    """The code under which an exception of the library crosses to another process."""
+    known = (LIBRARY_ERRORS[kind][0] for kind in type(error).__mro__ if kind in LIBRARY_ERRORS)
+    return next(known, INTERNAL)
+
+
+def refusal(code: str, detail: str) -> Problem:
+    """The problem of a code of `LIBRARY_ERRORS`, or of `INTERNAL`."""
+    status = dict(LIBRARY_ERRORS.values()).get(code)
+    if status is None:
+        return Problem("The server failed to compute this forecast; its log says why.")
+    problem = Problem(detail, kind=code)
+    problem.status = status
+    return problem
 
 
 def document(status: int, detail: str, instance: str | None = None, **extra: Any) -> dict[str, Any]:
     """A problem document as plain JSON values."""
     kind = extra.pop("kind", None)
     body: dict[str, Any] = {
-        "type": f"urn:stconv:problem:{kind}" if kind else "about:blank",
+        "type": f"{URN}:{kind}" if kind else "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
@@ -161,10 +202,5 @@ def document(status: int, detail: str, instance: str | None = None, **extra: Any
 
 def problem_document(problem: Problem, instance: str | None = None) -> dict[str, Any]:
     """The document of a problem."""
-    kind = problem.extra.get("kind", _slug(type(problem).__name__))
-    extra = problem.extra | {"kind": kind if type(problem) is not Problem else problem.extra.get("kind")}
-    return document(problem.status, problem.detail, instance, **extra)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", name.removesuffix("Error")).lower()
+    kind = problem.extra.get("kind", problem.code)
+    return document(problem.status, problem.detail, instance, **problem.extra | {"kind": kind})

@@ -70,8 +70,8 @@ def as_netcdf(ds: xr.Dataset, engine: str = "h5netcdf") -> bytes:
     return bytes(ds.to_netcdf(engine=engine))
 
 
-def save_bundle(folder: Path) -> Path:
-    """A small convolutional network with weights drawn once, not trained."""
+def save_bundle(folder: Path, ds: xr.Dataset | None = None) -> Path:
+    """A small convolutional network with weights drawn once, not trained; for `fields()` or the like."""
     import torch
 
     from stconv.bundle import make_bundle
@@ -85,7 +85,7 @@ def save_bundle(folder: Path) -> Path:
 
     torch.manual_seed(0)
     spec = WindowSpec.consecutive(T_IN, LEADS)
-    series = load_series(*canonicalize(fields(), variables=["t2m"]), ["t2m"], ["t2m"])
+    series = load_series(*canonicalize(fields() if ds is None else ds, variables=["t2m"]), ["t2m"], ["t2m"])
     preparation = Preparation.fit(series, range(TRAIN), PreparationSettings(("t2m",)))
     network = Conv3D(preparation.c_in, 1, T_IN, LEADS, n_layers=1, n_filters=2, kernel=3)
     datamodule = SimpleNamespace(

@@ -11,7 +11,8 @@ import xarray as xr
 import yaml
 from scipy.stats import mannwhitneyu
 
-from service.model.process import Load, _Model
+from service.model.loaded import LoadedModel
+from service.model.settings import ModelSettings
 from stconv.bundle import Bundle
 from stconv.cli.main import main
 from stconv.datasets.datamodule import GridDataModule
@@ -355,7 +356,7 @@ def test_an_event_goes_from_a_configuration_to_a_map_of_probabilities(tmp_path, 
     with pytest.raises(
         ConfigError, match="'wet' forecasts the probability of an event, and the service answers"
     ):
-        _Model(Load(bundle))
+        LoadedModel(ModelSettings(str(bundle)))
     assert Bundle.load(bundle).preparation.event.name == "wet"
     task = ForecastTask(LeNet5(1, 1, 3, 2, grid=(16, 16)), MaskedMSE())
     assert task.has_parameters

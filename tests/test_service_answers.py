@@ -169,10 +169,10 @@ def test_targets_that_are_no_inputs_are_served(tmp_path):
 
     import torch
 
-    from service.model.process import _Model
+    from service.model.loaded import LoadedModel
 
     asked = {}
-    model = _Model.__new__(_Model)
+    model = LoadedModel.__new__(LoadedModel)
     model.forecaster = SimpleNamespace(
         input_schema=lambda: {"grid": {"dims": ["lat"], "lat": {"size": 4}}},
         offsets=(-1, 0),

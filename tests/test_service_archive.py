@@ -238,33 +238,31 @@ class Alone:
     def __init__(self, forecaster, folder, path):
         from service.model.archiving import Archivist
         from service.model.source import Source
+        from service.wire.model_messages import UpdateArchive
 
         self.archivist = Archivist(forecaster, Source([path], forecaster))
-        limits = {"backfill": BACKFILL, "keep": 50, "keep_days": None, "cases": 50}
-        self.request = {"model": "air", "folder": str(folder), **limits}
+        self.request = UpdateArchive("air", str(folder), BACKFILL, keep=50, keep_days=None, cases=50)
 
     def step(self):
         return self.archivist.step(self.request)
 
     def rest(self):
-        while (answer := self.step())["more"]:
+        while (answer := self.step()).more:
             pass
         return answer
 
 
 def stored_names(answer):
-    return sorted(
-        name.removesuffix(".zarr") for name in os.listdir(answer["folder"]) if name.endswith(".zarr")
-    )
+    return sorted(name.removesuffix(".zarr") for name in os.listdir(answer.folder) if name.endswith(".zarr"))
 
 
 def test_the_period_the_model_was_fitted_to_does_not_count(library, made, tmp_path, monkeypatch):
     """Of the forecasts from frames 36 to 38, whose truth is known, one is of times after frame 38."""
     write(made, tmp_path, made.fields())
-    assert Alone(library, tmp_path / "a", tmp_path / "analysis.nc").rest()["verification"]["cases"] == 3
+    assert Alone(library, tmp_path / "a", tmp_path / "analysis.nc").rest().verification["cases"] == 3
     periods = {"train": {"end": "2020-01-08T00:00:00"}, "val": {"end": "2020-01-10T12:00:00"}}
     monkeypatch.setitem(library.bundle.spec, "data", {"periods": periods})
-    found = Alone(library, tmp_path / "b", tmp_path / "analysis.nc").rest()["verification"]
+    found = Alone(library, tmp_path / "b", tmp_path / "analysis.nc").rest().verification
     assert found["cases"] == 1
     assert found["first_reference_time"] == "2020-01-10T12:00:00Z"
     assert found["fitted_until"] == "2020-01-10T12:00:00"
@@ -274,12 +272,12 @@ def test_a_source_that_is_being_written_is_left_alone(library, made, tmp_path):
     write(made, tmp_path, made.fields().isel(time=slice(0, FIRST)))
     alone = Alone(library, tmp_path / "state", tmp_path / "analysis.nc")
     alone.rest()
-    assert "verification" not in alone.step(), "nothing new"
+    assert alone.step().verification is None, "nothing new"
     write(made, tmp_path, made.fields().isel(time=slice(0, FIRST + 1)))
     answer = alone.step()
-    assert not answer["more"]
+    assert not answer.more
     assert len(stored_names(answer)) == BACKFILL, "the file changed since the last look"
-    assert alone.step()["more"]
+    assert alone.step().more
     assert len(stored_names(answer)) == BACKFILL + 1
 
 

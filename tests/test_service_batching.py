@@ -1,16 +1,18 @@
 """Requests that come together are computed together, and each gets what it would have got alone."""
 
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-from service.model.batching import BatchingForecaster, Dropped
+from service.model.batching import Batches, OnlyNumbers, RequestGivenUp
 from stconv.bundle import Bundle
 from stconv.errors import DataError
 from stconv.forecast import Forecaster
+from stconv.forecast.computation import NetworkComputation
 from waiting import until
 
 
@@ -24,148 +26,155 @@ def alone(bundle):
     return Forecaster(bundle)
 
 
-def ask(forecaster, number, ds, steps=None):
-    """As the model's process does; the forecast and how many were computed together."""
-    with forecaster.at_desk(number) as work:
-        forecast = forecaster.forecast(ds, steps=steps)
-    return forecast["t2m"].values, work.batch
+class Batching:
+    """A forecaster whose windows are computed in batches, as in the model's process.
 
+    Args:
+        bundle: What to forecast with.
+        computation: In place of its network.
+        options: Of Batches.
+    """
 
-def together(forecaster, inputs, steps):
-    for number in range(len(inputs)):
-        forecaster.announce(number)
-    with ThreadPoolExecutor(len(inputs)) as pool:
-        return list(
-            pool.map(lambda job: ask(forecaster, *job), zip(range(len(inputs)), inputs, steps, strict=True))
-        )
+    def __init__(self, bundle, computation=None, **options):
+        self.batches = Batches(computation or NetworkComputation(bundle), **options)
+        self.forecaster = Forecaster(bundle, computation=OnlyNumbers(self.batches, bundle))
+
+    def ask(self, number, ds, steps=None):
+        """As the model's process does; the forecast and how many were computed together."""
+        with self.batches.turn(number) as work:
+            forecast = self.forecaster.forecast(ds, steps=steps)
+        return forecast["t2m"].values, work.windows_in_batch
+
+    def ask_together(self, inputs, steps):
+        for number in range(len(inputs)):
+            self.batches.announce(number)
+        with ThreadPoolExecutor(len(inputs)) as pool:
+            jobs = zip(range(len(inputs)), inputs, steps, strict=True)
+            return list(pool.map(lambda job: self.ask(*job), jobs))
 
 
 @pytest.mark.parametrize("steps", [[None] * 5, [None, 5, 1, 5, 2]], ids=["alike", "roll-out among them"])
 def test_a_batch_gives_each_what_it_would_get_alone(bundle, alone, service_server, steps):
     inputs = [service_server.fields(8, seed=seed) for seed in range(5)]
-    forecaster = BatchingForecaster(bundle, max_batch=8, wait_seconds=20)
-    for (found, batch), ds, n in zip(together(forecaster, inputs, steps), inputs, steps, strict=True):
+    batching = Batching(bundle, max_batch=8, wait_seconds=20)
+    for (found, batch), ds, n in zip(batching.ask_together(inputs, steps), inputs, steps, strict=True):
         np.testing.assert_allclose(found, alone.forecast(ds, steps=n)["t2m"].values, rtol=1e-6)
         assert batch <= 5
     if steps == [None] * 5:
-        assert {batch for _, batch in together(forecaster, inputs, steps)} == {5}
+        assert {batch for _, batch in batching.ask_together(inputs, steps)} == {5}
 
 
 def test_a_batch_has_a_largest_size(bundle, service_server):
     inputs = [service_server.fields(4, seed=seed) for seed in range(5)]
-    forecaster = BatchingForecaster(bundle, max_batch=2, wait_seconds=20)
-    sizes = [batch for _, batch in together(forecaster, inputs, [None] * 5)]
+    batching = Batching(bundle, max_batch=2, wait_seconds=20)
+    sizes = [batch for _, batch in batching.ask_together(inputs, [None] * 5)]
     assert sorted(sizes) == [1, 2, 2, 2, 2]
 
 
 def test_who_is_alone_waits_for_nobody(bundle, service_server):
-    forecaster = BatchingForecaster(bundle, wait_seconds=1000)
-    forecaster.announce(1)
-    assert ask(forecaster, 1, service_server.fields(4))[1] == 1
+    batching = Batching(bundle, wait_seconds=1000)
+    batching.batches.announce(1)
+    assert batching.ask(1, service_server.fields(4))[1] == 1
 
 
 def test_who_fails_is_not_waited_for(bundle, service_server):
-    forecaster = BatchingForecaster(bundle, wait_seconds=1000)
+    batching = Batching(bundle, wait_seconds=1000)
     good, bad = service_server.fields(4), service_server.fields(2)
-    forecaster.announce(1)
-    forecaster.announce(2)
+    batching.batches.announce(1)
+    batching.batches.announce(2)
     with ThreadPoolExecutor(2) as pool:
-        answer = pool.submit(ask, forecaster, 1, good)
+        answer = pool.submit(batching.ask, 1, good)
         with pytest.raises(DataError):
-            pool.submit(ask, forecaster, 2, bad).result()
+            pool.submit(batching.ask, 2, bad).result()
         assert answer.result()[1] == 1
 
 
-def test_what_was_dropped_is_never_computed(bundle, service_server, monkeypatch):
+def test_what_was_given_up_is_never_computed(bundle, service_server):
     computed = []
-    forecaster = BatchingForecaster(bundle, wait_seconds=1000)
-    monkeypatch.setattr(Forecaster, "_fields", lambda self, batch, bands: computed.append(batch))
+    batching = Batching(bundle, lambda batch, with_bands: computed.append(batch), wait_seconds=1000)
+    batches = batching.batches
     for number in (1, 2, 3):
-        forecaster.announce(number)
-    forecaster.drop(1)
-    with pytest.raises(Dropped):
-        ask(forecaster, 1, service_server.fields(4))
+        batches.announce(number)
+    batches.give_up(1)
+    with pytest.raises(RequestGivenUp):
+        batching.ask(1, service_server.fields(4))
     with ThreadPoolExecutor(1) as pool:  # the third never comes, so that the second waits for it
-        waiting = pool.submit(ask, forecaster, 2, service_server.fields(4))
-        until(lambda: forecaster._windows)
-        forecaster.drop(2)
-        with pytest.raises(Dropped):
+        waiting = pool.submit(batching.ask, 2, service_server.fields(4))
+        until(lambda: batches._windows)
+        batches.give_up(2)
+        with pytest.raises(RequestGivenUp):
             waiting.result()
     assert computed == []
 
 
-def test_what_fails_in_the_network_fails_for_its_batch_only(bundle, service_server, monkeypatch):
-    forecaster = BatchingForecaster(bundle)
-    right = Forecaster._fields
+def test_what_fails_in_the_network_fails_for_its_batch_only(bundle, service_server):
+    network, broken = NetworkComputation(bundle), [True]
 
-    def wrong(self, batch, bands):
-        raise RuntimeError("out of memory")
+    def compute(batch, with_bands):
+        if broken.pop():
+            raise RuntimeError("out of memory")
+        return network(batch, with_bands)
 
-    for fields, number in ((wrong, 1), (right, 2)):
-        monkeypatch.setattr(Forecaster, "_fields", fields)
-        forecaster.announce(number)
-        if fields is wrong:
-            with pytest.raises(RuntimeError, match="out of memory"):
-                ask(forecaster, number, service_server.fields(4))
-        else:
-            assert np.isfinite(ask(forecaster, number, service_server.fields(4))[0][:, 1:]).all()
+    batching = Batching(bundle, compute)
+    batching.batches.announce(1)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        batching.ask(1, service_server.fields(4))
+    broken.append(False)
+    batching.batches.announce(2)
+    assert np.isfinite(batching.ask(2, service_server.fields(4))[0][:, 1:]).all()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_network_that_gives_no_numbers_is_not_believed(bundle, service_server, monkeypatch, value):
-    forecaster = BatchingForecaster(bundle)
-    right = Forecaster._fields
+def test_a_network_that_gives_no_numbers_is_not_believed(bundle, service_server, value):
+    network = NetworkComputation(bundle)
 
-    def broken(self, batch, bands):
-        forecast = right(self, batch, bands).clone()
+    def broken(batch, with_bands):
+        forecast = network(batch, with_bands).clone()
         forecast[0, :, 0, 1, 3, 4] = value
         return forecast
 
-    monkeypatch.setattr(Forecaster, "_fields", broken)
-    forecaster.announce(1)
+    batching = Batching(bundle, broken)
+    batching.batches.announce(1)
     with pytest.raises(DataError, match="'air' gives no numbers from this input: 1 of 160 values"):
-        ask(forecaster, 1, service_server.fields(4))
+        batching.ask(1, service_server.fields(4))
 
 
-def test_warnings_stay_with_their_request(bundle, service_server):
-    """Two at once, of which one has a gap: only that one is warned of, and the filters are left alone."""
-    import warnings
-
+def test_remarks_stay_with_their_request(bundle, service_server):
+    """Two at once, of which one has a gap: only that one says so, and Python's filters are left alone."""
     filters = list(warnings.filters)
     gap = service_server.fields(8).isel(time=[0, 1, 2, 3, 4, 5, 7])
-    forecaster = BatchingForecaster(bundle, wait_seconds=20)
+    batching = Batching(bundle, wait_seconds=20)
     seen = {}
 
     def work(number, ds):
-        with forecaster.at_desk(number) as noted:
-            forecaster.forecast(ds)
-        seen[number] = [str(w.message) for w in noted.warnings]
+        with batching.batches.turn(number):
+            seen[number] = batching.forecaster.forecast(ds).attrs
 
     threads = []
     for number, ds in enumerate([gap, service_server.fields(8)]):
-        forecaster.announce(number)
+        batching.batches.announce(number)
         threads.append(threading.Thread(target=work, args=(number, ds)))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert "gap" in seen[0][0] or "newest complete window" in seen[0][0]
-    assert seen[1] == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in the model's process
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert "newest complete window" in seen[0]["older_window"]
+    assert "older_window" not in seen[1]
     assert warnings.filters == filters
 
 
-def test_windows_of_another_shape_do_not_join(bundle, monkeypatch):
-    """Two shapes can not come from one bundle over HTTP; the batches are held to it all the same."""
-    forecaster = BatchingForecaster(bundle, wait_seconds=0.2)
-    monkeypatch.setattr(Forecaster, "_fields", lambda self, batch, bands: batch["inputs"][None])
-    monkeypatch.setattr(forecaster, "_require_numbers", lambda forecast: None)
+def test_windows_of_another_shape_do_not_join():
+    """Two shapes cannot come from one bundle over HTTP; the batches are held to it all the same."""
+    batches = Batches(lambda batch, with_bands: batch["inputs"][None], wait_seconds=0.2)
 
     def predict(number, n):
-        with forecaster.at_desk(number) as work:
-            forecaster.predict({"inputs": torch.zeros(1, 1, 3, 8, n)})
-        return work.batch
+        with batches.turn(number) as work:
+            batches({"inputs": torch.zeros(1, 1, 3, 8, n)}, with_bands=False)
+        return work.windows_in_batch
 
     for number in range(3):
-        forecaster.announce(number)
+        batches.announce(number)
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(predict, range(3), [10, 12, 10])) == [2, 1, 2]

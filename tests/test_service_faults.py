@@ -210,12 +210,12 @@ def test_a_full_disk_stores_no_half_forecast(service_bundle, made, tmp_path, mon
 
 
 def test_a_model_that_finds_no_room_says_come_back(capsys):
-    from service.model.process import _answer
-    from service.problems import library_problem
+    from service.model.process import answer_request
+    from service.problems import refusal
+    from service.wire.model_messages import ForecastNewest, Form
 
-    asked = {"kind": "latest", "steps": None, "media_type": "image/png", "variables": None}
-    header, _ = _answer(SimpleNamespace(latest=full), asked, b"")
-    refused = library_problem(header["error"], header["message"])
+    answer = answer_request(SimpleNamespace(newest=full), ForecastNewest(None, Form("image/png", None)))
+    refused = refusal(answer.code, answer.detail)
     assert (refused.status, refused.detail) == (503, "There is no room on the server's disk.")
 
 

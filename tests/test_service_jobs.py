@@ -283,10 +283,10 @@ def test_disk_full_is_the_end_of_the_job_only(tmp_path, monkeypatch):
     from service.background.job_store import Job, JobStore
     from service.background.jobs import Jobs
     from service.settings import Settings
-    from service.workers.model_link import Answer
+    from service.wire.model_messages import BeginJob, Begun, Document, JobBlock
 
-    async def ask(asked, body=b""):
-        return Answer(b"x", NETCDF, facts={"leads_done": 1})
+    async def ask(request):
+        return Begun() if isinstance(request, BeginJob) else JobBlock(1, Document(b"x", NETCDF, {}))
 
     def full(job, result):
         raise OSError(28, "No space left on device")

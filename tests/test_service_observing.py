@@ -86,7 +86,7 @@ def test_a_real_server_logs_json_and_times_the_parts(service, service_server):
     with service.client() as client:
         answer = client.post("/v1/forecasts", content=body, headers=headers)
     names = re.findall(r"(\w+);dur=", answer.headers["server-timing"])
-    assert names == ["parse", "queue", "desk", "forecast", "work", "total"]
+    assert names == ["parse", "queue", "turn", "forecast", "work", "total"]
     lines = until(  # a line is written after its answer has gone out
         lambda: [line for line in service.output.splitlines() if "seen-in-the-log" in line]
     )

@@ -10,7 +10,10 @@ from service.http.problem_answers import install
 from service.problems import Unavailable
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.wire.model_messages import ForecastNewest, Form
 from service.workers.worker import Worker
+
+ASKED = ForecastNewest(None, Form("application/json", None))
 
 
 class Link:
@@ -34,7 +37,7 @@ def worker(tmp_path, monkeypatch):
 
 
 async def asked(worker, n):
-    asking = [asyncio.create_task(worker.ask({})) for _ in range(n)]
+    asking = [asyncio.create_task(worker.ask(ASKED)) for _ in range(n)]
     await asyncio.sleep(0)
     return asking
 
@@ -49,8 +52,8 @@ def test_uploads_that_are_read_take_the_places_of_others(worker):
                 worker.require_room()
             assert refused.value.extra["limit"] == 4
             with pytest.raises(Unavailable):
-                await worker.ask({})
-            placed = asyncio.create_task(worker.ask_in_place({}))
+                await worker.ask(ASKED)
+            placed = asyncio.create_task(worker.ask_in_place(ASKED))
             await asyncio.sleep(0)
             assert not placed.done()
             placed.cancel()

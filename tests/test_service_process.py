@@ -269,15 +269,16 @@ def test_sigterm_while_loading(made, service_bundle):
 def test_a_model_out_of_memory_says_come_back(error, status):
     from types import SimpleNamespace
 
-    from service.model.process import _answer
-    from service.problems import library_problem
+    from service.model.process import answer_request
+    from service.problems import refusal
+    from service.wire.model_messages import ForecastNewest, Form
 
-    def latest(steps):
+    def newest(steps):
         raise error
 
-    asked = {"kind": "latest", "steps": None, "media_type": "application/json", "variables": None}
-    header, _ = _answer(SimpleNamespace(latest=latest), asked, b"")
-    problem = library_problem(header["error"], header["message"])
+    asked = ForecastNewest(None, Form("application/json", None))
+    answer = answer_request(SimpleNamespace(newest=newest), asked)
+    problem = refusal(answer.code, answer.detail)
     assert problem.status == status
     assert "fault of ours" not in problem.detail, "what failed inside stays inside"
 

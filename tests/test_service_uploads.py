@@ -17,7 +17,9 @@ import pytest
 from service.problems import Problem, TooLarge, Unprocessable
 from service.settings import Settings
 from service.uploads.netcdf_upload import parse_netcdf
+from service.wire.channel import Hello, receive, send
 from service.wire.codec import RawVariable, decode, encode, sizes
+from service.wire.parser_messages import Fields, ReadJson, ReadNetcdf, ToParser
 from service.workers.parsers import Parsers
 
 LIMIT = 1_000_000
@@ -185,7 +187,7 @@ def test_memory_of_a_parse_is_limited():
     body = target.getvalue()
 
     async def work(parsers):
-        return await parsers.parse("netcdf", body)
+        return await parsers.parse(ReadNetcdf(body))
 
     with pytest.raises(TooLarge, match="20000000 bytes of memory") as raised:
         in_a_parser(work, parse_memory_bytes=20_000_000)
@@ -200,8 +202,8 @@ def hostile(connection, *_):
     from service.uploads.parser_child import limit_resources
     from service.uploads.syscalls import restrict_system_calls
 
-    connection.send_bytes(b"waiting")
-    connection.recv_bytes(), connection.recv_bytes()
+    send(connection, Hello())
+    receive(connection, ToParser)
     limit_resources(200 * 2**20, 2)
     done = [] if restrict_system_calls() else ["no filter here"]
     ptrace, prctl, execve = (101, 157, 59) if platform.machine() == "x86_64" else (117, 167, 221)
@@ -234,22 +236,21 @@ def hostile(connection, *_):
             if error.errno == errno.EMFILE:
                 continue
         done.append(name)
-    connection.send_bytes(b"ended")
-    connection.send_bytes(",".join(done).encode())
+    send(connection, Fields(",".join(done).encode(), goes_on=False))
 
 
 def endless(connection, *_):
     from service.uploads.parser_child import limit_resources
 
-    connection.send_bytes(b"waiting")
-    connection.recv_bytes(), connection.recv_bytes()
+    send(connection, Hello())
+    receive(connection, ToParser)
     limit_resources(2**30, 1)
     while True:
         pass
 
 
 def crashing(connection, *_):
-    connection.send_bytes(b"waiting")
+    send(connection, Hello())
     connection.recv_bytes()
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -265,7 +266,7 @@ def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
     assert multiprocessing.active_children() == []
 
     async def work(pool):
-        return await pool.parse("json", b"{}")
+        return await pool.parse(ReadJson(b"{}"))
 
     if act is hostile:
         done = in_a_parser(work)
@@ -282,11 +283,11 @@ def test_only_a_process_that_read_well_without_c_code_is_kept(service_server):
     ds = service_server.fields(3)
     odd = hdf5(lambda file: file.create_group("inside"))
     uploads = {
-        "json": ("json", json.dumps(service_server.as_json(ds)).encode()),
-        "netcdf3": ("netcdf", service_server.as_netcdf(ds, "scipy")),
-        "hdf5": ("netcdf", service_server.as_netcdf(ds)),
-        "odd hdf5": ("netcdf", odd),
-        "refused": ("json", b"{}"),
+        "json": ReadJson(json.dumps(service_server.as_json(ds)).encode()),
+        "netcdf3": ReadNetcdf(service_server.as_netcdf(ds, "scipy")),
+        "hdf5": ReadNetcdf(service_server.as_netcdf(ds)),
+        "odd hdf5": ReadNetcdf(odd),
+        "refused": ReadJson(b"{}"),
     }
 
     async def work(parsers):
@@ -294,7 +295,7 @@ def test_only_a_process_that_read_well_without_c_code_is_kept(service_server):
         for upload in ("json", "netcdf3", "hdf5", "hdf5", "json", "odd hdf5", "odd hdf5", "refused", "json"):
             pids.append(parsers._spares[0][0].pid)
             with suppress(Unprocessable):
-                await parsers.parse(*uploads[upload])
+                await parsers.parse(uploads[upload])
             await asyncio.gather(*parsers._refills)
         return pids
 
@@ -310,7 +311,7 @@ def test_a_process_is_kept_for_small_uploads_only(service_server):
         pids = []
         for upload in (body, body + b" " * 2**20, body):
             pids.append(parsers._spares[0][0].pid)
-            await parsers.parse("json", upload)
+            await parsers.parse(ReadJson(upload))
             await asyncio.gather(*parsers._refills)
         return pids
 

@@ -20,12 +20,14 @@ class UnknownForecast(Problem):
     """No forecast of that reference time is stored."""
 
     status = 404
+    code = "unknown-forecast"
 
 
 class ForecastGone(Problem):
     """The forecast was stored, and removed when it was too old."""
 
     status = 410
+    code = "forecast-gone"
 
 
 @dataclass(frozen=True)

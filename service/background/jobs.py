@@ -8,36 +8,40 @@ import json
 import logging
 import secrets
 import time
-from typing import Any
+from typing import TypeVar
 
 from service.background.job_store import UNFINISHED, Job, JobStore
 from service.media_types import NETCDF
-from service.problems import Problem, Unavailable, Unprocessable, problem_document
+from service.problems import URN, Problem, Unavailable, Unprocessable, problem_document
 from service.settings import Settings
-from service.workers.model_link import Answer
+from service.wire.model_messages import BeginJob, ContinueJob, Form, Request
 from service.workers.worker import Worker
 
 log = logging.getLogger(__name__)
 SWEEP_SECONDS = 60
 BUSY_PAUSE_SECONDS = 1.0
+A = TypeVar("A")
 
 
 class UnknownJob(Problem):
     """No job of that id, or it was submitted with another key."""
 
     status = 404
+    code = "unknown-job"
 
 
 class JobGone(Problem):
     """The job expired, was cancelled, or was interrupted by a restart."""
 
     status = 410
+    code = "job-gone"
 
 
 class JobUnfinished(Problem):
     """The result is not there yet."""
 
     status = 409
+    code = "job-unfinished"
 
 
 class Jobs:
@@ -85,7 +89,7 @@ class Jobs:
         owner: str,
         model: str,
         steps: int,
-        variables: list[str] | None,
+        variables: tuple[str, ...] | None,
         bands: bool,
         media_type: str,
         body: bytes,
@@ -119,7 +123,7 @@ class Jobs:
             model,
             steps,
             media_type,
-            variables,
+            None if variables is None else list(variables),
             digest,
             key,
             created=time.time(),
@@ -174,7 +178,8 @@ class Jobs:
                 f"{job.leads_done} of {job.steps} leads are done.", headers={"Retry-After": "1"}
             )
         if job.problem is not None:
-            failed = Problem(job.problem["detail"], kind=job.problem["type"].rpartition(":")[2])
+            code = job.problem["type"].removeprefix(f"{URN}:").replace("about:blank", "")
+            failed = Problem(job.problem["detail"], kind=code)
             failed.status = job.problem["status"]
             raise failed
         if job.status != "done":
@@ -221,21 +226,15 @@ class Jobs:
     async def _run(self, worker: Worker, job: Job, fields: bytes) -> None:
         job.status = "running"
         await asyncio.to_thread(self._store.save, job)
-        await _patiently(worker, job, {"kind": "job-begin", "job": job.id, "steps": job.steps}, fields)
-        asked: dict[str, Any] = {
-            "kind": "job-step",
-            "job": job.id,
-            "steps": job.steps,
-            "variables": job.variables,
-            "bands": job.bands,
-            "media_type": job.media_type or NETCDF,
-        }
+        await _patiently(worker, job, BeginJob(job.id, job.steps, fields))
+        wanted = None if job.variables is None else tuple(job.variables)
+        asked = ContinueJob(job.id, Form(job.media_type or NETCDF, wanted, job.bands))
         while job.status == "running":
-            answer = await _patiently(worker, job, asked)
-            job.leads_done = answer.facts["leads_done"]
-            if job.leads_done >= job.steps and job.status == "running":
-                job.headers = answer.headers
-                await asyncio.to_thread(self._store.finish, job, answer.body)
+            block = await _patiently(worker, job, asked)
+            job.leads_done = block.leads_done
+            if block.result is not None and job.status == "running":
+                job.headers = block.result.headers
+                await asyncio.to_thread(self._store.finish, job, block.result.body)
                 self._store.sweep()
 
 
@@ -245,11 +244,11 @@ def _may_be_repeated(job: Job) -> bool:
     return broken or job.status in ("interrupted", "expired", "cancelled")
 
 
-async def _patiently(worker: Worker, job: Job, asked: dict[str, Any], body: bytes = b"") -> Answer:
+async def _patiently(worker: Worker, job: Job, request: Request[A]) -> A:
     """Ask; where clients fill the queue or the model is being replaced, later again; until cancelled."""
     while True:
         try:
-            return await worker.ask(asked, body)
+            return await worker.ask(request)
         except Unavailable:
             if job.status not in UNFINISHED:
                 raise

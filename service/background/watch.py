@@ -12,6 +12,7 @@ from service.archive.table import StoredForecasts
 from service.problems import Problem
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.wire.model_messages import UpdateArchive
 from service.workers.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -53,23 +54,22 @@ class Watch:
 
     async def _step(self) -> bool:
         settings = self._settings
-        asked = {
-            "kind": "archive",
-            "model": self._worker.name,
-            "folder": str(self._folder),
-            "backfill": settings.archive_backfill,
-            "keep": settings.archive_keep,
-            "keep_days": settings.archive_days,
-            "cases": settings.verification_cases,
-        }
-        facts: dict[str, Any] = (await self._worker.ask(asked)).facts
-        await asyncio.to_thread(self._stored.refresh, Path(facts["folder"]))
+        asked = UpdateArchive(
+            model=self._worker.name,
+            folder=str(self._folder),
+            backfill=settings.archive_backfill,
+            keep=settings.archive_keep,
+            keep_days=settings.archive_days,
+            cases=settings.verification_cases,
+        )
+        state = await self._worker.ask(asked)
+        await asyncio.to_thread(self._stored.refresh, Path(state.folder))
         self._metrics.stored.labels(self._worker.name).set(len(self._stored.by_name))
-        if "verification" in facts:
-            found = judged(facts["verification"], settings)
+        if state.verification is not None:
+            found = judged(state.verification, settings)
             self._stored.verification = found
             self._metrics.live(self._worker.name, found)
-        return bool(facts["more"])
+        return state.more
 
 
 def judged(found: dict[str, Any], settings: Settings) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class UnknownHost(Problem):
     """The Host header names another server: DNS rebinding, or a proxy to configure."""
 
     status = 421
+    code = "unknown-host"
 
 
 class Gate:

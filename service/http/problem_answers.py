@@ -16,10 +16,11 @@ from service.problems import (
     Problem,
     Unavailable,
     Unprocessable,
+    code_of,
     disk_is_full,
     document,
-    library_problem,
     problem_document,
+    refusal,
 )
 from stconv import errors
 
@@ -58,7 +59,7 @@ async def _on_problem(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
-    problem = library_problem(type(error).__name__, str(error))
+    problem = refusal(code_of(error), str(error))
     if problem.status == 500:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return response(problem, request.url.path)

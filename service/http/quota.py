@@ -16,6 +16,7 @@ class QuotaExceeded(Problem):
     """The key has asked too often; Retry-After says when the next request passes."""
 
     status = 429
+    code = "quota-exceeded"
 
 
 class Quota:

@@ -1,4 +1,4 @@
-"""Making the forecasts that are stored, one at a time. Runs in the model's process."""
+"""Making the forecasts that are stored, one at a time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import xarray as xr
 from service.archive.stores import SUFFIX, prune, reference_name, stored, version_folder
 from service.model.live_verification import LiveVerification
 from service.model.source import Source
+from service.wire.model_messages import ArchiveState, UpdateArchive
 from stconv.dims import LEAD, TIME
 from stconv.errors import StconvError
 from stconv.forecast import Forecaster
@@ -42,50 +43,42 @@ class Archivist:
         self._done: Any = None
         self._live: LiveVerification | None = None
 
-    def step(self, request: dict[str, Any]) -> dict[str, Any]:
+    def step(self, request: UpdateArchive) -> ArchiveState:
         """Do the next piece of work, if the source changed and has come to rest.
 
-        Args:
-            request: model, folder, backfill, keep, keep_days, cases.
-
-        Returns:
-            `more`: whether to ask again at once; `folder`: of this version; `verification`: as
-            `LiveVerification.summary`, when nothing is left to do.
-
         Raises:
-            DataError: The source can not be read.
-            OSError: The forecast can not be written.
+            DataError: The source cannot be read.
+            OSError: The forecast cannot be written.
         """
-        folder = version_folder(Path(request["folder"]), request["model"], self._forecaster.bundle_hash)
-        answer: dict[str, Any] = {"more": False, "folder": str(folder)}
+        folder = version_folder(Path(request.folder), request.model, self._forecaster.bundle_hash)
         state = self._source.state()
         if state == self._done:
-            return answer
+            return ArchiveState(False, str(folder))
         if self._seen is not None and state != self._seen:  # somebody may still be writing
             self._seen = state
-            return answer
+            return ArchiveState(False, str(folder))
         self._seen = state
         series = self._source.open()
         reference = self._next_reference(series[0], list(stored(folder)), request)
         if reference is not None:
             self._store(folder, series, reference)
-            prune(folder, request["keep"], request["keep_days"])
-            return answer | {"more": True}
+            prune(folder, request.keep, request.keep_days)
+            return ArchiveState(True, str(folder))
         stores = stored(folder)
         self._live = self._live or LiveVerification(self._forecaster, self._source, folder)
         if self._round != state:
             self._round = state
-            self._live.begin(list(stores), request["cases"])
-        more = self._live.update(series, stores, request["cases"])
+            self._live.begin(list(stores), request.cases)
+        more = self._live.update(series, stores, request.cases)
         if not more:
             self._done = state
-        return answer | {"more": more, "verification": self._live.summary()}
+        return ArchiveState(more, str(folder), self._live.summary())
 
-    def _next_reference(self, ds: xr.Dataset, names: list[str], request: dict[str, Any]) -> Any:
+    def _next_reference(self, ds: xr.Dataset, names: list[str], request: UpdateArchive) -> Any:
         """The oldest reference time that is due: newer than those stored, or one of the newest few."""
         offsets = self._forecaster.offsets
         frames = Frames(ds[TIME].values, self._forecaster.step)
-        due, most = None, min(request["keep"], request["keep"] if names else request["backfill"])
+        due, most = None, min(request.keep, request.keep if names else request.backfill)
         complete = 0
         for reference in frames.times[::-1]:
             name = reference_name(reference)
@@ -100,7 +93,7 @@ class Archivist:
         ds, origin = series
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is unusual about an input is in the forecast
+                warnings.simplefilter("ignore")  # an unusual input is described in the forecast
                 forecast = self._forecaster.forecast(ds, reference_time=reference, origin=origin)
         except StconvError as error:
             print(f"stconv: no forecast from {name} is stored: {error}", file=sys.stderr, flush=True)

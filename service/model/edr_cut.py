@@ -1,54 +1,69 @@
-"""Cutting a forecast for an EDR query. Runs in the model's process."""
+"""Cutting a forecast for an EDR query."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from covjson_pydantic.coverage import Coverage
 
 from service.formats.answers import chosen
 from service.formats.coverage import grid_coverage, point_coverage, utc_times
 from service.formats.layout import Layout, find_layout
 from service.model.point import nearest_cell
+from service.wire.model_messages import AtPosition, Cut, InArea, InCube
 from stconv.dims import LEAD
 from stconv.errors import GridError, TimeAxisError
 from stconv.sphere import within, within_longitudes
 
 
-def edr_answer(forecast: xr.Dataset, request: dict[str, Any]) -> bytes:
+def cut_answer(forecast: xr.Dataset, cut: Cut) -> bytes:
     """CoverageJSON of a position, an area or a cube.
 
     Args:
         forecast: As `Forecaster.forecast` returns it.
-        request: query, its coordinates, start and end as ISO text or None, variables.
+        cut: Cells, valid times and variables.
 
     Raises:
         GridError: Outside the grid, or the grid is not geographic.
         TimeAxisError: No lead is in the interval.
         VariableError: A variable is not forecast.
     """
-    forecast = _within(chosen(forecast, request["variables"]), request["start"], request["end"])
+    forecast = _within(chosen(forecast, cut.variables), cut.start, cut.end)
     layout = find_layout(forecast)
     if not layout.geographic:
         raise GridError("The model's grid is not geographic; ask /v1/forecasts/latest for the whole field.")
-    if request["query"] == "position":
-        longitude, latitude = request["where"]
-        row, column = nearest_cell(layout.rows, layout.columns, latitude, longitude)
-        coverage = point_coverage(forecast, layout, row, column)
-    elif request["query"] == "cube":
-        west, south, east, north = request["where"]
-        rows = within(layout.rows, south, north)
-        columns = within_longitudes(layout.columns, west, east)
-        coverage = grid_coverage(*_cut(forecast, layout, rows, columns))
-    else:
-        inside = _inside(layout, np.asarray(request["where"]))
-        mask = xr.DataArray(inside, dims=(layout.y, layout.x))
-        masked = forecast.map(lambda array: array.where(mask), keep_attrs=True)
-        coverage = grid_coverage(*_cut(masked, layout, np.any(inside, axis=1), np.any(inside, axis=0)))
+    coverage = _COVERAGES[type(cut.where)](forecast, layout, cut.where)
     return coverage.model_dump_json(exclude_none=True).encode()
+
+
+def _at_position(forecast: xr.Dataset, layout: Layout, where: AtPosition) -> Coverage:
+    row, column = nearest_cell(layout.rows, layout.columns, where.latitude, where.longitude)
+    return point_coverage(forecast, layout, row, column)
+
+
+def _in_cube(forecast: xr.Dataset, layout: Layout, where: InCube) -> Coverage:
+    rows = within(layout.rows, where.south, where.north)
+    columns = within_longitudes(layout.columns, where.west, where.east)
+    return grid_coverage(*_cut(forecast, layout, rows, columns))
+
+
+def _in_area(forecast: xr.Dataset, layout: Layout, where: InArea) -> Coverage:
+    inside = _inside(layout, np.asarray(where.corners))
+    mask = xr.DataArray(inside, dims=(layout.y, layout.x))
+    masked = forecast.map(lambda array: array.where(mask), keep_attrs=True)
+    return grid_coverage(*_cut(masked, layout, np.any(inside, axis=1), np.any(inside, axis=0)))
+
+
+_COVERAGES: dict[type, Callable[[xr.Dataset, Layout, Any], Coverage]] = {
+    AtPosition: _at_position,
+    InArea: _in_area,
+    InCube: _in_cube,
+}
 
 
 def _within(forecast: xr.Dataset, start: str | None, end: str | None) -> xr.Dataset:

@@ -1,4 +1,4 @@
-"""Fields that a model takes, made from its schema: what it is warmed up with. Runs in the model's process."""
+"""Fields that a model takes, made from its schema, to warm it up with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AXES = {
 }
 
 
-def example_upload(schema: dict[str, Any]) -> bytes:
+def example_fields(schema: dict[str, Any]) -> bytes:
     """One window in the middle of the training range, as a parser sends it.
 
     Args:

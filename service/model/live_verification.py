@@ -1,4 +1,4 @@
-"""Stored forecasts against the truth that came in since. Runs in the model's process."""
+"""Stored forecasts against the truth that came in since."""
 
 from __future__ import annotations
 
@@ -112,10 +112,8 @@ class LiveVerification:
         window = [advance(reference, forecaster.step, offset) for offset in forecaster.offsets]
         past = self._source.truth(ds, window)
         batch = {
-            "inputs": torch.from_numpy(np.stack([past[name] for name in names]))[None].to(forecaster.device),
-            "target_cycles": torch.from_numpy(cycles(np.array(times)).astype(np.float32))[None].to(
-                forecaster.device
-            ),
+            "inputs": torch.from_numpy(np.stack([past[name] for name in names]))[None],
+            "target_cycles": torch.from_numpy(cycles(np.array(times)).astype(np.float32))[None],
         }
         with torch.inference_mode():
             found = {

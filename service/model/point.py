@@ -1,4 +1,4 @@
-"""One cell of a forecast in the shape that users of Open-Meteo know. Runs in the model's process."""
+"""One cell of a forecast in the shape that users of Open-Meteo know."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A long forecast in pieces, so that others are answered between them. Runs in the model's process."""
+"""A long forecast in pieces, so that others are answered between them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import xarray as xr
 
+from stconv.datasets.source.grid import Origin
 from stconv.dims import LEAD
 from stconv.errors import ServiceError
 from stconv.forecast import Forecaster
@@ -17,26 +17,32 @@ class Rollout:
 
     Args:
         forecaster: Of the model.
-        ds: Its input.
+        ds: Its input, canonical.
+        origin: Of the input.
         steps: Number of leads.
 
     Raises:
         DataError: The input does not fit.
     """
 
-    def __init__(self, forecaster: Forecaster, ds: xr.Dataset, steps: int) -> None:
+    def __init__(self, forecaster: Forecaster, ds: xr.Dataset, origin: Origin, steps: int) -> None:
         self._steps = steps
         self._blocks: list[xr.Dataset] = []
         self._coming: Iterator[xr.Dataset]
         if steps <= forecaster.leads:
-            self._coming = iter([forecaster.forecast(ds, steps=steps)])
+            self._coming = iter([forecaster.forecast(ds, steps=steps, origin=origin)])
         else:
-            self._coming = forecaster.rollout(ds)
+            self._coming = forecaster.rollout(ds, origin=origin)
 
     def advance(self) -> int:
         """Forecast the next block; the number of leads there are."""
         self._blocks.append(next(self._coming))
         return min(self._steps, sum(block.sizes[LEAD] for block in self._blocks))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all leads are there."""
+        return sum(block.sizes[LEAD] for block in self._blocks) >= self._steps
 
     def whole(self) -> xr.Dataset:
         """All leads asked for as one forecast."""
@@ -64,27 +70,20 @@ class Rollouts:
         """Keep a forecast under the key of its job."""
         self._current = key, rollout
 
-    def get(self, key: str) -> Rollout:
-        """The forecast of a job.
+    def advance(self, key: str) -> tuple[int, xr.Dataset | None]:
+        """Forecast the next block of a job.
+
+        Returns:
+            The number of leads there are, and the forecast when it is whole; it is forgotten then.
 
         Raises:
-            ServiceError: It was begun in a process that was replaced.
+            ServiceError: The job was begun in a process that was replaced.
         """
         if self._current is None or self._current[0] != key:
             raise ServiceError("The model was replaced while this job ran. Submit it again.")
-        return self._current[1]
-
-    def drop(self, key: str) -> None:
-        """Forget the forecast of a job."""
-        if self._current is not None and self._current[0] == key:
-            self._current = None
-
-
-def job_answer(rollouts: Rollouts, request: dict[str, Any]) -> tuple[dict[str, Any], xr.Dataset | None]:
-    """Do the next piece of a job: facts, and the forecast when it is whole."""
-    rollout = rollouts.get(request["job"])
-    done = rollout.advance()
-    if done < request["steps"]:
-        return {"leads_done": done}, None
-    rollouts.drop(request["job"])
-    return {"leads_done": done}, rollout.whole()
+        rollout = self._current[1]
+        done = rollout.advance()
+        if not rollout.complete:
+            return done, None
+        self._current = None
+        return done, rollout.whole()

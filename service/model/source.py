@@ -1,4 +1,4 @@
-"""The server's own data, read again when it changed. Runs in the model's process."""
+"""The server's own data, read again when it changed."""
 
 from __future__ import annotations
 

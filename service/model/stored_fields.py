@@ -1,4 +1,4 @@
-"""Stored forecasts, and the truth beside them, in any format. Runs in the model's process."""
+"""Stored forecasts, and the observed fields next to them."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -15,6 +16,7 @@ from service.problems import Malformed, NotAcceptable, Unavailable
 from service.routes import edr_metadata as metadata
 from service.routes.edr_query import read_bbox, read_interval, read_point, read_polygon
 from service.routes.forecasts import Steps, check_price, check_steps, model_headers, require_data, split_names
+from service.wire.model_messages import AtPosition, Cut, CutNewest, CutStored, InArea, InCube
 from service.workers.worker import Worker
 from stconv.clock import GREGORIAN_CALENDARS
 
@@ -27,12 +29,25 @@ COLLECTION = "/collections/{name}"
 INSTANCE = "/collections/{name}/instances/{instance}"
 
 
+@dataclass(frozen=True)
+class Wish:
+    """Valid times and variables of a query, see `Cut`."""
+
+    start: str | None
+    end: str | None
+    variables: tuple[str, ...] | None
+
+    def at(self, where: AtPosition | InArea | InCube) -> Cut:
+        """The same of these cells."""
+        return Cut(where, self.start, self.end, self.variables)
+
+
 def wanted(
     datetime: Annotated[str | None, Query(max_length=100, description="A time, or START/END.")] = None,
     parameter_name: Annotated[str | None, Query(alias="parameter-name", max_length=1000)] = None,
     crs: Annotated[str | None, Query(max_length=100)] = None,
     f: Annotated[str | None, Query(max_length=100, description="Format of the answer.")] = None,
-) -> dict[str, Any]:
+) -> Wish:
     """What every query takes: times, parameters, and the one reference system and format there are.
 
     Raises:
@@ -46,14 +61,14 @@ def wanted(
             f"f={f[:60]!r} is not given; known: {metadata.FORMAT}.", available=[metadata.FORMAT]
         )
     interval = read_interval(datetime)
-    return {
-        "start": interval.start and interval.start.isoformat(),
-        "end": interval.end and interval.end.isoformat(),
-        "variables": split_names(parameter_name),
-    }
+    return Wish(
+        interval.start.isoformat() if interval.start else None,
+        interval.end.isoformat() if interval.end else None,
+        split_names(parameter_name),
+    )
 
 
-Wanted = Annotated[dict[str, Any], Depends(wanted)]
+Wanted = Annotated[Wish, Depends(wanted)]
 
 
 @router.get("/")
@@ -105,19 +120,19 @@ async def position(
     request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None
 ) -> Response:
     """The series of the cell that holds POINT(longitude latitude)."""
-    return await _newest(request, name, steps, wanted | {"query": "position", "where": read_point(coords)})
+    return await _newest(request, name, steps, wanted.at(AtPosition(*read_point(coords))))
 
 
 @router.get(f"{COLLECTION}/area", response_class=Response, responses=ANSWERS)
 async def area(request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None) -> Response:
     """The cells whose centers lie in POLYGON((longitude latitude, ...)); null around them."""
-    return await _newest(request, name, steps, wanted | {"query": "area", "where": read_polygon(coords)})
+    return await _newest(request, name, steps, wanted.at(InArea(read_polygon(coords))))
 
 
 @router.get(f"{COLLECTION}/cube", response_class=Response, responses=ANSWERS)
 async def cube(request: Request, name: str, bbox: Bbox, wanted: Wanted, steps: Steps = None) -> Response:
     """The cells whose centers lie in a box, which may cross the date line."""
-    return await _newest(request, name, steps, wanted | {"query": "cube", "where": read_bbox(bbox)})
+    return await _newest(request, name, steps, wanted.at(InCube(*read_bbox(bbox))))
 
 
 @router.get(f"{INSTANCE}/position", response_class=Response, responses=ANSWERS)
@@ -125,7 +140,7 @@ async def position_of_instance(
     request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
 ) -> Response:
     """The same of a stored forecast."""
-    return await _stored(request, name, instance, wanted | {"query": "position", "where": read_point(coords)})
+    return await _stored(request, name, instance, wanted.at(AtPosition(*read_point(coords))))
 
 
 @router.get(f"{INSTANCE}/area", response_class=Response, responses=ANSWERS)
@@ -133,7 +148,7 @@ async def area_of_instance(
     request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
 ) -> Response:
     """The same of a stored forecast."""
-    return await _stored(request, name, instance, wanted | {"query": "area", "where": read_polygon(coords)})
+    return await _stored(request, name, instance, wanted.at(InArea(read_polygon(coords))))
 
 
 @router.get(f"{INSTANCE}/cube", response_class=Response, responses=ANSWERS)
@@ -141,27 +156,26 @@ async def cube_of_instance(
     request: Request, name: str, instance: Instance, bbox: Bbox, wanted: Wanted
 ) -> Response:
     """The same of a stored forecast."""
-    return await _stored(request, name, instance, wanted | {"query": "cube", "where": read_bbox(bbox)})
+    return await _stored(request, name, instance, wanted.at(InCube(*read_bbox(bbox))))
 
 
-async def _newest(request: Request, name: str, steps: int | None, asked: dict[str, Any]) -> Response:
+async def _newest(request: Request, name: str, steps: int | None, cut: Cut) -> Response:
     worker, settings = find_model(request, name), request.app.state.settings
     require_data(settings)
     check_steps(steps, settings)
     check_price(worker, steps, settings)
-    return await _ask(request, worker, asked | {"steps": steps})
+    return await _ask(request, worker, CutNewest(cut, steps))
 
 
-async def _stored(request: Request, name: str, instance: str, asked: dict[str, Any]) -> Response:
+async def _stored(request: Request, name: str, instance: str, cut: Cut) -> Response:
     worker, stored = stored_of(request, name)
-    return await _ask(request, worker, asked | {"path": str(stored.get(instance).path)})
+    return await _ask(request, worker, CutStored(cut, str(stored.get(instance).path)))
 
 
-async def _ask(request: Request, worker: Worker, asked: dict[str, Any]) -> Response:
+async def _ask(request: Request, worker: Worker, asked: CutNewest | CutStored) -> Response:
     if request.app.state.draining:
         raise Unavailable("The server is draining; ask again.", retry_after_seconds=5)
-    work = worker.ask(asked | {"kind": "edr", "media_type": COVERAGE})
-    answer = await while_connected(request, work)
+    answer = await while_connected(request, worker.ask(asked))
     headers = model_headers(worker) | answer.headers
     return Response(answer.body, media_type=answer.media_type, headers=headers)
 

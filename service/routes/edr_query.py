@@ -35,7 +35,7 @@ def read_point(text: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def read_polygon(text: str) -> list[tuple[float, float]]:
+def read_polygon(text: str) -> tuple[tuple[float, float], ...]:
     """Corners of WKT POLYGON((x y, ...)), one ring, the first corner again at the end.
 
     Raises:
@@ -43,7 +43,7 @@ def read_polygon(text: str) -> list[tuple[float, float]]:
     """
     found = POLYGON.fullmatch(text)
     pairs = [PAIR.fullmatch(part) for part in found[1].split(",")] if found else []
-    corners = [(float(pair[1]), float(pair[2])) for pair in pairs if pair]
+    corners = tuple((float(pair[1]), float(pair[2])) for pair in pairs if pair)
     if len(corners) != len(pairs) or not 4 <= len(corners) <= MOST_CORNERS or corners[0] != corners[-1]:
         raise Malformed(
             f"coords is {text[:80]!r}; expected POLYGON((X Y, X Y, X Y, X Y)) of one ring that ends where it "

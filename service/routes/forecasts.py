@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.http.keys import require_key
 from service.http.models import ChosenModel
-from service.http.negotiation import answer_type, upload_kind
+from service.http.negotiation import UploadKind, answer_type, upload_kind
 from service.http.waiting import read_body, while_connected
 from service.media_types import COVERAGE, JSON, NETCDF, PNG
 from service.problems import NoData, TooLarge, Unavailable, Unprocessable
 from service.settings import Settings
 from service.telemetry.observing import part
-from service.wire import codec as wire
+from service.wire.model_messages import ForecastNewest, ForecastUpload, Form
+from service.wire.parser_messages import ReadJson, ReadNetcdf
 from service.workers.parsers import Parsers
 from service.workers.worker import Worker
 
@@ -77,6 +78,9 @@ FORECAST_ANSWERS: dict[int | str, dict[str, Any]] = {
     422: {"description": "Not what the model needs; `detail` names variable, grid, units or shape"},
 }
 
+UPLOADS: dict[UploadKind, type[ReadJson] | type[ReadNetcdf]] = {"json": ReadJson, "netcdf": ReadNetcdf}
+"""What a parser is asked to do with each kind of body."""
+
 Names = Annotated[
     str | None,
     Query(max_length=1000, description="Comma-separated; all by default. A picture shows the first."),
@@ -117,19 +121,12 @@ async def create_forecast(
         body = await read_body(request, settings.body_seconds)
         with worker.place():
             with part("parse"):
-                fields = await while_connected(request, parsers.parse(kind, body))
+                fields = await while_connected(request, parsers.parse(UPLOADS[kind](body)))
             del body
             check_price(worker, steps, settings, media_type, bands)
-            if not wire.sizes(fields):
-                raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
-            asked = {
-                "kind": "forecast",
-                "steps": steps,
-                "variables": split_names(variables),
-                "bands": bands,
-                "media_type": media_type,
-            }
-            answer = await while_connected(request, worker.ask_in_place(asked, fields))
+            form = Form(media_type, split_names(variables), bands)
+            asked = ForecastUpload(fields, steps, form)
+            answer = await while_connected(request, worker.ask_in_place(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
 
 
@@ -152,13 +149,7 @@ async def latest_forecast(
     check_steps(steps, settings)
     media_type = answer_type(request.headers.get("accept"), JSON)
     check_price(worker, steps, settings, media_type, bands)
-    asked = {
-        "kind": "latest",
-        "steps": steps,
-        "variables": split_names(variables),
-        "bands": bands,
-        "media_type": media_type,
-    }
+    asked = ForecastNewest(steps, Form(media_type, split_names(variables), bands))
     answer = await while_connected(request, worker.ask(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
 
@@ -175,9 +166,9 @@ def require_data(settings: Settings) -> None:
         )
 
 
-def split_names(variables: str | None) -> list[str] | None:
+def split_names(variables: str | None) -> tuple[str, ...] | None:
     """Names from a comma-separated list; None is all."""
-    return [name.strip() for name in variables.split(",") if name.strip()] if variables else None
+    return tuple(name.strip() for name in variables.split(",") if name.strip()) if variables else None
 
 
 def check_steps(steps: int | None, settings: Settings) -> None:

@@ -15,10 +15,18 @@ from service.http.models import ChosenModel
 from service.http.negotiation import answer_type, upload_kind
 from service.http.waiting import read_body, while_connected
 from service.media_types import JSON, NETCDF
-from service.problems import Problem, TooLarge, Unavailable, Unprocessable
-from service.routes.forecasts import BODY, FORECAST_ANSWERS, Bands, Names, Steps, count_values, split_names
+from service.problems import Problem, TooLarge, Unavailable
+from service.routes.forecasts import (
+    BODY,
+    FORECAST_ANSWERS,
+    UPLOADS,
+    Bands,
+    Names,
+    Steps,
+    count_values,
+    split_names,
+)
 from service.settings import Settings
-from service.wire import codec as wire
 from stconv.clock import HOUR
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
@@ -56,9 +64,7 @@ async def submit_job(
         )
         if new:
             try:
-                fields = await while_connected(request, state.parsers.parse(kind, body))
-                if not wire.sizes(fields):
-                    raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
+                fields = await while_connected(request, state.parsers.parse(UPLOADS[kind](body)))
             except Problem as problem:
                 jobs.fail(job, problem)
                 raise

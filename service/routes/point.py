@@ -18,6 +18,7 @@ from service.routes.forecasts import (
     require_data,
     split_names,
 )
+from service.wire.model_messages import ForecastPoint
 
 router = APIRouter(tags=["forecasts"], dependencies=[Depends(require_key)])
 
@@ -39,13 +40,6 @@ async def forecast_point(
     settings = request.app.state.settings
     require_data(settings)
     check_steps(steps, settings)
-    asked = {
-        "kind": "point",
-        "latitude": latitude,
-        "longitude": longitude,
-        "variables": split_names(variables),
-        "steps": steps,
-        "bands": bands,
-    }
+    asked = ForecastPoint(latitude, longitude, steps, split_names(variables), bands)
     answer = await while_connected(request, worker.ask(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)

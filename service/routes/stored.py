@@ -13,6 +13,7 @@ from service.http.negotiation import answer_type
 from service.http.waiting import while_connected
 from service.media_types import JSON
 from service.routes.forecasts import Bands, Names, split_names
+from service.wire.model_messages import Form, ReadStored, ReadTruth
 
 router = APIRouter(prefix="/v1", tags=["stored forecasts"], dependencies=[Depends(require_key)])
 Reference = Annotated[str, Path(max_length=40, description="Reference time, like 2014-12-31T18:00:00Z.")]
@@ -51,7 +52,7 @@ async def stored_forecast(
     bands: Bands = True,
 ) -> Response:
     """A forecast as it was stored."""
-    return await _answer(request, "stored", reference, model, variables, bands)
+    return await _answer(request, ReadStored, reference, model, variables, bands)
 
 
 @router.get("/forecasts/{reference}/truth", response_class=Response, responses=ANSWERS)
@@ -59,7 +60,7 @@ async def truth_of_forecast(
     request: Request, reference: Reference, model: ModelName | None = None, variables: Names = None
 ) -> Response:
     """What the data source holds at the valid times of a stored forecast; null where nothing is known yet."""
-    return await _answer(request, "truth", reference, model, variables)
+    return await _answer(request, ReadTruth, reference, model, variables)
 
 
 @router.get("/verification")
@@ -74,16 +75,16 @@ async def verification(request: Request, model: ModelName | None = None) -> dict
 
 
 async def _answer(
-    request: Request, kind: str, reference: str, model: str | None, variables: str | None, bands: bool = True
+    request: Request,
+    kind: type[ReadStored] | type[ReadTruth],
+    reference: str,
+    model: str | None,
+    variables: str | None,
+    bands: bool = True,
 ) -> Response:
     worker, stored = stored_of(request, model)
     found: StoredForecast = stored.get(reference)
-    asked = {
-        "kind": kind,
-        "path": str(found.path),
-        "variables": split_names(variables),
-        "bands": bands,
-        "media_type": answer_type(request.headers.get("accept"), JSON),
-    }
+    media_type = answer_type(request.headers.get("accept"), JSON)
+    asked = kind(str(found.path), Form(media_type, split_names(variables), bands))
     answer = await while_connected(request, worker.ask(asked))
     return Response(answer.body, media_type=answer.media_type, headers=answer.headers)

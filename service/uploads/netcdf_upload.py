@@ -26,9 +26,10 @@ ALLOWED_FILTERS = {
 }
 NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 NOT_A_COORDINATE = "_nc4_non_coord_"
+DIMENSION_NUMBER, COORDINATES = "_Netcdf4Dimid", "_Netcdf4Coordinates"
 HDF5_ATTRIBUTES = {
     *("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "DIMENSION_LABELS"),
-    *("_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties", "_nc3_strict"),
+    *(DIMENSION_NUMBER, COORDINATES, "_NCProperties", "_nc3_strict"),
 }
 """How NetCDF 4 says in HDF5 what the dimensions are (NetCDF users' guide, file format)."""
 MAX_VARIABLES = 200
@@ -100,6 +101,8 @@ def _read_hdf5(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[st
 
 def _dimensions(item: h5py.Dataset) -> tuple[str, ...]:
     """Names of the dimension scales, as NetCDF 4 says which dimensions a variable has."""
+    if item.is_scale and item.ndim > 1 and COORDINATES in item.attrs:
+        return _dimensions_by_number(item)
     if item.is_scale and "DIMENSION_LIST" not in item.attrs:
         return (item.name[1:],) * item.ndim
     names = []
@@ -108,6 +111,16 @@ def _dimensions(item: h5py.Dataset) -> tuple[str, ...]:
             raise ValueError(f"dimension {number} of {item.name[1:61]!r} has no name; is it a NetCDF file?")
         names.append(scales[0].name[1:])
     return tuple(names)
+
+
+def _dimensions_by_number(item: h5py.Dataset) -> tuple[str, ...]:
+    """Names of the dimensions of a variable that has several and the name of one of them."""
+    names = {
+        int(other.attrs[DIMENSION_NUMBER]): name
+        for name, other in item.parent.items()
+        if isinstance(other, h5py.Dataset) and other.is_scale and DIMENSION_NUMBER in other.attrs
+    }
+    return tuple(names[int(number)].removeprefix(NOT_A_COORDINATE) for number in item.attrs[COORDINATES])
 
 
 def _attributes(owner: h5py.File | h5py.Dataset) -> dict[str, Any]:

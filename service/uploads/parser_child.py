@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import resource
 from multiprocessing.connection import Connection
 
 from service.problems import Problem, TooLarge, Unprocessable
 from service.uploads.syscalls import restrict_system_calls
+from service.wire.channel import Hello, receive, send
+from service.wire.parser_messages import Fields, Rejected, ToParser
 
 BEHIND_THE_SERVER = 5
 """Niceness: the server has little to do and everybody waits for it."""
@@ -20,7 +21,7 @@ KEPT_BYTES = 2**20
 def read_uploads(
     connection: Connection, max_decoded_bytes: int, memory_bytes: int, cpu_seconds: float
 ) -> None:
-    """Answer a kind and a body with `kept`, `ended` or `problem` and the fields or the facts; maybe go on.
+    """Say hello, then answer an upload with its fields, or with the reason why not; maybe go on.
 
     A small upload that Python and Rust read well leaves the process as it was. What the HDF5 library reads,
     which is C code, is the last of its process, and so is what was refused: whoever sent it may try again.
@@ -35,12 +36,11 @@ def read_uploads(
 
     gc.freeze()
     os.nice(BEHIND_THE_SERVER)
-    connection.send_bytes(b"waiting")
-    kept, limited = True, False
-    while kept:
+    send(connection, Hello())
+    goes_on, limited = True, False
+    while goes_on:
         try:
-            kind = connection.recv_bytes().decode()
-            body = connection.recv_bytes()
+            upload = receive(connection, ToParser)
         except EOFError:
             return
         if not limited:
@@ -48,13 +48,13 @@ def read_uploads(
             restrict_system_calls()
             limited = True
         try:
-            answer, untouched = parse(kind, body, max_decoded_bytes)
+            fields, untouched = parse(upload, max_decoded_bytes)
         except Exception as error:
-            _refuse(connection, _problem(error, memory_bytes))
+            problem = _problem(error, memory_bytes)
+            send(connection, Rejected(problem.code, problem.detail, problem.extra))
             return
-        kept = untouched and len(body) <= KEPT_BYTES and _processor_seconds() < cpu_seconds
-        connection.send_bytes(b"kept" if kept else b"ended")
-        connection.send_bytes(answer)
+        goes_on = untouched and len(upload.body) <= KEPT_BYTES and _processor_seconds() < cpu_seconds
+        send(connection, Fields(fields, goes_on))
 
 
 def _problem(error: Exception, memory_bytes: int) -> Problem:
@@ -69,12 +69,6 @@ def _problem(error: Exception, memory_bytes: int) -> Problem:
 def _processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def _refuse(connection: Connection, problem: Problem) -> None:
-    connection.send_bytes(b"problem")
-    facts = {"problem": type(problem).__name__, "detail": problem.detail, "extra": problem.extra}
-    connection.send_bytes(json.dumps(facts).encode())
 
 
 def limit_resources(memory_bytes: int, cpu_seconds: float) -> None:

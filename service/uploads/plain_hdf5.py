@@ -92,6 +92,7 @@ def _dimensions(name: str, item: Any, names: dict[int, str]) -> tuple[str, ...]:
     """Names of the dimension scales, which are variables at these addresses."""
     if "DIMENSION_LIST" not in item.attrs:
         _require(not item.shape or item.attrs.get("CLASS") == b"DIMENSION_SCALE")
+        _require(len(item.shape) <= 1)  # else the dimensions are named by their numbers
         return (name,) * len(item.shape)
     scales = [scale for (scale,) in item.attrs["DIMENSION_LIST"]]
     _require(len(scales) == len(item.shape))

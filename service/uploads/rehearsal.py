@@ -18,27 +18,44 @@ import h5py
 import numpy as np
 import scipy.io
 
+from service.problems import Unprocessable
 from service.uploads.json_upload import parse_json
 from service.uploads.netcdf_upload import is_hdf5, parse_netcdf
 from service.uploads.plain_hdf5 import parse_plain_hdf5
+from service.wire.codec import sizes
+from service.wire.parser_messages import ReadJson, ReadNetcdf, ToParser
 
-PARSERS = {"json": parse_json, "netcdf": parse_netcdf}
 LIMIT_BYTES = 10_000
 
 
-def parse(kind: str, body: bytes, max_decoded_bytes: int) -> tuple[bytes, bool]:
+def parse(upload: ToParser, max_decoded_bytes: int) -> tuple[bytes, bool]:
     """Read an upload.
 
     Returns:
-        The variables as `wire.encode` writes them, and whether Python and Rust read them, so that the process
-        is what it was; the HDF5 library is C code, which may have been taken over.
+        The variables as `wire.codec.encode` writes them, and whether Python and Rust read them, so that the
+        process is what it was; the HDF5 library is C code, which may have been taken over.
+
+    Raises:
+        Problem: The upload cannot be read, is too large, or holds no variable with a dimension.
     """
-    if kind == "netcdf" and is_hdf5(body):
-        answer = parse_plain_hdf5(body, max_decoded_bytes)
-        if answer is not None:
-            return answer, True
-        return parse_netcdf(body, max_decoded_bytes), False
-    return PARSERS[kind](body, max_decoded_bytes), True
+    fields, untouched = _PARSERS[type(upload)](upload.body, max_decoded_bytes)
+    if not sizes(fields):
+        raise Unprocessable("The upload holds no variable with a dimension.", kind="variable")
+    return fields, untouched
+
+
+def _parse_json(body: bytes, limit: int) -> tuple[bytes, bool]:
+    return parse_json(body, limit), True
+
+
+def _parse_netcdf(body: bytes, limit: int) -> tuple[bytes, bool]:
+    if not is_hdf5(body):
+        return parse_netcdf(body, limit), True
+    fields = parse_plain_hdf5(body, limit)
+    return (parse_netcdf(body, limit), False) if fields is None else (fields, True)
+
+
+_PARSERS = {ReadJson: _parse_json, ReadNetcdf: _parse_netcdf}
 
 
 def _netcdf4(text: bool) -> bytes:
@@ -71,9 +88,9 @@ def _json() -> bytes:
     ).encode()
 
 
-parse("netcdf", _netcdf4(text=False), LIMIT_BYTES)
-parse("netcdf", _netcdf4(text=True), LIMIT_BYTES)
-parse("netcdf", _netcdf3(), LIMIT_BYTES)
-parse("json", _json(), LIMIT_BYTES)
+parse(ReadNetcdf(_netcdf4(text=False)), LIMIT_BYTES)
+parse(ReadNetcdf(_netcdf4(text=True)), LIMIT_BYTES)
+parse(ReadNetcdf(_netcdf3()), LIMIT_BYTES)
+parse(ReadJson(_json()), LIMIT_BYTES)
 gc.collect()
 gc.freeze()

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import multiprocessing
 from collections import deque
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from typing import Final, Literal
+from typing import Final
 
-from service import problems
-from service.problems import DeadlineExceeded, Problem, Unavailable, Unprocessable
+from service.problems import OF_UPLOADS, DeadlineExceeded, Unavailable, Unprocessable
 from service.settings import Settings
 from service.uploads.parser_child import read_uploads
+from service.wire.channel import Garbled, receive, receive_hello, send
+from service.wire.parser_messages import Fields, FromParser, Rejected, ToParser
 
 log = logging.getLogger(__name__)
-REFUSALS: dict[str, type[Problem]] = {
-    kind.__name__: kind
-    for kind in (problems.Malformed, problems.TooLarge, problems.UnsupportedMedia, problems.Unprocessable)
-}
 START_SECONDS = 60
 START_METHOD: Final = "forkserver"
 """Forks from a process with one thread, which has read a small file of each kind already."""
@@ -48,11 +44,11 @@ class Parsers:
         while self._spares:
             await asyncio.to_thread(_end, *self._spares.popleft())
 
-    async def parse(self, kind: Literal["json", "netcdf"], body: bytes) -> bytes:
+    async def parse(self, upload: ToParser) -> bytes:
         """Read an upload in a limited process.
 
         Returns:
-            The raw variables as `wire.encode` writes them.
+            The raw variables as `wire.codec.encode` writes them.
 
         Raises:
             Problem: 400, 413, 415 or 422 as the parser found; 503 when it took too long or was killed.
@@ -61,27 +57,26 @@ class Parsers:
             process, connection = (
                 self._spares.popleft() if self._spares else await asyncio.to_thread(self._begin)
             )
-            kept = False
+            goes_on = False
             try:
-                verdict, answer = await asyncio.to_thread(self._exchange, connection, kind, body)
-                kept = verdict == b"kept"
+                answer = await asyncio.to_thread(self._exchange, connection, upload)
+                goes_on = isinstance(answer, Fields) and answer.goes_on
             finally:
-                if kept:
+                if goes_on:
                     self._spares.appendleft((process, connection))
                 else:
                     refill = asyncio.create_task(self._refill(process, connection))
                     self._refills.add(refill)
                     refill.add_done_callback(self._refills.discard)
-        if verdict != b"problem":
-            return answer
-        facts = json.loads(answer)
-        raise REFUSALS[facts["problem"]](facts["detail"], **facts["extra"])
+        if isinstance(answer, Rejected):
+            raise OF_UPLOADS.get(answer.code, Unprocessable)(answer.detail, **answer.extra)
+        return answer.fields
 
     async def _refill(self, used: ForkServerProcess, connection: Connection) -> None:
         await asyncio.to_thread(_end, used, connection)
         try:
             self._spares.append(await asyncio.to_thread(self._begin))
-        except (OSError, EOFError, TimeoutError) as error:
+        except (OSError, EOFError, TimeoutError, Garbled) as error:
             log.error("no process for the next upload: %s", error)  # the next parse starts its own
 
     def _begin(self) -> tuple[ForkServerProcess, Connection]:
@@ -98,21 +93,18 @@ class Parsers:
         if not ours.poll(START_SECONDS):
             _end(process, ours)
             raise TimeoutError(f"no process for uploads within {START_SECONDS} s")
-        ours.recv_bytes()
+        receive_hello(ours)
         return process, ours
 
-    def _exchange(self, connection: Connection, kind: str, body: bytes) -> tuple[bytes, bytes]:
+    def _exchange(self, connection: Connection, upload: ToParser) -> Fields | Rejected:
         limit = self._settings.parse_seconds
+        longest = 2 * self._settings.max_decoded_bytes + self._settings.max_body_bytes
         try:
-            connection.send_bytes(kind.encode())
-            connection.send_bytes(body)
+            send(connection, upload)
             if not connection.poll(limit):
                 raise DeadlineExceeded(f"The upload was not read within {limit:g} s.", limit_seconds=limit)
-            verdict = connection.recv_bytes(100)
-            answer = connection.recv_bytes(
-                2 * self._settings.max_decoded_bytes + self._settings.max_body_bytes
-            )
-        except (EOFError, ConnectionError) as error:
+            answer: Fields | Rejected = receive(connection, FromParser, longest)
+        except (EOFError, ConnectionError, Garbled) as error:
             raise Unprocessable(
                 f"The upload can not be read: its parser was stopped (limits: {limit:g} s of processor time, "
                 f"{self._settings.parse_memory_bytes} bytes of memory).",
@@ -120,7 +112,7 @@ class Parsers:
             ) from error
         except OSError as error:
             raise Unavailable("The upload can not be read now.") from error
-        return verdict, answer
+        return answer
 
 
 def _end(process: ForkServerProcess, connection: Connection) -> None:

@@ -9,18 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from service.model.process import Load
+from service.model.settings import ModelSettings
 from service.problems import DeadlineExceeded, Unavailable
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.observing import note
-from service.workers.model_link import Answer, Job, ModelLink, WorkerLost
+from service.wire.model_messages import Answered, AnyRequest, Request
+from service.workers.model_link import ModelLink, Pending, WorkerLost
 from stconv.errors import ServiceError
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 10.0
+A = TypeVar("A")
 
 
 class Worker:
@@ -39,7 +41,7 @@ class Worker:
         self.name = name
         self._settings = settings
         self._metrics = metrics
-        self._load = Load(
+        self._model_settings = ModelSettings(
             str(bundle),
             version=settings.versions.get(name),
             data=tuple(map(str, settings.data)),
@@ -50,7 +52,7 @@ class Worker:
             batch_seconds=settings.batch_seconds,
         )
         self._link: ModelLink | None = None
-        self._jobs: deque[Job] = deque()
+        self._waiting: deque[Pending] = deque()
         self._taken = 0
         self._wake = asyncio.Event()
         self._swapping = asyncio.Lock()
@@ -81,7 +83,7 @@ class Worker:
             ServiceError: It can not be loaded; the message says why.
         """
         try:
-            self._take(await self._open(self._load))
+            self._take(await self._open(self._model_settings))
         except WorkerLost as error:
             raise ServiceError(f"Model {self.name} can not be served: {error}") from error
         self._supervisor = asyncio.create_task(self._supervise())
@@ -91,10 +93,10 @@ class Worker:
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
-        while self._jobs:
-            job = self._jobs.popleft()
-            if not job.answer.done():
-                job.answer.set_exception(Unavailable("The server is stopping.", retry_after_seconds=5))
+        while self._waiting:
+            pending = self._waiting.popleft()
+            if not pending.answer.done():
+                pending.answer.set_exception(Unavailable("The server is stopping.", retry_after_seconds=5))
         if self._link is not None:
             await self._link.close()
         await asyncio.gather(*self._endings, return_exceptions=True)
@@ -115,13 +117,13 @@ class Worker:
             ServiceError: The bundle can not be loaded; the message says why.
         """
         async with self._swapping:
-            load = replace(self._load, bundle=str(bundle), version=version, sha256=sha256)
+            settings = replace(self._model_settings, bundle=str(bundle), version=version, sha256=sha256)
             try:
-                link = await self._open(load)
+                link = await self._open(settings)
             except WorkerLost as error:
                 self._metrics.swaps.labels(self.name, "failed").inc()
                 raise ServiceError(f"Model {self.name} stays at version {self.version}: {error}") from error
-            self._load, before = load, self._link
+            self._model_settings, before = settings, self._link
             self._take(link)
             self._metrics.swaps.labels(self.name, "switched").inc()
             if before is not None:
@@ -159,25 +161,25 @@ class Worker:
         finally:
             self._taken -= 1
 
-    async def ask(self, request: dict[str, Any], body: bytes = b"") -> Answer:
-        """Have one request answered, in a place of its own. Cancelling drops it, if it has not been begun.
+    async def ask(self, request: Request[A]) -> A:
+        """Have one request answered, in a place of its own. Cancelling gives it up, if it has not been begun.
 
         Raises:
             Problem: 503: no place or process lost; 504: past the deadline; 422: as the model finds.
         """
         with self.place():
-            return await self.ask_in_place(request, body)
+            return await self.ask_in_place(request)
 
-    async def ask_in_place(self, request: dict[str, Any], body: bytes = b"") -> Answer:
+    async def ask_in_place(self, request: Request[A]) -> A:
         """As `ask`, for who holds a `place` already."""
         self._require_ready()
         loop = asyncio.get_running_loop()
-        job = Job(request, body, loop.create_future(), loop.time())
-        self._jobs.append(job)
+        pending = Pending(cast(AnyRequest, request), loop.create_future(), loop.time())
+        self._waiting.append(pending)
         self._dispatch()
         limit = self._settings.deadline_seconds
         try:
-            answer = await asyncio.wait_for(job.answer, limit)
+            answered = await asyncio.wait_for(pending.answer, limit)
         except TimeoutError:
             self._metrics.rejected.labels(self.name, "deadline").inc()
             raise DeadlineExceeded(f"No forecast within {limit:g} s.", limit_seconds=limit) from None
@@ -185,12 +187,15 @@ class Worker:
             self._metrics.rejected.labels(self.name, "client left").inc()
             raise
         finally:
-            if job in self._jobs:
-                self._jobs.remove(job)
-                self._metrics.waiting.labels(self.name).set(len(self._jobs))
-        for part, seconds in answer.seconds.items():
-            note(part, seconds)
-        return answer
+            if pending in self._waiting:
+                self._waiting.remove(pending)
+                self._metrics.waiting.labels(self.name).set(len(self._waiting))
+        spent = answered.spent
+        note("queue", pending.sent - pending.came)
+        note("turn", spent.turn)
+        note("forecast", spent.forecast)
+        note("work", spent.work)
+        return cast(A, answered.answer)
 
     def _require_ready(self) -> None:
         if not self.ready:
@@ -199,14 +204,14 @@ class Worker:
     def _dispatch(self) -> None:
         """Send what there is room for: two batches, and no more bytes than one request may have."""
         link = self._link
-        while self._jobs and link is not None and link.lost is None:
-            job = self._jobs[0]
-            crowded = link.bytes_under_way + len(job.body) > self._settings.max_decoded_bytes
+        while self._waiting and link is not None and link.lost is None:
+            pending = self._waiting[0]
+            crowded = link.bytes_under_way + pending.upload_bytes > self._settings.max_decoded_bytes
             if len(link.under_way) >= 2 * self._settings.max_batch or (link.under_way and crowded):
                 break
-            link.send(self._jobs.popleft())
+            link.send(self._waiting.popleft())
             self._wake.set()  # whoever watches for a hang starts to count
-        self._metrics.waiting.labels(self.name).set(len(self._jobs))
+        self._metrics.waiting.labels(self.name).set(len(self._waiting))
 
     async def _supervise(self) -> None:
         """Replace the process whenever it is lost."""
@@ -228,15 +233,15 @@ class Worker:
             await link.close()
             while self._link is link:  # a swap may have put another in its place
                 try:
-                    self._take(await self._open(self._load))
+                    self._take(await self._open(self._model_settings))
                     pause = FIRST_PAUSE_SECONDS
                 except WorkerLost as error:
                     log.error("model %s: %s; trying again in %g s", self.name, error, pause)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _open(self, load: Load) -> ModelLink:
-        return await ModelLink.open(self.name, load, self._settings.load_seconds)
+    async def _open(self, settings: ModelSettings) -> ModelLink:
+        return await ModelLink.open(self.name, settings, self._settings.load_seconds)
 
     def _take(self, link: ModelLink) -> None:
         """From now on this process gets the requests."""
@@ -257,13 +262,11 @@ class Worker:
         self._wake.set()
         self._dispatch()
 
-    def _note(self, header: dict[str, Any]) -> None:
-        if header["status"] == "dropped":
-            return
-        spent = header["seconds"]
-        self._metrics.computing.labels(self.name).observe(spent["forecast"] + spent["work"])
-        if header["batch"]:
-            self._metrics.batches.labels(self.name).observe(header["batch"])
+    def _note(self, answered: Answered) -> None:
+        spent = answered.spent
+        self._metrics.computing.labels(self.name).observe(spent.forecast + spent.work)
+        if spent.batch:
+            self._metrics.batches.labels(self.name).observe(spent.batch)
 
     def _set_ready(self) -> None:
         self._metrics.ready.labels(self.name).set(self.ready)

@@ -14,15 +14,15 @@ from torch import Tensor
 
 import stconv
 from stconv.bundle import Bundle
-from stconv.compute.engine import Engine, members_by
-from stconv.compute.tiling import Tiled
+from stconv.compute.engine import Engine
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.source.attributes import portable
 from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.grid import GridSpec, Origin, restore
 from stconv.datasets.source.time_axis import advance, text
-from stconv.errors import ConfigError, VariableError, WindowError
+from stconv.errors import VariableError, WindowError
 from stconv.forecast.bounds import band_names, describe_bands, with_bands
+from stconv.forecast.computation import Computation, NetworkComputation
 from stconv.forecast.inputs import CheckedInput, Expected
 from stconv.forecast.output import CONVENTIONS, forecast_dataset, without_older_forecast
 from stconv.forecast.schema import input_schema
@@ -42,6 +42,8 @@ class Forecaster:
         tile: Cells of a tile along lat and lon, for a grid piece by piece with the same result; 0 for the
             whole grid at once, None to decide by the memory that is available.
         engine: What computes the network: torch, openvino, or openvino-int8 (see `stconv.compute.engine`).
+        computation: Computes the batches, on the CPU, in place of the bundle's network on `device`, by
+            `engine`, in tiles of `tile`.
 
     Raises:
         ConfigError: There is no such device or engine, it can not run this network, or tiles are asked for of
@@ -55,18 +57,14 @@ class Forecaster:
         version: str | None = None,
         tile: int | None = None,
         engine: Engine = "torch",
+        *,
+        computation: Computation | None = None,
     ) -> None:
-        try:
-            self.device = torch.device(device)
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"There is no device '{device}' here ({error}). Use 'cpu'.") from error
         self.bundle = bundle
         self.bundle_hash = bundle.hash
         self.version = version or self.bundle_hash[:12]
-        network = bundle.network.to(self.device).eval()
-        self.network = Tiled(network, tile, members=members_by(engine, bundle, self.device))
-        self.preparation = bundle.preparation.to(self.device).eval()
+        self._compute = computation or NetworkComputation(bundle, device, tile, engine)
+        self.preparation = bundle.preparation
         self.expected = Expected(bundle)
         self.variables, self.targets = self.expected.variables, self.expected.targets
         self.outputs: list[dict[str, Any]] = bundle.spec.get("outputs", self.targets)
@@ -92,6 +90,20 @@ class Forecaster:
     def input_schema(self) -> dict[str, Any]:
         """What an input must be: variables, units, grid, step, frames, calendar; JSON types only."""
         return input_schema(self.bundle)
+
+    def open_stored(self, stored: xr.Dataset) -> tuple[xr.Dataset, Origin]:
+        """Open what a request brought, as the command line opens a file of the same content.
+
+        Args:
+            stored: Variables with stored values and all attributes: packed, times as numbers.
+
+        Returns:
+            The canonical inputs, and the origin that `forecast` takes with them.
+
+        Raises:
+            DataError: The content cannot be used as it is.
+        """
+        return self.expected.open_stored(stored)
 
     def forecast(
         self, ds: xr.Dataset, steps: int | None = None, bands: bool = True, **options: Any
@@ -203,7 +215,7 @@ class Forecaster:
         Returns:
             float32, (batch, target, leads, lat, lon), physical units, NaN in cells that never had a value.
         """
-        return self._fields(batch)[0]
+        return self._compute(batch, with_bands=False)[0]
 
     @torch.inference_mode()
     def predict_bands(self, batch: dict[str, Tensor]) -> Tensor:
@@ -213,21 +225,12 @@ class Forecaster:
             float32, (1 + bounds, batch, target, leads, lat, lon): the forecast, then the bounds in the order
             of `band_names`.
         """
-        return self._fields(batch, with_bands=True)
+        return self._compute(batch, with_bands=True)
 
     @property
     def band_names(self) -> list[str]:
         """What is put behind the name of a target for each bound: _lower_80, _upper_80, ...; maybe none."""
         return band_names(self.bundle)
-
-    def _fields(self, batch: dict[str, Tensor], with_bands: bool = False) -> Tensor:
-        batch = {key: value.to(self.device) for key, value in batch.items()}
-        members = self.network.members(self.preparation.inputs(batch))
-        fields = self.preparation.physical(members.mean(0), batch)[None]
-        if with_bands and self.bundle.bands is not None:
-            bounds = self.bundle.bands.physical(members, batch, self.preparation)
-            fields = torch.cat([fields, bounds.flatten(0, 1)])
-        return fields.cpu()
 
     def _roll(self, checked: CheckedInput, endless: bool) -> Iterator[np.ndarray]:
         """Yield (1 + bounds, target, leads, lat, lon) in the model's units; only the first has bounds."""
@@ -354,7 +357,10 @@ class Forecaster:
         names = ", ".join(variable["name"] for variable in self.outputs)
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         line = f"{made} stconv {stconv.__version__}: {self.bundle.name} from {text(checked.reference_time)}"
-        unusual = {"input_outside_training_range": "; ".join(checked.remarks)} if checked.remarks else {}
+        unusual = {
+            "input_outside_training_range": "; ".join(checked.remarks),
+            "older_window": checked.older_window,
+        }
         return {
             "Conventions": CONVENTIONS,
             "title": f"Forecast of {names} by {self.bundle.name}",
@@ -365,5 +371,5 @@ class Forecaster:
             "bundle_sha256": self.bundle_hash,
             "stconv_version": stconv.__version__,
             **checked.shares,
-            **unusual,
+            **{name: sentence for name, sentence in unusual.items() if sentence},
         }

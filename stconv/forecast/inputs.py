@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 
 from stconv.bundle import Bundle
-from stconv.datasets.source.grid import GridSpec, Origin, canonicalize
+from stconv.datasets.source.grid import GridSpec, Origin, canonicalize, open_stored
 from stconv.datasets.source.selection import split_values
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.dims import TIME
 from stconv.forecast import checks
 from stconv.forecast.units import Conversion
-from stconv.forecast.window import Frames, find_reference
+from stconv.forecast.window import Frames, OlderWindowWarning, find_reference, older_window
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class CheckedInput:
         channels: The model's variables; a target that is no input has no conversion, and is all NaN.
         remarks: What is unusual about the values, with numbers.
         shares: Of the values, missing and outside the training range, as `checks.shares` returns them.
+        older_window: Why the window is not that of the newest frame; empty if it is, or was asked for.
     """
 
     ds: xr.Dataset
@@ -44,6 +45,7 @@ class CheckedInput:
     channels: list[str]
     remarks: list[str]
     shares: dict[str, float]
+    older_window: str = ""
 
     def read(self, times: list[Any]) -> np.ndarray:
         """Frames of times that are there, float32, (variable, time, lat, lon), in the model's units."""
@@ -79,6 +81,10 @@ class Expected:
         self.always_valid = None if bundle.always_valid is None else bundle.always_valid[seen]
         self._seen = seen
 
+    def open_stored(self, stored: xr.Dataset) -> tuple[xr.Dataset, Origin]:
+        """See `Forecaster.open_stored`."""
+        return open_stored(stored, _present_names(self.source, stored), self.names, "the input")
+
     def check(
         self,
         ds: xr.Dataset,
@@ -103,13 +109,16 @@ class Expected:
         checks.check_time_axis(canonical, self.spec["calendar"], self.step)
         frames = Frames(canonical[TIME].values, self.step)
         reference = find_reference(frames, self.offsets, reference_time)
+        older = "" if reference_time is not None else older_window(frames, self.offsets, reference)
         channels = [variable["name"] for variable in self.variables]
         values = _read(canonical, frames, frames.window(reference, self.offsets), conversions, channels)
         remarks, shares = self.judge(values, allowed_missing_share)
+        if older:
+            warnings.warn(older, OlderWindowWarning, stacklevel=4)
         if remarks:
             warnings.warn("; ".join(remarks), checks.TrainingRangeWarning, stacklevel=4)
         return CheckedInput(
-            canonical, origin, frames, reference, values, conversions, channels, remarks, shares
+            canonical, origin, frames, reference, values, conversions, channels, remarks, shares, older
         )
 
     def judge(

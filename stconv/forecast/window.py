@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -93,17 +92,21 @@ def find_reference(frames: Frames, offsets: Sequence[int], requested: Any = None
         return reference
     for reference in frames.times[::-1]:
         if not frames.lacking(reference, offsets):
-            if reference != newest:
-                lacking = ", ".join(map(text, frames.lacking(newest, offsets)))
-                warnings.warn(
-                    f"The newest frame is of {text(newest)}, but before it there is none of {lacking}. The "
-                    f"forecast starts from the newest complete window, that of {text(reference)}.",
-                    OlderWindowWarning,
-                    stacklevel=2,
-                )
             return reference
     require_frames(frames, newest, offsets)
     return newest
+
+
+def older_window(frames: Frames, offsets: Sequence[int], reference: Any) -> str:
+    """Say why a forecast does not start from the newest frame; nothing if it does."""
+    newest = frames.times[-1]
+    if reference == newest:
+        return ""
+    lacking = ", ".join(map(text, frames.lacking(newest, offsets)))
+    return (
+        f"The newest frame is of {text(newest)}, but before it there is none of {lacking}. The forecast "
+        f"starts from the newest complete window, that of {text(reference)}."
+    )
 
 
 def require_frames(frames: Frames, reference: Any, offsets: Sequence[int]) -> None:

@@ -15,13 +15,13 @@ from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part, join
 from stconv.datasets.source.layouts import unfold
 from stconv.datasets.source.origin import Origin, restore
-from stconv.datasets.source.reading import find_files, load, open_file
+from stconv.datasets.source.reading import decode_stored, find_files, load, open_file
 from stconv.datasets.source.selection import split_values
 from stconv.datasets.source.time_axis import time_step
 from stconv.dims import TIME
-from stconv.errors import VariableError
+from stconv.errors import DataError, StconvError, VariableError
 
-__all__ = ["GridSpec", "Origin", "canonicalize", "open_series", "restore"]
+__all__ = ["GridSpec", "Origin", "canonicalize", "open_series", "open_stored", "restore"]
 
 MEMORY_BYTES = 256 * 2**20
 """Sources above this size are opened as dask arrays, smaller ones are read at once."""
@@ -61,10 +61,7 @@ def open_parts(
     """Open every file by itself; `join_parts` makes one series of them. Both are `open_series`."""
     spec = spec or GridSpec()
     files = find_files(paths)
-    opened = [
-        (str(file), split_values(unfold(open_file(file, spec), spec, str(file)), spec.select, str(file)))
-        for file in files
-    ]
+    opened = [(str(file), _series(open_file(file, spec), spec, str(file))) for file in files]
     _check_present(opened, variables)
     lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     parts = []
@@ -119,7 +116,47 @@ def canonicalize(
     """
     spec = spec or GridSpec()
     ds = split_values(_masked(ds, spec, source), spec.select, source)
-    ds, origin = join_parts([canonical_part(ds, spec, variables, source, lazy=False)], spec)
+    return _canonical(ds, spec, variables, source)
+
+
+def open_stored(
+    stored: xr.Dataset, spec: GridSpec, variables: Sequence[str], source: str
+) -> tuple[xr.Dataset, Origin]:
+    """Open what a request brought, as `open_series` opens a file of the same content.
+
+    Args:
+        stored: Variables in memory with stored values and all attributes: packed, times as numbers.
+        spec: How to read what does not explain itself.
+        variables: Names to read, in order.
+        source: What to call the dataset in messages.
+
+    Returns:
+        The canonical dataset, see `canonicalize`, and what `restore` needs.
+
+    Raises:
+        DataError: The attributes cannot be decoded.
+        GridError, TimeAxisError, VariableError, UnitsError: The content cannot be used as it is.
+    """
+    try:
+        decoded = decode_stored(stored, spec, source)
+    except StconvError:
+        raise
+    except Exception as error:  # a stranger's attributes can break decoding in many ways
+        raise DataError(f"The attributes of {source} cannot be decoded: {error}") from error
+    ds = _series(decoded, spec, source)
+    _check_present([(source, ds)], variables)
+    return _canonical(_only(ds, variables), spec, variables, source)
+
+
+def _series(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
+    """A decoded dataset as a series, each of several chosen values a variable."""
+    return split_values(unfold(ds, spec, source), spec.select, source)
+
+
+def _canonical(
+    ds: xr.Dataset, spec: GridSpec, variables: Sequence[str] | None, source: str
+) -> tuple[xr.Dataset, Origin]:
+    ds, origin = join_parts([canonical_part(ds, spec, variables, source, lazy=False)], spec, variables)
     return fill_gaps(ds, spec.fill_gaps), origin
 
 

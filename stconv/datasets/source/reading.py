@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +89,12 @@ def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
         options["backend_kwargs"] = {"indexpath": "", "filter_by_keys": keys}
     elif spec.group is not None:
         options["group"] = spec.group
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", xr.SerializationWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        try:
-            stored = _open_stored(path, spec, options)
-            ds = decode(stored, str(path), _with_own_range(stored, spec))
-        except StconvError:
-            raise
-        except Exception as error:
-            raise FileError(_why_not(path, kind, spec, error)) from error
+    try:
+        ds = decode_stored(_open_stored(path, spec, options), spec, str(path))
+    except StconvError:
+        raise
+    except Exception as error:
+        raise FileError(_why_not(path, kind, spec, error)) from error
     if kind == "hdf5" and spec.group is None and not ds.variables:
         _refuse_groups_alone(path)
     return ds
@@ -180,9 +177,29 @@ def _unreadable(source: str, error: Exception) -> FileError:
 
 
 def _open_stored(path: Path, spec: GridSpec, options: dict[str, Any]) -> xr.Dataset:
-    if options["engine"] == "zarr":
-        return open_zarr(path, spec.group)
-    return xr.open_dataset(path, decode_cf=False, **options)
+    with _quiet():
+        if options["engine"] == "zarr":
+            return open_zarr(path, spec.group)
+        return xr.open_dataset(path, decode_cf=False, **options)
+
+
+def decode_stored(stored: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
+    """Decode a dataset as it is stored, whether a file holds it or a request brought it.
+
+    Raises:
+        VariableError: A scale or an offset is not a number.
+    """
+    with _quiet():
+        return decode(stored, source, _with_own_range(stored, spec))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without xarray's warnings of dates beyond its range, and NumPy's of values beyond theirs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 def _with_own_range(ds: xr.Dataset, spec: GridSpec) -> list[str]:

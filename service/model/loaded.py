@@ -1,0 +1,126 @@
+"""A model that is loaded and warm, with what its process keeps between two requests."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+
+from service.formats.writers import WRITERS
+from service.media_types import PNG
+from service.model.archiving import Archivist
+from service.model.batching import Batches, OnlyNumbers
+from service.model.example import example_fields
+from service.model.rollouts import Rollouts
+from service.model.settings import ModelSettings
+from service.model.source import Source
+from service.model.upload import stored_dataset
+from stconv.bundle import Bundle
+from stconv.datasets.source.grid import Origin
+from stconv.errors import BundleError, ConfigError, StconvError
+from stconv.forecast import Forecaster
+from stconv.forecast.computation import NetworkComputation
+
+WARM_UP = -1
+"""Number of the request that no client has sent."""
+
+
+class LoadedModel:
+    """The forecaster of a bundle, its batches, the server's own data, the job under way, and the archive.
+
+    Args:
+        settings: Which bundle, and how it is computed.
+
+    Raises:
+        BundleError: The bundle is missing, incomplete, changed, or has another hash.
+        ConfigError: It forecasts an event, or the engine cannot run it.
+        DataError: The network gives no numbers.
+    """
+
+    def __init__(self, settings: ModelSettings) -> None:
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        bundle = Bundle.load(settings.bundle)
+        if settings.sha256 not in (None, bundle.hash):
+            raise BundleError(
+                f"The bundle in '{settings.bundle}' has the hash {bundle.hash}; expected {settings.sha256}. "
+                "It is not the one that was meant."
+            )
+        network = NetworkComputation(bundle, tile=settings.tile, engine=settings.engine)
+        self.batches = Batches(network, settings.max_batch, settings.batch_seconds)
+        self.forecaster = Forecaster(
+            bundle, version=settings.version, computation=OnlyNumbers(self.batches, bundle)
+        )
+        if self.forecaster.outputs != self.forecaster.targets:
+            raise ConfigError(
+                f"'{bundle.name}' forecasts the probability of an event, and the service answers fields. Use "
+                "`stconv forecast`."
+            )
+        self.source = Source([Path(path) for path in settings.data], self.forecaster)
+        self.rollouts = Rollouts()
+        self.archivist = Archivist(self.forecaster, self.source)
+        self._newest: tuple[Any, xr.Dataset] | None = None
+        self.batches.announce(WARM_UP)
+        with self.batches.turn(WARM_UP):
+            self._warm_up()
+
+    def forecast(self, fields: bytes, steps: int | None, bands: bool) -> xr.Dataset:
+        """Forecast from the newest window of an upload.
+
+        Args:
+            fields: As `wire.codec.encode` writes them.
+            steps: As in `Forecaster.forecast`.
+            bands: As in `Forecaster.forecast`.
+
+        Raises:
+            DataError: The upload does not fit the model.
+        """
+        ds, origin = self.open_upload(fields)
+        return self.forecaster.forecast(ds, steps, bands, origin=origin)
+
+    def open_upload(self, fields: bytes) -> tuple[xr.Dataset, Origin]:
+        """Open an upload as the command line opens a file of the same content.
+
+        Raises:
+            DataError: It cannot be decoded, or its content cannot be used as it is.
+        """
+        return self.forecaster.open_stored(stored_dataset(fields))
+
+    def newest(self, steps: int | None) -> xr.Dataset:
+        """Forecast from the newest window of the server's own data; kept until the files change.
+
+        Raises:
+            DataError: The data cannot be read, or do not fit the model.
+        """
+        steps = steps or self.forecaster.leads
+        state = (steps, self.source.state())
+        if self._newest is None or self._newest[0] != state:
+            ds, origin = self.source.open()
+            self._newest = state, self.forecaster.forecast(ds, steps=steps, origin=origin).load()
+        return self._newest[1]
+
+    def _warm_up(self) -> None:
+        """Run and write once, so that the first client does not wait for what is made on first use.
+
+        Raises:
+            DataError: The network gives no numbers.
+        """
+        schema, frames = self.forecaster.input_schema(), len(self.forecaster.offsets)
+        sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
+        self.forecaster.predict(
+            {
+                "inputs": torch.full((1, len(self.forecaster.variables), frames, *sizes), torch.nan),
+                "input_cycles": torch.zeros(1, frames, 3),
+                "target_cycles": torch.zeros(1, self.forecaster.leads, 3),
+                "reference_index": torch.zeros(1, dtype=torch.int64),
+            }
+        )
+        if self.forecaster.step.kind != "fixed":
+            return
+        with suppress(StconvError):  # an example cannot know everything that a model asks for
+            forecast = self.forecast(example_fields(schema), None, bands=True)
+            for media_type in WRITERS.keys() - {PNG}:
+                WRITERS[media_type](forecast)
