@@ -303,7 +303,7 @@ def test_persistence_of_a_source_with_gaps_is_the_newest_value_that_the_window_k
     values = ds["t2m"].values
     values[np.random.default_rng(1).random(values.shape) < 0.4] = np.nan
     write(made, tmp_path, ds)
-    found = Alone(library, tmp_path / "state", tmp_path / "analysis.nc").rest()["verification"]
+    found = Alone(library, tmp_path / "state", tmp_path / "analysis.nc").rest().verification
     squares, weights, weight = np.zeros((2, 2)), np.zeros(2), np.cos(np.deg2rad(ds["latitude"].values))
     n_filled = 0
     for name in NAMES_WITH_GAPS:
