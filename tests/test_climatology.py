@@ -4,9 +4,11 @@ import cftime
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stconv.datasets.preparation.climatology import HarmonicClimatology
-from stconv.datasets.preparation.harmonics import harmonic_basis, supported_terms
+from stconv.datasets.preparation.harmonics import harmonic_basis, harmonic_values, supported_terms
 from stconv.datasets.source.cycles import cycles as cycles_of
 from stconv.errors import ShapeError
 
@@ -106,6 +108,21 @@ def test_basis_in_numpy_and_in_torch_are_the_same() -> None:
     np.testing.assert_allclose(
         module.basis(torch.from_numpy(times)), harmonic_basis(times, terms), atol=1e-12
     )
+
+
+@given(st.data())
+def test_climatology_in_numpy_and_in_torch_are_the_same(data) -> None:
+    """`inspect`, which loads no torch, and a test: any terms, channels and cells, some without a value."""
+    weekly = data.draw(st.booleans())
+    term = st.tuples(*[st.integers(0, 4)] * (3 if weekly else 2), st.integers(0, 1))
+    terms = [(0,) * (4 if weekly else 3), *data.draw(st.lists(term, max_size=4))]
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    coefficients = rng.normal(size=(len(terms), 2, 3, 2)).astype(np.float32)
+    coefficients[:, rng.random((2, 3, 2)) < 0.2] = np.nan
+    cycles = rng.uniform(size=(5, 3)).astype(np.float32)
+    module = HarmonicClimatology(terms, torch.from_numpy(coefficients))
+    found = module(torch.from_numpy(cycles)[None])[0].transpose(0, 1)
+    np.testing.assert_allclose(found, harmonic_values(cycles, terms, coefficients), atol=1e-4)
 
 
 def test_weekly_cycle_is_the_mean_of_each_hour_of_the_week():

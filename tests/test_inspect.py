@@ -242,6 +242,30 @@ def test_persistence_of_a_series_with_holes_is_what_a_window_last_knew(tmp_path)
     np.testing.assert_allclose(found.variables[0].persistence_rmse, float(expected), rtol=1e-5)
 
 
+def test_errors_are_those_that_a_test_finds_by_torch(tmp_path):
+    """Windows, references, areas and pooling of `inspect` are those of a test, on a series with holes."""
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.datasets.references.baselines import baseline_forecasts
+    from stconv.verification import ScoreSums
+
+    ds = series(900)
+    values = ds.t.values
+    values[np.random.default_rng(1).random(values.shape) < 0.3] = np.nan
+    ds = ds.isel(time=np.r_[:800, 803:900])  # and a gap in the test period
+    ds.to_netcdf(tmp_path / "a.nc")
+    found, _ = describe(tmp_path / "a.nc", t_in=3, leads=2)
+    data = GridDataModule(["t"], paths=str(tmp_path / "a.nc"), t_in=3, leads=2)
+    data.setup()
+    sums = ScoreSums(["t"], 2, {"t": "K"})
+    for batch in data.test_dataloader():
+        forecasts = baseline_forecasts(data.preparation, batch)
+        forecasts = {"model": forecasts["climatology"], **forecasts}
+        sums.add(batch["targets"], forecasts, data.preparation.cell_weight, batch["reference_index"])
+    t = found.variables[0]
+    np.testing.assert_allclose(t.persistence_rmse, sums.rmse("persistence")[0], rtol=1e-5)
+    np.testing.assert_allclose(t.climatology_rmse, sums.rmse("climatology")[0], rtol=1e-5)
+
+
 def test_errors_of_a_real_file_are_those_published(shared_data):
     """One step ahead on the last 20 %: persistence 2.24 K; climatology 4.28 K where areas do not weigh."""
     found, _ = describe(shared_data / "benchmark" / "ncep_air_temperature.zarr", leads=1)

@@ -7,9 +7,10 @@ import pytest
 import torch
 import xarray as xr
 
+from stconv.contenders import OPTICAL_FLOW
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.references import optical_flow
-from stconv.datasets.references.optical_flow import OPTICAL_FLOW, OpticalFlow
+from stconv.datasets.references.optical_flow import OpticalFlow
 from stconv.datasets.series.windows import WindowSpec
 from stconv.errors import ConfigError
 from stconv.evaluation.assessment import Assessment

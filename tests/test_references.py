@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from stconv.contenders import DAMPED_PERSISTENCE, LINEAR_3X3
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.recipes.synthetic import generate
-from stconv.datasets.references.fitted import DAMPED_PERSISTENCE, LINEAR, ReferenceForecasts
+from stconv.datasets.references.fitted import ReferenceForecasts
 
 LEADS, T_IN = 2, 4
 
@@ -82,7 +83,7 @@ def test_the_regression_is_that_of_least_squares(data):
     around = np.append(beyond[:, 2:5, 3:6].reshape(-1), 1.0)  # of the cell in row 2, column 3
     expected = around @ fitted(data).weights[0, 1].numpy()
     climatology = data.preparation.climatology(batch)
-    assert float(forecast[LINEAR][0, 0, 1, 2, 3] - climatology[0, 0, 1, 2, 3]) == pytest.approx(
+    assert float(forecast[LINEAR_3X3][0, 0, 1, 2, 3] - climatology[0, 0, 1, 2, 3]) == pytest.approx(
         float(expected), abs=1e-3
     )
 
@@ -126,5 +127,5 @@ def test_a_large_training_period_is_sampled(data, monkeypatch):
     monkeypatch.setattr("stconv.datasets.references.fitted.MAX_WINDOWS", 60)
     sampled = fitted(data)
     batch = next(iter(data.test_dataloader()))
-    apart = (whole(batch)[LINEAR] - sampled(batch)[LINEAR]).nan_to_num().std()
+    apart = (whole(batch)[LINEAR_3X3] - sampled(batch)[LINEAR_3X3]).nan_to_num().std()
     assert 0 < float(apart) < 0.5 * float(batch["targets"].nan_to_num().std())

@@ -14,6 +14,7 @@ from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.wire.model_messages import UpdateArchive
 from service.workers.worker import Worker
+from stconv.contenders import PERSISTENCE
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def judged(found: dict[str, Any], settings: Settings) -> dict[str, Any]:
         {"variable": name, "lead": lead, "skill": skill}
         for name, scores in found["variables"].items()
         for lead, skill, cases in zip(
-            found["leads"], scores["skill"]["persistence"], scores["cases"], strict=True
+            found["leads"], scores["skill"][PERSISTENCE], scores["cases"], strict=True
         )
         if settings.minimum_skill is not None
         and skill is not None

@@ -16,6 +16,8 @@ import xarray as xr
 from service.archive.stores import SCORES
 from service.formats.layout import find_layout
 from service.model.source import Source
+from stconv.contenders import MODEL
+from stconv.datasets.references.baselines import baseline_forecasts
 from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.grid import Origin
 from stconv.datasets.source.time_axis import advance, text
@@ -101,7 +103,7 @@ class LiveVerification:
             return np.stack([layout.fields(found[name]) for name in sums.variables])[None]
 
         model = np.stack([layout.fields(forecast[name]) for name in sums.variables])[None]
-        fields = {"model": model} | {name: laid_out(found) for name, found in contenders.items()}
+        fields = {MODEL: model} | {name: laid_out(found) for name, found in contenders.items()}
         sums.add(laid_out(truth), fields, weight, [_number(reference)])
 
     def _references(
@@ -115,14 +117,9 @@ class LiveVerification:
             "inputs": torch.from_numpy(np.stack([past[name] for name in names]))[None],
             "target_cycles": torch.from_numpy(cycles(np.array(times)).astype(np.float32))[None],
         }
-        with torch.inference_mode():
-            found = {
-                "persistence": forecaster.preparation.persistence(batch),
-                "climatology": forecaster.preparation.climatology(batch),
-            }
+        found = baseline_forecasts(forecaster.preparation, batch)
         return {
-            reference: dict(zip(names, fields[0].cpu().numpy(), strict=True))
-            for reference, fields in found.items()
+            name: dict(zip(names, fields[0].cpu().numpy(), strict=True)) for name, fields in found.items()
         }
 
     def summary(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stconv.contenders import MODEL
 from stconv.publication import describe_data
 
 NAME = "MODEL_CARD.md"
@@ -67,7 +68,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
             f"--- | {' | '.join('---' for _ in labels)}",
         ]
         for contender, found in values["area"]["scores"].items():
-            who = "this model" if contender == "model" else contender
+            who = "this model" if contender == MODEL else contender
             numbers = ["-" if x is None else f"{x:.4g}" for x in found["rmse"]]
             lines.append(f"{who} | {' | '.join(numbers)}")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stconv.contenders import PERSISTENCE, RIVAL
 from stconv.spacing import evenly_spaced
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ EPILOG = """examples:
 DATA_HASH, DATA_NAME = "data.hash", "data.name"
 IGNORED = ("config", "ckpt_path", "trainer.logger", DATA_HASH, DATA_NAME)
 """Parameters that identify a run but do not affect its scores."""
-SCORES, PERSISTENCE = "verification/scores.nc", "persistence"
+SCORES = "verification/scores.nc"
 MAX_PLOTTED = 8
 MIN_WIDTH_OF_SKILL, WIDTH_BESIDE_SKILL = 6, 58
 """Characters of a skill, and of the rest of a line."""
@@ -145,7 +146,7 @@ def against_best(group: Sequence[Entry]) -> list[str]:
     from stconv.errors import ConfigError
     from stconv.verification import Verification
     from stconv.verification.scores.labels import lead_ranges
-    from stconv.verification.scores.pairing import RIVAL, pair
+    from stconv.verification.scores.pairing import pair
 
     best, sentences = group[0], [""]
     for entry in group[1:]:

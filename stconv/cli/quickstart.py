@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stconv.contenders import BASELINES
 from stconv.errors import ServiceError, StconvError
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def lost_at_first_lead(result: Verification) -> list[str]:
     """
     sums = result.sums
     sentences = []
-    for baseline in ("persistence", "climatology"):
+    for baseline in BASELINES:
         for variable, ours, theirs in zip(
             sums.variables, sums.rmse(sums.model)[:, 0], sums.rmse(baseline)[:, 0], strict=True
         ):

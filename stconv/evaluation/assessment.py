@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stconv.contenders import MODEL, OPTICAL_FLOW, PERSISTENCE
+from stconv.datasets.references.baselines import baseline_forecasts
 from stconv.datasets.references.fitted import ReferenceForecasts
-from stconv.datasets.references.optical_flow import OPTICAL_FLOW, OpticalFlow
+from stconv.datasets.references.optical_flow import OpticalFlow
 from stconv.uncertainty.bands import LEVELS, Bands
 from stconv.verification import ScoreSums, Verification, lead_labels
 from stconv.verification.scores.calibration import Calibration
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
     from stconv.datasets.preparation.preparation import Preparation
 
-COMPARED = ("model", "persistence")
+COMPARED = (MODEL, PERSISTENCE)
 """Of these the spectra and likenesses are told."""
 AT_ONCE = 4_000_000
 """As many values of a batch are looked at closely at a time: a large grid shall not need much memory."""
@@ -113,11 +115,7 @@ class Assessment:
         preparation, index = self._preparation, batch["reference_index"]
         truth, weight, possible = preparation.truth(batch), preparation.score_weight, preparation.forecastable
         forecast = preparation.physical(members.mean(0), batch)
-        forecasts = {
-            "model": forecast,
-            "persistence": preparation.persistence(batch),
-            "climatology": preparation.climatology(batch),
-        }
+        forecasts = {MODEL: forecast, **baseline_forecasts(preparation, batch)}
         if self._references is not None:
             forecasts |= self._references(batch)
         if self._optical_flow is not None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stconv.bundle import Bundle
+from stconv.contenders import BASELINES, RIVAL
 from stconv.errors import ConfigError, SkillGateError, TrackingError
 from stconv.tracking.store import connect, download, explained, find_run
 from stconv.verification import Verification
-from stconv.verification.scores.pairing import RIVAL, pair
+from stconv.verification.scores.pairing import pair
 from stconv.verification.scores.verdict import BEATS, LOSES
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-BASELINES = ("persistence", "climatology")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.inspection.physics import smallest_angle
-from stconv.datasets.preparation.harmonics import check_weekly, fit_harmonics, harmonic_basis
+from stconv.datasets.preparation.harmonics import check_weekly, fit_harmonics, harmonic_values
 from stconv.datasets.series.filling import newest_known
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.series.windows import WindowSpec, reference_indices
@@ -65,8 +65,7 @@ def baseline_errors(
     expectations = []
     for part in parts:
         terms, coefficients = fit_harmonics(part[training, None], phases[training])
-        basis = harmonic_basis(phases[test], terms)
-        expectations.append(np.einsum("tk,kyx->tyx", basis, coefficients[:, 0]))
+        expectations.append(harmonic_values(phases[test], terms, coefficients)[:, 0])
     climatology = np.rad2deg(np.arctan2(*expectations)) if direction else expectations[0]
     rows = variable.dims[1]
     weight = area_weights(variable[rows].values, variable.shape[2], geographic=rows == LAT)
@@ -111,7 +110,7 @@ def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
     phases, errors = cycles(times[:n_train]), []
     for weekly in (False, True):
         terms, coefficients = fit_harmonics(values[:n_fit, None], phases[:n_fit], weekly)
-        expected = np.einsum("tk,kyx->tyx", harmonic_basis(phases[n_fit:], terms), coefficients[:, 0])
+        expected = harmonic_values(phases[n_fit:], terms, coefficients)[:, 0]
         departure = values[n_fit:] - expected
         if not np.isfinite(departure).any():
             return None

@@ -80,6 +80,20 @@ def harmonic_basis(cycles: np.ndarray, terms: Sequence[Term]) -> np.ndarray:
     return np.cos(2 * math.pi * phase - 0.5 * math.pi * table[:, -1])
 
 
+def harmonic_values(cycles: np.ndarray, terms: Sequence[Term], coefficients: np.ndarray) -> np.ndarray:
+    """The climatology at given times; `climatology.HarmonicClimatology` is the same as a torch module.
+
+    Args:
+        cycles: Fractions of day, year and week, (time, 3).
+        terms: The terms.
+        coefficients: (term, channel, lat, lon).
+
+    Returns:
+        float64, (time, channel, lat, lon), NaN in cells without a valid value.
+    """
+    return np.einsum("tk,kchw->tchw", harmonic_basis(cycles, terms), coefficients)
+
+
 def supported_terms(cycles: np.ndarray, weekly: bool = False) -> list[Term]:
     """Terms that a set of times can tell apart.
 

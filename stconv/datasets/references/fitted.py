@@ -1,6 +1,6 @@
 """Reference forecasts that are fitted: damped persistence and a linear regression on the neighborhood.
 
-Both see the training period alone. Persistence and climatology, which need no fit, are in `Preparation`.
+Both see the training period alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from stconv.contenders import DAMPED_PERSISTENCE, LINEAR_3X3
 from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.datasets.series.filling import filled_in_time
@@ -21,7 +22,6 @@ from stconv.spacing import evenly_spaced
 if TYPE_CHECKING:
     from stconv.datasets.series.store import Series
 
-DAMPED_PERSISTENCE, LINEAR = "damped persistence", "linear 3x3"
 MAX_WINDOWS = 1024
 """Of a longer training period evenly spaced windows are fitted on."""
 CHUNK = 16
@@ -102,7 +102,7 @@ class ReferenceForecasts:
         weights = self.weights.to(device)
         of_neighbors = weights[..., :-1].reshape(-1, self.lags, 3, 3)
         linear = on_neighborhoods(past[:, :, -self.lags :], of_neighbors) + weights[..., -1, None, None]
-        return {DAMPED_PERSISTENCE: future + damped, LINEAR: future + linear}
+        return {DAMPED_PERSISTENCE: future + damped, LINEAR_3X3: future + linear}
 
 
 def _departures(batch: Mapping[str, Tensor], climatology: HarmonicClimatology, n_targets: int) -> Tensor:

@@ -15,7 +15,6 @@ from torch import Tensor
 from stconv.datasets.series.windows import WindowSpec
 from stconv.errors import ConfigError
 
-OPTICAL_FLOW = "optical flow"
 MAX_FRAMES = 3
 """The motion is looked for in as many of the newest frames, as the examples of pysteps do."""
 FLOOR = 0.1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from stconv.contenders import CLIMATOLOGY, DAMPED_PERSISTENCE, LINEAR_3X3, MODEL, OPTICAL_FLOW, PERSISTENCE
 from stconv.verification.report.plots import COLORS, DPI
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 INK, SOFT = "#1c2733", "#66788a"
 MODEL_COLOR = "#1f5fa8"
 LINES = {
-    "persistence": ("#8a6d3b", "--"),
-    "climatology": ("#7d8894", ":"),
-    "damped persistence": ("#c2571a", "-."),
-    "linear 3x3": ("#2a7f62", (0, (4, 1.5))),
-    "optical flow": ("#7b4fa3", (0, (2, 1.5))),
+    PERSISTENCE: ("#8a6d3b", "--"),
+    CLIMATOLOGY: ("#7d8894", ":"),
+    DAMPED_PERSISTENCE: ("#c2571a", "-."),
+    LINEAR_3X3: ("#2a7f62", (0, (4, 1.5))),
+    OPTICAL_FLOW: ("#7b4fa3", (0, (2, 1.5))),
 }
 WIDTH, HEIGHT = 5.4, 3.5
 
@@ -77,13 +78,13 @@ def spectra_chart(ds: xr.Dataset, variable: int, label: str) -> str:
     figure, ax = _chart()
     styles = {
         "truth": (INK, "-", 2.2),
-        "model": (MODEL_COLOR, "-", 2.2),
-        "persistence": ("#8a6d3b", "--", 1.4),
+        MODEL: (MODEL_COLOR, "-", 2.2),
+        PERSISTENCE: ("#8a6d3b", "--", 1.4),
     }
     for name in ds["contender"].values:
         color, line, width = styles[str(name)]
         power = ds["power"].sel(contender=name).isel(variable=variable, lead=-1)
-        label_of = {"model": "this model"}.get(str(name), str(name))
+        label_of = {MODEL: "this model"}.get(str(name), str(name))
         ax.loglog(ds["wavelength"], np.where(power > 0, power, np.nan), color=color, ls=line, lw=width,
                   label=label_of)  # fmt: skip
     ax.invert_xaxis()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stconv.contenders import BASELINES
 from stconv.verification.report.plots import COLORS, DPI
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def event_plot(verification: Verification, path: str | Path) -> Path:
             xlabel=f"forecast probability of {name}", ylabel="observed frequency",
         )  # fmt: skip
         ax = axes[row, 1]
-        for i, reference in enumerate(("persistence", "climatology")):
+        for i, reference in enumerate(BASELINES):
             if f"brier_skill_{reference}" in of_scores:
                 ax.plot(
                     leads, 100 * of_scores[f"brier_skill_{reference}"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from stconv.contenders import PERSISTENCE
 from stconv.errors import ShapeError
 from stconv.spacing import evenly_spaced
 from stconv.verification.report.table import decimals, number, with_units
@@ -166,7 +167,7 @@ def compare_plot(
     path: str | Path,
     *,
     lead_labels: Sequence[str],
-    reference: str = "persistence",
+    reference: str = PERSISTENCE,
     reference_rmse: Mapping[str, np.ndarray] | None = None,
     intervals: Mapping[str, np.ndarray] | None = None,
     title: str = "",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from stconv.contenders import MODEL
 from stconv.verification.report import charts, pixels
 from stconv.verification.report.page import color_bar, figure, paragraph, section, table
 from stconv.verification.report.table import SAYING, decimals, number, percent, with_units
@@ -24,7 +25,7 @@ EVENTS_EXPLAINED = (
     "POD: share of the events that were forecast. FAR: share of the forecasts that were wrong. FSS "
     "compares shares of events in a neighborhood, so that a near miss counts for something."
 )
-COMPARED = {name: {"model": "this model"}.get(name, name) for name in SAYING}
+COMPARED = {name: {MODEL: "this model"}.get(name, name) for name in SAYING}
 SHORT_WAVES = 0.5
 """The half of the bands with the shortest wavelengths."""
 
@@ -196,7 +197,7 @@ def sharpness(verification: Verification, variable: int) -> str:
         return ""
     power = ds["power"].isel(variable=variable)
     fine = power.isel(band=slice(int(ds.sizes["band"] * SHORT_WAVES), None)).sum("band")
-    share = 100 * ratio(fine.sel(contender="model").values, fine.sel(contender="truth").values)
+    share = 100 * ratio(fine.sel(contender=MODEL).values, fine.sel(contender="truth").values)
     left = [float(share[0]), float(share[-1])]
     verdict = (
         "The forecast is smoother than reality: fine structures fade as uncertainty grows."
@@ -239,7 +240,7 @@ def events(verification: Verification, variable: int) -> str:
                 numbers = [number(x, 2) for x in values.sel(contender=contender).values]
                 rows.append((f"{title}, {who}", numbers))
         units = verification.sums.units[name]
-        n = int(here["n_events"].sel(contender="model").sum())
+        n = int(here["n_events"].sel(contender=MODEL).sum())
         parts.append(f"<h3>At least {escape(_with(float(value), units))}</h3>")
         parts.append(table(["", *verification.labels], rows))
         parts.append(paragraph(f"{n:,} events in cells and leads of the test.", "soft"))

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stconv.contenders import CLIMATOLOGY, DAMPED_PERSISTENCE, LINEAR_3X3, OPTICAL_FLOW, PERSISTENCE
 from stconv.verification.report.table import decimals, number, with_units
 
 if TYPE_CHECKING:
     from stconv.verification.scores.result import Verification
 
 EXPLAINED = {
-    "persistence": "a forecast of no change",
-    "climatology": "the average for the time of year and day",
-    "damped persistence": "a decaying departure from the average",
-    "linear 3x3": "a linear regression on the surroundings of each cell",
-    "optical flow": "moving the newest frame along its motion",
+    PERSISTENCE: "a forecast of no change",
+    CLIMATOLOGY: "the average for the time of year and day",
+    DAMPED_PERSISTENCE: "a decaying departure from the average",
+    LINEAR_3X3: "a linear regression on the surroundings of each cell",
+    OPTICAL_FLOW: "moving the newest frame along its motion",
 }
 
 

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stconv.verification.scores.batch import MODEL
+from stconv.contenders import MODEL, OPTICAL_FLOW, PERSISTENCE
 from stconv.verification.scores.verdict import BEATS, LOSES, UNDECIDED
 
 if TYPE_CHECKING:
     from stconv.verification.scores.result import Verification
 
 STYLES = {BEATS: "green", LOSES: "red", UNDECIDED: "yellow"}
-SAYING = (MODEL, "persistence", "optical flow")
+SAYING = (MODEL, PERSISTENCE, OPTICAL_FLOW)
 """Contenders whose forecasts contain extremes; forecasts that tend to a mean never reach a threshold."""
 _LEAD_WIDTH, _NAME_WIDTH = 11, 24
 Row: TypeAlias = tuple[str, list[Text]]

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stconv.contenders import CLIMATOLOGY, MODEL
 from stconv.errors import ConfigError, MissingValuesError, ShapeError
 
 Field: TypeAlias = Tensor | np.ndarray
 Sums: TypeAlias = dict[str, np.ndarray]
 """By statistic: float64, (window, variable, lead, weighting); PER_CONTENDER have contender after window."""
-
-MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
 
 WEIGHTINGS = ("area", "cells")
 """``area``: a cell counts by its area (cosine of latitude); ``cells``: all count equally, as in papers."""

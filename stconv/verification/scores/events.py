@@ -9,11 +9,10 @@ import torch
 import xarray as xr
 from rich.table import Table
 
-from stconv.verification.scores.batch import MODEL, Field
+from stconv.contenders import BASELINES, MODEL
+from stconv.verification.scores.batch import Field
 from stconv.verification.scores.calibration import Calibration
 from stconv.verification.scores.sums import ratio
-
-SKILLS = ("persistence", "climatology")
 
 
 class EventScores:
@@ -71,7 +70,7 @@ class EventScores:
         for name, field in fields.items():
             label = "brier" if name == MODEL else f"brier_{name}"
             scores[label] = _mean((field - happened) ** 2, known)
-        for name in SKILLS:
+        for name in BASELINES:
             if name in fields:
                 scores[f"brier_skill_{name}"] = 1 - ratio(scores["brier"], scores[f"brier_{name}"])
         for name in ("auc", "csi", "csi_probability"):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from stconv.contenders import MODEL
 from stconv.verification.scores.sums import ScoreSums
 
 
@@ -24,16 +25,16 @@ def score_metrics(sums: ScoreSums, stage: str, detailed: bool = False) -> dict[s
     Returns:
         Finite scores by name.
     """
-    metrics = {f"{stage}_rmse": float(np.sqrt(np.mean(sums.pooled_rmse("model") ** 2)))}
-    fields: dict[str, np.ndarray] = {"rmse": sums.rmse("model")}
+    metrics = {f"{stage}_rmse": float(np.sqrt(np.mean(sums.pooled_rmse(MODEL) ** 2)))}
+    fields: dict[str, np.ndarray] = {"rmse": sums.rmse(MODEL)}
     for baseline in sums.references:
         short = baseline.replace(" ", "_")
-        metrics[f"{stage}_skill_{short}"] = float(np.mean(sums.pooled_skill("model", baseline)))
+        metrics[f"{stage}_skill_{short}"] = float(np.mean(sums.pooled_skill(MODEL, baseline)))
         if detailed:
-            fields[f"skill_{short}"] = sums.skill("model", baseline)
+            fields[f"skill_{short}"] = sums.skill(MODEL, baseline)
             fields[f"{short}_rmse"] = sums.rmse(baseline)
     if detailed:
-        fields |= {"mae": sums.mae("model"), "bias": sums.bias("model")}
+        fields |= {"mae": sums.mae(MODEL), "bias": sums.bias(MODEL)}
     return _finite(metrics | _per_lead(fields, sums.variables, stage))
 
 

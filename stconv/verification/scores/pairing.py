@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from stconv.contenders import MODEL, RIVAL
 from stconv.errors import ConfigError
-from stconv.verification.scores.batch import COMMON, MODEL, PER_CONTENDER
+from stconv.verification.scores.batch import COMMON, PER_CONTENDER
 from stconv.verification.scores.sums import ScoreSums
-
-RIVAL = "rival"
 
 
 def pair(ours: ScoreSums, theirs: ScoreSums) -> ScoreSums:
