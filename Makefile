@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: quickstart test test-slow lint format bench bench-service docs lock clean help
+.PHONY: quickstart test test-slow coverage test-lowest lint format hooks audit bench bench-service docs lock clean help
 
 help:             ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -18,6 +18,20 @@ test: $(VENV)/.dev         ## the test suite
 test-slow: $(VENV)/.dev    ## the tests that take longer than a few seconds each
 	$(BIN)/python -m pytest -m slow -q
 
+coverage: $(VENV)/.dev     ## the test suite again, with the lines and branches it runs; fails below the share reached so far
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -q --cov --cov-report=term:skip-covered
+
+test-lowest:               ## the test suite with the lowest versions that pyproject.toml states
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[dev]'
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile -m "not slow" -q
+	rm -rf .venv-lowest
+
+audit: $(BIN)/python       ## advisories about the locked versions
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip
+
 lint: $(VENV)/.dev         ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -26,6 +40,9 @@ lint: $(VENV)/.dev         ## ruff and mypy
 format: $(VENV)/.dev       ## let ruff lay the code out
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hooks: $(VENV)/.dev        ## ruff and mypy before each commit
+	$(BIN)/pre-commit install
 
 bench: $(VENV)/.dev        ## speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks
@@ -39,13 +56,13 @@ docs: $(VENV)/.docs        ## the documentation, warnings are errors
 lock:                      ## resolve the newest compatible versions into requirements.lock
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/pip install -q -U pip
-	.venv-lock/bin/pip install -q torch==2.13.0 -e '.[dev,docs]'
+	.venv-lock/bin/pip install -q torch==2.13.0 -e '.[dev,docs,tools]'
 	{ sed -n '/^#/p' requirements.lock; .venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 	rm -rf .venv-lock
 
 clean:                     ## what the targets above made, except the environment
-	rm -rf dist build docs/_build quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist build docs/_build quickstart .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
