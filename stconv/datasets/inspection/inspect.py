@@ -15,6 +15,7 @@ from stconv.datasets.inspection.description import AxisSummary, Description, Gap
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.axis_match import even
+from stconv.datasets.source.fields import worth_telling
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid import join_parts, open_parts
 from stconv.datasets.source.grid_spec import GridSpec
@@ -58,7 +59,7 @@ def describe(
     remarks = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SourceWarning))
     first_field = next(iter(ds.data_vars))
     n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
-    left_out = {n: why for n, why in parts[0].left_out.items() if "select" in why or "static" in why}
+    left_out = {n: why for part in parts for n, why in worth_telling(part.left_out).items() if n not in ds}
     del parts  # their values, which were copied
     times = ds[TIME].values
     step = time_step(times) if times.size > 1 else None

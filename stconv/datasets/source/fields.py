@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
 from stconv.datasets.source.axes import Horizontal
+from stconv.datasets.source.named_variables import named_by
 from stconv.datasets.source.selection import choices_of
-from stconv.datasets.source.time_coordinate import TimeCoordinate
+from stconv.datasets.source.time_coordinate import TimeCoordinate, is_time
 from stconv.errors import VariableError
+
+SERVING = ("bounds", "climatology", "grid_mapping")
+"""Attributes that name what is no data of its own."""
+IS_AXIS = "is an axis"
+IS_NAMED = "belongs to another variable, whose attributes name it"
+IS_VALUE = "is a single value"
 
 
 def find_fields(
@@ -31,13 +38,11 @@ def find_fields(
         VariableError: A wanted variable is missing or no field, or there is none at all.
     """
     axes = {time.name, horizontal.y_name, horizontal.x_name, *horizontal.auxiliary}
-    bounds = {ds[name].attrs.get("bounds", ds[name].encoding.get("bounds")) for name in ds.variables}
+    named = {name for v in ds.variables.values() for name in named_by(v, SERVING)}
     reasons: dict[str, str] = {}
     fields: list[str] = []
     for name in map(str, ds.data_vars):
-        if name in bounds:
-            continue
-        reason = "" if name not in axes else "is an axis"
+        reason = IS_AXIS if name in axes else IS_NAMED if name in named else ""
         reason = reason or _why_no_field(ds, name, time, horizontal)
         if reason:
             reasons[name] = reason
@@ -65,15 +70,22 @@ def find_fields(
     return list(variables), reasons
 
 
+def worth_telling(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Of the variables that are no fields those that a user may miss: no axes, bounds and single values."""
+    return {name: why for name, why in reasons.items() if why not in (IS_AXIS, IS_NAMED, IS_VALUE)}
+
+
 def _why_no_field(ds: xr.Dataset, name: str, time: TimeCoordinate, horizontal: Horizontal) -> str:
     variable = ds[name]
+    if variable.ndim == 0 and time.dim is not None:
+        return IS_VALUE
     if variable.dtype.kind not in "iufb":
         return f"holds no numbers (type {variable.dtype})"
     grid = {horizontal.y, horizontal.x}
     if not grid <= set(variable.dims):
-        return f"is not on the grid {tuple(sorted(grid))}: its dimensions are {variable.dims}"
+        return _why_off_grid(variable, time, horizontal)
     if time.dim is not None and time.dim not in variable.dims:
-        return f"has no time '{time.dim}': its dimensions are {variable.dims}. It is static"
+        return _why_off_time(ds, variable, time)
     extra = [str(d) for d in variable.dims if d not in {*grid, time.dim} and ds.sizes[d] > 1]
     if not extra:
         return ""
@@ -82,4 +94,24 @@ def _why_no_field(ds: xr.Dataset, name: str, time: TimeCoordinate, horizontal: H
     return (
         f"has {variable.ndim} dimensions {variable.dims}, time and grid are expected. Choose one value with "
         f"`select: {{{wanted}}}` of the grid specification ({listed})"
+    )
+
+
+def _why_off_grid(variable: xr.DataArray, time: TimeCoordinate, horizontal: Horizontal) -> str:
+    across = [str(dim) for dim in variable.dims if dim != time.dim]
+    if len(across) < 2:
+        return f"is not on the grid ({horizontal.y}, {horizontal.x}): its dimensions are {variable.dims}"
+    return (
+        f"is on another grid ({', '.join(across)}) than ({horizontal.y}, {horizontal.x}). To read it by "
+        f"itself: `--variables {variable.name}`"
+    )
+
+
+def _why_off_time(ds: xr.Dataset, variable: xr.DataArray, time: TimeCoordinate) -> str:
+    other = next((str(d) for d in variable.dims if d in ds.coords and is_time(ds[d])), None)
+    if other is None:
+        return f"has no time '{time.dim}': its dimensions are {variable.dims}. It is static"
+    return (
+        f"is on another time axis ('{other}', {ds.sizes[other]} steps) than '{time.dim}' "
+        f"({ds.sizes[time.dim]} steps). To read it by itself: `--time {other} --variables {variable.name}`"
     )

@@ -25,10 +25,10 @@ MOST_DIMENSIONS = 2
 """Variables of more dimensions are data of their own, and do not come along."""
 
 
-def named_by(variable: xr.Variable) -> set[str]:
-    """Names of the variables that the attributes of a variable name."""
+def named_by(variable: xr.Variable, keys: Iterable[str] = NAMING) -> set[str]:
+    """Names of the variables that the attributes of a variable name, all of them or some."""
     found: set[str] = set()
-    for key in NAMING:
+    for key in keys:
         text = variable.attrs.get(key, variable.encoding.get(key))
         if isinstance(text, str):
             found |= set(_names(key, text))

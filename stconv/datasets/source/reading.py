@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.addresses import refuse_address
 from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grid_spec import GridSpec
+from stconv.datasets.source.groups import tell_of_groups, with_ancestors
 from stconv.datasets.source.netcdf_classic import bytes_announced
 from stconv.datasets.source.zarr_store import is_zarr, open_zarr
 from stconv.errors import FileError, StconvError
@@ -51,6 +53,7 @@ def find_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
         raise FileError("At least one file is expected, none was given. Name a file, a folder or a pattern.")
     files: list[Path] = []
     for item in given:
+        refuse_address(item)
         path = Path(item).expanduser()
         if is_zarr(path) or path.is_file():
             files.append(path)
@@ -87,30 +90,15 @@ def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
     if kind == "grib":
         keys = {key: value for key, value in spec.select.items() if key in GRIB_KEYS}
         options["backend_kwargs"] = {"indexpath": "", "filter_by_keys": keys}
-    elif spec.group is not None:
-        options["group"] = spec.group
     try:
         ds = decode_stored(_open_stored(path, spec, options), spec, str(path))
     except StconvError:
         raise
     except Exception as error:
         raise FileError(_why_not(path, kind, spec, error)) from error
-    if kind == "hdf5" and spec.group is None and not ds.variables:
-        _refuse_groups_alone(path)
+    if spec.group is None and spec.engine is None:
+        tell_of_groups(path, kind, ds)
     return ds
-
-
-def _refuse_groups_alone(path: Path) -> None:
-    """Say which groups a file has that holds nothing outside of them."""
-    import netCDF4
-
-    with netCDF4.Dataset(path) as file:
-        groups = list(file.groups)
-    if groups:
-        raise FileError(
-            f"'{path}' holds its variables in groups: {', '.join(groups)}. Choose one with `group`, for "
-            f"example `--group {groups[0]}`."
-        )
 
 
 def load(ds: xr.Dataset, source: str) -> xr.Dataset:
@@ -177,10 +165,16 @@ def _unreadable(source: str, error: Exception) -> FileError:
 
 
 def _open_stored(path: Path, spec: GridSpec, options: dict[str, Any]) -> xr.Dataset:
-    with _quiet():
+    def open_group(group: str | None) -> xr.Dataset:
         if options["engine"] == "zarr":
-            return open_zarr(path, spec.group)
-        return xr.open_dataset(path, decode_cf=False, **options)
+            return open_zarr(path, group)
+        inside = {} if group is None else {"group": group}
+        return xr.open_dataset(path, decode_cf=False, **(options | inside))
+
+    with _quiet():
+        if spec.group is None or options["engine"] == "cfgrib":
+            return open_group(None)
+        return with_ancestors(open_group(spec.group), spec.group, open_group)
 
 
 def decode_stored(stored: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:

@@ -63,9 +63,12 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
     if dim in candidates and name != dim and bool(np.all(ds[dim].values == ds[name].values)):
         name = dim
     if ds[name].isnull().any():
-        i = int(np.flatnonzero(ds[name].isnull().values)[0])
+        absent = np.flatnonzero(ds[name].isnull().values)
         raise TimeAxisError(
-            f"{source}: time '{name}' is missing at index {i}. Leave out steps without a time."
+            f"{source}: time '{name}' is missing at index {absent[0]}, and at {absent.size} of "
+            f"{ds.sizes[dim]} steps in all: never written, or a fill value. Leave out the steps "
+            "without a time: "
+            f"`ds.isel({dim}=ds['{name}'].notnull().values)`."
         )
     ds = ds.assign_coords({name: ds[name].copy(data=whole_seconds(ds[name].values))})
     return ds, TimeCoordinate(name, dim)

@@ -1,0 +1,102 @@
+"""Groups inside a NetCDF 4 file or a Zarr store: which hold fields, and what a group has from those above it.
+
+Source: CF conventions 1.11, section 2.7: dimensions and coordinates of a group are found in its ancestors.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from stconv.datasets.source.attributes import SourceWarning
+from stconv.errors import FileError
+
+FIELD_DIMS = 2
+"""A variable with so many dimensions may be a field; with fewer it is a coordinate."""
+
+
+def with_ancestors(ds: xr.Dataset, group: str, open_group: Callable[[str | None], xr.Dataset]) -> xr.Dataset:
+    """Add the coordinates, grid mappings and bounds that a group takes from those above it.
+
+    Args:
+        ds: Undecoded variables of the group.
+        group: Its path, such as ``model/surface``.
+        open_group: Opens one of the groups above, None the outermost.
+
+    Returns:
+        The group with the variables of its ancestors that lie on its dimensions, the nearest ones first.
+    """
+    parts = [part for part in group.split("/") if part]
+    for depth in reversed(range(len(parts))):
+        above = open_group("/".join(parts[:depth]) or None)
+        sizes = dict(ds.sizes)
+        taken = {
+            name: variable
+            for name, variable in above.variables.items()
+            if name not in ds.variables
+            and variable.ndim <= FIELD_DIMS
+            and all(sizes.get(dim) == size for dim, size in variable.sizes.items())
+        }
+        ds = ds.assign(taken).set_coords([name for name in taken if name in above.coords])
+    return ds
+
+
+def tell_of_groups(path: Path, kind: str, ds: xr.Dataset) -> None:
+    """Say which groups hold fields, for a source that was opened without one.
+
+    Args:
+        path: File or store.
+        kind: "hdf5" or "zarr"; other formats have no groups.
+        ds: What it holds outside of groups.
+
+    Raises:
+        FileError: It holds no field outside of them; names the groups.
+    """
+    groups = list(_groups_of(path, kind))
+    if not groups:
+        return
+    shown = ", ".join(groups[:12]) + (f" and {len(groups) - 12} more" if len(groups) > 12 else "")
+    if any(variable.ndim >= FIELD_DIMS for variable in ds.data_vars.values()):
+        warnings.warn(
+            f"{path}: the groups {shown} are not read, which hold variables as well. Choose one with "
+            f"`group`, for example `--group {groups[0]}`, to read it instead.",
+            SourceWarning,
+            stacklevel=2,
+        )
+        return
+    raise FileError(
+        f"'{path}' holds its variables in groups: {shown}. Choose one with `group`, for example "
+        f"`--group {groups[0]}`."
+    )
+
+
+def _groups_of(path: Path, kind: str) -> Iterator[str]:
+    """Paths of the groups that hold variables of two dimensions or more."""
+    if kind == "hdf5":
+        import netCDF4
+
+        with netCDF4.Dataset(path) as file:
+            yield from _walk(file, "")
+    elif kind == "zarr":
+        import zarr
+
+        found = {
+            name.rpartition("/")[0]
+            for name, member in zarr.open_group(path, mode="r", use_consolidated=False).members(
+                max_depth=None
+            )
+            if isinstance(member, zarr.Array) and member.ndim >= FIELD_DIMS
+        }
+        yield from sorted(found - {""})
+
+
+def _walk(group: Any, prefix: str) -> Iterator[str]:
+    for name, inner in group.groups.items():
+        here = f"{prefix}{name}"
+        if any(variable.ndim >= FIELD_DIMS for variable in inner.variables.values()):
+            yield here
+        yield from _walk(inner, f"{here}/")
