@@ -9,7 +9,7 @@ import errno
 from http import HTTPStatus
 from typing import Any
 
-from stconv import errors
+from stconv.errors import BY_CODE, ConfigError, DataError, ServiceError, ShapeError, StconvError
 
 MEDIA_TYPE = "application/problem+json"
 URN = "urn:stconv:problem"
@@ -149,41 +149,32 @@ OF_UPLOADS: dict[str, type[Problem]] = {
 }
 """What a process that reads uploads may refuse them with, by code."""
 
-LIBRARY_ERRORS: dict[type[errors.StconvError], tuple[str, int]] = {
-    errors.DataError: ("data", 422),
-    errors.FileError: ("file", 422),
-    errors.GridError: ("grid", 422),
-    errors.VariableError: ("variable", 422),
-    errors.UnitsError: ("units", 422),
-    errors.TimeAxisError: ("time-axis", 422),
-    errors.MissingValuesError: ("missing-values", 422),
-    errors.WindowError: ("window", 422),
-    errors.SplitError: ("split", 422),
-    errors.LeakError: ("leak", 422),
-    errors.RecipeError: ("recipe", 422),
-    errors.ShapeError: ("shape", 422),
-    errors.ConfigError: ("config", 422),
-    errors.ServiceError: ("service", 503),
+STATUS_OF_LIBRARY_ERROR: dict[type[StconvError], int] = {
+    DataError: 422,
+    ShapeError: 422,
+    ConfigError: 422,
+    ServiceError: 503,
 }
-"""Code and status of each exception of the library that a client can mend or wait for."""
+"""Of the exceptions that a client can mend or wait for, and of all derived from them."""
 INTERNAL = "internal"
 """Code of every other exception: a fault of the server, whose words stay in its log."""
 
 
 def code_of(error: BaseException) -> str:
     """The code under which an exception of the library crosses to another process."""
-    known = (LIBRARY_ERRORS[kind][0] for kind in type(error).__mro__ if kind in LIBRARY_ERRORS)
-    return next(known, INTERNAL)
+    known = isinstance(error, tuple(STATUS_OF_LIBRARY_ERROR))
+    return error.code if known and isinstance(error, StconvError) else INTERNAL
 
 
 def refusal(code: str, detail: str) -> Problem:
-    """The problem of a code of `LIBRARY_ERRORS`, or of `INTERNAL`."""
-    status = dict(LIBRARY_ERRORS.values()).get(code)
-    if status is None:
-        return Problem("The server failed to compute this forecast; its log says why.")
-    problem = Problem(detail, kind=code)
-    problem.status = status
-    return problem
+    """The problem of a code of `code_of`."""
+    kind = BY_CODE.get(code, StconvError)
+    for known, status in STATUS_OF_LIBRARY_ERROR.items():
+        if issubclass(kind, known):
+            problem = Problem(detail, kind=code)
+            problem.status = status
+            return problem
+    return Problem("The server failed to compute this forecast; its log says why.")
 
 
 def document(status: int, detail: str, instance: str | None = None, **extra: Any) -> dict[str, Any]:

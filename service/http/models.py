@@ -44,6 +44,16 @@ def stored_of(request: Request, model: str | None) -> tuple[Worker, StoredForeca
     return worker, request.app.state.stored[worker.name]
 
 
+def refuse_while_draining(request: Request) -> None:
+    """Leave new work to the next server.
+
+    Raises:
+        Unavailable: The server is draining.
+    """
+    if request.app.state.draining:
+        raise Unavailable("The server is draining; ask again.", retry_after_seconds=5)
+
+
 async def chosen_model(request: Request, model: ModelName | None = None) -> Worker:
     """The model of `?model=`, as a dependency of routes that forecast: refused while draining.
 
@@ -51,8 +61,7 @@ async def chosen_model(request: Request, model: ModelName | None = None) -> Work
         Unavailable: The server is draining.
         UnknownModel: As `find_model`.
     """
-    if request.app.state.draining:
-        raise Unavailable("The server is draining; ask again.", retry_after_seconds=5)
+    refuse_while_draining(request)
     return find_model(request, model)
 
 

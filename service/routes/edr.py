@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from service.archive.table import StoredForecasts, UnknownForecast
 from service.http.keys import require_key
-from service.http.models import find_model, stored_of
+from service.http.models import find_model, refuse_while_draining, stored_of
 from service.http.waiting import while_connected
 from service.media_types import COVERAGE
-from service.problems import Malformed, NotAcceptable, Unavailable
+from service.problems import Malformed, NotAcceptable
 from service.routes import edr_metadata as metadata
 from service.routes.edr_query import read_bbox, read_interval, read_point, read_polygon
 from service.routes.forecasts import Steps, check_price, check_steps, model_headers, require_data, split_names
@@ -173,8 +173,7 @@ async def _stored(request: Request, name: str, instance: str, cut: Cut) -> Respo
 
 
 async def _ask(request: Request, worker: Worker, asked: CutNewest | CutStored) -> Response:
-    if request.app.state.draining:
-        raise Unavailable("The server is draining; ask again.", retry_after_seconds=5)
+    refuse_while_draining(request)
     answer = await while_connected(request, worker.ask(asked))
     headers = model_headers(worker) | answer.headers
     return Response(answer.body, media_type=answer.media_type, headers=headers)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from service.http.models import refuse_while_draining
 from service.problems import Unavailable
 
 router = APIRouter(tags=["health"])
@@ -20,9 +21,8 @@ async def livez() -> dict[str, str]:
 @router.get("/readyz")
 async def readyz(request: Request) -> dict[str, Any]:
     """Every model is loaded and the server is not draining."""
+    refuse_while_draining(request)
     state = request.app.state
-    if state.draining:
-        raise Unavailable("The server is draining.", retry_after_seconds=5)
     waiting = [worker.name for worker in state.workers.values() if not worker.ready]
     if waiting:
         raise Unavailable(f"Not loaded: {', '.join(waiting)}.", retry_after_seconds=5, models=waiting)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import email.utils
-import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from stconv import errors
-from stconv.errors import ServiceError, StconvError
+from stconv.errors import BY_CODE, ServiceError, StconvError
 
 if TYPE_CHECKING:
     import httpx
@@ -19,11 +17,6 @@ if TYPE_CHECKING:
 BUSY = frozenset({429, 503})
 """The server says when to come back."""
 FIRST_PAUSE_SECONDS = 0.5
-_ERRORS = {
-    re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower(): kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, StconvError)
-}
 
 
 class Transport:
@@ -98,7 +91,7 @@ def _problem(answer: httpx.Response) -> StconvError:
         detail, kind = str(document["detail"]), str(document.get("type", ""))
     except (ValueError, KeyError, TypeError):
         detail, kind = answer.text[:200], ""
-    known = _ERRORS.get(kind.removeprefix("urn:stconv:problem:"), ServiceError)
+    known = BY_CODE.get(kind.removeprefix("urn:stconv:problem:"), ServiceError)
     if known is ServiceError:
         return ServiceError(f"The service answered {answer.status_code}: {detail}")
     return known(detail)
