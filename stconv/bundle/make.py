@@ -51,7 +51,8 @@ def make_bundle(
         missing: share of missing values allowed in cells that had (nearly) always one in training; never
             valid cells.
         outputs: of an event: name, units and long_name of each probability that is forecast.
-        ranges: smallest and largest value of each variable in the training period, in its units.
+        ranges: smallest and largest value of each variable in the training period, in its units; departures
+            from its `center`, if the variable states one (see `Series.centers`).
         bands: levels of the bands of uncertainty, and how many windows they were calibrated on.
         data, code, scores, name, created: where it comes from and how good it is.
 
@@ -87,6 +88,7 @@ def make_bundle(
                 "long_name": _long_name(series, variable),
                 "input": variable in task.preparation.settings.inputs,
                 "target": channel < series.n_targets,
+                **({"center": series.centers[variable]} if variable in series.centers else {}),
             }
             for channel, variable in enumerate(series.variables)
         ],

@@ -116,9 +116,10 @@ def unit_conversions(
     conversions = {}
     for variable in variables:
         name, expected = variable["name"], variable["units"]
+        center = float(variable.get("center", 0.0))
         found = str(ds[name].attrs.get("units", ""))
         if not expected:
-            conversions[name] = Conversion()
+            conversions[name] = Conversion(center=center)
             continue
         if not found:
             raise UnitsError(
@@ -138,6 +139,7 @@ def unit_conversions(
                 "converted, there and back: forecast(..., convert_units=True), on the command line "
                 "--convert-units."
             )
+        conversions[name] = dataclasses.replace(conversions[name], center=center)
     return conversions
 
 
@@ -199,11 +201,18 @@ def range_remarks(
         if outside.any():
             remarks.append(
                 f"{variable['name']}: {int(outside.sum())} of {present.size} inputs "
-                f"({_percent(outside.mean())}) lie outside the training range {limits[0]:g} to {limits[1]:g} "
-                f"{variable['units']}; they reach from {present.min():g} to "
-                f"{present.max():g}".rstrip()
+                f"({_percent(outside.mean())}) lie outside the training range {_range(limits, variable)} "
+                f"{variable['units']}; they reach from "
+                f"{_range((present.min(), present.max()), variable)}".rstrip()
             )
     return remarks
+
+
+def _range(limits: Sequence[float], variable: Mapping[str, Any]) -> str:
+    """Two values of the model in physical units, with all digits where they are departures from a center."""
+    center = float(variable.get("center", 0.0))
+    low, high = (float(limit) + center for limit in limits)
+    return f"{low:.10g} to {high:.10g}" if center else f"{low:g} to {high:g}"
 
 
 def shares(

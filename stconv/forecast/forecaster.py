@@ -296,6 +296,11 @@ class Forecaster:
         for i, block in enumerate(self._roll(checked, endless=True)):
             yield self.describe(block, checked, first_lead=1 + i * self.leads)
 
+    def _conversion(self, name: str, checked: CheckedInput) -> Conversion:
+        """Between the user's values of an output and the model's."""
+        centers = [output.get("center", 0.0) for output in self.outputs if output["name"] == name]
+        return checked.conversions.get(name, Conversion(center=centers[0]))
+
     @staticmethod
     def _attributes(target: dict[str, Any], ds: xr.Dataset) -> dict[str, Any]:
         if target["name"] in ds:
@@ -320,7 +325,7 @@ class Forecaster:
         bounds = self.band_names if len(fields) > 1 else []
         canonical = forecast_dataset(
             {
-                f"{name}{bound}": checked.conversions.get(name, Conversion()).backward(fields[k, i])
+                f"{name}{bound}": self._conversion(name, checked).backward(fields[k, i])
                 for i, name in enumerate(names)
                 for k, bound in enumerate(["", *bounds])
             },

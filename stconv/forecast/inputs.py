@@ -153,7 +153,7 @@ def _read(
     first = next(iter(chosen.data_vars.values()))
     return np.stack(
         [
-            conversions[name].forward(np.asarray(chosen[name].values, dtype=np.float32))
+            conversions[name].forward(np.asarray(chosen[name].values))
             if name in conversions
             else np.full(first.shape, np.nan, dtype=np.float32)
             for name in channels

@@ -14,6 +14,7 @@ from stconv.datasets.series.filling import newest_known
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.cycles import cycles
+from stconv.datasets.source.precision import center_of
 from stconv.datasets.source.time_axis import calendar_of, time_step
 from stconv.dims import LAT, TIME
 from stconv.errors import ConfigError, SplitError
@@ -58,7 +59,7 @@ def baseline_errors(
         return [], []
     every = math.ceil(math.sqrt(variable.size / ENOUGH_VALUES))
     variable = variable[:, ::every, ::every]
-    values = np.asarray(variable.values, dtype=np.float32)
+    values = _departures(variable)
     training = slice(periods.train.start, periods.train.stop)
     test = slice(periods.test.start, periods.test.stop)
     parts = [np.sin(np.deg2rad(values)), np.cos(np.deg2rad(values))] if direction else [values]
@@ -105,7 +106,7 @@ def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
     except ConfigError:
         return None
     every = math.ceil(math.sqrt(n_train * variable[0].size / ENOUGH_VALUES))
-    values = np.asarray(variable[:n_train, ::every, ::every].values, dtype=np.float32).copy()
+    values = _departures(variable[:n_train, ::every, ::every]).copy()
     values[np.isinf(values)] = np.nan
     phases, errors = cycles(times[:n_train]), []
     for weekly in (False, True):
@@ -117,3 +118,8 @@ def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
         errors.append(float(np.sqrt(np.nanmean(departure**2))))
     gain = 1 - errors[1] / errors[0] if errors[0] > 0 else 0.0
     return gain if gain > WORTH else None
+
+
+def _departures(variable: xr.DataArray) -> np.ndarray:
+    """Values in float32, less what would cost them their digits (see `center_of`): errors do not change."""
+    return np.asarray(variable.values - center_of(variable), dtype=np.float32)

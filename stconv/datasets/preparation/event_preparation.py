@@ -66,6 +66,12 @@ class EventPreparation(Preparation):
                 f"event '{event.name}' is about '{event.variable}', which is no target; targets are: "
                 f"{', '.join(targets)}. Name it in data.targets."
             )
+        if event.variable in series.centers:
+            raise ConfigError(
+                f"event '{event.name}' is about '{event.variable}', whose values lie so far from zero that "
+                f"they are kept as departures from {series.centers[event.variable]:.10g}; thresholds of it "
+                "are not supported. Subtract a constant in the file first."
+            )
         if set(event.names) & set(series.variables):
             raise ConfigError(f"event '{event.name}' is called like a variable. Give it another name.")
         never_valid = fields.never_valid[series.variables.index(event.variable)].cpu()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -110,6 +111,7 @@ class Preparation(nn.Module):
                 f"static_files names '{unread[0]}', which was not read with the series; it holds "
                 f"{', '.join(series.static) or 'none'}. Read it with `read_static`."
             )
+        settings = settings_of_departures(settings, series.centers)
         tensors, terms = fit_statistics(series, period, settings)
         return cls(PreparationSpec(settings.without_folders(), terms), tensors)
 
@@ -259,6 +261,27 @@ class Preparation(nn.Module):
         return torch.stack(
             [function(field, self.settings.transform_of(name)) for name, field in channels], CHANNEL
         )
+
+
+def settings_of_departures(
+    settings: PreparationSettings, centers: Mapping[str, float]
+) -> PreparationSettings:
+    """Settings in physical units as they hold of departures from the centers of a series.
+
+    Raises:
+        ConfigError: A variable that is seen as departures is to be transformed.
+    """
+    for name, kind in settings.transforms.items():
+        if kind != "identity" and name in centers:
+            raise ConfigError(
+                f"transforms: {kind} of '{name}' cannot be taken: its values lie so far from zero that they "
+                f"are kept as departures from {centers[name]:.10g}. Leave it out of `transforms`."
+            )
+    bounds = {
+        name: [None if end is None else end - centers.get(name, 0.0) for end in ends]
+        for name, ends in settings.bounds.items()
+    }
+    return replace(settings, bounds=bounds) if centers else settings
 
 
 def tensor_of(tensors: Mapping[str, Tensor], name: str) -> Tensor:

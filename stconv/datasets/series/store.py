@@ -18,6 +18,7 @@ from stconv.datasets.recipes.fetch import SERIES, cache_dir
 from stconv.datasets.series.cache import available_bytes, cached, fingerprint, forget
 from stconv.datasets.source import time_axis
 from stconv.datasets.source.cycles import cycles
+from stconv.datasets.source.precision import center_of
 from stconv.datasets.source.sentinels import refuse_unusable
 from stconv.datasets.source.time_axis import iso
 from stconv.dims import LAT, LON, TIME, X, Y
@@ -50,6 +51,8 @@ class Series:
         calendar: CF name of the calendar.
         origin: What `grid.restore` needs to write in the form of the source.
         values_hash: sha256 over the values alone.
+        centers: Subtracted in float64, by variable: `values` are departures from it where float32 could not
+            resolve physical values (6.371e6 m that vary by centimeters).
         static: Fields without time from files, float32, (lat, lon), by name.
         content_hash: sha256 over values, axes, names and units.
     """
@@ -66,6 +69,7 @@ class Series:
     breaks: tuple[int, ...] = ()
     calendar: str = "standard"
     origin: Origin | None = None
+    centers: dict[str, float] = field(default_factory=dict)
     static: dict[str, np.ndarray] = field(default_factory=dict)
     values_hash: str = field(default="")
     content_hash: str = field(default="")
@@ -132,11 +136,15 @@ def load_series(
     arrays = [ds[name].transpose(*dims) for name in variables]
     times = ds[TIME].values
     settled = getattr(settings, "valid_range", {})
+    found = {name: center_of(array) for name, array in zip(variables, arrays, strict=True)}
+    centers = {name: center for name, center in found.items() if center}
 
     def read(start: int, stop: int) -> np.ndarray:
-        block = np.stack([array[start:stop].values for array in arrays], axis=1, dtype=np.float32)
-        refuse_unusable(block, variables, times[start:stop], settled)
-        return block
+        steps = [np.asarray(array[start:stop].values) for array in arrays]
+        for name, raw in zip(variables, steps, strict=True):
+            refuse_unusable(raw[:, None], [name], times[start:stop], settled)
+        centered = [f - centers[n] if n in centers else f for n, f in zip(variables, steps, strict=True)]
+        return np.stack(centered, axis=1, dtype=np.float32, casting="same_kind")
 
     edges = _block_edges(arrays[0], max(1, _BYTES_AT_ONCE // (4 * math.prod(shape[1:]))))
     values_hash = ""
@@ -167,6 +175,7 @@ def load_series(
         breaks=tuple(time_axis.breaks(times, step)),
         calendar=time_axis.calendar_of(times),
         origin=origin,
+        centers=centers,
         values_hash=values_hash or hashlib.sha256(values.data).hexdigest(),
     )
 
@@ -218,6 +227,8 @@ def hash_content(series: Series) -> str:
         digest.update(part.encode())
     for array in (series.lat, series.lon):
         digest.update(np.ascontiguousarray(array, dtype=np.float64).tobytes())
+    if series.centers:
+        digest.update(repr(sorted(series.centers.items())).encode())
     digest.update(series.values_hash.encode())
     return digest.hexdigest()
 

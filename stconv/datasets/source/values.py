@@ -6,11 +6,12 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.source.grid_spec import GridSpec
+from stconv.datasets.source.precision import needs_float64
 from stconv.datasets.source.units import linear_conversion
 
 
 def field_values(variable: xr.Variable, name: str, spec: GridSpec, source: str) -> xr.Variable:
-    """Bring decoded values to the range and the units that the user states, in float32.
+    """Bring decoded values to the range and the units that the user states, and to float32.
 
     Args:
         variable: Decoded values.
@@ -19,7 +20,8 @@ def field_values(variable: xr.Variable, name: str, spec: GridSpec, source: str) 
         source: File or dataset, for messages.
 
     Returns:
-        float32 of the same shape, with the attribute `units`.
+        float32 of the same shape, or float64 where float32 is too coarse (see `needs_float64`), with the
+        attribute `units`.
 
     Raises:
         UnitsError: The units cannot become those wanted.
@@ -36,4 +38,5 @@ def field_values(variable: xr.Variable, name: str, spec: GridSpec, source: str) 
     factor, offset = linear_conversion(found, wanted, name, source)
     if (factor, offset) != (1.0, 0.0):
         variable = variable * factor + offset
-    return xr.Variable(variable.dims, variable.data.astype(np.float32), attrs | {"units": wanted})
+    dtype = np.float64 if needs_float64(variable) else np.float32
+    return xr.Variable(variable.dims, variable.data.astype(dtype), attrs | {"units": wanted})

@@ -1,0 +1,57 @@
+"""Values far from zero that vary little: float32 would round away what there is to learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from stconv.dims import TIME
+
+FINEST = 1e-3
+"""Share of their spread by which values may be rounded: float32 suffices where its steps are finer."""
+LOOKED_AT = 5
+"""Steps that tell the spread."""
+
+
+def needs_float64(variable: xr.Variable) -> bool:
+    """Whether steps of float32 are coarse beside the variation of the values.
+
+    A value of 6.371e6 is rounded by up to 0.25 in float32. Some steps over the whole period are looked at;
+    the variation is the smaller one of that in space and that in time.
+
+    Args:
+        variable: Canonical values, float64 where the file resolves more than float32, (time, lat, lon).
+    """
+    if variable.dtype != np.float64 or not variable.size:
+        return False
+    steps = np.unique(np.linspace(0, variable.sizes[TIME] - 1, LOOKED_AT).astype(int))
+    values = np.stack([np.asarray(variable.isel({TIME: int(step)}).values) for step in steps])
+    values[~np.isfinite(values)] = np.nan
+    if np.isnan(values).all():
+        return False
+    largest = float(np.nanmax(np.abs(values)))
+    if largest > np.finfo(np.float32).max:
+        return False  # sentinels; they are named elsewhere
+    centered = values - np.nanmean(values)
+    spreads = [float(np.nanstd(centered))]
+    known = np.isfinite(centered).all(axis=0)
+    if len(steps) > 1 and known.any():
+        spreads.append(float(np.median(centered[:, known].std(axis=0))))
+    spread = min((spread for spread in spreads if spread > 0), default=0.0)
+    return bool(np.spacing(np.float32(largest)) > FINEST * spread > 0)
+
+
+def center_of(array: xr.DataArray) -> float:
+    """A whole number to subtract in float64 before values become float32; 0 where float32 suffices.
+
+    Args:
+        array: As for `needs_float64`.
+    """
+    if not needs_float64(array.variable):
+        return 0.0
+    for step in range(array.sizes[TIME]):
+        frame = np.asarray(array.isel({TIME: step}).values)
+        valid = frame[np.isfinite(frame)]
+        if valid.size:
+            return float(np.rint(valid.mean()))
+    return 0.0
