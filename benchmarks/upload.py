@@ -1,7 +1,7 @@
-"""`python -m benchmarks.upload`: what a small upload costs a model's process beside the network, processor time.
+"""`python -m benchmarks.upload`: what a small upload costs a model's process beside the network.
 
-The model, the fields and the bare computation are those of `benchmarks.service`: 32 x 32 cells, five frames in and
-five out. Processor time of one thread is compared, by turns, as other processes disturb the clock.
+The model, the fields and the bare computation are those of `benchmarks.service`: 32 x 32 cells, five frames
+in and five out. Processor time of one thread is compared, by turns, as other processes disturb the clock.
 """
 
 from __future__ import annotations

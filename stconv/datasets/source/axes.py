@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,8 +90,9 @@ def find_horizontal(
         )
         return _index_grid(ds, y, x)
     covered = used | {time} if used else used
-    lat = _coordinate(ds, spec.lat, "latitude", LAT_NAMES, covered, source)
-    lon = _coordinate(ds, spec.lon, "longitude", LON_NAMES, covered, source)
+    marked = ds.cf.coordinates
+    lat = _coordinate(ds, marked, spec.lat, "latitude", LAT_NAMES, covered, source)
+    lon = _coordinate(ds, marked, spec.lon, "longitude", LON_NAMES, covered, source)
     if lat is None or lon is None:
         y, x = (
             _index_dim(ds, None, "Y", Y_NAMES, used, source),
@@ -146,9 +147,18 @@ def _without_values(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _coordinate(
-    ds: xr.Dataset, named: str | None, key: str, names: tuple[str, ...], used: set[Hashable], source: str
+    ds: xr.Dataset,
+    marked: Mapping[str, Sequence[Hashable]],
+    named: str | None,
+    key: str,
+    names: tuple[str, ...],
+    used: set[Hashable],
+    source: str,
 ) -> str | None:
-    """Name of the latitude or longitude on the wanted variables' dimensions, None if there is none."""
+    """Name of the latitude or longitude on the wanted variables' dimensions, None if there is none.
+
+    Those that attributes mark as one come before those of a usual name.
+    """
     if named is not None:
         if named not in ds.variables:
             raise GridError(
@@ -156,7 +166,7 @@ def _coordinate(
                 f"Correct `{key[:3]}` of the grid specification."
             )
         return named
-    by_attributes = [str(name) for name in ds.cf.coordinates.get(key, [])]
+    by_attributes = [str(name) for name in marked.get(key, [])]
     by_name = [name for name in names if name in ds.variables]
     for candidates in (by_attributes, by_name):
         fitting = [n for n in candidates if ds[n].ndim and (not used or set(ds[n].dims) <= used)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def units_of(variable: xr.DataArray | xr.Variable) -> str:
     return str(variable.attrs.get("units", "")).strip()
 
 
+@lru_cache(maxsize=256)
 def is_length(units: str) -> bool:
     """Whether the units of an axis are a length, for example ``m``, ``km`` or ``kilometres``."""
     return same_dimension(units, "m")

@@ -70,15 +70,18 @@ def join(parts: Sequence[Part], snap_times: bool = False) -> tuple[xr.Dataset, O
                 f"{_period(other)}; the same times are expected. Give the missing files, or cut the longer "
                 "ones."
             )
-    ds = xr.merge(joined, join="override", compat="override", combine_attrs="override")
+    ds = first
+    if len(joined) > 1:
+        ds = xr.merge(joined, join="override", compat="override", combine_attrs="override")
     fields = {name: part.origin.fields[name] for part in reversed(parts) for name in part.origin.fields}
     return ds, replace(parts[0].origin, fields=fields, calendar=calendar_of(ds[TIME].values))
 
 
 def _of_one_calendar(parts: Sequence[Part]) -> list[Part]:
     """The parts with times of one type and calendar; a calendar that another stands in for is told."""
-    times = one_calendar([Dated(part.source, part.ds[TIME].values) for part in parts])
-    calendars = {calendar_of(part.ds[TIME].values) for part in parts}
+    before = [part.ds[TIME].values for part in parts]
+    times = one_calendar([Dated(part.source, here) for part, here in zip(parts, before, strict=True)])
+    calendars = {calendar_of(here) for here in before}
     if len(calendars) > 1 and not calendars <= set(GREGORIAN_CALENDARS):
         warnings.warn(
             f"The files have calendars {', '.join(sorted(calendars))}; their dates are taken as dates of "
@@ -87,8 +90,8 @@ def _of_one_calendar(parts: Sequence[Part]) -> list[Part]:
             stacklevel=2,
         )
     return [
-        part if here is part.ds[TIME].values else replace(part, ds=_with_times(part.ds, here))
-        for part, here in zip(parts, times, strict=True)
+        part if here is old else replace(part, ds=_with_times(part.ds, here))
+        for part, old, here in zip(parts, before, times, strict=True)
     ]
 
 

@@ -53,7 +53,8 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
         )
     ds = _decode_numbers(ds, spec, source)
     names = [spec.time] if spec.time is not None else [str(name) for name in ds.variables]
-    candidates = [n for n in names if ds[n].ndim <= 1 and ds[n].size and is_time(ds[n])]
+    variables = {name: ds.variables[name] for name in names}
+    candidates = [n for n, v in variables.items() if v.ndim <= 1 and v.size and is_time(v)]
     if not candidates:
         raise TimeAxisError(_no_time(ds, spec, source))
     name = max(candidates, key=lambda n: _score(ds, n))
@@ -70,11 +71,14 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
             "without a time: "
             f"`ds.isel({dim}=ds['{name}'].notnull().values)`."
         )
-    ds = ds.assign_coords({name: ds[name].copy(data=whole_seconds(ds[name].values))})
+    times = ds[name].values
+    whole = whole_seconds(times)
+    if name not in ds.coords or not np.array_equal(whole, times):
+        ds = ds.assign_coords({name: ds[name].copy(data=whole)})
     return ds, TimeCoordinate(name, dim)
 
 
-def is_time(variable: xr.DataArray) -> bool:
+def is_time(variable: xr.DataArray | xr.Variable) -> bool:
     """Whether the values are decoded times, NumPy's or cftime's."""
     if np.issubdtype(variable.dtype, np.datetime64):
         return True
@@ -94,7 +98,7 @@ def _score(ds: xr.Dataset, name: str) -> float:
 def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
     """Decode numeric times whose units stand in another attribute (``Unit``) or in the specification."""
     for name in [spec.time] if spec.time is not None else list(ds.variables):
-        variable = ds[name]
+        variable = ds.variables[name]
         if variable.ndim > 1 or not variable.size or is_time(variable):
             continue
         named = _is_named_time(ds, str(name), spec)
@@ -119,7 +123,7 @@ def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
     return ds
 
 
-def _stated_units(variable: xr.DataArray, spec: GridSpec) -> tuple[str | None, str | None]:
+def _stated_units(variable: xr.Variable, spec: GridSpec) -> tuple[str | None, str | None]:
     """Units of a time, of the specification or of the file, and how the date in them is written."""
     attrs = {str(key).lower().rstrip("s"): value for key, value in variable.attrs.items()}
     stated = attrs.get("unit")
