@@ -432,6 +432,20 @@ def test_taps_band_by_band_are_the_whole(scratch, monkeypatch):
             close(a, b)
 
 
+def test_one_frame_of_one_window_has_the_gradient_of_torch_behind_a_normalization():
+    torch.manual_seed(0)
+    block = Convolution(2, 2, (2, 1, 1), time_padding="valid").double().eval()
+    after = nn.Conv3d(2, 2, (1, 3, 3), padding=(0, 1, 1)).double()
+    x = torch.randn(1, 2, 2, 9, 7, dtype=torch.float64, requires_grad=True)
+
+    def gradient():
+        return torch.autograd.grad(after(block(x))[0, 0, 0, 4, 3], x)[0]
+
+    with only_torch():
+        expected = gradient()
+    close(gradient(), expected)
+
+
 def test_a_pickled_and_a_copied_network_take_the_same_ways():
     layer, x = made("network", torch.float32, training=False)
     kept = io.BytesIO()

@@ -1,12 +1,14 @@
 """Tiles with a halo give what the whole grid gives."""
 
+import copy
+import json
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from stconv.compute.tiling import Tiled, bytes_of, stretches, tiled
+from stconv.compute.tiling import Tiled, bytes_of, stretches, tiled, tiles_of
 from stconv.errors import ConfigError
 from stconv.explain import reach
 from stconv.models import (
@@ -16,7 +18,9 @@ from stconv.models import (
     EncoderDecoder3D,
     Increment,
     Linear3x3,
+    Network,
     Persistence,
+    PredRNN,
     ResNet2D,
     SimVP,
     STConvS2S,
@@ -181,6 +185,77 @@ def test_what_can_not_be_tiled_is_said_and_done_in_one_piece_unless_tiles_were_a
         Tiled(network, tile=32)
     with pytest.raises(ConfigError, match="tile of a forecast is -1; expected an integer of at least 0"):
         Tiled(network, tile=-1)
+
+
+class Halved(Network):
+    """Halves its grid and does not lengthen it first, as a network from elsewhere may do."""
+
+    def __init__(self, c_in=1, c_out=1, t_in=2, leads=1):
+        super().__init__(c_in, c_out, t_in, leads)
+        self.down = torch.nn.Conv3d(c_in, 3, 3, stride=(1, 2, 2), padding=1)
+        self.head = torch.nn.Conv3d(3, 1, (2, 3, 3), padding=(0, 1, 1))
+
+    def compute(self, x):
+        return self.head(torch.nn.functional.interpolate(self.down(x), x.shape[-3:]))
+
+
+class Placed(Network):
+    """Adds to every cell where it lies."""
+
+    def compute(self, x):
+        return x[:, :1, -1:] + torch.linspace(0, 1, x.shape[-1], dtype=x.dtype)
+
+
+class ByChance(Network):
+    """Throws dice in evaluation mode too."""
+
+    def compute(self, x):
+        return torch.nn.functional.dropout(x[:, :1, -1:], 0.5, training=True)
+
+
+def test_a_network_that_halves_its_grid_itself_is_tiled_in_phase_or_refused():
+    network = Halved().eval()
+    field = reach(network)
+    assert field.period == 2
+    # cell 2m sees the coarse cells m - 1 and m, 2m + 1 sees m and m + 1; m sees 2m - 1 to 2m + 1
+    assert (field.before, field.after) == ((3, 3), (2, 2))
+    x = torch.randn(1, 1, 2, 64, 66)
+    for tile in (8, 9, 25):
+        torch.testing.assert_close(tiled(network, x, (tile, tile)), network(x))
+    with pytest.raises(ConfigError, match=r"64 x 65 cells.*needs multiples of 2 to be tiled"):
+        tiled(network, x[..., 1:], (8, 8))
+
+
+@pytest.mark.parametrize("network", [Placed(1, 1, 2, 1), ByChance(1, 1, 2, 1)])
+def test_a_network_whose_tiles_differ_is_refused(network):
+    with pytest.raises(
+        ConfigError, match=r"differ from the whole grid|does not treat the cells of a grid alike"
+    ):
+        tiled(network.eval(), torch.randn(1, 1, 2, 64, 64), (16, 16))
+
+
+def test_small_gradients_are_not_lost():
+    network = PredRNN(1, 1, 4, 3, n_filters=2)
+    ghost = copy.deepcopy(network).double()
+    with torch.no_grad():
+        for parameter in ghost.parameters():
+            parameter.fill_(0.01)
+    x = torch.full((1, 1, 4, 65, 65), 0.1, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(ghost(x)[..., 32, 32].sum(), x)
+    seen = gradient.abs().amax((0, 1, 2, 3)).nonzero().flatten()
+    field = reach(network)
+    assert (field.before[1], field.after[1]) == (32 - int(seen[0]), int(seen[-1]) - 32)
+
+
+def test_what_a_bundle_says_of_tiles_is_enough():
+    network = alive(NETWORKS["UNet"]("zero"))
+    tiles = json.loads(json.dumps(tiles_of(network)))
+    assert tiles["refused"] is None
+    assert Tiled(network, 16, tiles=tiles).field == reach(network)
+    refused = json.loads(json.dumps(tiles_of(ResNet2D(*SIZES, n_filters=4).eval())))
+    with pytest.raises(ConfigError, match="ResNet2D sees the whole grid at once"):
+        Tiled(network, 16, tiles=refused)
+    assert Tiled(network, tiles=refused)(torch.zeros(1, 2, 2, 8, 8)).shape == (1, 1, 2, 8, 8)
 
 
 @pytest.mark.slow

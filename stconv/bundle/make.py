@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 
 import stconv
 from stconv.bundle.bundle import FORMAT_VERSION, Bundle
+from stconv.compute.tiling import tiles_of
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.series.missing import most_missing
 from stconv.datasets.source.origin import decode_attrs
@@ -54,6 +56,8 @@ def make_bundle(
         ranges: smallest and largest value of each variable in the training period, in its units; departures
             from its `center`, if the variable states one (see `Series.centers`).
         bands: levels of the bands of uncertainty, and how many windows they were calibrated on.
+        tiles: that tiles of the network give what the whole grid gives, tried out on a small grid, and its
+            receptive field; or why they do not.
         data, code, scores, name, created: where it comes from and how good it is.
 
     Args:
@@ -109,6 +113,7 @@ def make_bundle(
         "data": {**description, "source": source(description.get("recipe"))},
         "code": code_version(),
         "scores": _finite(scores or {}),
+        "tiles": tiles_of(copy.deepcopy(task.network).eval()),
     }
     if modules := modules_outside(task.network):
         spec["modules"] = modules

@@ -64,6 +64,7 @@ def join(bundles: Sequence[Bundle], name: str) -> Bundle:
     import torch
 
     from stconv.bundle import Bundle
+    from stconv.compute.tiling import tiles_of
     from stconv.errors import ConfigError
     from stconv.models import Ensemble, describe, modules_outside
 
@@ -83,6 +84,7 @@ def join(bundles: Sequence[Bundle], name: str) -> Bundle:
     network = Ensemble([bundle.network for bundle in bundles]).eval()
     members = [{"name": bundle.name, "bundle_sha256": bundle.hash} for bundle in bundles]
     spec = {**first.spec, "name": name, "network": describe(network), "members": members, "scores": {}}
+    spec["tiles"] = tiles_of(network)
     spec.pop("bands", None)
     if modules := modules_outside(network):
         spec["modules"] = modules

@@ -2,24 +2,28 @@
 
 Each tile is cut out with a halo as wide as the network's receptive field, and only the part that the tile's
 edge has no influence on is kept. At the edge of the grid itself the tile ends there too, so that padding
-happens where it would have happened.
+happens where it would have happened. Whether the tiles of a network give what the whole grid gives is tried
+out once, on a small grid, and a network whose tiles differ is refused.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stconv.datasets.series.cache import available_bytes
-from stconv.errors import ConfigError
+from stconv.errors import ConfigError, ShapeError
 from stconv.explain.anatomy import anatomy
-from stconv.explain.reach import Reach, phases, reach
+from stconv.explain.reach import Reach, in_double, phases, positive, reach
 from stconv.models import Network
 from stconv.nn.padding import Pad
 from stconv.nn.settings import check_count
@@ -31,6 +35,8 @@ SMALL = 64 * 64
 SMALLEST = 32
 """Cells along lat and lon of a tile that is chosen by itself."""
 FLOAT_BYTES, COPIES = 4, 4
+EQUAL = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""How far tiles may be from the whole grid, as a share of the largest value, by the type of the numbers."""
 
 
 @dataclass(frozen=True)
@@ -95,18 +101,23 @@ def tiled(
         Forecast, (..., lat, lon), on the device of x.
 
     Raises:
-        ConfigError: The network is in training mode, sees the whole grid at once, or has a parameter for
-            each cell.
+        ConfigError: The network can not be tiled (see `field_of_tiles`), or not on a grid of this size.
     """
     for size in tile:
         check_count("tile", size, "tiled")
     field = field_of_tiles(network, field)
     periodic = any(isinstance(m, Pad) and m.space == "periodic" for m in network.modules())
-    step, (n_lat, n_lon) = phases(network), (x.shape[-2], x.shape[-1])
+    step, (n_lat, n_lon) = math.lcm(phases(network), field.period), (x.shape[-2], x.shape[-1])
     if periodic and n_lon % step:
         raise ConfigError(
             f"the grid has {n_lon} columns, and a periodic {type(network).__name__} that halves it needs a "
             f"multiple of {step} to be tiled. Forecast untiled, or cut the grid."
+        )
+    if phases(network) % step and (n_lat % step or n_lon % step):
+        raise ConfigError(
+            f"the grid has {n_lat} x {n_lon} cells, and {type(network).__name__}, which repeats itself after "
+            f"{step} and does not lengthen its input, needs multiples of {step} to be tiled. Forecast "
+            "untiled, cut the grid, or start the network with `PadToMultiple`."
         )
     device = next((p.device for p in network.parameters()), x.device)
     forecast, y = forecast or network, x
@@ -132,6 +143,7 @@ class Tiled(Network):
         memory: Bytes that the features of a piece may take; by default a quarter of what is available, at
             most 2 GiB.
         members: What computes the members of a piece, such as another engine; by default the network.
+        tiles: What `tiles_of` found when the network was bundled; by default it is found when it is needed.
 
     Raises:
         ConfigError: `tile` is negative, or given for a network that can not be tiled.
@@ -143,14 +155,15 @@ class Tiled(Network):
         tile: int | None = None,
         memory: int | None = None,
         members: Callable[[Tensor], Tensor] | None = None,
+        tiles: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
-        self.network, self.memory = network, memory
+        self.network, self.memory, self.tiles = network, memory, tiles
         self.compute_members = members or network.members
         self._needed: dict[tuple[int, int], int] = {}
         self.tile = None if tile is None else check_count("tile", tile, "a forecast", at_least=0)
         if self.tile:
-            self.field = field_of_tiles(network)
+            _ = self.field
 
     @functools.cached_property
     def field(self) -> Reach:
@@ -159,7 +172,7 @@ class Tiled(Network):
         Raises:
             ConfigError: The network can not be tiled.
         """
-        return field_of_tiles(self.network)
+        return field_of_tiles(self.network, field_from(self.tiles))
 
     def compute(self, x: Tensor) -> Tensor:
         """Forecast in one piece or in tiles: the mean of the members."""
@@ -213,7 +226,8 @@ def field_of_tiles(network: Network, field: Reach | None = None) -> Reach:
         field: Its receptive field, if it is known already.
 
     Raises:
-        ConfigError: It is in training mode, sees the whole grid at once, or has a parameter for each cell.
+        ConfigError: It is in training mode, forecasts an event, sees the whole grid at once, has a parameter
+            for each cell, does not treat all cells alike, or its tiles differ from the whole grid.
     """
     if network.training:
         raise ConfigError(
@@ -224,13 +238,91 @@ def field_of_tiles(network: Network, field: Reach | None = None) -> Reach:
             f"{type(network).__name__} has a damping for each cell of its own grid and can not be tiled. "
             "Leave its `grid` out, or forecast untiled."
         )
-    field = field or reach(network)
+    if network.forecasts_event:
+        raise ConfigError(
+            f"{type(network).__name__} forecasts an event, on another grid than that of its input, and "
+            "cannot be tiled. Forecast untiled."
+        )
+    known, field = field is not None, field or _found(network)
     if field.whole_grid:
         raise ConfigError(
             f"{type(network).__name__} sees the whole grid at once (a group normalization, or a very wide "
             "field), so that tiles of it would differ. Use norm 'batch' or 'layer', or forecast untiled."
         )
+    if field.period == 0:
+        raise ConfigError(
+            f"{type(network).__name__} does not treat the cells of a grid alike, so that tiles of it would "
+            "differ. Forecast untiled."
+        )
+    for tried in () if known else (in_double(copy.deepcopy(network).cpu()), positive(network)):
+        _try_tiles(tried, field)
     return field
+
+
+def tiles_of(network: Network) -> dict[str, Any]:
+    """What a bundle says of the tiles of its network, JSON types only: why there are none, or the field."""
+    try:
+        field = field_of_tiles(network)
+    except ConfigError as error:
+        return {"refused": str(error)}
+    sides = {"before": list(field.before), "after": list(field.after)}
+    return {"refused": None, "field": {**dataclasses.asdict(field), **sides}}
+
+
+def field_from(tiles: Mapping[str, Any] | None) -> Reach | None:
+    """The field that a bundle says; None of one that says nothing, whose network has to be asked.
+
+    Raises:
+        ConfigError: It says that the network can not be tiled.
+    """
+    if not tiles:
+        return None
+    if tiles["refused"]:
+        raise ConfigError(str(tiles["refused"]))
+    found = dict(tiles["field"])
+    return Reach(**found | {side: tuple(found[side]) for side in ("before", "after")})
+
+
+def _found(network: Network) -> Reach:
+    """Its receptive field; ConfigError of one that does not run on the small grids that are tried."""
+    try:
+        return reach(network)
+    except (RuntimeError, TypeError, ValueError, ShapeError) as error:
+        raise ConfigError(
+            f"the receptive field of {type(network).__name__} cannot be found, since it does not run on "
+            f"every grid ({error}), and without it there are no tiles. Forecast untiled."
+        ) from error
+
+
+def _try_tiles(network: Network, field: Reach) -> None:
+    """Raise ConfigError if tiles of a random field are not what its whole grid gives."""
+    step = math.lcm(phases(network), field.period)
+    tile = step * -(-8 // step)
+    n_lat, n_lon = (
+        step * -(-(before + after + 2 * step) // step) + 3 * tile
+        for before, after in zip(field.before, field.after, strict=True)
+    )
+    if phases(network) % field.period == 0:
+        n_lat += 1  # an end that is lengthened
+    generator = torch.Generator().manual_seed(2)
+    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+    x = torch.randn(1, network.c_in, network.t_in, n_lat, n_lon, generator=generator).to(dtype)
+    with torch.no_grad():
+        try:
+            whole = network(x)
+        except (RuntimeError, TypeError, ValueError, ShapeError) as error:
+            raise ConfigError(
+                f"{type(network).__name__} does not run on {n_lat} x {n_lon} cells ({error}), so that its "
+                "tiles cannot be compared with the whole grid. Forecast untiled."
+            ) from error
+    difference = (tiled(network, x, (tile, tile), field) - whole).abs()
+    share = float(difference.max() / whole.abs().max().clip(min=torch.finfo(dtype).tiny))
+    if not share <= EQUAL[dtype]:
+        raise ConfigError(
+            f"tiles of {type(network).__name__} differ from the whole grid, by {share:.1e} of its largest "
+            f"value on {n_lat} x {n_lon} cells in tiles of {tile}: what it computes depends on where a cell "
+            "lies, on the size of the grid, or on chance. Forecast untiled."
+        )
 
 
 def _tiles(

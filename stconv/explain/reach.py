@@ -2,13 +2,15 @@
 
 Where a path leads from an input to an output its gradient is a sum of products of positive numbers and
 can not cancel; where none leads it is zero. So the answer depends on the structure and not on the weights:
-a head that starts at zero hides nothing. Activations are taken out and maxima become averages for it.
+a head that starts at zero hides nothing. Activations are taken out and maxima become averages for it, and it
+is asked in float64, in which the products of many small numbers do not vanish.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +26,9 @@ from stconv.nn.pyramid import PadToMultiple
 SMALLEST, LARGEST = 24, 192
 """Cells along lat and lon of the first grid that is tried, and of the last; no field is sought beyond."""
 
+MOST_PHASES = 64
+"""Cells after which a network has to repeat itself at the latest."""
+
 SEEING_ALL = nn.GroupNorm | nn.MultiheadAttention
 """Layers whose output at a cell depends on every cell."""
 
@@ -37,12 +42,14 @@ class Reach:
         before: Cells towards the start of lat and lon.
         after: Cells towards their end.
         whole_grid: It sees every cell, however large the grid; then the numbers mean nothing.
+        period: After how many cells what a cell sees repeats itself: 2 where the grid is halved; 0 if never.
     """
 
     steps: int
     before: tuple[int, int]
     after: tuple[int, int]
     whole_grid: bool = False
+    period: int = 1
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -52,7 +59,7 @@ class Reach:
 
 
 def positive(network: Network) -> Network:
-    """Return a copy whose gradients can not cancel."""
+    """Return a copy whose gradients cannot cancel, in float64 unless the network insists on float32."""
     ghost = copy.deepcopy(network).to("cpu").eval()
     generator = torch.Generator().manual_seed(0)
     for module in list(ghost.modules()):
@@ -73,7 +80,23 @@ def positive(network: Network) -> Network:
                 parameter.uniform_(0.5, 1.5, generator=generator).div_(fan_in if parameter.ndim > 1 else 1)
             if isinstance(module, _BatchNorm):
                 module.reset_running_stats()
-    return ghost.requires_grad_(False)
+    return in_double(ghost.requires_grad_(False))
+
+
+@torch.no_grad()
+def in_double(network: Network) -> Network:
+    """Return a copy in float64, or in float32 of a network that makes tensors of its own in float32."""
+    double = copy.deepcopy(network).double()
+    for module in double.modules():
+        if isinstance(module, Network) and not list(
+            module.parameters()
+        ):  # its inputs are float64 all the same
+            module.register_parameter("_of_its_type", nn.Parameter(torch.zeros(1).double(), False))
+    try:
+        double(_window(double, 1, *(double.own_grid or (SMALLEST, SMALLEST))))
+    except (RuntimeError, TypeError):
+        return network
+    return double
 
 
 def reach(network: Network) -> Reach:
@@ -93,7 +116,7 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
         network: The network; it is left as it is.
         names: Paths of modules.
     """
-    ghost = positive(network)
+    ghost, period = positive(network), phases(network)
     everywhere = Reach(network.t_in, (0, 0), (0, 0), whole_grid=True)
     found = dict.fromkeys(["", *names], everywhere)
     wanted = _layers_before_all(ghost, names) if _sees_all(ghost) else ["", *names]
@@ -101,14 +124,52 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
     for batch in (layers, wanted[:1] if "" in wanted else []):
         n = SMALLEST
         while batch and n <= LARGEST:
-            seen = _boxes(ghost, batch, n, 1 if batch[0] else phases(ghost))
+            seen = _boxes(ghost, batch, n, 1 if batch[0] else period)
             for name in batch:
                 if name not in seen:
                     del found[name]
             found |= seen
             batch = [name for name in seen if seen[name].whole_grid]
+            if batch == [] and "" in seen and seen[""].steps:
+                again = _repeats_after(ghost, n, period)
+                found[""] = replace(seen[""], period=again)
+                if again > period:  # its own halving, without `PadToMultiple`: look at every phase
+                    period, batch, n = again, [""], again * -(-SMALLEST // again)
+                    continue
             n *= 2
     return found
+
+
+def _repeats_after(ghost: Network, n: int, period: int) -> int:
+    """The smallest multiple of a period after which the cells of a uniform field see alike; 0 for none."""
+    for times in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
+        if period * times > MOST_PHASES:
+            break
+        wide = max(n, SMALLEST * -(-4 * period * times // SMALLEST))
+        if _repeats(ghost, wide, period * times) or _repeats(ghost, 2 * wide, period * times):
+            return period * times
+    return 0
+
+
+def _repeats(ghost: Network, n: int, period: int) -> bool:
+    """Whether the gradient of a cell is that of the cell a period further on, shifted."""
+    x = torch.full_like(_window(ghost, 1, n), 0.15).requires_grad_()
+    y = ghost(x)
+    values = torch.linspace(0.5, 1.5, y[..., 0, 0].numel(), dtype=y.dtype).view_as(y[..., 0, 0])
+
+    def gradients() -> Iterator[Tensor]:
+        for start in ((n - period) // 2 - 1, (n - period) // 2):
+            for cell in (start, start + period):
+                total = (y[..., cell, cell] * values).sum()
+                yield torch.autograd.grad(total, x, retain_graph=True)[0]
+
+    first, shifted, second, further = gradients()
+    return all(
+        torch.allclose(
+            a[..., :-period, :-period], b[..., period:, period:], rtol=1e-5, atol=1e-6 * float(a.abs().max())
+        )
+        for a, b in ((first, shifted), (second, further))
+    )
 
 
 def phases(network: nn.Module) -> int:
@@ -125,7 +186,7 @@ def frames_in_reach(network: Network, n_cells: int = 9) -> Tensor:
     seen = torch.zeros(network.leads, network.t_in, dtype=torch.bool)
     for lead in range(network.leads) if y.requires_grad else ():
         values = y[:, :, lead]
-        weights = torch.linspace(0.5, 1.5, values.numel()).view_as(values)
+        weights = torch.linspace(0.5, 1.5, values.numel(), dtype=y.dtype).view_as(values)
         (gradient,) = torch.autograd.grad((weights * values).sum(), x, retain_graph=True)
         seen[lead] = gradient.abs().amax(dim=(0, 1, 3, 4)) > 0
     return seen
@@ -169,7 +230,8 @@ def _box(output: Tensor, x: Tensor, n: int, n_phases: int) -> Reach:
     for b in range(n_phases):
         cell = (n // 2 + b) // coarse
         values = output[b, ..., cell, cell]
-        total = total + (values * torch.linspace(0.5, 1.5, values.numel()).view_as(values)).sum()
+        weights = torch.linspace(0.5, 1.5, values.numel(), dtype=values.dtype).view_as(values)
+        total = total + (values * weights).sum()
     (gradient,) = torch.autograd.grad(total, x, retain_graph=True)
     hit = gradient.abs().amax(dim=1) > 0
     before, after, touches = [0, 0], [0, 0], False
@@ -190,7 +252,8 @@ def _box(output: Tensor, x: Tensor, n: int, n_phases: int) -> Reach:
 def _window(ghost: Network, batch: int, n: int, n_lon: int | None = None) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(batch, ghost.c_in, ghost.t_in, n, n_lon or n, generator=generator)
-    return (0.1 + 0.1 * x).requires_grad_()
+    dtype = next((p.dtype for p in ghost.parameters() if p.is_floating_point()), x.dtype)
+    return (0.1 + 0.1 * x).to(dtype).requires_grad_()
 
 
 def _sees_all(ghost: nn.Module) -> bool:

@@ -56,7 +56,8 @@ class NetworkComputation:
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"There is no device '{device}' here ({error}). Use 'cpu'.") from error
         network = bundle.network.to(self.device).eval()
-        self.network = Tiled(network, tile, members=members_by(engine, bundle, self.device))
+        members, tiles = members_by(engine, bundle, self.device), bundle.spec.get("tiles")
+        self.network = Tiled(network, tile, members=members, tiles=tiles)
         self._preparation = bundle.preparation.to(self.device).eval()
         self._bands = bundle.bands
 

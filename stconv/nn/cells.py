@@ -8,6 +8,7 @@ matrix product too. Nothing is copied between two layers that both keep this ord
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from stconv.nn.fast_paths import only_torch as only_torch  # where it was, and where others look for it
@@ -22,8 +23,14 @@ def to_cells(x: Tensor) -> Tensor:
 
 
 def from_cells(y: Tensor) -> Tensor:
-    """View (lat, lon, batch, time, channel) as (batch, channel, time, lat, lon)."""
-    return y.permute(2, 4, 3, 0, 1)
+    """View (lat, lon, batch, time, channel) as (batch, channel, time, lat, lon).
+
+    One frame of one window is copied if gradients are wanted: its strides would be those of no order, and
+    batch normalization of torch 2.13 then gives a wrong gradient where that of its result has another order.
+    """
+    x = y.permute(2, 4, 3, 0, 1)
+    one_frame = y.shape[2] == y.shape[3] == 1
+    return x.clone(memory_format=torch.channels_last_3d) if one_frame and y.requires_grad else x
 
 
 def in_cells(x: Tensor) -> bool:
