@@ -77,6 +77,7 @@ ALTERNATIVES = {
     "alignment": ("lead", "paper"),
     "encoder": ("vgg", "resnet"),
     "translator": ("gsta", "convmixer"),
+    "convolution": ("full", "factored", "depthwise", "separable"),
 }
 VARIANTS = [(name, {}) for name in LEARNED] + [
     (name, {option: choice})

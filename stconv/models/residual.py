@@ -5,13 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from stconv.models.registry import Network, register
-from stconv.nn.conv import Convolution, Factored
+from stconv.nn.conv import Convolution, ConvolutionMaker
 from stconv.nn.frames import StackFrames
 from stconv.nn.heads import LeadHead
+from stconv.nn.kinds import Kind, maker_of
 from stconv.nn.norm import Norm
 from stconv.nn.padding import GridPadding
 from stconv.nn.residual import Residual, channel_dropout, residual_block, start_at_zero
 from stconv.nn.settings import check_count, check_odd
+from stconv.nn.stencils import Filters, first_filters
 
 
 @register
@@ -29,6 +31,10 @@ class ResNet2Plus1D(Network):
         norm: batch, group, layer or none; `group` looks at the whole grid at once.
         dropout: Share of channels dropped inside each block, in training.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
+            the axes.
+        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
+            them; otherwise they start at random.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -50,16 +56,18 @@ class ResNet2Plus1D(Network):
         norm: Norm = "batch",
         dropout: float = 0.0,
         space_padding: GridPadding = "zero",
+        convolution: Kind = "factored",
+        filters: Filters = None,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         d, where = n_filters, type(self).__name__
         check_odd("kernel", kernel, where)
-        self.stem = Factored(c_in, d, kernel, norm=norm, space_padding=space_padding)
+        maker = maker_of(convolution, where)
+        self.stem = maker(c_in, d, kernel, norm=norm, space_padding=space_padding)
+        first_filters(self.stem, filters, where)
         self.blocks = nn.Sequential(
             *(
-                residual_block(
-                    Factored, d, d, kernel, norm=norm, dropout=dropout, space_padding=space_padding
-                )
+                residual_block(maker, d, d, kernel, norm=norm, dropout=dropout, space_padding=space_padding)
                 for _ in range(check_count("n_layers", n_layers, where))
             )
         )
@@ -90,6 +98,10 @@ class ResNet2D(Network):
         norm: batch, group, layer or none; `group` looks at the whole grid at once.
         dropout: Share of channels dropped inside each block, in training.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
+            the axes.
+        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
+            them; otherwise they start at random.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -108,17 +120,25 @@ class ResNet2D(Network):
         norm: Norm = "group",
         dropout: float = 0.0,
         space_padding: GridPadding = "zero",
+        convolution: Kind = "full",
+        filters: Filters = None,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
-        d, size = n_filters, (1, check_odd("kernel", kernel, type(self).__name__), kernel)
+        d, where = n_filters, type(self).__name__
+        size, maker = (1, check_odd("kernel", kernel, where), kernel), maker_of(convolution, where)
         self.frames = StackFrames()
-        self.stem = Convolution(
-            c_in * t_in, d, size, space_padding=space_padding, norm=norm, activation="gelu"
-        )
+        self.stem = maker(c_in * t_in, d, size, space_padding=space_padding, norm=norm, activation="gelu")
+        first_filters(self.stem, filters, where)
         self.blocks = nn.Sequential(
             *(
                 frame_block(
-                    d, kernel, dilation=dilation, norm=norm, dropout=dropout, space_padding=space_padding
+                    d,
+                    kernel,
+                    dilation=dilation,
+                    norm=norm,
+                    dropout=dropout,
+                    space_padding=space_padding,
+                    maker=maker,
                 )
                 for dilation in dilations
             )
@@ -140,6 +160,7 @@ def frame_block(
     norm: Norm = "group",
     dropout: float = 0.0,
     space_padding: GridPadding = "zero",
+    maker: ConvolutionMaker = Convolution,
 ) -> Residual:
     """Return x + W2 * drop(gelu(norm(W1 * x))), kernels (1, k, k), where W2 starts at zero.
 
@@ -150,15 +171,16 @@ def frame_block(
         norm: Normalization after the first convolution.
         dropout: Share of channels dropped, in training.
         space_padding: Beyond the grid.
+        maker: What makes a convolution.
 
     Source:
         He et al. (2016), arXiv 1603.05027; the start of Zhang et al. (2019), arXiv 1901.09321.
     """
     size, reach = (1, kernel, kernel), (1, dilation, dilation)
-    first = Convolution(
+    first = maker(
         width, width, size, dilation=reach, space_padding=space_padding, norm=norm, activation="gelu"
     )
-    last = Convolution(
+    last = maker(
         width, width, size, dilation=reach, space_padding=space_padding,
         bias=True, norm="none", activation="none",
     )  # fmt: skip

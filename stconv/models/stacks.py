@@ -7,13 +7,14 @@ from typing import ClassVar
 from torch import Tensor
 
 from stconv.models.registry import Network, register
-from stconv.nn.conv import Convolution, ConvolutionMaker, Factored
 from stconv.nn.ending import Alignment, ending
+from stconv.nn.kinds import Kind, maker_of
 from stconv.nn.mixed import mixed
 from stconv.nn.padding import GridPadding
 from stconv.nn.residual import channel_dropout
 from stconv.nn.settings import check_count, check_odd
 from stconv.nn.stack import stack
+from stconv.nn.stencils import Filters, first_filters
 
 
 class ConvolutionStack(Network):
@@ -30,12 +31,17 @@ class ConvolutionStack(Network):
         alignment: `lead`: every lead sees every frame. `paper`: as published, lead l is step l.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the layers, in training.
+        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
+            the axes; by default that of the class.
+        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
+            them; otherwise they start at random.
 
     Raises:
         ConfigError: A setting is out of its range.
     """
 
-    convolution: ClassVar[ConvolutionMaker]
+    kind: ClassVar[Kind]
+    """Of the convolutions, unless another is asked for."""
 
     def __init__(
         self,
@@ -50,12 +56,16 @@ class ConvolutionStack(Network):
         alignment: Alignment = "lead",
         space_padding: GridPadding = "zero",
         dropout: float = 0.0,
+        convolution: Kind | None = None,
+        filters: Filters = None,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
         check_odd("kernel", kernel, where)
         channels = [check_count("n_filters", n_filters, where)] * check_count("n_layers", n_layers, where)
-        self.features = stack(self.convolution, c_in, channels, kernel, space_padding=space_padding)
+        maker = maker_of(convolution or self.kind, where)
+        self.features = stack(maker, c_in, channels, kernel, space_padding=space_padding)
+        first_filters(self.features, filters, where)
         self.dropout = channel_dropout(dropout)
         self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
 
@@ -69,14 +79,14 @@ class ConvolutionStack(Network):
 class Conv3D(ConvolutionStack):
     """A stack of 3D convolutions (k, k, k)."""
 
-    convolution = Convolution
+    kind = "full"
 
 
 @register
 class Conv2Plus1D(ConvolutionStack):
     """A stack of (2+1)D convolutions: (1, k, k) in space, then (k, 1, 1) in time, at the cost of a 3D one."""
 
-    convolution = Factored
+    kind = "factored"
 
 
 @register
@@ -98,6 +108,10 @@ class MixedConv(Network):
         alignment: `lead`: every lead sees every frame. `paper`: lead l is step l.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the layers, in training.
+        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
+            the axes.
+        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
+            them; otherwise they start at random.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -121,13 +135,16 @@ class MixedConv(Network):
         alignment: Alignment = "lead",
         space_padding: GridPadding = "zero",
         dropout: float = 0.0,
+        convolution: Kind = "full",
+        filters: Filters = None,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
         check_odd("kernel", kernel, where)
         channels = [check_count("n_filters", n_filters, where)] * check_count("n_layers", n_layers, where)
-        makers = mixed(n_layers, n_3d, time_last=time_last)
+        makers = mixed(n_layers, n_3d, time_last=time_last, maker=maker_of(convolution, where))
         self.features = stack(makers, c_in, channels, kernel, space_padding=space_padding)
+        first_filters(self.features, filters, where)
         self.dropout = channel_dropout(dropout)
         self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
 

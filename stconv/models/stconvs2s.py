@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError
 from stconv.models.registry import Network, register
-from stconv.nn.conv import Convolution
 from stconv.nn.ending import Alignment, ending
+from stconv.nn.kinds import Kind, maker_of
 from stconv.nn.padding import GridPadding
 from stconv.nn.residual import channel_dropout
 from stconv.nn.reversal import Reversed, reversal_layer
 from stconv.nn.settings import check_choice, check_count, check_odd
 from stconv.nn.stack import stack, widening
+from stconv.nn.stencils import Filters, first_filters
 
 Variant = Literal["R", "C", "symmetric", "spatial"]
 
@@ -45,6 +47,10 @@ class STConvS2S(Network):
         spatial_first: The spatial block comes before the temporal block.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the blocks, in training.
+        convolution: Kind of every convolution of the blocks: full, as published, factored, depthwise, or
+            separable along the axes.
+        filters: Stencils that the filters of the first convolution start from, such as `tendency` in the
+            temporal block, or `sobel` where the spatial block comes first; otherwise they start at random.
 
     Raises:
         ConfigError: A setting is out of its range, or no convolution in space is left.
@@ -70,6 +76,8 @@ class STConvS2S(Network):
         spatial_first: bool = False,
         space_padding: GridPadding = "zero",
         dropout: float = 0.0,
+        convolution: Kind = "full",
+        filters: Filters = None,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
@@ -82,26 +90,29 @@ class STConvS2S(Network):
                 f"{where} without a temporal block (variant 'spatial') and not factored has no block left. "
                 "Set factored to true, or name another variant."
             )
+        maker = maker_of(convolution, where)
         channels = widening(n_filters, n_layers) if widen else [n_filters] * n_layers
 
         def temporal(c_before: int) -> nn.Module:
             across = 1 if factored else kernel
             if variant == "R":
                 size = (min(kernel, t_in), across, across)
-                return Reversed(stack(reversal_layer, c_before, channels, size, space_padding=space_padding))
+                layer = partial(reversal_layer, maker=maker)
+                return Reversed(stack(layer, c_before, channels, size, space_padding=space_padding))
             return stack(
-                Convolution, c_before, channels, (kernel, across, across),
+                maker, c_before, channels, (kernel, across, across),
                 time_padding="causal" if variant == "C" else "symmetric", space_padding=space_padding,
             )  # fmt: skip
 
         def spatial(c_before: int) -> nn.Module:
-            return stack(Convolution, c_before, channels, (1, kernel, kernel), space_padding=space_padding)
+            return stack(maker, c_before, channels, (1, kernel, kernel), space_padding=space_padding)
 
         makers = {"temporal": temporal, "spatial": spatial}
         wanted = ["temporal"] * (variant != "spatial") + ["spatial"] * factored
         self.features = nn.Sequential()
         for name in reversed(wanted) if spatial_first else wanted:
             self.features.add_module(name, makers[name](n_filters if len(self.features) else c_in))
+        first_filters(self.features, filters, where, backwards=isinstance(self.features[0], Reversed))
         self.dropout = channel_dropout(dropout)
         self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
 

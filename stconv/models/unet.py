@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from stconv.models.registry import Network, register
-from stconv.nn.conv import Factored
 from stconv.nn.heads import LeadHead
+from stconv.nn.kinds import Kind, maker_of
 from stconv.nn.norm import Norm
 from stconv.nn.padding import GridPadding
 from stconv.nn.pool import Pool
@@ -17,6 +17,7 @@ from stconv.nn.pyramid import PadToMultiple
 from stconv.nn.residual import channel_dropout, residual_block
 from stconv.nn.settings import check_choice, check_count, check_odd
 from stconv.nn.stack import stack
+from stconv.nn.stencils import Filters, first_filters
 
 Encoder = Literal["vgg", "resnet"]
 
@@ -40,6 +41,10 @@ class UNet2Plus1D(Network):
         norm: batch, group, layer or none; `group` looks at the whole grid at once.
         dropout: Share of channels dropped after each level on the way down, in training.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
+            the axes.
+        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
+            them; otherwise they start at random.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -62,18 +67,21 @@ class UNet2Plus1D(Network):
         norm: Norm = "batch",
         dropout: float = 0.0,
         space_padding: GridPadding = "zero",
+        convolution: Kind = "factored",
+        filters: Filters = None,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
         check_choice("encoder", encoder, get_args(Encoder), where)
         check_odd("kernel", kernel, where)
         check_count("n_filters", n_filters, where)
+        maker = maker_of(convolution, where)
         widths = [n_filters * 2**i for i in range(check_count("n_layers", n_layers, where))]
 
         def level(before: int, after: int, shortcut: bool) -> nn.Module:
             if shortcut:
-                return residual_block(Factored, before, after, kernel, norm=norm, space_padding=space_padding)
-            return stack(Factored, before, [after, after], kernel, norm=norm, space_padding=space_padding)
+                return residual_block(maker, before, after, kernel, norm=norm, space_padding=space_padding)
+            return stack(maker, before, [after, after], kernel, norm=norm, space_padding=space_padding)
 
         befores = [c_in, *widths[:-1]]
         self.whole = PadToMultiple(2 ** (n_layers - 1), space_padding)
@@ -81,6 +89,7 @@ class UNet2Plus1D(Network):
             nn.Sequential(level(before, after, encoder == "resnet"), channel_dropout(dropout))
             for before, after in zip(befores, widths, strict=True)
         )
+        first_filters(self.down[0], filters, where)
         self.coarser = Pool("max", (1, 2, 2))
         self.finer = nn.Upsample(scale_factor=(1, 2, 2), mode="nearest")
         self.up = nn.ModuleList(

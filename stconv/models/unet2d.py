@@ -12,11 +12,13 @@ from stconv.models.residual import frame_block
 from stconv.nn.conv import Convolution
 from stconv.nn.frames import StackFrames
 from stconv.nn.heads import LeadHead
+from stconv.nn.kinds import Kind, maker_of
 from stconv.nn.norm import Norm
 from stconv.nn.padding import GridPadding
 from stconv.nn.pyramid import Finer, PadToMultiple
 from stconv.nn.residual import start_at_zero
 from stconv.nn.settings import check_count, check_odd
+from stconv.nn.stencils import Filters, first_filters
 
 GROUP = 8
 """Channels of every level are a multiple of this, so that group normalization finds its groups."""
@@ -44,6 +46,10 @@ class UNet2D(Network):
         norm: batch, group, layer or none; `group` looks at the whole grid at once.
         dropout: Share of channels dropped inside each block, in training.
         space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
+            the axes.
+        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
+            them; otherwise they start at random.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -67,6 +73,8 @@ class UNet2D(Network):
         norm: Norm = "group",
         dropout: float = 0.0,
         space_padding: GridPadding = "zero",
+        convolution: Kind = "full",
+        filters: Filters = None,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
@@ -75,22 +83,26 @@ class UNet2D(Network):
         if not growth >= 1:
             raise ConfigError(f"growth of {where} is {growth}; expected at least 1.")
         size = (1, check_odd("kernel", kernel, where), kernel)
+        maker = maker_of(convolution, where)
         widths = [n_filters]
         for _ in range(check_count("n_levels", n_levels, where) - 1):
             widths.append(-(-round(widths[-1] * growth) // GROUP) * GROUP)
 
         def block(width: int) -> nn.Module:
-            return frame_block(width, kernel, norm=norm, dropout=dropout, space_padding=space_padding)
+            return frame_block(
+                width, kernel, norm=norm, dropout=dropout, space_padding=space_padding, maker=maker
+            )
 
         steps = list(pairwise(widths))
         self.frames = StackFrames()
         self.whole = PadToMultiple(2 ** (n_levels - 1), space_padding)
-        self.stem = Convolution(
+        self.stem = maker(
             c_in * t_in, n_filters, size, space_padding=space_padding, norm=norm, activation="gelu"
         )
+        first_filters(self.stem, filters, where)
         self.down = nn.ModuleList(block(width) for width in widths[:-1])
         self.coarser = nn.ModuleList(
-            Convolution(
+            maker(
                 fine,
                 coarse,
                 size,

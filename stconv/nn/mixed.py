@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -11,13 +12,17 @@ from stconv.nn.conv import Convolution, ConvolutionMaker, Sizes
 from stconv.nn.settings import check_count, check_triple
 
 
-def spatial(c_in: int, c_out: int, kernel: Sizes, **settings: Any) -> nn.Module:
-    """Return a `Convolution` (1, h, w), whatever the kernel's size along time: a `ConvolutionMaker`."""
+def spatial(
+    c_in: int, c_out: int, kernel: Sizes, *, maker: ConvolutionMaker = Convolution, **settings: Any
+) -> nn.Module:
+    """Return a convolution (1, h, w), whatever the kernel's size along time: a `ConvolutionMaker`."""
     _, h, w = check_triple("kernel", kernel, "spatial")
-    return Convolution(c_in, c_out, (1, h, w), **settings)
+    return maker(c_in, c_out, (1, h, w), **settings)
 
 
-def mixed(n_layers: int, n_3d: int, *, time_last: bool = False) -> list[ConvolutionMaker]:
+def mixed(
+    n_layers: int, n_3d: int, *, time_last: bool = False, maker: ConvolutionMaker = Convolution
+) -> list[ConvolutionMaker]:
     """Return a maker for each layer: `n_3d` in three dimensions, the rest in space alone.
 
     MC: the layers near the input see time. rMC (`time_last`): those near the output do.
@@ -31,5 +36,5 @@ def mixed(n_layers: int, n_3d: int, *, time_last: bool = False) -> list[Convolut
     check_count("n_layers", n_layers, "mixed")
     if check_count("n_3d", n_3d, "mixed", at_least=0) > n_layers:
         raise ConfigError(f"n_3d of mixed is {n_3d} of {n_layers} layers; expected at most that many.")
-    makers: list[ConvolutionMaker] = [Convolution] * n_3d + [spatial] * (n_layers - n_3d)
+    makers: list[ConvolutionMaker] = [maker] * n_3d + [partial(spatial, maker=maker)] * (n_layers - n_3d)
     return makers[::-1] if time_last else makers

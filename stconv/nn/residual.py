@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from stconv.errors import ConfigError
 from stconv.nn.conv import Convolution, ConvolutionMaker, Sizes
 from stconv.nn.norm import Activation, Norm, make_activation
+
+Block = TypeVar("Block", bound=nn.Module)
 
 
 class Residual(nn.Module):
@@ -87,8 +89,13 @@ def channel_dropout(share: float) -> nn.Module:
 
 
 @torch.no_grad()
-def start_at_zero(convolution: Convolution) -> Convolution:
-    """Let a block begin with an output of zero, so that what it adds to begins unchanged; returns it."""
-    for parameter in convolution.conv.parameters():
+def start_at_zero(block: Block) -> Block:
+    """Let the last convolution of a block begin at zero, so that what it adds to begins unchanged.
+
+    Returns:
+        The block.
+    """
+    last = [module for module in block.modules() if isinstance(module, nn.Conv3d)][-1]
+    for parameter in last.parameters():
         parameter.zero_()
-    return convolution
+    return block

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stconv.errors import ConfigError
 from stconv.nn.cells import from_cells, in_cells, to_cells
-from stconv.nn.conv import Convolution, Sizes
+from stconv.nn.conv import Convolution, ConvolutionMaker, Sizes
 from stconv.nn.fast_paths import is_plain, takes_fast_paths
 from stconv.nn.norm import Activation, Norm
 from stconv.nn.padding import GridPadding, SpacePadding, TimePadding
@@ -40,7 +40,7 @@ class Replicated(nn.Module):
         convolution: A block that is valid in time with two taps.
     """
 
-    def __init__(self, convolution: Convolution) -> None:
+    def __init__(self, convolution: nn.Module) -> None:
         super().__init__()
         self.convolution = convolution
 
@@ -88,7 +88,7 @@ class TwoBranch(nn.Module):
         Castro et al. (2021), Neurocomputing 426, the layer of STConvS2S-R.
     """
 
-    def __init__(self, whole: Convolution, last: Replicated, span: int) -> None:
+    def __init__(self, whole: nn.Module, last: Replicated, span: int) -> None:
         super().__init__()
         self.whole, self.last, self.span = whole, last, span
 
@@ -115,11 +115,13 @@ def reversal_layer(
     bias: bool = False,
     norm: Norm = "batch",
     activation: Activation = "leaky_relu",
+    maker: ConvolutionMaker = Convolution,
 ) -> nn.Module:
     """Return a layer of STConvS2S-R for k steps, which keeps their number: a `ConvolutionMaker`.
 
     k >= 3 gives two branches, A with the kernel (k, h, w) and B with (2, 1, 1); k = 2 is B alone, with the
-    kernel (2, h, w); k = 1 needs no second branch. Arguments are those of `Convolution`.
+    kernel (2, h, w); k = 1 needs no second branch. Arguments are those of `Convolution`, and what
+    makes one.
 
     Raises:
         ConfigError: A setting is out of its range, or one that this layer does not have: a stride, a
@@ -137,8 +139,8 @@ def reversal_layer(
                 f"Leave {name} at its default."
             )
 
-    def branch(taps: tuple[int, int, int]) -> Convolution:
-        return Convolution(
+    def branch(taps: tuple[int, int, int]) -> nn.Module:
+        return maker(
             c_in, c_out, taps, time_padding="valid", space_padding=space_padding,
             bias=bias, norm=norm, activation=activation,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,12 @@ from stconv.nn.settings import check_choice
 Stencil = Literal[
     "identity", "gradient_lat", "gradient_lon", "laplacian", "sobel_lat", "sobel_lon", "tendency"
 ]
+Filter = Literal[
+    "identity", "gradient", "gradient_lat", "gradient_lon", "laplacian", "sobel", "sobel_lat", "sobel_lon",
+    "tendency",
+]  # fmt: skip
+"""A stencil, or both directions of a difference."""
+Filters = Filter | list[Filter] | None
 
 _CENTER = ((0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0))
 _GRADIENT = ((0.0, -0.5, 0.0), (0.0, 0.0, 0.0), (0.0, 0.5, 0.0))
@@ -38,32 +44,66 @@ def stencil(name: Stencil) -> Tensor:
     return (plane.T if name.endswith("_lon") else plane)[None].contiguous()
 
 
+def first_filters(block: nn.Module, filters: Filters, where: str, *, backwards: bool = False) -> None:
+    """Let the first convolution of a block that reads the inputs start from stencils, see `Filters`.
+
+    Args:
+        block: Its first 3D convolution is the first that runs.
+        filters: Names, or None to leave the filters as they are.
+        where: The network, for messages.
+        backwards: The block sees the frames from the newest to the oldest.
+
+    Raises:
+        ConfigError: A name is unknown, or the kernel is smaller than a stencil.
+    """
+    if filters is None:
+        return
+    names: list[Stencil] = []
+    for name in [filters] if isinstance(filters, str) else filters:
+        check_choice("filters", name, get_args(Filter), where)
+        both: list[Stencil] = [found for found in get_args(Stencil) if found.startswith(f"{name}_")]
+        names += both or [cast(Stencil, name)]
+    if not names:
+        raise ConfigError(f"filters of {where} is an empty list. Name stencils, or leave it out.")
+    conv = next(module for module in block.modules() if isinstance(module, nn.Conv3d))
+    start_from_stencils(conv, names, backwards=backwards)
+
+
 @torch.no_grad()
-def start_from_stencils(conv: nn.Conv3d, names: Sequence[Stencil], scale: float = 1.0) -> None:
+def start_from_stencils(
+    conv: nn.Conv3d, names: Sequence[Stencil], scale: float = 1.0, *, backwards: bool = False
+) -> None:
     """Let the first filters of a convolution be stencils, each on one input channel; the others stay random.
 
     Filter i takes stencil i modulo their number, and input channel i divided by it, as long as there are
-    channels. In a larger kernel a stencil stands in the center of space and at the newest taps.
+    channels. In a larger kernel a stencil stands in the center of space and at the newest taps. A depthwise
+    convolution has one filter for each channel, and all of them take a stencil.
 
     Args:
         conv: The convolution; its weights are changed in place.
         names: Stencils to use.
         scale: Factor on the stencils.
+        backwards: The last tap sees the oldest frame.
 
     Raises:
         ConfigError: A name is unknown, or the kernel is smaller than a stencil.
     """
     c_out, c_in, *kernel = conv.weight.shape
-    for i in range(min(c_out, len(names) * c_in)):
-        name, channel = names[i % len(names)], i // len(names)
+    alone = conv.groups > 1
+    for i in range(c_out if alone else min(c_out, len(names) * c_in)):
+        name, channel = names[i % len(names)], 0 if alone else i // len(names)
         values = stencil(name)
-        _, n_lat, n_lon = values.shape
+        n_time, n_lat, n_lon = values.shape
         t, lat, lon = (k - n for k, n in zip(kernel, values.shape, strict=True))
         if min(t, lat, lon) < 0 or lat % 2 or lon % 2:
             raise ConfigError(
                 f"the stencil '{name}' is {tuple(values.shape)} and has no place in a kernel "
-                f"{tuple(kernel)}; expected one at least as large, and odd along lat and lon."
+                f"{tuple(kernel)} of the first convolution; expected one at least as large, and odd along "
+                "lat and lon. Choose another stencil, or another `convolution` or `kernel`."
             )
         row, column = lat // 2, lon // 2
         conv.weight[i] = 0.0
-        conv.weight[i, channel, t:, row : row + n_lat, column : column + n_lon] = scale * values
+        taps = slice(0, n_time) if backwards else slice(t, None)
+        conv.weight[i, channel, taps, row : row + n_lat, column : column + n_lon] = scale * (
+            values.flip(0) if backwards else values
+        )
