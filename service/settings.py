@@ -139,8 +139,13 @@ class Settings(BaseSettings):
     tile: int | None = Field(
         default=None, ge=0, description="Cells of a tile; 0: the grid in one piece; None: by memory."
     )
+    imports: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Modules or .py files that register networks outside of stconv; comma-separated. "
+        "A bundle that names a module is no reason to import it.",
+    )
 
-    @field_validator("data", "api_keys", "allowed_hosts", "cors_origins", mode="before")
+    @field_validator("data", "imports", "api_keys", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _comma_separated(value)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -243,3 +244,17 @@ def test_a_notebook_defines_its_network_again():
             build(spec, {"Again": "__main__"})
     finally:
         REGISTRY.pop("Again", None)
+
+
+def test_the_service_imports_what_its_operator_names(inside, bundle, service_server):
+    refused = service_server.Server("--model", bundle, ready=False)
+    assert refused.process.wait(timeout=300) == 1
+    refused.kill()
+    assert "'Glance' was defined in the module 'glance'" in refused.output
+    for arguments, settings in ((["--import", "glance.py"], {}), ([], {"imports": "glance"})):
+        server = service_server.Server("--model", bundle, *arguments, **settings)
+        try:
+            answer = urllib.request.urlopen(f"{server.url}/v1/models/net", timeout=60)
+            assert '"name":"t2m"' in answer.read().decode().replace(" ", "")
+        finally:
+            server.kill()

@@ -23,6 +23,7 @@ from stconv.datasets.source.grid import Origin
 from stconv.errors import BundleError, ConfigError, StconvError
 from stconv.forecast import Forecaster
 from stconv.forecast.computation import NetworkComputation
+from stconv.models.outside import import_modules
 
 WARM_UP = -1
 """Number of the request that no client has sent."""
@@ -36,13 +37,14 @@ class LoadedModel:
 
     Raises:
         BundleError: The bundle is missing, incomplete, changed, or has another hash.
-        ConfigError: It forecasts an event, or the engine cannot run it.
+        ConfigError: A module cannot be imported, the bundle forecasts an event, or the engine cannot run it.
         DataError: The network gives no numbers.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
         if settings.threads:
             torch.set_num_threads(settings.threads)
+        import_modules(settings.imports)
         bundle = Bundle.load(settings.bundle)
         if settings.sha256 not in (None, bundle.hash):
             raise BundleError(

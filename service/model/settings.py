@@ -17,6 +17,7 @@ class ModelSettings:
         bundle: Folder of the bundle, local.
         version: What the forecasts name as model version; None: a part of the hash.
         sha256: Hash that the bundle must have; None takes any whose files fit its manifest.
+        imports: Modules or .py files to import first; they register networks outside of stconv.
         data: Files, folders or patterns that forecasts without an upload start from.
         threads: Of PyTorch; None as PyTorch chooses.
         engine: What computes the network, see `stconv.compute.engine`.
@@ -28,6 +29,7 @@ class ModelSettings:
     bundle: str
     version: str | None = None
     sha256: str | None = None
+    imports: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     threads: int | None = None
     engine: Engine = "torch"

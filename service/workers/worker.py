@@ -44,6 +44,7 @@ class Worker:
         self._model_settings = ModelSettings(
             str(bundle),
             version=settings.versions.get(name),
+            imports=tuple(settings.imports),
             data=tuple(map(str, settings.data)),
             threads=settings.threads,
             engine=settings.engine,

@@ -66,9 +66,13 @@ GROUPS: dict[str, dict[str, Command]] = {
 }
 BUILDING_NETWORKS = {
     *("ensemble", "sweep", "evaluate", "explain", "register", "promote"),
-    *("forecast", "quantize", "export", "serve"),
+    *("forecast", "quantize", "export"),
 }
-"""Commands that take `--import MODULE`, for networks of a user's own; so do the Lightning commands."""
+"""Commands that import the modules of `--import` first, for networks of a user's own.
+
+The Lightning commands read the key `import` of a configuration as well, and `serve` lets the process of the
+model import them.
+"""
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 

@@ -52,6 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cells of a tile, for large grids (same result); 0 for one piece (default: by available memory)",
     )
     parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        metavar="MODULE",
+        help="import this module or .py file in the model's process: it registers networks of your own; "
+        "may be given several times",
+    )
+    parser.add_argument(
         "--allow-anonymous", action="store_true", default=None, help="serve beyond loopback without API keys"
     )
     parser.epilog = (
@@ -75,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.data or []:
         if not (path.exists() or has_magic(str(path))):
             raise FileError(f"There is no '{path}' to read input data from. Check --data.")
-    names = ("host", "port", "data", "state", "threads", "engine", "tile", "allow_anonymous")
+    names = ("host", "port", "data", "state", "threads", "engine", "tile", "imports", "allow_anonymous")
     given = {name: getattr(args, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     settings = _settings(given)  # before the model is looked for: a wrong option is said at once
