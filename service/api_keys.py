@@ -23,7 +23,7 @@ class ApiKey:
     """What is known of a key.
 
     Attributes:
-        sha256: Of the key; the key itself is stored nowhere.
+        sha256: Hash of the key; the key itself is stored nowhere.
         scopes: Among SCOPES.
         per_minute: Requests; None is the quota of all keys.
         name: Whose it is, for the operator.

@@ -90,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Start the processes; fail with the reason if a model can not be loaded."""
+    """Start the processes; fail with the reason if a model cannot be loaded."""
     settings: Settings = app.state.settings
     app.state.parsers = Parsers(settings)
     app.state.uploads = asyncio.Semaphore(settings.queue_size + settings.parsers + 2 * settings.max_batch)

@@ -155,7 +155,7 @@ STATUS_OF_LIBRARY_ERROR: dict[type[StconvError], int] = {
     ConfigError: 422,
     ServiceError: 503,
 }
-"""Of the exceptions that a client can mend or wait for, and of all derived from them."""
+"""Status of each exception that a client can mend or wait for, and of all derived from it."""
 INTERNAL = "internal"
 """Code of every other exception: a fault of the server, whose words stay in its log."""
 

@@ -36,7 +36,7 @@ def serve(settings: Settings, on_ready: Callable[[Mapping[str, Worker], str], No
         Exit status 0 after an orderly end.
 
     Raises:
-        ServiceError: The port is taken, or a model can not be loaded.
+        ServiceError: The port is taken, or a model cannot be loaded.
     """
     listener = _bind(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -88,7 +88,7 @@ async def _serve(app: FastAPI, listener: socket.socket, on_ready: Callable[[Fast
     config = uvicorn.Config(
         app,
         http=patient(settings.header_seconds, settings.answer_seconds, settings.max_connections),
-        lifespan="off",  # run below, so that a model that can not be loaded is an error with its own words
+        lifespan="off",  # run below, so that a model that cannot be loaded is an error with its own words
         ws="none",
         log_config=None,
         access_log=False,
@@ -135,6 +135,6 @@ def _bind(host: str, port: int) -> socket.socket:
                 f"Port {port} of {host} is in use. Stop what listens there, or take another: "
                 f"`--port {port + 1}` (`--port 0` takes a free one)."
             ) from error
-        raise ServiceError(f"Can not listen on {host} port {port}: {error.strerror}.") from error
+        raise ServiceError(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
     listener.setblocking(False)
     return listener

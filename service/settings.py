@@ -1,4 +1,4 @@
-"""What an operator can set, from the environment (`STCONV_SERVE_*`) or from the command line."""
+"""The settings of a server, from the environment (`STCONV_SERVE_*`) or from the command line."""
 
 from __future__ import annotations
 
@@ -165,14 +165,14 @@ class Settings(BaseSettings):
         """All accepted keys.
 
         Raises:
-            ConfigError: `keys_file` can not be read.
+            ConfigError: `keys_file` cannot be read.
         """
         stored = read_file(self.keys_file) if self.keys_file is not None else []
         return (*map(read_entry, self.api_keys), *stored)
 
     @model_validator(mode="after")
     def _not_open_to_the_world(self) -> Settings:
-        keys = self.keys  # read now: a file that can not be read is said at the start
+        keys = self.keys  # read now: a file that cannot be read is said at the start
         if self.host not in LOOPBACK and not keys and not self.allow_anonymous:
             raise ValueError(
                 f"host {self.host} is beyond loopback and no API key is configured. Set "

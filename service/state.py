@@ -1,4 +1,4 @@
-"""What outlives a request: stored forecasts and jobs, in a folder of the operator or a temporary one."""
+"""Stored forecasts and jobs, which outlive a request: in a folder of the operator or a temporary one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def state_folder(settings: Settings) -> Iterator[Path]:
         try:
             settings.state.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            said = f"The folder '{settings.state}' for forecasts and jobs can not be made: {error.strerror}."
+            said = f"The folder '{settings.state}' for forecasts and jobs cannot be made: {error.strerror}."
             raise ServiceError(f"{said} Name another with --state.") from error
         yield settings.state
         return

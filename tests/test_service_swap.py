@@ -1,4 +1,4 @@
-"""Another version under load, over HTTP; what can not be loaded changes nothing; a registry that is down."""
+"""Another version under load, over HTTP; what cannot be loaded changes nothing; a registry that is down."""
 
 import hashlib
 import json

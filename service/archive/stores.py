@@ -1,4 +1,4 @@
-"""Where forecasts are stored: a Zarr store for each reference time, under the model and its version.
+"""The folder of stored forecasts: a Zarr store for each reference time, under the model and its version.
 
 FOLDER/MODEL/VERSION/20141231T180000Z.zarr    written beside and renamed, never changed, removed when too old
 FOLDER/MODEL/VERSION/scores.nc                sums of errors of those whose truth came in
@@ -59,7 +59,7 @@ def prune(folder: Path, keep: int, days: float | None) -> None:
     """Remove what was made longest ago, of this version and of older ones, and what broken writes left.
 
     Args:
-        folder: Of the version that is served.
+        folder: Folder of the version that is served.
         keep: Number of forecasts to keep, of all versions together.
         days: Age to keep; None: any.
     """

@@ -1,4 +1,4 @@
-"""The server's table of stored forecasts: what is not in it can not be asked for."""
+"""The server's table of stored forecasts: what is not in it cannot be asked for."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class StoredForecast:
 
     Attributes:
         name: Its reference time, like 20141231T180000Z.
-        path: Of the Zarr store.
-        metadata: Of the store, consolidated.
+        path: Folder of the Zarr store.
+        metadata: Metadata of the store, consolidated.
         files: The files of the store by key.
         form: Equal for forecasts that differ in nothing but times and values.
     """

@@ -49,7 +49,7 @@ def find_file(forecasts: list[StoredForecast], whole: bool, key: str) -> bytes |
     Args:
         forecasts: As `find_group` returns them.
         whole: Several as one, along the reference time.
-        key: Of the Zarr store.
+        key: Key of the Zarr store.
 
     Raises:
         UnknownForecast: No such key.

@@ -26,17 +26,17 @@ class Job:
         owner: Hash of the API key; "" where there are none.
         model: Name of the model.
         steps: Leads asked for.
-        media_type: Of the result.
+        media_type: Format of the result.
         variables: To be given; None: all.
         bands: Whether the bands of uncertainty are.
-        digest: Of the request; equal for equal requests.
+        digest: Hash of the request; equal for equal requests.
         idempotency_key: Hash of the client's, or "".
         status: queued, running, done, failed, cancelled, interrupted or expired.
         leads_done: How far it is.
         created: Seconds since 1970.
         ended: The same; None: not yet.
         problem: Status, detail and type where it failed.
-        headers: Of the result.
+        headers: Headers of the result.
     """
 
     id: str
@@ -79,7 +79,7 @@ class JobStore:
     Args:
         folder: Where they are kept.
         life_seconds: How long after its end a job is kept.
-        max_bytes: Of all results together; the oldest go first.
+        max_bytes: Limit for all results together; the oldest go first.
     """
 
     def __init__(self, folder: Path, life_seconds: float, max_bytes: int) -> None:

@@ -102,7 +102,7 @@ class Jobs:
 
         Raises:
             Unprocessable: The idempotency key was used for another request.
-            Unavailable: The job can not be written.
+            Unavailable: The job cannot be written.
         """
         facts = json.dumps([model, steps, variables, bands, media_type]).encode()
         digest = hashlib.sha256(facts + hashlib.sha256(body).digest()).hexdigest()
@@ -133,8 +133,8 @@ class Jobs:
             self._store.save(job)
         except OSError as error:
             del self._store.by_id[job.id]
-            log.error("a job can not be written: %s", error)
-            raise Unavailable("The job can not be kept: no room.", retry_after_seconds=60) from None
+            log.error("a job cannot be written: %s", error)
+            raise Unavailable("The job cannot be kept: no room.", retry_after_seconds=60) from None
         return job, True
 
     def submit(self, job: Job, fields: bytes) -> None:
@@ -147,7 +147,7 @@ class Jobs:
         try:
             self._store.end(job, "failed", problem_document(problem))
         except OSError as error:
-            log.error("job %s can not be written: %s", job.id, error)
+            log.error("job %s cannot be written: %s", job.id, error)
 
     def get(self, owner: str, key: str) -> Job:
         """A job of the one who asks.
@@ -219,9 +219,9 @@ class Jobs:
                 if job.status in UNFINISHED:  # and not cancelled meanwhile
                     self.fail(job, problem)
             except OSError as error:
-                log.error("the result of job %s can not be written: %s", job.id, error)
+                log.error("the result of job %s cannot be written: %s", job.id, error)
                 if job.status in UNFINISHED:
-                    self.fail(job, Unavailable("The result can not be kept: no room."))
+                    self.fail(job, Unavailable("The result cannot be kept: no room."))
 
     async def _run(self, worker: Worker, job: Job, fields: bytes) -> None:
         job.status = "running"

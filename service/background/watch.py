@@ -25,7 +25,7 @@ class Watch:
     Args:
         worker: The model.
         stored: Its table, to be kept up to date.
-        folder: Of the archive.
+        folder: Folder of the archive.
         settings: How often, how many, how old.
         metrics: Where the live skill goes.
     """

@@ -1,4 +1,4 @@
-"""A forecast as bytes: NetCDF, or JSON with null for missing. Runs in the model's process."""
+"""A forecast as bytes: NetCDF, or JSON with null for missing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A small forecast as NetCDF classic: numbers behind a header, which takes a tenth of the time of NetCDF 4.
-
-Runs in the model's process.
-"""
+"""A small forecast as NetCDF classic: numbers after a header, in a tenth of the time of NetCDF 4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forecast as CoverageJSON (OGC 21-069r2): a Grid, or a PointSeries. Runs in the model's process."""
+"""A forecast as CoverageJSON (OGC 21-069r2): a Grid, or a PointSeries."""
 
 from __future__ import annotations
 

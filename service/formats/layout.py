@@ -1,4 +1,4 @@
-"""Where the rows and columns of a forecast are, whatever its file calls them. Runs in the model's process."""
+"""The rows and columns of a forecast, whatever its file calls them."""
 
 from __future__ import annotations
 

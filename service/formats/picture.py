@@ -1,4 +1,4 @@
-"""A forecast as a picture: a map for each lead, drawn by the library. Runs in the model's process."""
+"""A forecast as a picture: a map for each lead, drawn by the library."""
 
 from __future__ import annotations
 

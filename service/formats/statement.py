@@ -1,4 +1,4 @@
-"""What every answer says of itself: model, reference time, and how usual its input was."""
+"""The provenance that every answer states: model, reference time, and how unusual its input was."""
 
 from __future__ import annotations
 

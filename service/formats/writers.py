@@ -1,4 +1,4 @@
-"""The formats of an answer, and how each is written. Runs in the model's process."""
+"""The formats of an answer, and how each is written."""
 
 from __future__ import annotations
 

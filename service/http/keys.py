@@ -1,4 +1,4 @@
-"""Who may do what: only the sha256 of a key is known here, and comparing takes the same time for any.
+"""The rights of a key: only the sha256 of a key is known here, and comparing takes the same time for any.
 
 Dependencies are coroutines though they wait for nothing: plain functions cost a change of thread each.
 """

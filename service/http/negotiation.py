@@ -1,4 +1,4 @@
-"""What a client sends and what it accepts, from the headers."""
+"""The format of a body and the format of its answer, from the headers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Everything that runs in the model's process."""
+"""Runs in the model's process: forecasts in batches, the job under way, the archive."""

@@ -30,7 +30,7 @@ class Archivist:
     """Stores a forecast for each new reference time of a source, and verifies those whose truth came in.
 
     Args:
-        forecaster: Of the model.
+        forecaster: The model.
         source: Its data.
     """
 

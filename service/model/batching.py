@@ -25,7 +25,7 @@ class Work:
     """What is noted while one request is worked on.
 
     Attributes:
-        number: Of the request.
+        number: Number of the request.
         forecast_seconds: Spent waiting for the network.
         windows_in_batch: Computed together with its own, that one included; 0 if none was computed.
     """

@@ -20,7 +20,7 @@ def example_fields(schema: dict[str, Any]) -> bytes:
     """One window in the middle of the training range, as a parser sends it.
 
     Args:
-        schema: Of `Forecaster.input_schema`, with a step of fixed length.
+        schema: As `Forecaster.input_schema` returns it, with a step of fixed length.
     """
     grid, span = schema["grid"], schema["frames"]["span"]
     dims = [AXES[dim][0] for dim in grid["dims"]]

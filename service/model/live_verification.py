@@ -36,9 +36,9 @@ class LiveVerification:
     Cases whose valid times reach into the period that the model was fitted to are left out.
 
     Args:
-        forecaster: Of the model; its climatology is that of its training period.
+        forecaster: The model; its climatology is that of its training period.
         source: Where the truth is.
-        folder: Of the version in the archive.
+        folder: Folder of the version in the archive.
     """
 
     def __init__(self, forecaster: Forecaster, source: Source, folder: Path) -> None:
@@ -64,7 +64,7 @@ class LiveVerification:
 
         Args:
             series: The source as it is now.
-            stores: Of this version, by name.
+            stores: Stored forecasts of this version, by name.
             cases: How many to remember, the newest.
 
         Returns:

@@ -58,7 +58,7 @@ def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitud
 
     Args:
         forecast: Variables (lead, lat, lon) on canonical axes.
-        step: Of the forecast.
+        step: Time step of the forecast.
         latitude: Degrees north.
         longitude: Degrees east.
 
@@ -68,7 +68,7 @@ def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitud
     layout = find_layout(forecast)
     if not layout.geographic:
         raise GridError(
-            "The model's grid is not geographic; a point can not be given by latitude and longitude."
+            "The model's grid is not geographic; a point cannot be given by latitude and longitude."
         )
     row, column = nearest_cell(layout.rows, layout.columns, latitude, longitude)
     cell = forecast.isel({layout.y: row, layout.x: column})

@@ -16,9 +16,9 @@ class Rollout:
     """One forecast of any number of leads, a block of them at a time.
 
     Args:
-        forecaster: Of the model.
+        forecaster: The model.
         ds: Its input, canonical.
-        origin: Of the input.
+        origin: How to restore the form of the input.
         steps: Number of leads.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a process that a model runs in is told when it is started."""
+"""The settings with which a model's process is started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ModelSettings:
         sha256: Hash that the bundle must have; None takes any whose files fit its manifest.
         imports: Modules or .py files to import first; they register networks outside of stconv.
         data: Files, folders or patterns that forecasts without an upload start from.
-        threads: Of PyTorch; None as PyTorch chooses.
+        threads: Threads of PyTorch; None as PyTorch chooses.
         engine: What computes the network, see `stconv.compute.engine`.
         tile: Cells of a tile, as for Forecaster.
         max_batch: Windows in one batch.

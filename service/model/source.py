@@ -51,7 +51,7 @@ class Source:
         """The canonical series of inputs and, where they are there, targets; what is small stays in memory.
 
         Raises:
-            DataError: It can not be read.
+            DataError: It cannot be read.
         """
         state = self.state()
         if self._kept is None or self._kept[0] != state:

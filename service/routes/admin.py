@@ -40,7 +40,7 @@ class Wanted(BaseModel):
 async def swap_model(request: Request, name: ModelName, wanted: Wanted) -> dict[str, Any]:
     """Load it beside the present one, verify its hash, warm it up, and switch; no request is lost.
 
-    If it can not be loaded, the present version stays.
+    If it cannot be loaded, the present version stays.
     """
     worker, settings = find_model(request, name), request.app.state.settings
     before = worker.version

@@ -1,4 +1,4 @@
-"""What an EDR query says, from text: coordinates and times."""
+"""Coordinates and times of an EDR query, read from text."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ BODY: dict[str, Any] = {
         },
     }
 }
-NETCDF_KINDS = "Classic (64-bit offsets) up to 1 MiB, else and where classic can not hold it NetCDF 4"
+NETCDF_KINDS = "Classic (64-bit offsets) up to 1 MiB, else and where classic cannot hold it NetCDF 4"
 FORECAST_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {

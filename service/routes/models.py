@@ -1,4 +1,4 @@
-"""Which models are served, and what input each needs."""
+"""The models that are served, and the input that each needs."""
 
 from __future__ import annotations
 

@@ -38,5 +38,5 @@ try {
     for (const [method, facts] of Object.entries(methods)) target.append(operation(method, path, facts));
   }
 } catch (error) {
-  document.querySelector("#status").textContent = `The list of routes can not be read: ${error.message}`;
+  document.querySelector("#status").textContent = `The list of routes cannot be read: ${error.message}`;
 }

@@ -1,4 +1,4 @@
-"""What Prometheus sees. Labels are bounded: models, route templates, methods, statuses."""
+"""The metrics for Prometheus. Labels are bounded: models, route templates, methods, statuses."""
 
 from __future__ import annotations
 

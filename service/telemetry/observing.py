@@ -1,4 +1,4 @@
-"""What an operator sees of a request: its id, a line of JSON in the log, Server-Timing, and spans.
+"""A request as an operator sees it: its id, a line of JSON in the log, Server-Timing, and spans.
 
 Spans need `pip install stconv[opentelemetry]` and are no more than these seconds without it.
 """
@@ -30,7 +30,7 @@ except ImportError:  # the extra is not installed
 
 log = logging.getLogger("stconv.access")
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-"""An id from a proxy is kept if it can not forge a line of a log."""
+"""An id from a proxy is kept if it cannot forge a line of a log."""
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 _seconds: ContextVar[dict[str, float] | None] = ContextVar("seconds", default=None)
 
@@ -122,7 +122,7 @@ def _span(scope: Scope, headers: Headers) -> Iterator[dict[str, Any]]:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: whatever a client sent is escaped, so that it can not forge another line."""
+    """One JSON object a line: whatever a client sent is escaped, so that it cannot forge another line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Time, level, logger, message, request id and the facts of a record."""

@@ -96,7 +96,7 @@ def _read_hdf5(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[st
             }
             return variables, _attributes(file)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
-        raise Unprocessable(f"The NetCDF file can not be read: {error}", kind="unreadable-netcdf") from error
+        raise Unprocessable(f"The NetCDF file cannot be read: {error}", kind="unreadable-netcdf") from error
 
 
 def _dimensions(item: h5py.Dataset) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def _read_classic(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict
     except (TooLarge, MemoryError):
         raise
     except Exception as error:  # scipy raises whatever its parser stumbles over
-        raise Unprocessable(f"The NetCDF file can not be read: {error}", kind="unreadable-netcdf") from error
+        raise Unprocessable(f"The NetCDF file cannot be read: {error}", kind="unreadable-netcdf") from error
 
 
 def _text_attributes(owner: Any) -> dict[str, Any]:

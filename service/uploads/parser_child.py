@@ -63,7 +63,7 @@ def _problem(error: Exception, memory_bytes: int) -> Problem:
     if isinstance(error, MemoryError):
         said = f"Reading the upload takes more than {memory_bytes} bytes of memory."
         return TooLarge(said, limit_bytes=memory_bytes)
-    return Unprocessable(f"The upload can not be read: {error}", kind="unreadable")
+    return Unprocessable(f"The upload cannot be read: {error}", kind="unreadable")
 
 
 def _processor_seconds() -> float:

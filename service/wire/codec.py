@@ -77,7 +77,7 @@ def decode(data: bytes) -> tuple[dict[str, RawVariable], dict[str, Any]]:
         dtype = np.dtype(entry["dtype"])
         shape = tuple(int(size) for size in entry["shape"])
         if dtype.kind not in "fiuSU" or min(shape, default=0) < 0:
-            raise ValueError(f"variable {entry['name']!r}: {dtype} of shape {shape} can not be sent")
+            raise ValueError(f"variable {entry['name']!r}: {dtype} of shape {shape} cannot be sent")
         values = np.frombuffer(data, dtype, count=int(np.prod(shape, dtype=object)), offset=offset).reshape(
             shape
         )
@@ -118,6 +118,6 @@ def _restored(value: Any) -> Any:
 
 
 def names(values: Sequence[str], limit: int = 10) -> str:
-    """A few names for a message, quoted by `repr`, so that a client's text can not forge a log line."""
+    """A few names for a message, quoted by `repr`, so that a client's text cannot forge a log line."""
     shown = ", ".join(repr(value[:60]) for value in list(values)[:limit])
     return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")

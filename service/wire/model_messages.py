@@ -144,7 +144,7 @@ class ArchiveState:
 
     Attributes:
         more: There is more to do at once.
-        folder: Of the stores of this version.
+        folder: Folder of the stores of this version.
         verification: As `LiveVerification.summary`, when nothing is left to do.
     """
 
@@ -159,7 +159,7 @@ class UpdateArchive(Request[ArchiveState]):
 
     Attributes:
         model: What clients call the model.
-        folder: Of the archive.
+        folder: Folder of the archive.
         backfill: Forecasts to make where none is stored yet.
         keep: Forecasts to keep, the newest.
         keep_days: How long a forecast is kept, in days; None: without end.

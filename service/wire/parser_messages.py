@@ -38,7 +38,7 @@ class Rejected:
     """An upload is refused, and the process ends.
 
     Attributes:
-        code: Of the problem, in `problems.OF_UPLOADS`.
+        code: Code of the problem, in `problems.OF_UPLOADS`.
         detail: What was expected, what was found, and where.
         extra: Numbers and names that belong to it.
     """

@@ -80,7 +80,7 @@ def fetch_model(reference: str, cache: Path) -> Fetched:
         try:
             manifest.write_folder(folder, files)
         except OSError as error:
-            raise TrackingError(f"{reference} can not be written to '{folder}': {error.strerror}.") from error
+            raise TrackingError(f"{reference} cannot be written to '{folder}': {error.strerror}.") from error
     return Fetched(str(folder), str(found.version), digest)
 
 

@@ -70,7 +70,7 @@ class ModelLink:
 
     Attributes:
         schema: The input schema of its bundle.
-        version: Of the model, as its forecasts name it.
+        version: Version of the model, as its forecasts name it.
         under_way: Requests that were sent and are not answered, by number.
         lost: Why it can answer no more; None while it lives.
     """
@@ -115,7 +115,7 @@ class ModelLink:
 
     @property
     def pid(self) -> int | None:
-        """Of the process."""
+        """Process id."""
         return self._process.pid
 
     @property

@@ -106,12 +106,12 @@ class Parsers:
             answer: Fields | Rejected = receive(connection, FromParser, longest)
         except (EOFError, ConnectionError, Garbled) as error:
             raise Unprocessable(
-                f"The upload can not be read: its parser was stopped (limits: {limit:g} s of processor time, "
+                f"The upload cannot be read: its parser was stopped (limits: {limit:g} s of processor time, "
                 f"{self._settings.parse_memory_bytes} bytes of memory).",
                 kind="unreadable",
             ) from error
         except OSError as error:
-            raise Unavailable("The upload can not be read now.") from error
+            raise Unavailable("The upload cannot be read now.") from error
         return answer
 
 

@@ -69,7 +69,7 @@ class Worker:
 
     @property
     def version(self) -> str:
-        """Of the model."""
+        """Version of the model, as its forecasts name it."""
         return str(self._known["version"])
 
     @property
@@ -81,12 +81,12 @@ class Worker:
         """Start the process and wait until the model is loaded and warm.
 
         Raises:
-            ServiceError: It can not be loaded; the message says why.
+            ServiceError: It cannot be loaded; the message says why.
         """
         try:
             self._take(await self._open(self._model_settings))
         except WorkerLost as error:
-            raise ServiceError(f"Model {self.name} can not be served: {error}") from error
+            raise ServiceError(f"Model {self.name} cannot be served: {error}") from error
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def stop(self) -> None:
@@ -106,7 +106,7 @@ class Worker:
     async def swap(self, bundle: Path, version: str | None = None, sha256: str | None = None) -> None:
         """Load another bundle beside the present one, and switch when it is warm; no request is lost.
 
-        The present one answers what it has begun, and then ends. If the other can not be loaded, all stays as
+        The present one answers what it has begun, and then ends. If the other cannot be loaded, all stays as
         it was.
 
         Args:
@@ -115,7 +115,7 @@ class Worker:
             sha256: The hash it must have; None takes any.
 
         Raises:
-            ServiceError: The bundle can not be loaded; the message says why.
+            ServiceError: The bundle cannot be loaded; the message says why.
         """
         async with self._swapping:
             settings = replace(self._model_settings, bundle=str(bundle), version=version, sha256=sha256)
