@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.absent import Chunks, hdf5_chunks, mark_absent
 from stconv.datasets.source.addresses import refuse_address
 from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grid_spec import GridSpec
@@ -23,6 +24,8 @@ from stconv.errors import FileError, StconvError
 
 SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib", ".grib2", ".grb", ".grb2", ".zarr")
 """Names that count as data when a folder is given."""
+MOST_TRIES = 100
+"""Parts of a damaged variable that are read to find the damage."""
 GRIB_KEYS = ("typeOfLevel", "stepType", "shortName", "paramId", "edition", "dataType")
 """Entries of ``GridSpec.select`` that pick messages of a GRIB file instead of coordinates."""
 _ENGINES = {"netcdf3": "netcdf4", "hdf5": "netcdf4", "grib": "cfgrib", "zarr": "zarr"}
@@ -111,8 +114,10 @@ def load(ds: xr.Dataset, source: str) -> xr.Dataset:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", xr.SerializationWarning)
             return ds.load()
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise _unreadable(source, error) from error
+    except (StconvError, MemoryError):
+        raise
+    except Exception as error:  # each format and compression has its own errors
+        raise _unreadable(source, error, ds) from error
     finally:
         ds.close()
 
@@ -149,19 +154,52 @@ class _OnDisk:
     def __init__(self, variable: xr.Variable, source: str) -> None:
         self.variable, self.source = variable, source
         self.shape, self.ndim, self.dtype = variable.shape, variable.ndim, variable.dtype
+        self.n_bytes = _file_bytes(source)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         try:
-            return np.asarray(self.variable[key].values)
-        except (OSError, RuntimeError, ValueError, EOFError) as error:
-            raise _unreadable(self.source, error) from error
+            values = np.asarray(self.variable[key].values)
+            if _file_bytes(self.source) < self.n_bytes:  # HDF5 reads zeros past the end of a file it knows
+                raise OSError("it is shorter than when it was opened")
+            return values
+        except (StconvError, MemoryError):
+            raise
+        except Exception as error:  # each format and compression has its own errors
+            raise _unreadable(self.source, error, xr.Dataset({"values": self.variable})) from error
 
 
-def _unreadable(source: str, error: Exception) -> FileError:
+def _file_bytes(source: str) -> int:
+    path = Path(source)
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _unreadable(source: str, error: Exception, ds: xr.Dataset) -> FileError:
     return FileError(
-        f"{source} opens but its values can not be read ({error}). It is damaged or truncated, or was "
-        "changed meanwhile: fetch or write it again."
+        f"{source} opens but its values cannot be read{_broken(ds)} ({error}). It is damaged or truncated, "
+        "or was changed meanwhile: fetch or write it again."
     )
+
+
+def _broken(ds: xr.Dataset) -> str:
+    """Which steps of which variable cannot be read, as far as some tries tell."""
+    for name, variable in ds.variables.items():
+        if isinstance(variable._data, np.ndarray) or not variable.ndim:
+            continue
+        stored = variable.encoding.get("chunks") or variable.encoding.get("chunksizes") or variable.shape
+        n, size = variable.shape[0], max(stored[0], -(-variable.shape[0] // MOST_TRIES), 1)
+        broken = [start for start in range(0, n, size) if not _readable(variable[start : start + size])]
+        if broken:
+            last = min(broken[-1] + size, n) - 1
+            return f": '{name}' at step {broken[0]} to {last} along '{variable.dims[0]}'"
+    return ""
+
+
+def _readable(variable: xr.Variable) -> bool:
+    try:
+        variable.values  # noqa: B018 - reads
+    except Exception:
+        return False
+    return True
 
 
 def _open_stored(path: Path, spec: GridSpec, options: dict[str, Any]) -> xr.Dataset:
@@ -169,12 +207,31 @@ def _open_stored(path: Path, spec: GridSpec, options: dict[str, Any]) -> xr.Data
         if options["engine"] == "zarr":
             return open_zarr(path, group)
         inside = {} if group is None else {"group": group}
-        return xr.open_dataset(path, decode_cf=False, **(options | inside))
+        ds = xr.open_dataset(path, decode_cf=False, **(options | inside))
+        if options["engine"] == "netcdf4":
+            _mark_absent_hdf5(path, group, ds)
+        return ds
 
     with _quiet():
         if spec.group is None or options["engine"] == "cfgrib":
             return open_group(None)
         return with_ancestors(open_group(spec.group), spec.group, open_group)
+
+
+def _mark_absent_hdf5(path: Path, group: str | None, ds: xr.Dataset) -> None:
+    """Name what was never written to a NetCDF 4 or HDF5 file, see `mark_absent`."""
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return
+    with h5py.File(path, "r") as file:
+        inside = file[group or "/"]
+
+        def chunks(name: str) -> Chunks | None:
+            item = inside.get(name)
+            return hdf5_chunks(item) if isinstance(item, h5py.Dataset) and item.shape else None
+
+        mark_absent(ds, chunks, str(path))
 
 
 def decode_stored(stored: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:

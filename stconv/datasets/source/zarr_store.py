@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.absent import mark_absent, zarr_chunks
 from stconv.datasets.source.attributes import SourceWarning
 
 NO_STATEMENT = (0, 1)
@@ -51,6 +52,8 @@ def open_zarr(path: Path, group: str | None) -> xr.Dataset:
         fill = _stated(array, str(name), str(path))
         if fill is not None:
             variable.attrs["_FillValue"] = fill
+    inside = path / (group or "").strip("/")
+    mark_absent(ds, lambda name: zarr_chunks(store[name], inside / name), str(path))
     _warn_of_copy(path, ds, group)
     return ds
 

@@ -1,0 +1,178 @@
+"""Chunks that a Zarr store or an HDF5 file lacks: the library gives the fill value for them, without a word.
+
+Writers leave chunks out that hold nothing but the fill value (zarr-python, by default), or never wrote them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stconv.datasets.source.attributes import SourceWarning
+from stconv.datasets.source.declared import DEFAULT_FILL
+from stconv.errors import FileError
+
+MOST_SAMPLED = 3
+"""Written chunks that tell whether the fill value is one of the values."""
+
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How an array is stored.
+
+    Attributes:
+        shape: Of the array.
+        chunk: Shape of a chunk.
+        present: Number of each stored chunk along each dimension.
+        fill: What the library gives for the others.
+        read: Values of a region.
+        all_written: Writers leave no chunk out: the array states no fill value, and 0 is given by chance.
+    """
+
+    shape: Index
+    chunk: Index
+    present: frozenset[Index]
+    fill: Any
+    read: Callable[[tuple[slice, ...]], np.ndarray]
+    all_written: bool = False
+
+    @property
+    def counts(self) -> Index:
+        """Number of chunks along each dimension."""
+        return tuple(-(-n // size) for n, size in zip(self.shape, self.chunk, strict=True))
+
+    def absent(self) -> list[Index]:
+        """The chunks that are not stored."""
+        if len(self.present) >= math.prod(self.counts):
+            return []
+        return [at for at in itertools.product(*map(range, self.counts)) if at not in self.present]
+
+    def fill_is_a_value(self) -> bool:
+        """Whether the fill value lies among the values of some stored chunks; without any it is none."""
+        low, high = np.inf, -np.inf
+        stored = sorted(self.present)
+        for at in stored[:: max(1, len(stored) // MOST_SAMPLED)][:MOST_SAMPLED]:
+            region = tuple(slice(i * size, (i + 1) * size) for i, size in zip(at, self.chunk, strict=True))
+            values = np.asarray(self.read(region))
+            values = values[np.isfinite(values)]
+            if values.size:
+                low, high = min(low, values.min()), max(high, values.max())
+        return bool(low <= self.fill <= high)
+
+
+def mark_absent(ds: xr.Dataset, chunks: Callable[[str], Chunks | None], source: str) -> None:
+    """Find the chunks that are absent, name the steps they touch, and make them missing.
+
+    Where the fill value lies among the values that are stored (zeros of rain), absent chunks cannot be told
+    from chunks of it alone: they keep it, with a warning.
+
+    Args:
+        ds: Undecoded variables; a fill value that is no value is added to their `missing_value`.
+        chunks: How a variable is stored, None if that is not in chunks.
+        source: File, for messages.
+
+    Raises:
+        FileError: A part of an axis is absent, or of an array whose every chunk is written.
+    """
+    for name, variable in ds.variables.items():
+        if variable.dtype.kind not in "iuf" or not variable.ndim:
+            continue
+        stored = chunks(str(name))
+        if stored is None or not (absent := stored.absent()):
+            continue
+        along = str(variable.dims[0])
+        places = [at[0] for at in absent]
+        where = f"{_spans(places, stored)} along '{along}'"
+        if name in ds.dims:
+            if stored.chunk[0] > 1 or len(absent) > 1:
+                raise FileError(
+                    f"{source}: the axis '{name}' is not stored at {where}: its chunks were never written. "
+                    "Write them, or fetch the missing files of the store."
+                )
+            continue  # one value that is the fill value: 0, mostly
+        n = math.prod(stored.counts)
+        told = f"{source}: {len(absent)} of {n} chunks of '{name}' are not stored ({where}). "
+        if _is_missing(stored.fill, variable.attrs.get("_FillValue"), variable.dtype):
+            told += "Their values are missing."
+        elif not stored.fill_is_a_value():
+            declared = variable.attrs.get("missing_value")
+            others = [] if declared is None else np.ravel(declared).tolist()
+            variable.attrs["missing_value"] = [*others, stored.fill]
+            told += f"Their values are missing, not {stored.fill}, which is no value of the others."
+        elif stored.all_written:
+            raise FileError(
+                f"{told}They were never written, or were lost, and would be read as {stored.fill}. Fetch or "
+                "write them again."
+            )
+        else:
+            told += (
+                f"They are read as {stored.fill}, the fill value, which lies among the other values. If they "
+                "were never written, that is wrong: fetch or write them."
+            )
+        warnings.warn(told, SourceWarning, stacklevel=3)
+
+
+def zarr_chunks(array: Any, folder: Path) -> Chunks | None:
+    """How an array of a store in a folder is stored; shards count as its chunks."""
+    chunk = tuple(array.shards or array.chunks)
+    if any(size < 1 for size in (*chunk, *array.shape)):
+        return None
+    files = {
+        os.path.relpath(os.path.join(here, file), folder).replace(os.sep, "/")
+        for here, _, names in os.walk(folder)
+        for file in names
+    }
+    counts = [range(-(-n // size)) for n, size in zip(array.shape, chunk, strict=True)]
+    present = {at for at in itertools.product(*counts) if array.metadata.encode_chunk_key(at) in files}
+    fill = array.dtype.type(0) if array.fill_value is None else array.fill_value
+    return Chunks(
+        tuple(array.shape),
+        chunk,
+        frozenset(present),
+        fill,
+        lambda region: array[region],
+        all_written=array.fill_value is None,
+    )
+
+
+def hdf5_chunks(dataset: Any) -> Chunks | None:
+    """How an HDF5 dataset is stored; None where it is in one piece."""
+    if dataset.chunks is None or 0 in dataset.shape:
+        return None
+    n_chunks = dataset.id.get_num_chunks()
+    offsets = (dataset.id.get_chunk_info(i).chunk_offset for i in range(n_chunks))
+    present = {tuple(o // size for o, size in zip(at, dataset.chunks, strict=True)) for at in offsets}
+    fill = dataset.fillvalue
+    return Chunks(dataset.shape, dataset.chunks, frozenset(present), fill, lambda region: dataset[region])
+
+
+def _is_missing(fill: Any, declared: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether a fill value is missing already: NaN, declared, or the default of the NetCDF library."""
+    if np.isnan(fill) or fill == DEFAULT_FILL.get(dtype.str[1:]):
+        return True
+    return isinstance(declared, (int, float, np.generic)) and bool(dtype.type(declared) == fill)
+
+
+def _spans(places: list[int], stored: Chunks) -> str:
+    """Steps of chunks along the first dimension: `0 to 19, 60 to 79`."""
+    spans: list[list[int]] = []
+    for place in sorted(set(places)):
+        start, stop = place * stored.chunk[0], min((place + 1) * stored.chunk[0], stored.shape[0])
+        if spans and spans[-1][1] == start:
+            spans[-1][1] = stop
+        else:
+            spans.append([start, stop])
+    shown = [f"{a} to {b - 1}" if b - a > 1 else f"{a}" for a, b in spans[:8]]
+    more = f" and {len(spans) - 8} more" if len(spans) > 8 else ""
+    return f"step {', '.join(shown)}{more}"
