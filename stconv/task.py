@@ -148,8 +148,8 @@ class ForecastTask(pl.LightningModule):
         """Normalized windows of a period, the same on every rank."""
         references = evenly_spaced(self.data.references[period], MOST_WINDOWS[period])
         windows = WindowDataset(self.data.series, self.data.spec, references)
-        for start in range(0, len(windows), self.data.batch_size):
-            batch = windows.batch(range(start, min(start + self.data.batch_size, len(windows))))
+        for start in range(0, len(windows), self.data.loading.batch_size):
+            batch = windows.batch(range(start, min(start + self.data.loading.batch_size, len(windows))))
             batch = {name: value.to(self.device) for name, value in batch.items()}
             yield (self.preparation.inputs(batch), *self.preparation.targets(batch))
 
@@ -318,12 +318,12 @@ def check_fit(network: Network, data: GridDataModule) -> None:
     if starting and not data.preparation.targets_are_inputs:
         raise ConfigError(
             f"{starting[0]} starts from the targets' newest frame, and the targets are not among the inputs. "
-            "Add them to `data.inputs`, or choose a network without it."
+            "Add them to `data.preparation.inputs`, or choose a network without it."
         )
     if network.anomalies_only and data.preparation.settings.scaling != "anomaly":
         raise ConfigError(
             f"{type(network).__name__} forecasts an anomaly of zero and needs data that are anomalies. "
-            "Set `data.scaling` to `anomaly`."
+            "Set `data.preparation.scaling` to `anomaly`."
         )
     _check_event(network, data)
     _check_grid(network, data)

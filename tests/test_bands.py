@@ -12,6 +12,8 @@ import xarray as xr
 
 from stconv.bundle import Bundle, make_bundle
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.errors import BundleError, ConfigError
 from stconv.forecast import Forecaster
 from stconv.forecast.bounds import without_bands
@@ -67,12 +69,10 @@ def path_of_noise(folder: Path, rng: np.random.Generator, spread: np.ndarray) ->
 
 def data_module(path: Path, variables=("t2m",), scaling="anomaly") -> GridDataModule:
     data = GridDataModule(
-        list(variables),
-        paths=str(path),
-        t_in=2,
-        leads=LEADS,
-        scaling=scaling,
-        batch_size=64,
+        SourceSettings(str(path)),
+        PreparationSettings(tuple(variables), scaling=scaling),
+        WindowSettings(t_in=2, leads=LEADS),
+        loading=LoadingSettings(batch_size=64),
     )
     data.setup()
     return data

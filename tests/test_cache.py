@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
 from stconv.datasets.series.cache import available_bytes, cached, fingerprint
 from stconv.datasets.series.sampling import BlockShuffle
+from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.errors import FileError
 
 SHAPE = (20, 2, 3, 4)
@@ -105,7 +107,11 @@ def test_a_series_on_disk_trains_like_one_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("stconv.datasets.series.store._BYTES_AT_ONCE", 10_000)
     path = str(generate(tmp_path / "made.nc", n_steps=150, n_lat=6, n_lon=7))
     memory, disk = (
-        GridDataModule(inputs=["t2m"], paths=path, t_in=3, leads=2, memory_share=share, scaling="anomaly")
+        GridDataModule(
+            SourceSettings(path, memory_share=share),
+            PreparationSettings(("t2m",), scaling="anomaly"),
+            WindowSettings(t_in=3, leads=2),
+        )
         for share in (1.0, 0.0)
     )
     memory.setup()

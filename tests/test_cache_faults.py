@@ -12,8 +12,10 @@ import pytest
 import xarray as xr
 
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
 from stconv.datasets.series.cache import cached
+from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.errors import FileError, GridError
 from waiting import until
 
@@ -88,7 +90,11 @@ def on_disk(tmp_path, monkeypatch):
     monkeypatch.setattr("stconv.datasets.series.store._BYTES_AT_ONCE", 10_000)
 
     def make(path):
-        return GridDataModule(inputs=["t2m"], paths=str(path), t_in=3, leads=2, memory_share=0.0)
+        return GridDataModule(
+            SourceSettings(str(path), memory_share=0.0),
+            PreparationSettings(("t2m",)),
+            WindowSettings(t_in=3, leads=2),
+        )
 
     return make
 
@@ -130,7 +136,7 @@ def test_a_broken_file_in_a_list_is_the_one_that_is_named(tmp_path):
     size = os.path.getsize(paths[1])
     os.truncate(paths[1], size // 2)
     with pytest.raises(FileError, match=r"part1\.nc' is damaged or truncated"):
-        GridDataModule(inputs=["t2m"], paths=paths).setup()
+        GridDataModule(SourceSettings(paths), PreparationSettings(("t2m",))).setup()
     whole.isel(time=slice(30, 60), lat=slice(0, 5)).to_netcdf(paths[1])
     with pytest.raises(GridError, match=r"part1\.nc' has another grid than '.*part0\.nc'"):
-        GridDataModule(inputs=["t2m"], paths=paths).setup()
+        GridDataModule(SourceSettings(paths), PreparationSettings(("t2m",))).setup()

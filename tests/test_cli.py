@@ -104,7 +104,7 @@ def test_missing_configuration(capsys: pytest.CaptureFixture[str]) -> None:
         (
             {"data": ", batch_sise: 3"},
             [],
-            r"Unknown key 'data.batch_sise' in .*Did you mean 'data.batch_size'\?",
+            r"Unknown key 'data.batch_sise' in .*Did you mean 'data.loading.batch_size'\?",
         ),
         ({"trainer": "trainer: {max_epoch: 3}"}, [], r"Did you mean 'trainer.max_epochs'\?"),
         (

@@ -88,6 +88,14 @@ def test_only_parameters_that_differ_are_shown():
     assert differing_parameters(runs[:1]) == {}
 
 
+def test_a_run_from_before_the_groups_is_compared_key_by_key():
+    runs = [
+        info(**{"data.batch_size": "16", "data.t_in": "5", "data.name": "a"}),
+        info(**{"data.loading.batch_size": "8", "data.window.t_in": "5", "data.name": "b"}),
+    ]
+    assert differing_parameters(runs) == {"data.loading.batch_size": ["16", "8"]}
+
+
 def test_runs_on_the_same_data_are_together_best_first(inside):
     groups, unscored = find_entries("air")
     names = [[entry.run.name for entry in group] for group in groups]

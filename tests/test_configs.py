@@ -63,7 +63,7 @@ def test_runs_through_the_command_line(
     content = yaml.safe_load(path.read_text())
     if path.stem != "quickstart":  # one picture of a forecast is enough, it takes longer than the rest
         monkeypatch.setattr(publication, "draw_case", lambda *_: [])
-    if "recipe" in content["data"]:
+    if "recipe" in content["data"]["source"]:
         monkeypatch.setenv("STCONV_DATA_MIRROR", str(request.getfixturevalue("shared_data") / "benchmark"))
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -101,7 +101,7 @@ def test_experiments_that_are_compared_are_tested_on_the_same_windows() -> None:
     for path in CONFIGS:
         content = yaml.safe_load(path.read_text())
         data = content["data"]
-        windows = {key: data.get(key) for key in ("inputs", "t_in", "leads", "split")}
+        windows = {key: data[key] for key in ("window", "split")} | {"inputs": data["preparation"]["inputs"]}
         experiment = content["trainer"]["logger"]["init_args"]["experiment_name"]
         groups.setdefault(experiment, set()).add(str(windows))
     assert all(len(windows) == 1 for windows in groups.values()), groups

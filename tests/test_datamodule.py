@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from jsonargparse import ArgumentParser
 
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.preparation.harmonics import check_weekly
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
 from stconv.datasets.series.splits import SplitSpec
+from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.errors import ConfigError, GridError, SplitError, VariableError, WindowError
@@ -31,8 +34,17 @@ def path(tmp_path_factory):
     return str(made)
 
 
-def make(path, **options):
-    return GridDataModule(**({"inputs": ["t2m"], "paths": path, "t_in": 3, "leads": 2} | options))
+def make(path, split=None, **options):
+    """A data module of made data; each option goes to the settings that have it."""
+    options = {"inputs": ("t2m",), "paths": path, "t_in": 3, "leads": 2, **options}
+
+    def some(kind):
+        return kind(**{f.name: options.pop(f.name) for f in fields(kind) if f.name in options})
+
+    settings = [some(kind) for kind in (SourceSettings, PreparationSettings, WindowSettings)]
+    module = GridDataModule(*settings, split=split or SplitSpec(), loading=some(LoadingSettings))
+    assert not options, options
+    return module
 
 
 def order(datamodule, epoch=0):
@@ -43,14 +55,11 @@ def order(datamodule, epoch=0):
 
 def test_sizes_are_known_before_any_file_is_opened():
     datamodule = GridDataModule(
-        inputs=["a", "b"],
-        targets=["b"],
-        paths="absent.nc",
-        input_offsets=[-8, -4, -1, 0],
-        leads=7,
-        mask_channel=True,
-        static_fields=["position"],
-        time_features=True,
+        SourceSettings("absent.nc"),
+        PreparationSettings(
+            ("a", "b"), targets=("b",), mask_channel=True, static_fields=("position",), time_features=True
+        ),
+        WindowSettings(input_offsets=[-8, -4, -1, 0], leads=7),
     )
     assert (datamodule.c_in, datamodule.c_out) == (2 + 2 + 2 + 4, 1)
     assert (datamodule.t_in, datamodule.leads) == (4, 7)
@@ -175,8 +184,9 @@ def test_arguments_come_from_yaml(path, tmp_path):
     parser.add_class_arguments(GridDataModule, "data")
     config = tmp_path / "config.yaml"
     config.write_text(
-        f"data:\n  inputs: [t2m]\n  paths: {path}\n  t_in: 3\n  leads: 2\n  scaling: anomaly\n"
-        "  static_fields: [latitude]\n  transforms: {}\n  grid: {units: {t2m: degC}}\n"
+        f"data:\n  source: {{paths: {path}, grid: {{units: {{t2m: degC}}}}}}\n"
+        "  window: {t_in: 3, leads: 2}\n"
+        "  preparation: {inputs: [t2m], scaling: anomaly, static_fields: [latitude], transforms: {}}\n"
         "  split: {fractions: [0.5, 0.25, 0.25], purge: 0}\n"
     )
     parser.add_argument("--config", action="config")
@@ -185,14 +195,14 @@ def test_arguments_come_from_yaml(path, tmp_path):
     assert (datamodule.c_in, datamodule.periods.train) == (2, range(0, 100))
     assert datamodule.series.units == {"t2m": "degC"}
     with pytest.raises(SystemExit):
-        parser.parse_args(["--config", str(config), "--data.scaling", "robust"])
+        parser.parse_args(["--config", str(config), "--data.preparation.scaling", "robust"])
 
 
 def test_refusals(path):
     with pytest.raises(ConfigError, match="either paths or recipe; found neither"):
-        GridDataModule(["t2m"])
+        GridDataModule(SourceSettings(), PreparationSettings(("t2m",)))
     with pytest.raises(ConfigError, match="found both"):
-        GridDataModule(["t2m"], paths=path, recipe="x")
+        GridDataModule(SourceSettings(path, recipe="x"), PreparationSettings(("t2m",)))
     with pytest.raises(ConfigError, match="batch_size is 0"):
         make(path, batch_size=0)
     with pytest.raises(ConfigError, match="are inputs but q are not"):
@@ -240,14 +250,9 @@ def test_windows_with_too_little_in_them_are_left_out(path, tmp_path):
 def test_land_stays_missing_from_the_file_to_the_forecast(shared_data):
     """ERSST: cells on land are imputed for the network, weigh nothing, and are missing again in the end."""
     sst = GridDataModule(
-        inputs=["sst"],
-        paths=str(shared_data / "benchmark" / "ersst_v5_2010_2020.nc"),
-        t_in=3,
-        leads=2,
-        impute="climatology",
-        mask_channel=True,
-        scaling="anomaly",
-        max_missing=0.0,
+        SourceSettings(str(shared_data / "benchmark" / "ersst_v5_2010_2020.nc")),
+        PreparationSettings(("sst",), impute="climatology", mask_channel=True, scaling="anomaly"),
+        WindowSettings(t_in=3, leads=2, max_missing=0.0),
     )
     sst.setup()
     assert sum(sst.left_out.values()) == 0
@@ -325,13 +330,10 @@ def test_published_offsets_of_bike_nyc(shared_data):
     """Hours -73..-69, -49..-45, -25..-21, -3..0 in, one out; the last 864 h are the test, 431 before it."""
     offsets = [*range(-73, -68), *range(-49, -44), *range(-25, -20), *range(-3, 1)]
     bikes = GridDataModule(
-        inputs=["new_flow", "end_flow"],
-        paths=str(shared_data / "benchmark" / "bikenyc.nc"),
-        input_offsets=offsets,
-        leads=1,
+        SourceSettings(str(shared_data / "benchmark" / "bikenyc.nc")),
+        PreparationSettings(("new_flow", "end_flow"), weekly_cycle=True, time_features=True),
+        WindowSettings(input_offsets=offsets, leads=1),
         split=SplitSpec(last_steps=[431, 864], purge=0),
-        weekly_cycle=True,
-        time_features=True,
     )
     assert (bikes.t_in, bikes.c_in, bikes.c_out, bikes.leads) == (19, 2 + 6, 2, 1)
     bikes.setup()

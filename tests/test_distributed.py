@@ -13,8 +13,10 @@ from torch.utils.data import SequentialSampler
 
 from stconv.cli.main import main
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
 from stconv.datasets.series.sampling import BlockShuffle, EpochShuffle, Shard
+from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.errors import ConfigError
 from stconv.tracking import find_run, list_runs
 from stconv.verification import Verification
@@ -77,7 +79,12 @@ def test_a_batch_that_can_not_be_shared_is_refused(tmp_path):
         world_size, global_rank = 2, 1
 
     generate(tmp_path / "made.nc", n_steps=60, n_lat=4, n_lon=4)
-    data = GridDataModule(["t2m"], paths=str(tmp_path / "made.nc"), t_in=3, leads=2, batch_size=15)
+    data = GridDataModule(
+        SourceSettings(str(tmp_path / "made.nc")),
+        PreparationSettings(("t2m",)),
+        WindowSettings(t_in=3, leads=2),
+        loading=LoadingSettings(batch_size=15),
+    )
     data.setup()
     data.trainer = Trainer()
     with pytest.raises(

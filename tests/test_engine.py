@@ -16,7 +16,9 @@ from stconv.cli.main import main
 from stconv.compute import engine, quantization
 from stconv.compute.engine import Engine, members_by
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.splits import SplitSpec
+from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.errors import ConfigError, SplitError
 from stconv.forecast import Forecaster
 from stconv.models import (
@@ -83,9 +85,10 @@ def trained(service_server, tmp_path_factory):
     ds = service_server.fields(120)
     ds["t2m"][100:] += 500
     ds.to_netcdf(folder / "air.nc")
-    section = {"inputs": ["t2m"], "paths": str(folder / "air.nc"), "t_in": 3, "leads": 2}
+    source, window = {"paths": str(folder / "air.nc")}, {"t_in": 3, "leads": 2}
+    section = {"source": source, "preparation": {"inputs": ["t2m"]}, "window": window}
     (folder / "config.yaml").write_text(yaml.safe_dump({"data": section}))
-    data = GridDataModule(**section)
+    data = GridDataModule(SourceSettings(**source), PreparationSettings(("t2m",)), WindowSettings(**window))
     data.setup()
     torch.manual_seed(0)
     network = Damped(Conv3D(data.c_in, 1, 3, 2, n_layers=1, n_filters=4, kernel=3))
@@ -214,7 +217,12 @@ def test_refuses_to_slide_by_another_engine(trained, capsys):
 
 def test_refuses_to_calibrate_on_other_data(trained):
     paths = str(trained.folder / "air.nc")
-    later = GridDataModule(["t2m"], paths=paths, t_in=3, leads=2, split=SplitSpec(fractions=[0.7, 0.1, 0.2]))
+    later = GridDataModule(
+        SourceSettings(paths),
+        PreparationSettings(("t2m",)),
+        WindowSettings(t_in=3, leads=2),
+        split=SplitSpec(fractions=[0.7, 0.1, 0.2]),
+    )
     later.setup()
     with pytest.raises(SplitError, match=r"The training period ends .* in this configuration, and 2020"):
         quantization.quantized(trained.bundle, later)

@@ -18,7 +18,9 @@ from stconv.cli.main import main
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.preparation.event import Event
 from stconv.datasets.preparation.event_preparation import EventPreparation
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.preparation.spec import PreparationSpec
+from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import EventLoss, MaskedMSE
 from stconv.models import Conv3D, Increment, LeNet5
@@ -65,7 +67,12 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def data_module(path, **event):
     event = Event(**({"variable": "rain", "threshold": 0.5, "name": "wet"} | event))
-    data = GridDataModule(["rain"], paths=str(path), t_in=2, leads=3, event=event)
+    data = GridDataModule(
+        SourceSettings(str(path)),
+        PreparationSettings(("rain",)),
+        WindowSettings(t_in=2, leads=3),
+        event=event,
+    )
     data.setup()
     return data
 
@@ -270,7 +277,9 @@ def test_network_and_event_have_to_fit(path):
         check_fit(Conv3D(1, 1, 2, 3), data)
     with pytest.raises(ConfigError, match=r"the network is Increment, and data\.event is 'wet'"):
         check_fit(Increment(LeNet5(1, 1, 2, 3, grid=(16, 16))), data)
-    fields = GridDataModule(["rain"], paths=str(path), t_in=2, leads=3)
+    fields = GridDataModule(
+        SourceSettings(str(path)), PreparationSettings(("rain",)), WindowSettings(t_in=2, leads=3)
+    )
     fields.setup()
     with pytest.raises(ConfigError, match=r"the network is LeNet5, and data.event is not set"):
         check_fit(LeNet5(1, 1, 2, 3, grid=(16, 16)), fields)

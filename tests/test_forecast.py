@@ -139,13 +139,16 @@ def test_in_tiles_it_is_the_same_also_when_rolled_out(space):
 @pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
 def test_equals_the_task_it_was_exported_from(tmp_path, scaling):
     from stconv.datasets.datamodule import GridDataModule
+    from stconv.datasets.settings import SourceSettings, WindowSettings
     from stconv.losses import MaskedMSE
     from stconv.task import ForecastTask
 
     ds = source()
     ds.to_netcdf(tmp_path / "source.nc")
     data = GridDataModule(
-        ["t2m"], paths=str(tmp_path / "source.nc"), t_in=3, leads=2, scaling=scaling, time_features=True
+        SourceSettings(str(tmp_path / "source.nc")),
+        PreparationSettings(("t2m",), scaling=scaling, time_features=True),
+        WindowSettings(t_in=3, leads=2),
     )
     data.setup()
     task = ForecastTask(Conv3D(data.c_in, 1, 3, 2, n_layers=1, n_filters=2, kernel=3), MaskedMSE())

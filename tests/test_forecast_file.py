@@ -9,7 +9,9 @@ import torch
 import xarray as xr
 
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.losses import MaskedMSE
 from stconv.models import Persistence
 from stconv.task import ForecastTask
@@ -28,7 +30,12 @@ def test_scores_from_the_file_are_ours(tmp_path: Path, masked: bool) -> None:
         ds["t2m"][:, 0, :3] = np.nan
         path = tmp_path / "masked.nc"
         ds.to_netcdf(path)
-    data = GridDataModule(["t2m"], paths=str(path), t_in=4, leads=LEADS, batch_size=7)
+    data = GridDataModule(
+        SourceSettings(str(path)),
+        PreparationSettings(("t2m",)),
+        WindowSettings(t_in=4, leads=LEADS),
+        loading=LoadingSettings(batch_size=7),
+    )
     task = ForecastTask(Persistence(1, 1, 4, LEADS), MaskedMSE())
     trainer = pl.Trainer(
         accelerator="cpu",

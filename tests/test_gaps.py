@@ -77,7 +77,7 @@ def test_on_disk_it_stays_on_disk():
 
 def test_a_negative_length_is_refused():
     with pytest.raises(ConfigError, match="fill_gaps is -1; expected the missing steps of the longest gap"):
-        fill_gaps(series(hours(0, 1)), -1)
+        GridSpec(fill_gaps=-1)
 
 
 def test_gaps_between_files_and_in_a_dataset(tmp_path):
@@ -103,18 +103,18 @@ def test_inspect_counts_the_windows_that_reach_across_and_the_experiment_fills_a
     assert "3 gap(s) with 6 missing steps, 3 of them filled with frames without values" in shown
     assert "windows never cross the longer ones" in shown
     data = yaml.safe_load(file.read_text())["data"]
-    assert data["grid"] == {"fill_gaps": 2}
-    assert data["mask_channel"]
-    assert data["impute"] == "persistence"
+    assert data["source"]["grid"] == {"fill_gaps": 2}
+    assert data["preparation"]["mask_channel"]
+    assert data["preparation"]["impute"] == "persistence"
     found, _ = describe(tmp_path / "a.nc")
     assert found.filled_steps == 0
     assert found.n_windows == (20 - 9) + (20 - 9) + (27 - 9) + (47 - 9)
     file.unlink()
     main(["inspect", str(tmp_path / "a.nc"), "--fill-gaps", "0", "--write-config", str(file)])
-    assert "grid" not in yaml.safe_load(file.read_text())["data"]
+    assert "grid" not in yaml.safe_load(file.read_text())["data"]["source"]
 
 
 def test_a_series_without_gaps_is_not_filled(tmp_path):
     series(hours(*range(60))).to_netcdf(tmp_path / "a.nc")
     assert main(["inspect", str(tmp_path / "a.nc"), "--write-config", str(tmp_path / "a.yaml")]) == 0
-    assert "grid" not in yaml.safe_load((tmp_path / "a.yaml").read_text())["data"]
+    assert "grid" not in yaml.safe_load((tmp_path / "a.yaml").read_text())["data"]["source"]

@@ -11,7 +11,9 @@ from scores.continuous import additive_bias, mae, rmse
 
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.errors import LeakError
 from stconv.evaluation.leakage import check_causality
 from stconv.losses import MaskedMSE
@@ -43,7 +45,9 @@ def score(data, network, tmp_path, scoring=None):
 
 
 def test_persistence_has_no_skill_against_itself_and_is_beside_four_references(path, tmp_path):
-    data = GridDataModule(["t2m"], paths=str(path), t_in=4, leads=LEADS)
+    data = GridDataModule(
+        SourceSettings(str(path)), PreparationSettings(("t2m",)), WindowSettings(t_in=4, leads=LEADS)
+    )
     scoring = Scoring({"t2m": [280.0]}, (1, 3), {"corner": [-90, 90, -180, 180]})
     result = score(data, Persistence(1, 1, 4, LEADS), tmp_path, scoring)
     assert set(result.sums.references) == {
@@ -64,7 +68,9 @@ def test_shuffled_targets_give_no_skill(path, tmp_path):
     ds["t2m"].values = ds["t2m"].values[np.random.default_rng(0).permutation(ds.sizes["time"])]
     shuffled = tmp_path / "shuffled.nc"
     ds.to_netcdf(shuffled)
-    data = GridDataModule(["t2m"], paths=str(shuffled), t_in=4, leads=LEADS)
+    data = GridDataModule(
+        SourceSettings(str(shuffled)), PreparationSettings(("t2m",)), WindowSettings(t_in=4, leads=LEADS)
+    )
     result = score(data, Persistence(1, 1, 4, LEADS), tmp_path)
     assert not result.beats("climatology").any()
     fitted = result.sums
@@ -83,7 +89,9 @@ class Peeking(Preparation):
 
 
 def test_a_future_frame_among_the_inputs_is_caught(path, tmp_path):
-    data = GridDataModule(["t2m"], paths=str(path), t_in=4, leads=LEADS)
+    data = GridDataModule(
+        SourceSettings(str(path)), PreparationSettings(("t2m",)), WindowSettings(t_in=4, leads=LEADS)
+    )
     data.setup()
     data.preparation = Peeking(data.preparation.spec, data.preparation.state_dict())
     with pytest.raises(LeakError, match="it knows the future"):
@@ -97,13 +105,19 @@ def test_an_input_that_is_the_future_of_a_target_is_caught(path, tmp_path):
     ds["tomorrow"] = ds["t2m"].copy(data=2 * ahead + 3)  # in other units
     shifted = tmp_path / "shifted.nc"
     ds.to_netcdf(shifted)
-    data = GridDataModule(["t2m", "tomorrow"], ["t2m"], paths=str(shifted), t_in=4, leads=LEADS)
+    data = GridDataModule(
+        SourceSettings(str(shifted)),
+        PreparationSettings(("t2m", "tomorrow"), ("t2m",)),
+        WindowSettings(t_in=4, leads=LEADS),
+    )
     with pytest.raises(LeakError, match="Input 'tomorrow' is target 't2m' 1 step later"):
         score(data, Persistence(2, 1, 4, LEADS), tmp_path)
 
 
 def test_a_forecast_drawn_at_random_is_no_leak(path):
-    data = GridDataModule(["t2m"], paths=str(path), t_in=4, leads=LEADS)
+    data = GridDataModule(
+        SourceSettings(str(path)), PreparationSettings(("t2m",)), WindowSettings(t_in=4, leads=LEADS)
+    )
     data.setup()
     device = torch.device("cpu")
     check_causality(lambda batch: batch["inputs"] + torch.randn_like(batch["inputs"]), data, device)

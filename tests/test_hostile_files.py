@@ -8,6 +8,8 @@ import xarray as xr
 
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.inspection.inspect import describe
+from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.datasets.source.grid import open_series
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.netcdf_classic import bytes_announced
@@ -36,9 +38,13 @@ def written(folder, ds, **options):
     return folder / "a.nc"
 
 
-def trained_on(path, **options):
+def trained_on(path, grid=None, mask_channel=False):
     """A data module after set-up: everything between a file and the first training step."""
-    data = GridDataModule(inputs=["t2m"], paths=str(path), t_in=3, leads=2, **options)
+    data = GridDataModule(
+        SourceSettings(str(path), grid=grid or GridSpec()),
+        PreparationSettings(("t2m",), mask_channel=mask_channel),
+        WindowSettings(t_in=3, leads=2),
+    )
     data.setup()
     return data
 

@@ -167,10 +167,10 @@ def test_the_first_experiment_is_complete_and_keeps_how_to_read(tmp_path, capsys
     )
     assert f"stconv fit --config {file}" in capsys.readouterr().out
     written = yaml.safe_load(file.read_text())
-    assert written["data"]["paths"] == [str(tmp_path / "a.nc")]
-    assert written["data"]["inputs"] == ["t"]
-    assert written["data"]["grid"] == {"valid_range": {"t": [200.0, None]}}
-    assert (written["data"]["t_in"], written["data"]["leads"]) == (4, 3)
+    assert written["data"]["source"]["paths"] == [str(tmp_path / "a.nc")]
+    assert written["data"]["preparation"]["inputs"] == ["t"]
+    assert written["data"]["source"]["grid"] == {"valid_range": {"t": [200.0, None]}}
+    assert written["data"]["window"] == {"t_in": 4, "leads": 3}
     assert "purge" not in written["data"]["split"]
     series(120).to_netcdf(tmp_path / "short.nc")
     call(tmp_path / "short.nc", "--write-config", tmp_path / "short.yaml", "--leads", 3)
@@ -188,7 +188,7 @@ def test_the_real_command_line_accepts_the_first_experiment(tmp_path):
     parse = [sys.executable, "-m", "stconv", "fit", "--config", str(file), "--print_config"]
     done = subprocess.run(parse, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    assert yaml.safe_load(done.stdout)["data"]["grid"]["valid_range"] == {"t": [200.0, None]}
+    assert yaml.safe_load(done.stdout)["data"]["source"]["grid"]["valid_range"] == {"t": [200.0, None]}
 
 
 def test_what_it_does_not_need_is_not_loaded(tmp_path):

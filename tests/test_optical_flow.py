@@ -9,9 +9,11 @@ import xarray as xr
 
 from stconv.contenders import OPTICAL_FLOW
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.references import optical_flow
 from stconv.datasets.references.optical_flow import OpticalFlow
 from stconv.datasets.series.windows import WindowSpec
+from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.errors import ConfigError
 from stconv.evaluation.assessment import Assessment
 from stconv.models import Persistence
@@ -102,7 +104,11 @@ def test_joins_the_references_of_a_test_on_the_same_cells(pysteps, tmp_path):
     times = np.datetime64("2020-01-01", "ns") + np.arange(60) * np.timedelta64(10, "m")
     axes = {"time": times, "y": range(ROWS), "x": range(COLUMNS)}
     xr.Dataset({"rain": (("time", "y", "x"), fields, {"units": "mm"})}, axes).to_netcdf(tmp_path / "rain.nc")
-    data = GridDataModule(["rain"], paths=str(tmp_path / "rain.nc"), t_in=3, leads=LEADS)
+    data = GridDataModule(
+        SourceSettings(str(tmp_path / "rain.nc")),
+        PreparationSettings(("rain",)),
+        WindowSettings(t_in=3, leads=LEADS),
+    )
     data.setup()
     network, results = Persistence(1, 1, 3, LEADS), {}
     for asked in (False, True):

@@ -6,8 +6,10 @@ import torch
 
 from stconv.contenders import DAMPED_PERSISTENCE, LINEAR_3X3
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
 from stconv.datasets.references.fitted import ReferenceForecasts
+from stconv.datasets.settings import SourceSettings, WindowSettings
 
 LEADS, T_IN = 2, 4
 
@@ -16,7 +18,9 @@ LEADS, T_IN = 2, 4
 def data(tmp_path_factory):
     torch.set_num_threads(1)
     path = generate(tmp_path_factory.mktemp("data") / "made.nc", n_steps=220, n_lat=5, n_lon=6)
-    module = GridDataModule(["t2m"], paths=str(path), t_in=T_IN, leads=LEADS)
+    module = GridDataModule(
+        SourceSettings(str(path)), PreparationSettings(("t2m",)), WindowSettings(t_in=T_IN, leads=LEADS)
+    )
     module.setup()
     values = module.series.values
     values[:, 0, 0, :2] = np.nan  # never valid

@@ -8,7 +8,9 @@ import pytorch_lightning as pl
 import torch
 
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.errors import ConfigError
 from stconv.losses import MaskedMSE
 from stconv.models import Conv3D
@@ -26,7 +28,12 @@ class Rates(pl.Callback):
 
 def trained(tmp_path: Path, max_epochs: int = 2, **options) -> tuple[ForecastTask, np.ndarray]:
     path = generate(tmp_path / "made.nc", n_steps=100, n_lat=4, n_lon=5)
-    data = GridDataModule(["t2m"], paths=str(path), t_in=2, leads=1, batch_size=8)
+    data = GridDataModule(
+        SourceSettings(str(path)),
+        PreparationSettings(("t2m",)),
+        WindowSettings(t_in=2, leads=1),
+        loading=LoadingSettings(batch_size=8),
+    )
     network = Conv3D(1, 1, 2, 1, n_layers=1, n_filters=2, kernel=3)
     task = ForecastTask(network, MaskedMSE(), **options)
     rates = Rates()

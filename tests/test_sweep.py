@@ -80,7 +80,7 @@ def test_two_processes_share_a_study_that_can_be_gone_on_with(folder: Path, caps
     best = min(again, key=lambda run: errors[run.run_id])
     config = yaml.safe_load(Path("best.yaml").read_text())
     assert str(config["model"]["optimizer"]["init_args"]["lr"]) == best.params["model.optimizer.init_args.lr"]
-    assert config["data"]["batch_size"] in (8, 16)
+    assert config["data"]["loading"]["batch_size"] in (8, 16)
     assert f"val_rmse {errors[best.run_id]:.6g}" in Path("best.yaml").read_text()
 
 

@@ -9,7 +9,9 @@ import torch
 import xarray as xr
 
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
+from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.errors import ConfigError, ShapeError
 from stconv.losses import MaskedMSE
 from stconv.models import (
@@ -39,7 +41,12 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def data_module(path: Path, scaling: str = "anomaly") -> GridDataModule:
-    return GridDataModule(["t2m"], paths=str(path), t_in=4, leads=LEADS, scaling=scaling, batch_size=8)  # type: ignore[arg-type]
+    return GridDataModule(
+        SourceSettings(str(path)),
+        PreparationSettings(("t2m",), scaling=scaling),
+        WindowSettings(t_in=4, leads=LEADS),
+        loading=LoadingSettings(batch_size=8),
+    )  # type: ignore[arg-type]
 
 
 def trainer(tmp_path: Path, epochs: int = 1) -> pl.Trainer:
@@ -115,7 +122,7 @@ def test_network_of_another_size_is_refused(path: Path, tmp_path: Path) -> None:
 
 def test_climatology_without_anomalies_is_refused(path: Path, tmp_path: Path) -> None:
     task = ForecastTask(Climatology(1, 1, 4, LEADS), MaskedMSE())
-    with pytest.raises(ConfigError, match=r"Set `data\.scaling` to `anomaly`"):
+    with pytest.raises(ConfigError, match=r"Set `data\.preparation\.scaling` to `anomaly`"):
         trainer(tmp_path).test(task, data_module(path, "zscore"), verbose=False)
 
 
@@ -187,7 +194,11 @@ def test_history_of_targets_that_are_no_inputs_is_refused(tmp_path: Path) -> Non
     both = generate(tmp_path / "both.nc", n_steps=160, n_lat=6, n_lon=7)
     with xr.open_dataset(both) as ds:
         ds.assign(other=ds["t2m"] + 1).to_netcdf(tmp_path / "two.nc")
-    data = GridDataModule(["other"], ["t2m"], paths=str(tmp_path / "two.nc"), t_in=4, leads=LEADS)
+    data = GridDataModule(
+        SourceSettings(str(tmp_path / "two.nc")),
+        PreparationSettings(("other",), ("t2m",)),
+        WindowSettings(t_in=4, leads=LEADS),
+    )
     task = ForecastTask(Bounded(small(), lower=-9), MaskedMSE())
     with pytest.raises(ConfigError, match=r"Increment starts from the targets' newest frame, .* not among"):
         trainer(tmp_path).fit(task, data)
@@ -225,9 +236,13 @@ def test_training_starts_from_the_damping_of_the_training_period(path: Path, tmp
 
 def test_loss_in_physical_units_is_that_of_the_forecast_as_it_goes_out(path: Path, tmp_path: Path) -> None:
     data = GridDataModule(
-        ["t2m"], paths=str(path), t_in=4, leads=LEADS, scaling="anomaly", transforms={"t2m": "sqrt"},
-        bounds={"t2m": [None, 285]}, batch_size=8,
-    )  # fmt: skip
+        SourceSettings(str(path)),
+        PreparationSettings(
+            ("t2m",), scaling="anomaly", transforms={"t2m": "sqrt"}, bounds={"t2m": [None, 285]}
+        ),
+        WindowSettings(t_in=4, leads=LEADS),
+        loading=LoadingSettings(batch_size=8),
+    )
     task = ForecastTask(small(), MaskedMSE(), loss_units="physical")
     run = trainer(tmp_path)
     run.test(task, data, verbose=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stconv.cli.former_keys import grouped_key
 from stconv.contenders import PERSISTENCE, RIVAL
 from stconv.spacing import evenly_spaced
 
@@ -132,8 +133,12 @@ def find_entries(
 
 def differing_parameters(runs: Sequence[RunInfo]) -> dict[str, list[str]]:
     """Parameters that are not the same in all runs, with the value of each run; "-" where it has none."""
-    names = sorted({name for info in runs for name in info.params})
-    rows = {name: [info.params.get(name, "-") for info in runs] for name in names}
+    params = [
+        {name if name == DATA_NAME else grouped_key(name): value for name, value in info.params.items()}
+        for info in runs
+    ]
+    names = sorted({name for named in params for name in named})
+    rows = {name: [named.get(name, "-") for named in params] for name in names}
     return {
         name: values
         for name, values in rows.items()

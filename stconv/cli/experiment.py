@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonargparse
 import torch
+import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ProgressBar
@@ -14,6 +16,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import stconv.losses
 import stconv.models  # noqa: F401 - so that a configuration may name networks and losses shortly
+from stconv.cli.former_keys import grouped, grouped_options
 from stconv.cli.progress import progress_bar
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import ConfigError, FileError, TrackingError
@@ -25,8 +28,16 @@ from stconv.verification.scores.events import event_table
 
 SIZES = ("c_in", "c_out", "t_in", "leads")
 """What a network takes from the data."""
+PARSER_MODE = "stconv"
+"""Under this name jsonargparse knows how we read YAML."""
 WRAPPERS = 5
 """Networks around a network that a configuration may have."""
+
+
+def _load(text: str) -> Any:
+    """YAML as jsonargparse reads it; of a configuration, with the data section in groups."""
+    value = jsonargparse.get_loader("yaml")(text)
+    return grouped(value) if isinstance(value, dict) else value
 
 
 class ExperimentCLI(LightningCLI):
@@ -40,7 +51,8 @@ class ExperimentCLI(LightningCLI):
 
     def __init__(self, command: str, argv: list[str], callbacks: Sequence[Callback] = ()) -> None:
         self._command = command
-        kwargs: dict[str, Any] = {"exit_on_error": False}
+        jsonargparse.set_loader(PARSER_MODE, _load, (yaml.YAMLError,))
+        kwargs: dict[str, Any] = {"exit_on_error": False, "parser_mode": PARSER_MODE}
         super().__init__(
             ForecastTask,
             GridDataModule,
@@ -49,7 +61,7 @@ class ExperimentCLI(LightningCLI):
             trainer_defaults={"callbacks": [ExportBundle(), *callbacks]},
             seed_everything_default=0,
             parser_kwargs={**kwargs, "prog": "stconv", command: dict(kwargs)},
-            args=[command, *argv],
+            args=[command, *grouped_options(argv)],
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
@@ -134,8 +146,6 @@ class ExperimentCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Forecast from the newest window, and write it to the folder of the run."""
         from stconv.bundle import make_bundle
-        from stconv.datasets.recipes.fetch import fetch
-        from stconv.datasets.source.grid import open_series
         from stconv.forecast import Forecaster, write_forecast
 
         self.trainer.limit_predict_batches = 0  # sets up and loads the checkpoint; the Forecaster forecasts
@@ -143,8 +153,7 @@ class ExperimentCLI(LightningCLI):
         self.model.calibrate()
         data, logger = self.datamodule, run_logger(self.trainer)
         folder = Path(logger.log_dir if logger else self.trainer.default_root_dir)
-        paths = fetch(data.recipe) if data.recipe else data.paths
-        ds, origin = open_series(paths[0] if len(paths) == 1 else paths, data.grid, data.variables)
+        ds, origin = data.open()
         forecast = Forecaster(make_bundle(self.model, data)).forecast(ds, origin=origin)
         print(f"Forecast from the newest window: {write_forecast(forecast, folder / 'forecast.nc')}")
 

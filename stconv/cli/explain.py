@@ -115,6 +115,7 @@ def network_of_config(path: Path) -> tuple[Network, GridDataModule]:
     import jsonargparse
     import yaml
 
+    from stconv.cli.former_keys import grouped
     from stconv.cli.lightning import modules_of_config
     from stconv.datasets.datamodule import GridDataModule
     from stconv.errors import ConfigError
@@ -131,7 +132,7 @@ def network_of_config(path: Path) -> tuple[Network, GridDataModule]:
         modules = _modules(described)
         parser = jsonargparse.ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(GridDataModule, "data")
-        data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
+        data = parser.instantiate(parser.parse_object({"data": grouped(config)["data"]})).data
     except (yaml.YAMLError, KeyError, TypeError, argparse.ArgumentError) as error:
         raise ConfigError(
             f"'{path}' is not an experiment with `data` and `model.network`: {error}. Compare it with "

@@ -31,8 +31,8 @@ options:
   -c, --config FILE            the experiment; `stconv configs list` names those that come with stconv
   --ckpt_path FILE             resume from this checkpoint (.../last.ckpt), in the same MLflow run
   --KEY VALUE                  change one key of the configuration, such as
-      --trainer.max_epochs 5       --data.batch_size 32       --seed_everything 1
-      --trainer.accelerator cpu    --data.paths 'my/*.nc'     --trainer.logger.init_args.run_name trial
+      --trainer.max_epochs 5       --data.loading.batch_size 32       --seed_everything 1
+      --trainer.accelerator cpu    --data.source.paths 'my/*.nc'     --trainer.logger.init_args.run_name trial
   --import MODULE              import this module or .py file first: it registers networks of your own
   --print_config               print the complete configuration and stop
   --help-all                   list every key there is
@@ -221,24 +221,32 @@ def _explain(command: str, argv: list[str], message: str) -> str:
 
 def _closest(key: str) -> str:
     known = _known_keys()
-    close = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(
-        key.rpartition(".")[2], [name.rpartition(".")[2] for name in known], n=1
-    )
+    close = difflib.get_close_matches(key, known, n=1)
+    if not close:
+        last = {name.rpartition(".")[2]: name for name in known}
+        close = [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=1)]
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def _known_keys() -> list[str]:
+    import dataclasses
     import inspect
 
     from pytorch_lightning import Trainer
 
+    from stconv.cli.former_keys import GROUPS
     from stconv.datasets.datamodule import GridDataModule
+    from stconv.datasets.series.splits import SplitSpec
     from stconv.task import ForecastTask
 
     return [
         f"{group}.{name}"
         for group, cls in (("trainer", Trainer), ("model", ForecastTask), ("data", GridDataModule))
         for name in inspect.signature(cls).parameters
+    ] + [
+        f"data.{group}.{field.name}"
+        for group, kind in {**GROUPS, "split": SplitSpec}.items()
+        for field in dataclasses.fields(kind)
     ]
 
 

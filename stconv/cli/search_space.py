@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from stconv.cli.former_keys import grouped, grouped_key
 from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def read_space(words: Sequence[str]) -> list[Dimension]:
             dimensions += [_dimension(str(key), entry) for key, entry in entries.items()]
         else:
             raise ConfigError(f"'{word}' is neither a file nor one of {FORMS}.")
-    keys = [dimension.key for dimension in dimensions]
+    keys = [grouped_key(dimension.key) for dimension in dimensions]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice or not keys:
         raise ConfigError(
@@ -121,9 +122,9 @@ def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
     Raises:
         ConfigError: A key goes through something that has no keys.
     """
-    changed = copy.deepcopy(dict(config))
+    changed = copy.deepcopy(grouped(config))
     for key, value in values.items():
-        *path, last = key.split(".")
+        *path, last = grouped_key(key).split(".")
         node: Any = changed
         for depth, name in enumerate(path):
             node = node.setdefault(name, {})

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from stconv.datasets.inspection.advice import FEW_WINDOWS
+from stconv.datasets.preparation.settings import PreparationSettings, StaticField
+from stconv.datasets.series.splits import SplitSpec
+from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.errors import ConfigError
+from stconv.plain import stated
 
 if TYPE_CHECKING:
     from stconv.datasets.inspection.description import Description
@@ -113,31 +117,36 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
 
 
 def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: int) -> dict[str, Any]:
-    grid = {key: value for key, value in asdict(spec).items() if value}
-    if not found.filled_steps:
-        grid.pop("fill_gaps", None)
-    positive = [variable.name for variable in found.variables if variable.never_negative]
     few = found.n_training_windows < FEW_WINDOWS  # a gap as long as a window would leave fewer still
-    position = ["latitude", "longitude"] if found.grid.startswith("latitude") else ["position"]
-    data: dict[str, Any] = {
-        "paths": [str(Path(path).expanduser().absolute()) for path in paths],
-        "inputs": [variable.name for variable in found.variables],
-        **({"grid": grid} if grid else {}),
-        "t_in": found.t_in,
-        "leads": found.leads,
-        "split": {"fractions": [0.6, 0.2, 0.2], **({"purge": found.leads} if few else {})},
-        "scaling": "anomaly",
-        "static_fields": [*position, "climate"],
-        "time_features": True,
-        "batch_size": batch_size,
+    source = SourceSettings(
+        paths=[str(Path(path).expanduser().absolute()) for path in paths],
+        grid=spec if found.filled_steps else replace(spec, fill_gaps=0),
+    )
+    window = WindowSettings(t_in=found.t_in, leads=found.leads)
+    return {
+        "source": stated(source),
+        "window": {"t_in": window.t_in, "leads": window.leads},
+        "split": {"fractions": SplitSpec().fractions, **({"purge": found.leads} if few else {})},
+        "preparation": stated(_preparation(found)),
+        "loading": {"batch_size": LoadingSettings(batch_size).batch_size},
     }
-    if positive:
-        data["bounds"] = {variable: [0, None] for variable in positive}
-    if any(variable.weekly_gain is not None for variable in found.variables):
-        data["weekly_cycle"] = True
-    if found.filled_steps or any(variable.missing_share > 0 for variable in found.variables):
-        data |= {"mask_channel": True, "impute": "persistence"}
-    return data
+
+
+def _preparation(found: Description) -> PreparationSettings:
+    gappy = found.filled_steps or any(variable.missing_share > 0 for variable in found.variables)
+    position: tuple[StaticField, ...] = (
+        ("latitude", "longitude") if found.grid.startswith("latitude") else ("position",)
+    )
+    return PreparationSettings(
+        inputs=tuple(variable.name for variable in found.variables),
+        scaling="anomaly",
+        impute="persistence" if gappy else "mean",
+        mask_channel=bool(gappy),
+        static_fields=(*position, "climate"),
+        time_features=True,
+        weekly_cycle=any(variable.weekly_gain is not None for variable in found.variables),
+        bounds={variable.name: [0, None] for variable in found.variables if variable.never_negative},
+    )
 
 
 def _network(found: Description, rows: int, columns: int) -> tuple[dict[str, Any], float]:

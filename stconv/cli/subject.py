@@ -107,6 +107,7 @@ def load_data(config: Path) -> GridDataModule:
     """
     from jsonargparse import ArgumentParser
 
+    from stconv.cli.former_keys import grouped
     from stconv.datasets.datamodule import GridDataModule
     from stconv.errors import ConfigError
 
@@ -116,7 +117,7 @@ def load_data(config: Path) -> GridDataModule:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(GridDataModule, "data")
     try:
-        parsed = parser.parse_object({"data": values["data"]})
+        parsed = parser.parse_object({"data": grouped(values)["data"]})
     except (argparse.ArgumentError, ValueError) as error:
         raise ConfigError(f"The data section of '{config}' is not understood: {error}") from error
     data = parser.instantiate_classes(parsed).data
@@ -171,10 +172,11 @@ def load_scoring(
 
     from jsonargparse import ArgumentParser
 
+    from stconv.cli.former_keys import grouped
     from stconv.errors import ConfigError
     from stconv.verification.scores.scoring import Scoring
 
-    values = _read(subject.config)
+    values = grouped(_read(subject.config))
     model, data = (values.get(key) or {} for key in ("model", "data"))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--scoring", type=Scoring, default=Scoring())
@@ -186,7 +188,8 @@ def load_scoring(
         raise ConfigError(f"model.scoring of '{subject.config}' is not understood: {error}") from error
     assert isinstance(scoring, Scoring)
     if thresholds:
-        targets = list(data.get("targets") or data.get("inputs") or [])
+        shown = data.get("preparation") or {}
+        targets = list(shown.get("targets") or shown.get("inputs") or [])
         scoring = dataclasses.replace(scoring, thresholds=_parse_thresholds(thresholds, targets))
     if optical_flow:
         scoring = dataclasses.replace(scoring, optical_flow=True)

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import xarray as xr
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
 from stconv.datasets.preparation.event import Event
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.preparation.harmonics import check_weekly
 from stconv.datasets.preparation.preparation import Preparation
-from stconv.datasets.preparation.settings import (
-    Impute,
-    PreparationSettings,
-    Scaling,
-    StaticField,
-    Transform,
-)
+from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.dataset import BatchDataset, WindowDataset, as_it_is
 from stconv.datasets.series.missing import missing_per_step, sufficient
 from stconv.datasets.series.sampling import Shard, epoch_order
 from stconv.datasets.series.splits import Periods, SplitSpec
-from stconv.datasets.series.store import MEMORY_SHARE, Series, load_series
-from stconv.datasets.series.windows import WindowSpec, forecast_index, reference_indices
+from stconv.datasets.series.store import Series, load_series
+from stconv.datasets.series.windows import forecast_index, reference_indices
+from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.datasets.source import time_axis
 from stconv.datasets.source.cycles import calendar_months
 from stconv.datasets.source.cycles import cycles as cycles_of
-from stconv.datasets.source.grid import GridSpec, open_series
+from stconv.datasets.source.grid import GridSpec, Origin, open_series
 from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import iso
@@ -44,42 +41,11 @@ class GridDataModule(pl.LightningDataModule):
     `c_in`, `c_out`, `t_in` and `leads` are known from the arguments alone; everything else after `setup`.
 
     Args:
-        inputs: Variables the network sees.
-        targets: Variables to forecast; default: the inputs. If targets are no inputs, their history serves
-            for truth and persistence only and is kept from the network; all of them are inputs, or none.
-        paths: File, files or pattern to read.
-        recipe: Name of a recipe to fetch and read, instead of paths.
-        grid: How to read the files; a recipe has its own.
-        t_in: Number of consecutive input steps.
-        leads: Number of steps to forecast.
-        input_offsets: Input steps relative to the newest one, instead of t_in, as in [-24, -2, -1, 0].
+        source: Files to read, and how.
+        preparation: What the network sees of the data, and how.
+        window: Form of a window, and which windows are used.
         split: Training, validation and test periods.
-        scaling: zscore, minmax, none, or anomaly (departures from a harmonic climatology).
-        per_cell: Scale each cell by its own statistics.
-        transforms: log1p or sqrt by variable, before scaling.
-        impute: What stands in for a missing input: mean, climatology, or persistence (what the window last
-            knew of the cell); none refuses missing values.
-        mask_channel: Show the network which inputs were there.
-        static_fields: Static inputs among latitude, longitude, position, valid, and climate (of each input
-            the mean, the amplitudes of year and day, and the spread in the training period).
-        static_files: File by name of a static variable in it (orography, land mask); one input more each.
-        time_features: Show the network sine and cosine of day and year.
-        solar_zenith: Show the network the cosine of the solar zenith angle.
-        bounds: Least and greatest physical value of a forecast by target, as in {rain: [0, null]}.
-        weekly_cycle: Let the climatology follow the week, too, and time_features show sine and cosine of the
-            week: for what people do (traffic, consumption, air quality). `stconv inspect` says if it pays.
-        climatology_at_leads: Show the network the climatology of the targets at the leads, in the newest
-            frames: in counts and rain the error depends on how much there is on average.
-        usual: The former name of climatology_at_leads.
-        max_missing: Leave out windows whose inputs or targets miss more than this share of their values,
-            cells that never hold one aside; in all three periods. Default: keep all.
-        batch_size: Windows per batch; with several processes (DDP) of all of them together.
-        stride: Train on every stride-th window; validation and test use all.
-        num_workers: Worker processes; 0 loads in the main process, which is fastest for a series in memory.
-        memory_share: Share of the available memory that the series may take; a larger one is cached on disk
-            once, below STCONV_CACHE, and read from there.
-        seed: Seed of the order of training windows.
-        name: What to call the data; default: the recipe or the first file.
+        loading: Batches, and how they are made.
         event: Forecast the probability that this happens, with an event network, instead of the fields.
     """
 
@@ -91,90 +57,28 @@ class GridDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        inputs: list[str],
-        targets: list[str] | None = None,
-        paths: str | list[str] | None = None,
-        recipe: str | None = None,
-        grid: GridSpec = GridSpec(),  # noqa: B008 - frozen
-        t_in: int = 5,
-        leads: int = 5,
-        input_offsets: list[int] | None = None,
+        source: SourceSettings,
+        preparation: PreparationSettings,
+        window: WindowSettings = WindowSettings(),  # noqa: B008 - frozen
         split: SplitSpec = SplitSpec(),  # noqa: B008 - frozen
-        scaling: Scaling = "zscore",
-        per_cell: bool = False,
-        transforms: dict[str, Transform] | None = None,
-        impute: Impute = "mean",
-        mask_channel: bool = False,
-        static_fields: list[StaticField] | None = None,
-        static_files: dict[str, str] | None = None,
-        time_features: bool = False,
-        solar_zenith: bool = False,
-        weekly_cycle: bool = False,
-        climatology_at_leads: bool = False,
-        usual: bool = False,
-        bounds: dict[str, list[float | None]] | None = None,
-        max_missing: float | None = None,
-        batch_size: int = 15,
-        stride: int = 1,
-        num_workers: int = 0,
-        memory_share: float = MEMORY_SHARE,
-        seed: int = 0,
-        name: str | None = None,
+        loading: LoadingSettings = LoadingSettings(),  # noqa: B008 - frozen
         event: Event | None = None,
     ) -> None:
         super().__init__()
-        if (paths is None) == (recipe is None):
-            found = "both" if paths is not None else "neither"
-            raise ConfigError(f"data needs either paths or recipe; found {found}.")
-        if batch_size < 1 or num_workers < 0:
-            raise ConfigError(
-                f"batch_size is {batch_size} and num_workers {num_workers}; "
-                "expected at least 1 and at least 0."
-            )
-        self.settings = PreparationSettings(
-            inputs=tuple(inputs),
-            targets=tuple(targets or ()),
-            scaling=scaling,
-            per_cell=per_cell,
-            transforms=dict(transforms or {}),
-            impute=impute,
-            mask_channel=mask_channel,
-            static_fields=tuple(static_fields or ()),
-            static_files=dict(static_files or {}),
-            time_features=time_features,
-            solar_zenith=solar_zenith,
-            weekly_cycle=weekly_cycle,
-            climatology_at_leads=climatology_at_leads or usual,
-            bounds=dict(bounds or {}),
-        )
-        self.variables = self.settings.variables
-        self.inputs, self.targets = list(inputs), list(inputs if targets is None else targets)
-        self.paths = [paths] if isinstance(paths, str) else paths
-        self.recipe, self.grid = recipe, grid
-        self.spec = (
-            WindowSpec.consecutive(t_in, leads)
-            if input_offsets is None
-            else WindowSpec(tuple(input_offsets), leads)
-        )
-        self.t_in, self.leads = self.spec.t_in, leads
-        self.split = split
-        self.memory_share = memory_share
-        self.max_missing = max_missing
-        if max_missing is not None and not 0 <= max_missing < 1:
-            raise ConfigError(f"max_missing is {max_missing}; expected a share of 0 or more and below 1.")
-        self.c_in = self.settings.c_in
-        self.event = event
-        self.c_out = len(self.targets) if event is None else event.n_classes
-        self.batch_size, self.stride, self.num_workers, self.seed = batch_size, stride, num_workers, seed
-        self.name = name or recipe or Path((self.paths or ["data"])[0]).stem
+        self.source, self.settings, self.window = source, preparation, window
+        self.split, self.loading, self.event = split, loading, event
+        self.spec, self.grid, self.name = window.spec, source.grid, source.title
+        self.t_in, self.leads = self.spec.t_in, self.spec.leads
+        self.c_in = preparation.c_in
+        self.c_out = len(preparation.targets) if event is None else event.n_classes
         self._is_set_up = False
 
     def prepare_data(self) -> None:
         """Fetch the files of a recipe, once per machine."""
-        if self.recipe is not None:
+        if self.source.recipe is not None:
             from stconv.datasets.recipes.fetch import fetch
 
-            fetch(self.recipe)
+            fetch(self.source.recipe)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the series, split it and fit the preparation; later calls do nothing.
@@ -186,26 +90,16 @@ class GridDataModule(pl.LightningDataModule):
         """
         if self._is_set_up:
             return
-        paths: Any = self.paths
-        if self.recipe is not None:
-            from stconv.datasets.recipes.fetch import fetch
-            from stconv.datasets.recipes.recipe import load_recipe
-
-            paths = fetch(self.recipe)
-            if self.grid == GridSpec():
-                self.grid = load_recipe(self.recipe).grid
-        elif len(paths) == 1:
-            paths = paths[0]
-        ds, origin = open_series(paths, self.grid, self.variables)
+        ds, origin = self.open()
         with ds:
             self.series = load_series(
                 ds,
                 origin,
-                self.inputs,
-                self.targets,
-                files=find_files(paths),
+                self.settings.inputs,
+                self.settings.targets,
+                files=find_files(self._paths),
                 settings=self.grid,
-                memory_share=self.memory_share,
+                memory_share=self.source.memory_share,
             )
             self.series.static = read_static(self.settings.static_files, ds)
         self.periods = self.split.apply(self.series.times, self.spec.span)
@@ -216,7 +110,7 @@ class GridDataModule(pl.LightningDataModule):
                 period,
                 self.spec,
                 self.series.breaks,
-                self.stride if name == "train" else 1,
+                self.window.stride if name == "train" else 1,
                 self.split.first_input(name, period),
             )
             for name, period in self.periods.items()
@@ -228,13 +122,35 @@ class GridDataModule(pl.LightningDataModule):
                 self.preparation, self.event, self.series, self.periods.train
             )
         self.left_out = dict.fromkeys(self.references, 0)
-        if self.max_missing is not None:
+        most = self.window.max_missing
+        if most is not None:
             shares = missing_per_step(self.series, self.preparation.never_valid.numpy())
             for name, references in self.references.items():
-                kept = sufficient(references, self.spec, shares, self.max_missing)
+                kept = sufficient(references, self.spec, shares, most)
                 self.references[name], self.left_out[name] = kept, len(references) - len(kept)
-            self._refuse_empty(f"each misses more than max_missing {self.max_missing} of their values")
+            self._refuse_empty(f"each misses more than max_missing {most} of their values")
         self._is_set_up = True
+
+    def open(self) -> tuple[xr.Dataset, Origin]:
+        """Open the source in canonical form; the files of a recipe are fetched if they are not there.
+
+        Raises:
+            DataError: The source cannot be read, or a variable is not in it.
+        """
+        if self.source.recipe is not None and self.grid == GridSpec():
+            from stconv.datasets.recipes.recipe import load_recipe
+
+            self.grid = load_recipe(self.source.recipe).grid
+        return open_series(self._paths, self.grid, self.settings.variables)
+
+    @cached_property
+    def _paths(self) -> Any:
+        if self.source.recipe is not None:
+            from stconv.datasets.recipes.fetch import fetch
+
+            return fetch(self.source.recipe)
+        files = self.source.files
+        return files[0] if len(files) == 1 else files
 
     def _refuse_empty(self, reason: str) -> None:
         for name, period in self.periods.items():
@@ -255,7 +171,7 @@ class GridDataModule(pl.LightningDataModule):
         """Units by name of what is forecast: the targets, or the probability of an event. After `setup`."""
         if self.event is not None:
             return dict.fromkeys(self.event.names, "1")
-        return {name: self.series.units.get(name, "") for name in self.targets}
+        return {name: self.series.units.get(name, "") for name in self.settings.targets}
 
     def _describe_event(self) -> dict[str, Any]:
         preparation = self.preparation
@@ -271,10 +187,10 @@ class GridDataModule(pl.LightningDataModule):
         return {
             "name": self.name,
             "hash": series.content_hash,
-            "files": [Path(path).name for path in self.paths or []],
-            "recipe": self.recipe,
-            "inputs": self.inputs,
-            "targets": self.targets,
+            "files": [Path(path).name for path in self.source.files],
+            "recipe": self.source.recipe,
+            "inputs": list(self.settings.inputs),
+            "targets": list(self.settings.targets),
             "units": series.units,
             "missing_share": {
                 name: round(float(share), 6)
@@ -304,7 +220,7 @@ class GridDataModule(pl.LightningDataModule):
             },
             "unknown_months": self._unknown_months(),
             "static_files": self.settings.without_folders().static_files,
-            "max_missing": self.max_missing,
+            "max_missing": self.window.max_missing,
             "preparation": to_plain(self.settings.without_folders()),
             **self._describe_event(),
         }
@@ -320,7 +236,7 @@ class GridDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Training windows, shuffled by seed and epoch."""
         n, frame_bytes = len(self.references["train"]), self.series.values[0].nbytes
-        return self._loader("train", epoch_order(n, self.seed, frame_bytes, self.series.on_disk))
+        return self._loader("train", epoch_order(n, self.loading.seed, frame_bytes, self.series.on_disk))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Validation windows, in order."""
@@ -342,10 +258,11 @@ class GridDataModule(pl.LightningDataModule):
 
     def _loader(self, name: str, sampler: Sampler[int] | None = None) -> DataLoader[Any]:
         n_ranks = self.trainer.world_size if self.trainer is not None else 1
-        if self.batch_size % n_ranks:
+        batch_size, num_workers = self.loading.batch_size, self.loading.num_workers
+        if batch_size % n_ranks:
             raise ConfigError(
-                f"batch_size is {self.batch_size} for {n_ranks} processes together; expected a multiple of "
-                f"{n_ranks}. Set `data.batch_size` to one."
+                f"batch_size is {batch_size} for {n_ranks} processes together; expected a multiple of "
+                f"{n_ranks}. Set `data.loading.batch_size` to one."
             )
         if n_ranks > 1 and self.trainer is not None:
             n, even = len(self.references[name]), name == "train"
@@ -355,12 +272,12 @@ class GridDataModule(pl.LightningDataModule):
         return DataLoader(
             BatchDataset(WindowDataset(self.series, self.spec, self.references[name])),
             collate_fn=as_it_is,
-            batch_size=self.batch_size // n_ranks,
+            batch_size=batch_size // n_ranks,
             sampler=sampler,
-            num_workers=self.num_workers,
+            num_workers=num_workers,
             # HDF5 handles and the threads of Zarr do not survive a fork.
-            multiprocessing_context="spawn" if self.num_workers else None,
-            persistent_workers=self.num_workers > 0,
+            multiprocessing_context="spawn" if num_workers else None,
+            persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 

@@ -73,7 +73,9 @@ def _check_future(
 def _check_inputs(data: GridDataModule) -> None:
     """Compare the newest frame of every input that is no target with each target at each lead."""
     series, references = data.series, data.references["test"]
-    others = [i for i, name in enumerate(series.variables) if i >= series.n_targets and name in data.inputs]
+    others = [
+        i for i, name in enumerate(series.variables) if i >= series.n_targets and name in data.settings.inputs
+    ]
     if not others:
         return
     windows = WindowDataset(series, data.spec, evenly_spaced(references, MAX_WINDOWS))
@@ -89,7 +91,8 @@ def _check_inputs(data: GridDataModule) -> None:
                     raise LeakError(
                         f"Input '{series.variables[other]}' is target '{series.variables[target]}' "
                         f"{lead + 1} step{'s' if lead else ''} later (it leaves {left:.1e} of the variance "
-                        "unexplained): the forecast would be told the answer. Take it out of `data.inputs`."
+                        "unexplained): the forecast would be told the answer. Take it out of "
+                        "`data.preparation.inputs`."
                     )
 
 

@@ -117,8 +117,8 @@ class _Errors:
         )
         device = preparation.cell_weight.device
         values, variances, cycles, unrest = [], [], [], []
-        for start in range(0, len(windows), data.batch_size):
-            items = range(start, min(start + data.batch_size, len(windows)))
+        for start in range(0, len(windows), data.loading.batch_size):
+            items = range(start, min(start + data.loading.batch_size, len(windows)))
             batch = {name: value.to(device) for name, value in windows.batch(items).items()}
             members = network.members(preparation.inputs(batch))
             truth = preparation.normalize(batch["targets"], batch["target_cycles"])

@@ -116,7 +116,7 @@ def _about_variable(variable: VariableSummary) -> list[str]:
     if variable.weekly_gain is not None:
         advice.append(
             f"'{name}' has a weekly cycle: it lowers the error of the climatology by "
-            f"{100 * variable.weekly_gain:.0f} %. Set `weekly_cycle: true`."
+            f"{100 * variable.weekly_gain:.0f} %. Set `data.preparation.weekly_cycle` to true."
         )
     if not variable.units:
         advice.append(f"'{name}' states no units; scores will have none.")

@@ -64,7 +64,7 @@ class EventPreparation(Preparation):
         if event.variable not in targets:
             raise ConfigError(
                 f"event '{event.name}' is about '{event.variable}', which is no target; targets are: "
-                f"{', '.join(targets)}. Name it in data.targets."
+                f"{', '.join(targets)}. Name it in data.preparation.targets."
             )
         if event.variable in series.centers:
             raise ConfigError(

@@ -53,7 +53,7 @@ class OpticalFlow:
         if len(newest) < 2:
             raise ConfigError(
                 f"Optical flow needs the newest two inputs one step apart, found input offsets "
-                f"{list(spec.input_offsets)}. Give data.t_in 2 or more, or leave out --optical-flow."
+                f"{list(spec.input_offsets)}. Give data.window.t_in 2 or more, or leave out --optical-flow."
             )
         self.n_frames, self.leads = len(newest), spec.leads
 

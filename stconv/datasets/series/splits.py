@@ -41,6 +41,9 @@ class SplitSpec:
             fractions, right after one another up to the end; validation is the share before, training all
             that comes earlier. With folds=3 and fractions [0.6, 0.2, 0.2] training begins with 20 %.
         fold: Which fold, 1 to folds.
+
+    Raises:
+        SplitError: Two ways to split, only one of the two dates, or a number or date that makes no split.
     """
 
     fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])
@@ -53,30 +56,41 @@ class SplitSpec:
     folds: int | None = None
     fold: int = 1
 
-    def apply(self, times: Iterable[Any], span: int) -> Periods:
-        """Split these times, for windows of `span` steps.
-
-        Raises:
-            SplitError: Only one of the two dates is given, two ways to split, or a period would be empty.
-        """
-        purge = span if self.purge is None else self.purge
+    def __post_init__(self) -> None:
         dates = any(end is not None for end in (self.train_end, self.val_end, self.test_end))
         ways = {"folds": self.folds is not None, "dates": dates, "last_steps": self.last_steps is not None}
         if sum(ways.values()) > 1:
             given = " and ".join(name for name, is_given in ways.items() if is_given)
             raise SplitError(f"split has {given}; give one or the other.")
+        _check_purge(self.purge or 0)
+        if self.last_steps is not None:
+            _check_last_steps(self.last_steps)
+        elif dates:
+            if self.train_end is None or self.val_end is None:
+                raise SplitError(
+                    f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; "
+                    "give both dates, or neither; test_end goes with them."
+                )
+            _check_dates(self.train_end, self.val_end, self.test_end)
+        else:
+            _check_fractions(self.fractions)
+            if self.folds is not None:
+                _check_fold(self.folds, self.fold)
+
+    def apply(self, times: Iterable[Any], span: int) -> Periods:
+        """Split these times, for windows of `span` steps.
+
+        Raises:
+            SplitError: A date is not in the series, or a period would be empty.
+        """
+        purge = span if self.purge is None else self.purge
         if self.folds is not None:
             return split_by_fold(len(list(times)), self.folds, self.fold, self.fractions, purge)
         if self.last_steps is not None:
             return split_by_last_steps(len(list(times)), self.last_steps, purge)
-        if not dates:
-            return split_by_fraction(len(list(times)), self.fractions, purge)
-        if self.train_end is None or self.val_end is None:
-            raise SplitError(
-                f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; "
-                "give both dates, or neither; test_end goes with them."
-            )
-        return split_by_date(times, self.train_end, self.val_end, purge, self.test_end)
+        if self.train_end is not None and self.val_end is not None:
+            return split_by_date(times, self.train_end, self.val_end, purge, self.test_end)
+        return split_by_fraction(len(list(times)), self.fractions, purge)
 
     def first_input(self, name: str, period: range) -> int:
         """First step that the inputs of a period's windows may use; `name` is train, val or test."""
@@ -138,11 +152,7 @@ def split_by_last_steps(n_steps: int, last_steps: Sequence[int], purge: int = 0)
     Raises:
         SplitError: Not two positive numbers, more steps than there are, or an empty period.
     """
-    if len(last_steps) != 2 or min(last_steps) < 1:
-        raise SplitError(
-            f"last_steps {list(last_steps)} must be two positive numbers of steps, of validation and of "
-            "test, as in [431, 864]."
-        )
+    _check_last_steps(last_steps)
     if sum(last_steps) >= n_steps:
         raise SplitError(
             f"last_steps {list(last_steps)} leave nothing to train on: the series has {n_steps} steps. "
@@ -167,8 +177,7 @@ def split_by_fold(
         SplitError: No such fold, wrong fractions, or no steps left to train the first fold on.
     """
     _check_fractions(fractions)
-    if not 1 <= fold <= folds:
-        raise SplitError(f"fold is {fold} of {folds} folds; expected 1 to {folds}.")
+    _check_fold(folds, fold)
     test_end = round(n_steps * (1 - (folds - fold) * fractions[2]))
     test_start = round(n_steps * (1 - (folds - fold + 1) * fractions[2]))
     val_start = test_start - round(n_steps * fractions[1])
@@ -186,6 +195,40 @@ def _check_fractions(fractions: Sequence[float]) -> None:
             f"split fractions {list(fractions)} must be three positive shares (training, validation, test) "
             "that add up to 1, as in [0.6, 0.2, 0.2]."
         )
+
+
+def _check_last_steps(last_steps: Sequence[int]) -> None:
+    if len(last_steps) != 2 or min(last_steps) < 1:
+        raise SplitError(
+            f"last_steps {list(last_steps)} must be two positive numbers of steps, of validation and of "
+            "test, as in [431, 864]."
+        )
+
+
+def _check_fold(folds: int, fold: int) -> None:
+    if not 1 <= fold <= folds:
+        raise SplitError(f"fold is {fold} of {folds} folds; expected 1 to {folds}.")
+
+
+def _check_purge(purge: int) -> None:
+    if purge < 0:
+        raise SplitError(f"purge is {purge}; expected 0 or more steps.")
+
+
+def _check_dates(train_end: str, val_end: str, test_end: str | None) -> dict[str, str]:
+    """Return the dates by name, held to their form and their order."""
+    dates = {"train_end": train_end, "val_end": val_end}
+    if test_end is not None:
+        dates["test_end"] = test_end
+    for name, date in dates.items():
+        if not _DATE.fullmatch(date):
+            raise SplitError(
+                f"{name} {date!r} is no date; write it as in 2014, 2014-03, 2014-03-14 or 2014-03-14T06:00."
+            )
+    for (earlier, first), (later, second) in pairwise(dates.items()):
+        if second <= first:
+            raise SplitError(f"{later} {second} must be after {earlier} {first}.")
+    return dates
 
 
 def split_by_date(
@@ -206,17 +249,7 @@ def split_by_date(
     Raises:
         SplitError: A date is malformed or out of order, or a period would be empty.
     """
-    dates = {"train_end": train_end, "val_end": val_end}
-    if test_end is not None:
-        dates["test_end"] = test_end
-    for name, date in dates.items():
-        if not _DATE.fullmatch(date):
-            raise SplitError(
-                f"{name} {date!r} is no date; write it as in 2014, 2014-03, 2014-03-14 or 2014-03-14T06:00."
-            )
-    for (earlier, first), (later, second) in pairwise(dates.items()):
-        if second <= first:
-            raise SplitError(f"{later} {second} must be after {earlier} {first}.")
+    dates = _check_dates(train_end, val_end, test_end)
     texts = [iso(time) for time in times]
     ends = []
     for name, date in dates.items():
@@ -232,8 +265,7 @@ def split_by_date(
 
 
 def _periods(n_steps: int, train_end: int, val_end: int, purge: int) -> Periods:
-    if purge < 0:
-        raise SplitError(f"purge is {purge}; expected 0 or more steps.")
+    _check_purge(purge)
     return Periods(
         train=range(0, max(0, train_end - purge)),
         val=range(train_end, max(train_end, val_end - purge)),

@@ -7,7 +7,6 @@ import xarray as xr
 
 from stconv.datasets.source.time_axis import advance, missing_steps, time_step
 from stconv.dims import TIME
-from stconv.errors import ConfigError
 
 
 def fill_gaps(ds: xr.Dataset, longest: int) -> xr.Dataset:
@@ -24,13 +23,8 @@ def fill_gaps(ds: xr.Dataset, longest: int) -> xr.Dataset:
         The dataset with the times that were missing, NaN there; longer gaps stay as they are.
 
     Raises:
-        ConfigError: `longest` is negative.
         TimeAxisError: The times have no common step.
     """
-    if longest < 0:
-        raise ConfigError(
-            f"fill_gaps is {longest}; expected the missing steps of the longest gap to fill, or 0."
-        )
     times = ds[TIME].values
     if longest == 0 or times.size < 2:
         return ds

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from stconv.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class GridSpec:
@@ -32,6 +34,9 @@ class GridSpec:
         snap_times: Move nearly regular times (clocks that jitter, hours in float32) to their step.
         accumulated: Variables that count up from the start of each forecast, with the time from one start to
             the next: ``{tp: 1d}`` for rain of ERA5-Land. They become amounts per step.
+
+    Raises:
+        ConfigError: A valid range is none, or fill_gaps is negative.
     """
 
     time: str | None = None
@@ -51,3 +56,16 @@ class GridSpec:
     fill_gaps: int = 0
     snap_times: bool = False
     accumulated: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, limits in self.valid_range.items():
+            numbers = [value for value in limits if value is not None]
+            if len(limits) != 2 or (len(numbers) == 2 and not numbers[0] < numbers[1]):
+                raise ConfigError(
+                    f"valid_range of '{name}' is {list(limits)}; expected the lowest and the highest valid "
+                    "value, null for no limit, as in [0, null]."
+                )
+        if self.fill_gaps < 0:
+            raise ConfigError(
+                f"fill_gaps is {self.fill_gaps}; expected the missing steps of the longest gap to fill, or 0."
+            )

@@ -1,0 +1,116 @@
+"""Settings of a data module besides split and preparation: source, windows, loading; loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stconv.datasets.series.store import MEMORY_SHARE
+from stconv.datasets.series.windows import WindowSpec
+from stconv.datasets.source.grid_spec import GridSpec
+from stconv.errors import ConfigError, WindowError
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Files to read, and how.
+
+    Attributes:
+        paths: File, files or pattern to read.
+        recipe: Name of a recipe to fetch and read, instead of paths.
+        grid: How to read the files; a recipe has its own.
+        name: What to call the data; default: the recipe or the first file.
+        memory_share: Share of the available memory that the series may take; a larger one is cached on disk
+            once, below STCONV_CACHE, and read from there.
+
+    Raises:
+        ConfigError: Both paths and recipe are given, or neither; or the share is negative.
+    """
+
+    paths: str | list[str] | None = None
+    recipe: str | None = None
+    grid: GridSpec = field(default_factory=GridSpec)
+    name: str | None = None
+    memory_share: float = MEMORY_SHARE
+
+    def __post_init__(self) -> None:
+        if (self.paths is None) == (self.recipe is None):
+            found = "both" if self.paths is not None else "neither"
+            raise ConfigError(f"data.source needs either paths or recipe; found {found}.")
+        if self.memory_share < 0:
+            raise ConfigError(f"memory_share is {self.memory_share}; expected a share of 0 or more.")
+
+    @property
+    def files(self) -> list[str]:
+        """Paths as a list; none with a recipe."""
+        return [self.paths] if isinstance(self.paths, str) else list(self.paths or ())
+
+    @property
+    def title(self) -> str:
+        """What the data are called."""
+        return self.name or self.recipe or Path((self.files or ["data"])[0]).stem
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """Form of a window, and which windows are used.
+
+    Attributes:
+        t_in: Number of consecutive input steps.
+        leads: Number of steps to forecast.
+        input_offsets: Input steps relative to the newest one, instead of t_in, as in [-24, -2, -1, 0].
+        stride: Train on every stride-th window; validation and test use all.
+        max_missing: Leave out windows whose inputs or targets miss more than this share of their values,
+            cells that never hold one aside; in all three periods. Default: keep all.
+
+    Raises:
+        WindowError: A count is below 1, or the offsets do not ascend to 0.
+        ConfigError: max_missing is no share.
+    """
+
+    t_in: int = 5
+    leads: int = 5
+    input_offsets: list[int] | None = None
+    stride: int = 1
+    max_missing: float | None = None
+
+    def __post_init__(self) -> None:
+        self.spec  # noqa: B018 - it checks itself
+        if self.stride < 1:
+            raise WindowError(f"stride is {self.stride}; expected 1 or more.")
+        if self.max_missing is not None and not 0 <= self.max_missing < 1:
+            raise ConfigError(
+                f"max_missing is {self.max_missing}; expected a share of 0 or more and below 1."
+            )
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Steps of a window relative to its reference time."""
+        if self.input_offsets is None:
+            return WindowSpec.consecutive(self.t_in, self.leads)
+        return WindowSpec(tuple(self.input_offsets), self.leads)
+
+
+@dataclass(frozen=True)
+class LoadingSettings:
+    """Batches, and how they are made.
+
+    Attributes:
+        batch_size: Windows per batch; with several processes (DDP) of all of them together.
+        num_workers: Worker processes; 0 loads in the main process, which is fastest for a series in memory.
+        seed: Seed of the order of training windows.
+
+    Raises:
+        ConfigError: A count is too small.
+    """
+
+    batch_size: int = 15
+    num_workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.num_workers < 0:
+            raise ConfigError(
+                f"batch_size is {self.batch_size} and num_workers {self.num_workers}; "
+                "expected at least 1 and at least 0."
+            )
