@@ -38,6 +38,7 @@ def save_bundle(folder: Path) -> None:
     from stconv.datasets.series.store import load_series
     from stconv.datasets.series.windows import WindowSpec
     from stconv.datasets.source.grid import GridSpec, canonicalize
+    from stconv.datasets.summary import DataSummary
     from stconv.models import STConvS2S
 
     series = load_series(*canonicalize(fields(N), variables=["t2m"]), ["t2m"], ["t2m"])
@@ -48,7 +49,7 @@ def save_bundle(folder: Path) -> None:
         preparation=preparation,
         spec=WindowSpec.consecutive(FRAMES, LEADS),
         grid=GridSpec(),
-        describe=lambda: {"hash": series.content_hash},
+        describe=lambda: DataSummary(hash=series.content_hash),
     )
     network = STConvS2S(preparation.c_in, 1, FRAMES, LEADS)
     make_bundle(SimpleNamespace(network=network, preparation=preparation), datamodule, name="air").save(

@@ -6,13 +6,14 @@ import calendar
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.datasets.source.time_axis import iso
+from stconv.datasets.summary import DataSummary
 from stconv.verification import Verification
 from stconv.verification.scores.case import Case, median_window
 from stconv.verification.scores.labels import enumerate_words
@@ -100,35 +101,33 @@ def draw_case(result: Verification, case: Case, folder: Path) -> list[Path]:
     ]
 
 
-def describe_data(description: Mapping[str, Any]) -> dict[str, str]:
-    """Facts on the data by heading, from `GridDataModule.describe`."""
-    grid = description["grid"]
-    axes = [f"{dim} {axis['first']:g} to {axis['last']:g}" for dim, axis in grid.items()]
-    size = " x ".join(str(axis["size"]) for axis in grid.values())
+def describe_data(data: DataSummary) -> dict[str, str]:
+    """Facts on the data by heading."""
+    axes = [f"{dim} {axis.first:g} to {axis.last:g}" for dim, axis in data.grid.items()]
+    size = " x ".join(str(axis.size) for axis in data.grid.values())
     periods = {
-        name: f"{_readable(period['start'])} to {_readable(period['end'])}, {period['n_windows']} windows"
-        for name, period in description["periods"].items()
+        name: f"{_readable(period.start)} to {_readable(period.end)}, {period.n_windows} windows"
+        for name, period in data.periods.items()
     }
     about = {
-        "Data": f"{description['name']}, a step of {description['step']}, {description['n_steps']} steps",
+        "Data": f"{data.name}, a step of {data.step}, {data.n_steps} steps",
         "Grid": f"{size} cells, {', '.join(axes)}",
-        "Forecast": f"{enumerate_words(description['targets'])}, from "
-        f"{enumerate_words(description['inputs'])}; {len(description['input_offsets'])} steps in, "
-        f"{description['leads']} out",
+        "Forecast": f"{enumerate_words(data.targets)}, from {enumerate_words(data.inputs)}; "
+        f"{len(data.input_offsets)} steps in, {data.leads} out",
         "Training period": periods["train"],
         "Validation period": periods["val"],
-        "Test period": f"{periods['test']}; {description['purge']} steps are left out between the periods",
+        "Test period": f"{periods['test']}; {data.purge} steps are left out between the periods",
     }
-    if description.get("unknown_months"):
-        unknown = enumerate_words([calendar.month_name[month] for month in description["unknown_months"]])
+    if data.unknown_months:
+        unknown = enumerate_words([calendar.month_name[month] for month in data.unknown_months])
         about["Season"] = (
             f"no step of training or validation lies in {unknown}, and the test does: how large errors "
             "are then was not known, and stated uncertainties may be far off"
         )
-    missing = {name: share for name, share in description["missing_share"].items() if share > 0}
+    missing = {name: share for name, share in data.missing_share.items() if share > 0}
     if missing:
         about["Missing values"] = ", ".join(f"{name} {share:.1%}" for name, share in missing.items())
-    origin = description.get("source") or source(description.get("recipe"))
+    origin = data.source or source(data.recipe)
     if origin is not None:
         about |= {"Source": origin["citation"], "Terms of use": origin["license"]}
     return about

@@ -81,6 +81,7 @@ def save_bundle(folder: Path, ds: xr.Dataset | None = None) -> Path:
     from stconv.datasets.series.store import load_series
     from stconv.datasets.series.windows import WindowSpec
     from stconv.datasets.source.grid import GridSpec, canonicalize
+    from stconv.datasets.summary import DataSummary
     from stconv.models import Conv3D
 
     torch.manual_seed(0)
@@ -94,7 +95,7 @@ def save_bundle(folder: Path, ds: xr.Dataset | None = None) -> Path:
         preparation=preparation,
         spec=spec,
         grid=GridSpec(),
-        describe=lambda: {"hash": series.content_hash},
+        describe=lambda: DataSummary(hash=series.content_hash),
     )
     bundle = make_bundle(SimpleNamespace(network=network, preparation=preparation), datamodule, name="air")
     return bundle.save(folder)

@@ -19,6 +19,7 @@ from stconv.datasets.series.splits import Periods
 from stconv.datasets.series.store import load_series
 from stconv.datasets.series.windows import WindowSpec
 from stconv.datasets.source.grid import GridSpec, canonicalize
+from stconv.datasets.summary import DataSummary
 from stconv.errors import BundleError, MissingValuesError, TimeAxisError
 from stconv.forecast import Forecaster
 from stconv.models import Conv3D
@@ -62,7 +63,7 @@ def bundled(values: np.ndarray, lost: tuple[int, ...] = (), fill_gaps: int = 0) 
         preparation=preparation,
         spec=WindowSpec.consecutive(3, 2),
         grid=grid,
-        describe=lambda: {"hash": series.content_hash},
+        describe=lambda: DataSummary(hash=series.content_hash),
     )
     task = SimpleNamespace(network=network, preparation=preparation)
     return make_bundle(task, datamodule, scores={"rmse": [1.5, 2.0]}, name="air")

@@ -15,6 +15,7 @@ from stconv.datasets.series.splits import Periods
 from stconv.datasets.series.store import load_series
 from stconv.datasets.series.windows import WindowSpec
 from stconv.datasets.source.grid import GridSpec, canonicalize
+from stconv.datasets.summary import DataSummary
 from stconv.forecast import Forecaster
 from stconv.models import Conv3D
 
@@ -46,7 +47,7 @@ def model(ds, tmp_path_factory):
         preparation=preparation,
         spec=WindowSpec.consecutive(3, 2),
         grid=GridSpec(),
-        describe=lambda: {"hash": series.content_hash},
+        describe=lambda: DataSummary(hash=series.content_hash),
     )
     task = SimpleNamespace(network=network, preparation=preparation)
     return make_bundle(task, datamodule, name="air").save(tmp_path_factory.mktemp("model") / "bundle")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import TimeStep
+from stconv.datasets.summary import DataSummary
 from stconv.errors import ConfigError, GridError, SplitError, VariableError, WindowError
 from stconv.publication import describe_data
 
@@ -164,7 +165,7 @@ def test_prediction_starts_at_the_newest_frame(path):
 def test_description_is_json(path):
     datamodule = make(path)
     datamodule.setup()
-    description = json.loads(json.dumps(datamodule.describe(), allow_nan=False))
+    description = json.loads(json.dumps(datamodule.describe().to_json(), allow_nan=False))
     assert description["hash"] == datamodule.series.content_hash
     assert description["files"] == ["made.nc"]
     assert description["units"] == {"t2m": "K"}
@@ -177,6 +178,10 @@ def test_description_is_json(path):
         "n_windows": 39,
         "n_left_out": 0,
     }
+    assert DataSummary.from_json(description) == datamodule.describe()
+    older = {**description, "preparation": {"scaling": "zscore", "usual": False}}
+    del older["unknown_months"]
+    assert DataSummary.from_json(older) == replace(datamodule.describe(), preparation=None)
 
 
 def test_arguments_come_from_yaml(path, tmp_path):
@@ -237,8 +242,8 @@ def test_windows_with_too_little_in_them_are_left_out(path, tmp_path):
     inputs = {20, 21, 22, 23}
     targets = {18, 19, 20, 58, 59}
     assert set(whole.references["train"]) - set(some.references["train"]) == inputs | targets
-    assert some.describe()["periods"]["train"]["n_left_out"] == 8
-    assert whole.describe()["periods"]["train"]["n_left_out"] == 0
+    assert some.describe().periods["train"].n_left_out == 8
+    assert whole.describe().periods["train"].n_left_out == 0
     ds["t2m"][{"lat": 1, "time": slice(0, None, 2)}] = np.nan
     ds.to_netcdf(tmp_path / "none.nc")
     with pytest.raises(WindowError, match=r"the train period .* each misses more than max_missing 0"):
@@ -288,8 +293,8 @@ def test_recipe_is_fetched_and_read(path, tmp_path, monkeypatch):
     plain = make(path)
     plain.setup()
     np.testing.assert_allclose(ours.series.values, plain.series.values - 273.15, atol=1e-3)
-    assert ours.describe()["units"] == {"t2m": "degC"}
-    assert ours.describe()["recipe"] == str(recipe)
+    assert ours.describe().units == {"t2m": "degC"}
+    assert ours.describe().recipe == str(recipe)
 
 
 def test_static_fields_from_files(path, tmp_path):
@@ -307,7 +312,7 @@ def test_static_fields_from_files(path, tmp_path):
     x = ours.preparation.inputs(next(iter(ours.val_dataloader())))
     assert x.shape[1] == 3
     np.testing.assert_allclose(x[2, 1, 0].numpy(), (inner - inner.mean()) / inner.std(), atol=1e-5)
-    assert ours.describe()["static_files"] == {"orog": "orog.nc"}
+    assert ours.describe().static_files == {"orog": "orog.nc"}
     with pytest.raises(VariableError, match=r"no variable 'mask'; there are: orog"):
         make(path, static_files={"mask": str(tmp_path / "orog.nc")}).setup()
     field.isel(lat=slice(3, None)).to_netcdf(tmp_path / "part.nc")
@@ -393,10 +398,10 @@ def test_a_season_that_only_the_test_has_is_known_and_said(tmp_path):
 
     for calendar in ("standard", "noleap", "360_day"):
         found = daily(300, calendar)  # the test begins with September
-        assert found["unknown_months"] == [9, 10]
+        assert found.unknown_months == [9, 10]
         assert describe_data(found)["Season"].startswith(
             "no step of training or validation lies in September and October, and the test does"
         )
     found = daily(800, "standard")
-    assert found["unknown_months"] == []
+    assert found.unknown_months == []
     assert "Season" not in describe_data(found)

@@ -159,7 +159,7 @@ def test_frequency_and_persistence_come_from_training_and_newest_frame(path):
     )
     future = happened[batch["reference_index"].numpy()[:, None] + [1, 2, 3]]
     np.testing.assert_array_equal(preparation.truth(batch)[:, 0, :, 0, 0].numpy(), future)
-    assert data.describe()["event"]["text"] == "rain at least 0.5 mm in some cell"
+    assert data.describe().event.text == "rain at least 0.5 mm in some cell"
 
 
 def test_persistence_of_an_event_takes_the_newest_value_known_of_each_cell(path):

@@ -19,6 +19,7 @@ from stconv.datasets.series.splits import Periods
 from stconv.datasets.series.store import load_series
 from stconv.datasets.series.windows import WindowSpec
 from stconv.datasets.source.grid import GridSpec, canonicalize
+from stconv.datasets.summary import DataSummary
 from stconv.errors import (
     ConfigError,
     DataError,
@@ -84,7 +85,7 @@ def make(
         preparation=preparation,
         spec=spec,
         grid=GridSpec(),
-        describe=lambda: {"hash": series.content_hash},
+        describe=lambda: DataSummary(hash=series.content_hash),
     )
     return make_bundle(SimpleNamespace(network=net, preparation=preparation), datamodule, name="air")
 

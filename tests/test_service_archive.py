@@ -260,7 +260,9 @@ def test_the_period_the_model_was_fitted_to_does_not_count(library, made, tmp_pa
     """Of the forecasts from frames 36 to 38, whose truth is known, one is of times after frame 38."""
     write(made, tmp_path, made.fields())
     assert Alone(library, tmp_path / "a", tmp_path / "analysis.nc").rest().verification["cases"] == 3
-    periods = {"train": {"end": "2020-01-08T00:00:00"}, "val": {"end": "2020-01-10T12:00:00"}}
+    ends = {"train": "2020-01-08T00:00:00", "val": "2020-01-10T12:00:00"}
+    counts = {"start": "2020-01-01T00:00:00", "n_steps": 2, "n_windows": 1}
+    periods = {name: {"end": end, **counts} for name, end in ends.items()}
     monkeypatch.setitem(library.bundle.spec, "data", {"periods": periods})
     found = Alone(library, tmp_path / "b", tmp_path / "analysis.nc").rest().verification
     assert found["cases"] == 1

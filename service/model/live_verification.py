@@ -51,8 +51,8 @@ class LiveVerification:
                 self._sums = self._sums.merge(ScoreSums.from_dataset(ds.load()))
         self._complete: set[str] = set()
         self._waiting: list[str] = []
-        periods = forecaster.bundle.spec.get("data", {}).get("periods", {})
-        self._fitted_until = max((periods[p]["end"] for p in ("train", "val") if p in periods), default="")
+        periods = forecaster.bundle.data.periods
+        self._fitted_until = max((periods[p].end for p in ("train", "val") if p in periods), default="")
 
     def begin(self, names: Sequence[str], cases: int) -> None:
         """The source changed: look again at the stored forecasts that lacked truth, of the newest `cases`."""

@@ -24,6 +24,7 @@ from stconv.bundle.versions import from_version_1
 from stconv.datasets.preparation.event_preparation import preparation_from_spec
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.preparation.spec import PreparationSpec
+from stconv.datasets.summary import DataSummary
 from stconv.errors import BundleError, ConfigError
 from stconv.models import Network, build
 from stconv.uncertainty.bands import Bands
@@ -74,6 +75,11 @@ class Bundle:
     def name(self) -> str:
         """What the model is called."""
         return str(self.spec["name"])
+
+    @property
+    def data(self) -> DataSummary:
+        """The data that it was trained on; empty where that is not known."""
+        return DataSummary.from_json(self.spec.get("data") or {})
 
     def save(self, path: str | Path) -> Path:
         """Write the bundle as a folder, in one step; a bundle that is already there is replaced.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stconv.contenders import MODEL
+from stconv.datasets.summary import DataSummary
 from stconv.publication import describe_data
 
 NAME = "MODEL_CARD.md"
@@ -17,9 +18,9 @@ def model_card(spec: Mapping[str, Any]) -> str:
     Args:
         spec: As `make_bundle` makes it; what is not in it is left out.
     """
-    scores, data = spec.get("scores") or {}, spec.get("data") or {}
+    scores, data = spec.get("scores") or {}, DataSummary.from_json(spec.get("data") or {})
     parts = [f"# {spec['name']}", _summary(spec), "## Intended use", _use(spec)]
-    if "periods" in data:
+    if data.periods:
         about = describe_data(data)
         parts += ["## Data", "\n".join(f"- **{title}:** {text}" for title, text in about.items())]
     parts += ["## Scores", _scores(scores)]

@@ -78,7 +78,7 @@ def make_bundle(
     expected = valid.sum(axis=0) > (1 - RARELY_MISSING) * valid.any(axis=(2, 3)).sum(axis=0)[:, None, None]
     if allowed_missing_share is None:
         allowed_missing_share = most_missing(valid, expected, datamodule.spec.input_offsets)
-    network, description = describe(task.network), datamodule.describe()
+    network, data = describe(task.network), datamodule.describe()
     spec: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "name": name or network["name"],
@@ -110,7 +110,7 @@ def make_bundle(
             variable: [float(np.nanmin(training[:, channel])), float(np.nanmax(training[:, channel]))]
             for channel, variable in enumerate(series.variables)
         },
-        "data": {**description, "source": source(description.get("recipe"))},
+        "data": dataclasses.replace(data, source=source(data.recipe)).to_json(),
         "code": code_version(),
         "scores": _finite(scores or {}),
         "tiles": tiles_of(copy.deepcopy(task.network).eval()),

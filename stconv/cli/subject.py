@@ -140,14 +140,13 @@ def check_data(bundle: Bundle, data: GridDataModule) -> None:
             f"The model was trained on {', '.join(expected)}, the data section names {', '.join(found)} "
             "(targets first). Name the same variables in the same order."
         )
-    trained = bundle.spec.get("data", {})
-    start = data.describe()["periods"]["test"]["start"]
+    trained, start = bundle.data, data.describe().periods["test"].start
     for name in ("train", "val"):
-        end = trained.get("periods", {}).get(name, {}).get("end")
-        if trained.get("name") == data.name and end is not None and start <= end:
+        period = trained.periods.get(name)
+        if trained.name == data.name and period is not None and start <= period.end:
             raise SplitError(
-                f"The test period starts {start}, but the model used the data until {end} ({name}). Use "
-                "the split it was trained with, or a later test period."
+                f"The test period starts {start}, but the model used the data until {period.end} ({name}). "
+                "Use the split it was trained with, or a later test period."
             )
 
 

@@ -21,6 +21,7 @@ from stconv.compute.export import INPUT, onnx_bytes
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.errors import ConfigError, SplitError
 from stconv.nn.settings import check_count
+from stconv.plain import to_plain
 from stconv.spacing import evenly_spaced
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def quantized(bundle: Bundle, data: GridDataModule, n_windows: int = 300) -> Bun
     before, after = (_rmse(bundle, by, batches) for by in (bundle.network.members, compiled(int8)))
     about = {
         "n_windows": min(n_windows, len(data.references["train"])),
-        "period": data.describe()["periods"]["train"],
+        "period": to_plain(data.describe().periods["train"]),
         "rmse": {name: list(pair) for name, *pair in zip(names, before, after, strict=False)},
     }
     return replace(bundle, spec={**bundle.spec, "int8": about}, int8=int8, _hash=None)
@@ -76,12 +77,13 @@ def _check_data(bundle: Bundle, data: GridDataModule) -> None:
             f"The model was trained on {', '.join(expected)}, the data section names {', '.join(found)} "
             "(targets first). Name the configuration that it was trained with."
         )
-    trained = bundle.spec.get("data", {}).get("periods", {}).get("train", {})
-    ours = data.describe()["periods"]["train"]
-    for key in ("start", "end"):
-        if key in trained and trained[key] != ours[key]:
+    trained, ours = bundle.data.periods.get("train"), data.describe().periods["train"]
+    if trained is None:
+        return
+    for edge, here, there in (("start", ours.start, trained.start), ("end", ours.end, trained.end)):
+        if here != there:
             raise SplitError(
-                f"The training period {key}s {ours[key]} in this configuration, and {trained[key]} in the "
+                f"The training period {edge}s {here} in this configuration, and {there} in the "
                 "model. Name the configuration that it was trained with."
             )
 

@@ -31,8 +31,8 @@ from stconv.datasets.source.grid import GridSpec, Origin, open_series
 from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import iso
+from stconv.datasets.summary import AxisSummary, DataSummary, EventSummary, PeriodSummary
 from stconv.errors import ConfigError, WindowError
-from stconv.plain import to_plain
 
 
 class GridDataModule(pl.LightningDataModule):
@@ -173,57 +173,56 @@ class GridDataModule(pl.LightningDataModule):
             return dict.fromkeys(self.event.names, "1")
         return {name: self.series.units.get(name, "") for name in self.settings.targets}
 
-    def _describe_event(self) -> dict[str, Any]:
-        preparation = self.preparation
-        if not isinstance(preparation, EventPreparation):
-            return {}
-        text = preparation.event.text(preparation.fitted.units)
-        return {"event": {"text": text, "training_frequency": list(preparation.fitted.frequency)}}
-
-    def describe(self) -> dict[str, Any]:
-        """What the data are, as JSON values: for a run, a report and a bundle. After `setup`."""
-        series = self.series
+    def describe(self) -> DataSummary:
+        """What the data are: for a run, a report and a bundle. After `setup`."""
+        series, preparation = self.series, self.settings.without_folders()
         dims = ("lat", "lon") if series.geographic else ("y", "x")
-        return {
-            "name": self.name,
-            "hash": series.content_hash,
-            "files": [Path(path).name for path in self.source.files],
-            "recipe": self.source.recipe,
-            "inputs": list(self.settings.inputs),
-            "targets": list(self.settings.targets),
-            "units": series.units,
-            "missing_share": {
+        return DataSummary(
+            name=self.source.title,
+            hash=series.content_hash,
+            files=[Path(path).name for path in self.source.files],
+            recipe=self.source.recipe,
+            inputs=list(preparation.inputs),
+            targets=list(preparation.targets),
+            units=series.units,
+            missing_share={
                 name: round(float(share), 6)
                 for name, share in zip(series.variables, self.preparation.missing_share, strict=True)
             },
-            "grid": {
-                dim: {"size": len(axis), "first": float(axis[0]), "last": float(axis[-1])}
+            grid={
+                dim: AxisSummary(len(axis), float(axis[0]), float(axis[-1]))
                 for dim, axis in zip(dims, (series.lat, series.lon), strict=True)
             },
-            "step": series.step.label,
-            "calendar": series.calendar,
-            "n_steps": len(series),
-            "breaks": [self._date(i) for i in series.breaks],
-            "input_offsets": list(self.spec.input_offsets),
-            "leads": self.leads,
-            "purge": self.purge,
-            "inputs_before": self.split.inputs_before,
-            "periods": {
-                name: {
-                    "start": self._date(period[0]),
-                    "end": self._date(period[-1]),
-                    "n_steps": len(period),
-                    "n_windows": len(self.references[name]),
-                    "n_left_out": self.left_out[name],
-                }
+            step=series.step.label,
+            calendar=series.calendar,
+            n_steps=len(series),
+            breaks=[self._date(i) for i in series.breaks],
+            input_offsets=list(self.spec.input_offsets),
+            leads=self.leads,
+            purge=self.purge,
+            inputs_before=self.split.inputs_before,
+            periods={
+                name: PeriodSummary(
+                    start=self._date(period[0]),
+                    end=self._date(period[-1]),
+                    n_steps=len(period),
+                    n_windows=len(self.references[name]),
+                    n_left_out=self.left_out[name],
+                )
                 for name, period in self.periods.items()
             },
-            "unknown_months": self._unknown_months(),
-            "static_files": self.settings.without_folders().static_files,
-            "max_missing": self.window.max_missing,
-            "preparation": to_plain(self.settings.without_folders()),
-            **self._describe_event(),
-        }
+            unknown_months=self._unknown_months(),
+            static_files=preparation.static_files,
+            max_missing=self.window.max_missing,
+            preparation=preparation,
+            event=self._describe_event(),
+        )
+
+    def _describe_event(self) -> EventSummary | None:
+        if not isinstance(self.preparation, EventPreparation):
+            return None
+        fitted = self.preparation.fitted
+        return EventSummary(fitted.settings.text(fitted.units), list(fitted.frequency))
 
     def _unknown_months(self) -> list[int]:
         """Months of the year that the test has, and neither training nor validation."""

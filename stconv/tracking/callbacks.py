@@ -140,12 +140,12 @@ class ExportBundle(Callback):
             logger.log_hyperparams(
                 {
                     **(modules if outside else {}),
-                    "data.name": description["name"],
-                    "data.hash": description["hash"],
+                    "data.name": description.name,
+                    "data.hash": description.hash,
                     "model.n_parameters": sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
                 }
             )
-        logger.log_text("data.json", json.dumps(description, indent=2))
+        logger.log_text("data.json", json.dumps(description.to_json(), indent=2))
 
     def _export(
         self,
