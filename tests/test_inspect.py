@@ -245,7 +245,9 @@ def test_persistence_of_a_series_with_holes_is_what_a_window_last_knew(tmp_path)
 def test_errors_are_those_that_a_test_finds_by_torch(tmp_path):
     """Windows, references, areas and pooling of `inspect` are those of a test, on a series with holes."""
     from stconv.datasets.datamodule import GridDataModule
+    from stconv.datasets.preparation.settings import PreparationSettings
     from stconv.datasets.references.baselines import baseline_forecasts
+    from stconv.datasets.settings import SourceSettings, WindowSettings
     from stconv.verification import ScoreSums
 
     ds = series(900)
@@ -254,7 +256,9 @@ def test_errors_are_those_that_a_test_finds_by_torch(tmp_path):
     ds = ds.isel(time=np.r_[:800, 803:900])  # and a gap in the test period
     ds.to_netcdf(tmp_path / "a.nc")
     found, _ = describe(tmp_path / "a.nc", t_in=3, leads=2)
-    data = GridDataModule(["t"], paths=str(tmp_path / "a.nc"), t_in=3, leads=2)
+    data = GridDataModule(
+        SourceSettings(str(tmp_path / "a.nc")), PreparationSettings(("t",)), WindowSettings(t_in=3, leads=2)
+    )
     data.setup()
     sums = ScoreSums(["t"], 2, {"t": "K"})
     for batch in data.test_dataloader():

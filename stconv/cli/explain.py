@@ -205,20 +205,18 @@ def grid_of_config(
     here. Otherwise `DEFAULT_GRID`, with a remark.
     """
     from stconv.datasets.recipes.recipe import load_recipe
-    from stconv.datasets.source.grid import open_series
     from stconv.errors import DataError
 
     if network.own_grid is not None:
         return network.own_grid, None
-    if data.recipe is not None and load_recipe(data.recipe).cells:
-        n_lat, n_lon = load_recipe(data.recipe).cells
+    recipe = data.source.recipe
+    if recipe is not None and load_recipe(recipe).cells:
+        n_lat, n_lon = load_recipe(recipe).cells
         return (n_lat, n_lon), None
-    if data.paths:
+    if recipe is None:
         try:
-            ds, _ = open_series(
-                data.paths[0] if len(data.paths) == 1 else data.paths, data.grid, data.variables
-            )
-            return _grid_along(*(ds[dim].values.tolist() for dim in ds[data.variables[0]].dims[-2:]))
+            ds, _ = data.open()
+            return _grid_along(*(ds[dim].values.tolist() for dim in ds[data.settings.variables[0]].dims[-2:]))
         except DataError as error:
             print(f"stconv: the grid of the data is not known: {error}", file=sys.stderr)
     lat, lon = DEFAULT_GRID
