@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from stconv.bundle import ModelGrid
 from stconv.datasets.source.axis_match import even, positions, same_axis
 from stconv.datasets.source.grid import GridSpec, canonicalize, open_series, restore
 from stconv.datasets.source.static import read_static
@@ -101,18 +102,22 @@ def test_a_model_takes_the_same_axes_and_no_others():
     ds, _ = canonicalize(field(45 + 0.01 * COUNT, -10 + 0.01 * COUNT, ("lat", "lon")))
     grid = {"dims": ["lat", "lon"], "geographic": True, "lat": ds.lat.values, "lon": ds.lon.values}
     rounded = [(45 + 0.01 * COUNT).astype("f4"), (350 + 0.01 * COUNT).astype("f4")]
-    check_grid(canonicalize(field(*rounded, ("lat", "lon")))[0], grid)
+    check_grid(canonicalize(field(*rounded, ("lat", "lon")))[0], ModelGrid.from_json(grid))
     off = field(rounded[0], rounded[1] + np.float32(1e-3), ("lat", "lon"))
     with pytest.raises(GridError, match=r"lon of the input differs: .*, up to 0.001\d* apart"):
-        check_grid(canonicalize(off)[0], grid)
+        check_grid(canonicalize(off)[0], ModelGrid.from_json(grid))
 
 
 def test_a_model_of_metres_takes_kilometres():
     y, x = 4.1e6 + 1000 * COUNT, 3.2e6 + 1000 * COUNT
     grid = {"dims": ["y", "x"], "geographic": False, "y": y, "x": x, "units": {"y": "m", "x": "m"}}
-    check_grid(canonicalize(field(y / 1000, x / 1000, ("y", "x"), ("km", "km")))[0], grid)
+    check_grid(
+        canonicalize(field(y / 1000, x / 1000, ("y", "x"), ("km", "km")))[0], ModelGrid.from_json(grid)
+    )
     with pytest.raises(GridError, match="y of the input differs"):
-        check_grid(canonicalize(field(y / 1000, x / 1000, ("y", "x"), ("1", "1")))[0], grid)
+        check_grid(
+            canonicalize(field(y / 1000, x / 1000, ("y", "x"), ("1", "1")))[0], ModelGrid.from_json(grid)
+        )
 
 
 def test_radian_are_degrees_and_lengths_are_rows_and_columns():

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -300,7 +301,7 @@ def test_persistence_of_a_source_with_gaps_is_the_newest_value_that_the_window_k
     library, made, tmp_path, monkeypatch
 ):
     """As in a test of the model; a cell without any value in the window is left out for all."""
-    monkeypatch.setitem(library.bundle.spec, "missing", {"allowed_share": 1.0})
+    monkeypatch.setattr(library.expected, "contract", replace(library.contract, allowed_missing_share=1.0))
     ds = made.fields().sortby("latitude")
     values = ds["t2m"].values
     values[np.random.default_rng(1).random(values.shape) < 0.4] = np.nan

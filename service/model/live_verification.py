@@ -43,8 +43,8 @@ class LiveVerification:
 
     def __init__(self, forecaster: Forecaster, source: Source, folder: Path) -> None:
         self._forecaster, self._source, self._path = forecaster, source, folder / SCORES
-        names = [target["name"] for target in forecaster.targets]
-        units = {target["name"]: target["units"] for target in forecaster.targets}
+        names = [target.name for target in forecaster.targets]
+        units = {target.name: target.units for target in forecaster.targets}
         self._sums = ScoreSums(names, forecaster.leads, units)
         if self._path.exists():
             with xr.open_dataset(self._path, engine="h5netcdf") as ds:
@@ -140,7 +140,7 @@ class LiveVerification:
         if not sums.n_windows:
             return found
         first, last = sums.reference_index[[0, -1]]
-        calendar = forecaster.bundle.spec["calendar"]
+        calendar = forecaster.contract.calendar
         found |= {
             "first_reference_time": _time(int(first), calendar),
             "last_reference_time": _time(int(last), calendar),

@@ -56,7 +56,7 @@ class LoadedModel:
         self.forecaster = Forecaster(
             bundle, version=settings.version, computation=OnlyNumbers(self.batches, bundle)
         )
-        if self.forecaster.outputs != self.forecaster.targets:
+        if self.forecaster.contract.of_event:
             raise ConfigError(
                 f"'{bundle.name}' forecasts the probability of an event, and the service answers fields. Use "
                 "`stconv forecast`."
@@ -114,7 +114,7 @@ class LoadedModel:
         sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
         self.forecaster.predict(
             {
-                "inputs": torch.full((1, len(self.forecaster.variables), frames, *sizes), torch.nan),
+                "inputs": torch.full((1, len(self.forecaster.contract.variables), frames, *sizes), torch.nan),
                 "input_cycles": torch.zeros(1, frames, 3),
                 "target_cycles": torch.zeros(1, self.forecaster.leads, 3),
                 "reference_index": torch.zeros(1, dtype=torch.int64),

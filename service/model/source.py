@@ -64,7 +64,7 @@ class Source:
     def _open(self) -> tuple[xr.Dataset, Origin]:
         forecaster = self._forecaster
         names = [*forecaster.names]
-        wanted = dict.fromkeys([*names, *(target["name"] for target in forecaster.targets)])
+        wanted = dict.fromkeys([*names, *(target.name for target in forecaster.targets)])
         try:
             return open_series(self._paths, forecaster.source, list(wanted))
         except VariableError:  # forecasts that nothing can be held against
@@ -77,7 +77,7 @@ class Source:
         chosen = ds.isel({TIME: frames.positions([times[i] for i in here])})
         found = {}
         for target in self._forecaster.targets:
-            if (name := target["name"]) in ds:
+            if (name := target.name) in ds:
                 found[name] = np.full((len(times), *ds[name].shape[1:]), np.nan, np.float32)
                 found[name][here] = chosen[name].values
         return found
@@ -92,6 +92,6 @@ class Source:
         """Fields (lead, lat, lon) in the very form of a forecast from this source."""
         (ds, origin), forecaster = series, self._forecaster
         attributes = {name: {str(k): v for k, v in ds[name].attrs.items()} for name in fields}
-        dims = forecaster.bundle.spec["grid"]["dims"]
+        dims = list(forecaster.contract.grid.dims)
         canonical = forecast_dataset(fields, attributes, ds, dims, reference, times, forecaster.step)
         return without_older_forecast(restore(canonical, origin), canonical)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from stconv.bundle import card, manifest
+from stconv.bundle.contract import Contract
 from stconv.bundle.versions import from_version_1
 from stconv.datasets.preparation.event_preparation import preparation_from_spec
 from stconv.datasets.preparation.preparation import Preparation
@@ -75,6 +76,11 @@ class Bundle:
     def name(self) -> str:
         """What the model is called."""
         return str(self.spec["name"])
+
+    @property
+    def contract(self) -> Contract:
+        """Inputs that the model takes, and outputs that it makes."""
+        return Contract.from_spec(self.spec)
 
     @property
     def data(self) -> DataSummary:

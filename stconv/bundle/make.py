@@ -15,11 +15,13 @@ import numpy as np
 
 import stconv
 from stconv.bundle.bundle import FORMAT_VERSION, Bundle
+from stconv.bundle.contract import ModelGrid, ModelVariable
 from stconv.compute.tiling import tiles_of
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.series.missing import most_missing
 from stconv.datasets.source.origin import decode_attrs
 from stconv.models import describe, modules_outside
+from stconv.plain import stated, to_plain
 from stconv.publication import source
 
 if TYPE_CHECKING:
@@ -86,18 +88,20 @@ def make_bundle(
         "network": network,
         "preparation": task.preparation.spec.to_json(),
         "variables": [
-            {
-                "name": variable,
-                "units": series.units.get(variable, ""),
-                "long_name": _long_name(series, variable),
-                "input": variable in task.preparation.settings.inputs,
-                "target": channel < series.n_targets,
-                **({"center": series.centers[variable]} if variable in series.centers else {}),
-            }
+            stated(
+                ModelVariable(
+                    name=variable,
+                    units=series.units.get(variable, ""),
+                    long_name=_long_name(series, variable),
+                    input=variable in task.preparation.settings.inputs,
+                    target=channel < series.n_targets,
+                    center=series.centers.get(variable, 0.0),
+                )
+            )
             for channel, variable in enumerate(series.variables)
         ],
-        "grid": _describe_grid(series),
-        "source": dataclasses.asdict(datamodule.grid),
+        "grid": _grid(series).to_json(),
+        "source": to_plain(datamodule.grid),
         "calendar": series.calendar,
         "step": series.step.to_json(),
         "input_offsets": list(datamodule.spec.input_offsets),
@@ -146,13 +150,13 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _describe_grid(series: Series) -> dict[str, Any]:
+def _grid(series: Series) -> ModelGrid:
     dims = ("lat", "lon") if series.geographic else ("y", "x")
     axes = {
         dim: np.asarray(axis, dtype=np.float64).tolist()
         for dim, axis in zip(dims, (series.lat, series.lon), strict=True)
     }
-    return {"dims": list(dims), "geographic": series.geographic, **axes, **_axis_units(series)}
+    return ModelGrid(dims, series.geographic, axes, _axis_units(series))
 
 
 def _axis_units(series: Series) -> dict[str, Any]:

@@ -226,8 +226,8 @@ def grid_of_config(
 
 def grid_of_bundle(bundle: Bundle) -> tuple[tuple[int, int], tuple[float, float] | None]:
     """The grid that a bundle was trained on, and its spacing."""
-    grid = bundle.spec["grid"]
-    return _grid_along(*(grid[dim] for dim in grid["dims"]))
+    grid = bundle.contract.grid
+    return _grid_along(*(grid.axes[dim] for dim in grid.dims))
 
 
 def _grid_along(

@@ -60,7 +60,7 @@ def quantized(bundle: Bundle, data: GridDataModule, n_windows: int = 300) -> Bun
     training = (bundle.preparation.inputs(batch).numpy() for batch in _windows(data, "train", n_windows))
     int8 = rounded(onnx_bytes(bundle.network, members=True), training)
     batches = list(_windows(data, "val", n_windows))
-    names = [output["name"] for output in bundle.spec.get("outputs", bundle.spec["variables"])]
+    names = [output.name for output in bundle.contract.outputs]
     before, after = (_rmse(bundle, by, batches) for by in (bundle.network.members, compiled(int8)))
     about = {
         "n_windows": min(n_windows, len(data.references["train"])),

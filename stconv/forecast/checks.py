@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from stconv.bundle import ModelGrid, ModelVariable
 from stconv.clock import GREGORIAN_CALENDARS
 from stconv.datasets.source.axis_match import difference, even, positions, same_axis, spacing
 from stconv.datasets.source.axis_units import length_in, units_of
@@ -26,28 +26,28 @@ class TrainingRangeWarning(UserWarning):
     """Inputs lie outside what the network saw in training."""
 
 
-def check_variables(ds: xr.Dataset, variables: Sequence[Mapping[str, Any]]) -> None:
+def check_variables(ds: xr.Dataset, variables: Sequence[ModelVariable]) -> None:
     """Raise VariableError if one is missing; every other variable is ignored."""
-    missing = [variable["name"] for variable in variables if variable["name"] not in ds.data_vars]
+    missing = [variable.name for variable in variables if variable.name not in ds.data_vars]
     if missing:
         found = ", ".join(map(str, ds.data_vars)) or "none"
         raise VariableError(
             f"The input lacks {', '.join(repr(name) for name in missing)}: expected the variables "
-            f"{', '.join(variable['name'] for variable in variables)}, found {found}. If one only has "
+            f"{', '.join(variable.name for variable in variables)}, found {found}. If one only has "
             f"another name, rename it: ds.rename({{'FOUND': '{missing[0]}'}})."
         )
 
 
-def check_grid(ds: xr.Dataset, grid: Mapping[str, Any]) -> None:
+def check_grid(ds: xr.Dataset, grid: ModelGrid) -> None:
     """Raise GridError, saying size, spacing and extent, if the coordinates are not those trained on."""
-    for dim in grid["dims"]:
+    for dim in grid.dims:
         if dim not in ds.dims:
-            kind = "latitude and longitude" if grid["geographic"] else "a projected or pixel grid"
+            kind = "latitude and longitude" if grid.geographic else "a projected or pixel grid"
             raise GridError(
                 f"The input has dimensions {', '.join(map(str, ds.dims))}; expected '{dim}': the model was "
                 f"trained on {kind}. Bring the data to that grid."
             )
-        expected = np.asarray(grid[dim], dtype=np.float64)
+        expected = np.asarray(grid.axes[dim], dtype=np.float64)
         found = (
             np.asarray(ds[dim].values, dtype=np.float64)
             if dim in ds.coords
@@ -55,7 +55,7 @@ def check_grid(ds: xr.Dataset, grid: Mapping[str, Any]) -> None:
         )
         turn = dim == LON
         if dim in ds.coords:
-            found = length_in(found, units_of(ds[dim]), grid.get("units", {}).get(dim, ""))
+            found = length_in(found, units_of(ds[dim]), grid.units.get(dim, ""))
         if same_axis(expected, found, turn):
             continue
         covered = found.size > expected.size and positions(expected, found, turn)[1] is None
@@ -106,7 +106,7 @@ def check_time_axis(ds: xr.Dataset, calendar: str, step: TimeStep) -> None:
 
 
 def unit_conversions(
-    ds: xr.Dataset, variables: Sequence[Mapping[str, Any]], convert: bool
+    ds: xr.Dataset, variables: Sequence[ModelVariable], convert: bool
 ) -> dict[str, Conversion]:
     """Find how to get from the units of the input to those of the model, per variable.
 
@@ -115,8 +115,7 @@ def unit_conversions(
     """
     conversions = {}
     for variable in variables:
-        name, expected = variable["name"], variable["units"]
-        center = float(variable.get("center", 0.0))
+        name, expected, center = variable.name, variable.units, variable.center
         found = str(ds[name].attrs.get("units", ""))
         if not expected:
             conversions[name] = Conversion(center=center)
@@ -183,43 +182,42 @@ def check_missing(
 
 
 def range_remarks(
-    values: np.ndarray, variables: Sequence[Mapping[str, Any]], ranges: Mapping[str, Any]
+    values: np.ndarray, variables: Sequence[ModelVariable], ranges: Mapping[str, tuple[float, float]]
 ) -> list[str]:
     """Say, per variable, how many inputs lie outside the range of the training period, and how far.
 
     Args:
         values: Inputs in the units of the model, float32, (input, time, lat, lon).
-        variables: Of the spec.
+        variables: The inputs of the model.
         ranges: Smallest and largest value by name.
     """
     remarks = []
     for channel, variable in enumerate(variables):
-        if (limits := ranges.get(variable["name"])) is None:
+        if (limits := ranges.get(variable.name)) is None:
             continue
         present = values[channel][np.isfinite(values[channel])]
         outside = (present < np.float32(limits[0])) | (present > np.float32(limits[1]))
         if outside.any():
             remarks.append(
-                f"{variable['name']}: {int(outside.sum())} of {present.size} inputs "
+                f"{variable.name}: {int(outside.sum())} of {present.size} inputs "
                 f"({_percent(outside.mean())}) lie outside the training range {_range(limits, variable)} "
-                f"{variable['units']}; they reach from "
+                f"{variable.units}; they reach from "
                 f"{_range((present.min(), present.max()), variable)}".rstrip()
             )
     return remarks
 
 
-def _range(limits: Sequence[float], variable: Mapping[str, Any]) -> str:
+def _range(limits: Sequence[float], variable: ModelVariable) -> str:
     """Two values of the model in physical units, with all digits where they are departures from a center."""
-    center = float(variable.get("center", 0.0))
-    low, high = (float(limit) + center for limit in limits)
-    return f"{low:.10g} to {high:.10g}" if center else f"{low:g} to {high:g}"
+    low, high = (float(limit) + variable.center for limit in limits)
+    return f"{low:.10g} to {high:.10g}" if variable.center else f"{low:g} to {high:g}"
 
 
 def shares(
     values: np.ndarray,
     always_valid: np.ndarray | None,
-    variables: Sequence[Mapping[str, Any]],
-    ranges: Mapping[str, Any],
+    variables: Sequence[ModelVariable],
+    ranges: Mapping[str, tuple[float, float]],
 ) -> dict[str, float]:
     """How much of the input is missing, and how much lies outside the training range.
 
@@ -241,7 +239,7 @@ def shares(
     )
     outside = 0
     for channel, variable in enumerate(variables):
-        low, high = ranges.get(variable["name"], (-np.inf, np.inf))
+        low, high = ranges.get(variable.name, (-np.inf, np.inf))
         with np.errstate(invalid="ignore"):
             outside += int(((values[channel] < np.float32(low)) | (values[channel] > np.float32(high))).sum())
     return {

@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 import stconv
-from stconv.bundle import Bundle
+from stconv.bundle import Bundle, Output
 from stconv.compute.engine import Engine
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.source.attributes import portable
@@ -66,10 +66,10 @@ class Forecaster:
         self._compute = computation or NetworkComputation(bundle, device, tile, engine)
         self.preparation = bundle.preparation
         self.expected = Expected(bundle)
-        self.variables, self.targets = self.expected.variables, self.expected.targets
-        self.outputs: list[dict[str, Any]] = bundle.spec.get("outputs", self.targets)
-        self.names, self.offsets = self.expected.names, self.expected.offsets
-        self.leads, self.step, self.source = self.expected.leads, self.expected.step, self.expected.source
+        self.contract = contract = self.expected.contract
+        self.targets, self.outputs = contract.targets, contract.outputs
+        self.names, self.offsets = self.expected.names, contract.offsets
+        self.leads, self.step, self.source = contract.leads, contract.step, contract.source
 
     @classmethod
     def from_path(
@@ -282,12 +282,12 @@ class Forecaster:
                 f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: it forecasts the "
                 f"probability of an event, which is not among its inputs. Ask for at most {self.leads} steps."
             )
-        only_inputs = [variable["name"] for variable in self.expected.inputs if not variable["target"]]
+        only_inputs = [variable.name for variable in self.contract.inputs if not variable.target]
         if only_inputs:
             raise VariableError(
                 f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: "
                 f"{', '.join(only_inputs)} {'is' if len(only_inputs) == 1 else 'are'} among its inputs and "
-                f"not among its forecasts ({', '.join(variable['name'] for variable in self.targets)}), so "
+                f"not among its forecasts ({', '.join(variable.name for variable in self.targets)}), so "
                 f"there is nothing to feed back. Ask for at most {self.leads} steps, or train with every "
                 "input as a target."
             )
@@ -298,14 +298,14 @@ class Forecaster:
 
     def _conversion(self, name: str, checked: CheckedInput) -> Conversion:
         """Between the user's values of an output and the model's."""
-        centers = [output.get("center", 0.0) for output in self.outputs if output["name"] == name]
-        return checked.conversions.get(name, Conversion(center=centers[0]))
+        center = next((target.center for target in self.targets if target.name == name), 0.0)
+        return checked.conversions.get(name, Conversion(center=center))
 
     @staticmethod
-    def _attributes(target: dict[str, Any], ds: xr.Dataset) -> dict[str, Any]:
-        if target["name"] in ds:
-            return {str(key): value for key, value in ds[target["name"]].attrs.items()}
-        return {"units": target["units"], "long_name": target["long_name"]}
+    def _attributes(output: Output, ds: xr.Dataset) -> dict[str, Any]:
+        if output.name in ds:
+            return {str(key): value for key, value in ds[output.name].attrs.items()}
+        return {"units": output.units, "long_name": output.long_name}
 
     def describe(self, fields: np.ndarray, checked: CheckedInput, first_lead: int = 1) -> xr.Dataset:
         """Make of the numbers of `fields` what `forecast` returns.
@@ -316,8 +316,8 @@ class Forecaster:
             first_lead: Number of the first lead, from 1.
         """
         reference = checked.reference_time
-        names = [variable["name"] for variable in self.outputs]
-        inputs, dims = checked.ds, self.bundle.spec["grid"]["dims"]
+        names = [output.name for output in self.outputs]
+        inputs, dims = checked.ds, list(self.contract.grid.dims)
         if isinstance(self.preparation, EventPreparation):
             inputs, dims, probabilities = places(self.bundle, inputs, fields[0])
             fields = probabilities[None]
@@ -330,8 +330,8 @@ class Forecaster:
                 for k, bound in enumerate(["", *bounds])
             },
             {
-                f"{target['name']}{bound}": self._attributes(target, checked.ds)
-                for target in self.outputs
+                f"{output.name}{bound}": self._attributes(output, checked.ds)
+                for output in self.outputs
                 for bound in ["", *bounds]
             },
             inputs,
@@ -359,7 +359,7 @@ class Forecaster:
             checked: The input.
             history: That of the input.
         """
-        names = ", ".join(variable["name"] for variable in self.outputs)
+        names = ", ".join(output.name for output in self.outputs)
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         line = f"{made} stconv {stconv.__version__}: {self.bundle.name} from {text(checked.reference_time)}"
         unusual = {

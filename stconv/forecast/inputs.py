@@ -12,7 +12,6 @@ import xarray as xr
 from stconv.bundle import Bundle
 from stconv.datasets.source.grid import GridSpec, Origin, canonicalize, open_stored
 from stconv.datasets.source.selection import split_values
-from stconv.datasets.source.time_axis import TimeStep
 from stconv.dims import TIME
 from stconv.forecast import checks
 from stconv.forecast.units import Conversion
@@ -56,34 +55,22 @@ class Expected:
     """The part of a bundle that speaks of its inputs.
 
     Attributes:
-        variables: All variables of the model in the order of its channels, targets first.
-        inputs: Those that an input must have.
-        names: Of the inputs.
-        targets: Those that are forecast.
-        offsets: Of the input frames from the reference time, in steps.
-        leads: Number of leads of one forecast.
-        step: Between two frames.
-        source: How the training data were read.
+        contract: Inputs that the model takes.
+        inputs: Variables that an input must have.
+        names: Their names.
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        spec = bundle.spec
-        self.spec = spec
-        self.variables: list[dict[str, Any]] = spec["variables"]
-        self.inputs = [variable for variable in self.variables if variable["input"]]
-        self.names: list[str] = [variable["name"] for variable in self.inputs]
-        self.targets = [variable for variable in self.variables if variable["target"]]
-        self.offsets: tuple[int, ...] = tuple(spec["input_offsets"])
-        self.leads: int = spec["leads"]
-        self.step = TimeStep.from_json(spec["step"])
-        self.source = GridSpec(**spec.get("source", {}))
-        seen = [variable["input"] for variable in self.variables]
+        self.contract = bundle.contract
+        self.inputs = self.contract.inputs
+        self.names = [variable.name for variable in self.inputs]
+        seen = [variable.input for variable in self.contract.variables]
         self.always_valid = None if bundle.always_valid is None else bundle.always_valid[seen]
         self._seen = seen
 
     def open_stored(self, stored: xr.Dataset) -> tuple[xr.Dataset, Origin]:
         """See `Forecaster.open_stored`."""
-        return open_stored(stored, _present_names(self.source, stored), self.names, "the input")
+        return open_stored(stored, _present_names(self.contract.source, stored), self.names, "the input")
 
     def check(
         self,
@@ -95,8 +82,9 @@ class Expected:
         origin: Origin | None = None,
     ) -> CheckedInput:
         """See `Forecaster.check`."""
+        contract = self.contract
         if origin is None:
-            grid = grid or _present_names(self.source, ds)
+            grid = grid or _present_names(contract.source, ds)
             ds = split_values(ds, grid.select, "the input")
             single = {name: value for name, value in grid.select.items() if not isinstance(value, list)}
             grid = replace(grid, select=single)
@@ -104,14 +92,14 @@ class Expected:
         if origin is None:
             ds, origin = canonicalize(ds, grid, self.names, source="the input")
         canonical = ds[self.names]
-        checks.check_grid(canonical, self.spec["grid"])
+        checks.check_grid(canonical, contract.grid)
         conversions = checks.unit_conversions(canonical, self.inputs, convert_units)
-        checks.check_time_axis(canonical, self.spec["calendar"], self.step)
-        frames = Frames(canonical[TIME].values, self.step)
-        reference = find_reference(frames, self.offsets, reference_time)
-        older = "" if reference_time is not None else older_window(frames, self.offsets, reference)
-        channels = [variable["name"] for variable in self.variables]
-        values = _read(canonical, frames, frames.window(reference, self.offsets), conversions, channels)
+        checks.check_time_axis(canonical, contract.calendar, contract.step)
+        frames = Frames(canonical[TIME].values, contract.step)
+        reference = find_reference(frames, contract.offsets, reference_time)
+        older = "" if reference_time is not None else older_window(frames, contract.offsets, reference)
+        channels = [variable.name for variable in contract.variables]
+        values = _read(canonical, frames, frames.window(reference, contract.offsets), conversions, channels)
         remarks, shares = self.judge(values, allowed_missing_share)
         if older:
             warnings.warn(older, OlderWindowWarning, stacklevel=4)
@@ -137,13 +125,12 @@ class Expected:
             DataError: A value is infinite.
             MissingValuesError: Too many are missing.
         """
-        share = self.spec.get("missing", {}).get("allowed_share", 0.0)
-        share = share if allowed_missing_share is None else allowed_missing_share
-        ranges = self.spec.get("ranges", {})
+        contract = self.contract
+        share = contract.allowed_missing_share if allowed_missing_share is None else allowed_missing_share
         seen = values[self._seen]
         checks.check_missing(seen, self.always_valid, self.names, share)
-        remarks = checks.range_remarks(seen, self.inputs, ranges)
-        return remarks, checks.shares(seen, self.always_valid, self.inputs, ranges)
+        remarks = checks.range_remarks(seen, self.inputs, contract.ranges)
+        return remarks, checks.shares(seen, self.always_valid, self.inputs, contract.ranges)
 
 
 def _read(

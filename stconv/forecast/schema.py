@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from stconv.bundle import Bundle
-from stconv.datasets.source.time_axis import TimeStep
 from stconv.forecast.bounds import band_names
 from stconv.forecast.checks import axis_text
 
@@ -22,37 +21,35 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
         JSON types only. Coordinates are canonical: ascending, longitude from -180; an input may have them
         otherwise.
     """
-    spec = bundle.spec
-    step = TimeStep.from_json(spec["step"])
-    offsets = spec["input_offsets"]
-    ranges = spec.get("ranges", {})
-    inputs = [variable for variable in spec["variables"] if variable["input"]]
-    targets = [variable for variable in spec["variables"] if variable["target"]]
+    contract = bundle.contract
+    grid, offsets = contract.grid, list(contract.offsets)
     return {
         "model": bundle.name,
         "bundle_sha256": bundle.hash,
         "variables": [
             {
-                "name": variable["name"],
-                "units": variable["units"],
-                "long_name": variable["long_name"],
-                "training_range": ranges.get(variable["name"]),
+                "name": variable.name,
+                "units": variable.units,
+                "long_name": variable.long_name,
+                "training_range": list(contract.ranges[variable.name])
+                if variable.name in contract.ranges
+                else None,
             }
-            for variable in inputs
+            for variable in contract.inputs
         ],
-        "targets": [{"name": variable["name"], "units": variable["units"]} for variable in targets],
+        "targets": [{"name": variable.name, "units": variable.units} for variable in contract.targets],
         "bands": band_names(bundle),
         "grid": {
-            "geographic": spec["grid"]["geographic"],
-            "dims": spec["grid"]["dims"],
-            **{dim: _describe_axis(spec["grid"][dim]) for dim in spec["grid"]["dims"]},
+            "geographic": grid.geographic,
+            "dims": list(grid.dims),
+            **{dim: _describe_axis(grid.axes[dim]) for dim in grid.dims},
         },
-        "step": {"label": step.label, **spec["step"]},
+        "step": {"label": contract.step.label, **contract.step.to_json()},
         "frames": {"count": len(offsets), "offsets": offsets, "span": 1 - offsets[0]},
-        "calendar": spec["calendar"],
-        "allowed_missing_share": spec.get("missing", {}).get("allowed_share", 0.0),
-        "leads": spec["leads"],
-        "rollout": all(variable["target"] for variable in inputs),
+        "calendar": contract.calendar,
+        "allowed_missing_share": contract.allowed_missing_share,
+        "leads": contract.leads,
+        "rollout": all(variable.target for variable in contract.inputs),
     }
 
 

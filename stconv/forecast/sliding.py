@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,13 +40,11 @@ def slide_over(bundle: Bundle, ds: xr.Dataset) -> Bundle:
             "Leave --slide out."
         )
     _check_place_free(bundle.name, preparation.settings)
-    spec = copy.deepcopy(bundle.spec)
-    grid = spec["grid"]
-    sizes = []
-    for dim in grid["dims"]:
+    grid, axes = bundle.contract.grid, {}
+    for dim in grid.dims:
         if dim not in ds.coords:
             raise GridError(f"The input has no coordinate '{dim}'; '{bundle.name}' slides along it.")
-        axis, own = np.asarray(ds[dim].values, dtype=float), np.asarray(grid[dim])
+        axis, own = np.asarray(ds[dim].values, dtype=float), np.asarray(grid.axes[dim])
         if len(axis) < len(own):
             raise GridError(
                 f"The input has {len(axis)} cells along {dim}, '{bundle.name}' was trained on {len(own)}; "
@@ -58,8 +56,9 @@ def slide_over(bundle: Bundle, ds: xr.Dataset) -> Bundle:
                 f"The input has a spacing of {spacing:g} along {dim}, '{bundle.name}' was trained on "
                 f"{trained:g}. Interpolate the input to that spacing."
             )
-        grid[dim] = axis.tolist()
-        sizes.append(len(axis))
+        axes[dim] = axis.tolist()
+    sizes = [len(axes[dim]) for dim in grid.dims]
+    spec = {**bundle.spec, "grid": replace(grid, axes=axes).to_json()}
     tensors = preparation.state_dict()
     n_channels, n_terms = len(preparation.variables), len(tensors["harmonics.coefficients"])
     larger = {
@@ -88,7 +87,7 @@ def places(bundle: Bundle, ds: xr.Dataset, fields: np.ndarray) -> tuple[xr.Datas
     network, preparation = bundle.network, bundle.preparation
     assert isinstance(network, EventNetwork)
     assert isinstance(preparation, EventPreparation)
-    dims: list[str] = bundle.spec["grid"]["dims"]
+    dims = list(bundle.contract.grid.dims)
     if tuple(ds.sizes[dim] for dim in dims) == network.grid:
         return ds, [], fields[..., 0, 0]
     coords: dict[str, Any] = {}
