@@ -159,4 +159,5 @@ def test_channels_are_named_in_the_order_in_which_the_network_sees_them(tmp_path
         "model": {"network": {"class_path": "stconv.models.Persistence"}},
     }
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(config))
-    assert network_of_config(tmp_path / "a.yaml")[1] == ["t", "q"]
+    network, data = network_of_config(tmp_path / "a.yaml")
+    assert (network.c_in, data.settings.channels) == (2, {"values": ("t", "q")})
