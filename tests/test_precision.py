@@ -12,6 +12,7 @@ from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.store import load_series
+from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.datasets.source.grid import canonicalize, open_series
 from stconv.errors import ConfigError
 from stconv.forecast.units import Conversion
@@ -82,7 +83,9 @@ class LastFrame(torch.nn.Module):
 def test_a_forecast_has_the_digits_of_the_file(tmp_path):
     ds = made(6.371e6, 0.04, n=240)
     ds.to_netcdf(tmp_path / "a.nc")
-    data = GridDataModule(paths=str(tmp_path / "a.nc"), inputs=["h"], t_in=3, leads=2)
+    data = GridDataModule(
+        SourceSettings(str(tmp_path / "a.nc")), PreparationSettings(("h",)), WindowSettings(t_in=3, leads=2)
+    )
     data.setup("fit")
     fitted = data.preparation
     batch = next(iter(data.train_dataloader()))
