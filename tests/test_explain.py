@@ -284,7 +284,7 @@ def test_every_shipped_configuration_is_explained(path, tmp_path, monkeypatch, c
     assert main(["explain", str(path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     config = yaml.safe_load(path.read_text())
-    recipe = config["data"].get("recipe")
+    recipe = config["data"]["source"].get("recipe")
     assert document["grid"] == (list(load_recipe(recipe).cells) if recipe else [32, 32])
     network, data = network_of_config(path)
     assert document["parameters"] == sum(p.numel() for p in network.parameters())
