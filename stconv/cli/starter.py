@@ -123,11 +123,13 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
         grid=spec if found.filled_steps else replace(spec, fill_gaps=0),
     )
     window = WindowSettings(t_in=found.t_in, leads=found.leads)
+    preparation = stated(_preparation(found))
+    del preparation["targets"]  # they are the inputs, as is the default
     return {
         "source": stated(source),
         "window": {"t_in": window.t_in, "leads": window.leads},
         "split": {"fractions": SplitSpec().fractions, **({"purge": found.leads} if few else {})},
-        "preparation": stated(_preparation(found)),
+        "preparation": preparation,
         "loading": {"batch_size": LoadingSettings(batch_size).batch_size},
     }
 
