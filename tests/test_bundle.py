@@ -51,10 +51,14 @@ def dataset(values: np.ndarray) -> xr.Dataset:
     )
 
 
-def bundled(values: np.ndarray, lost: tuple[int, ...] = (), fill_gaps: int = 0) -> Bundle:
+def bundled(
+    values: np.ndarray, lost: tuple[int, ...] = (), fill_gaps: int = 0, source: xr.Dataset | None = None
+) -> Bundle:
     torch.manual_seed(0)
     grid, kept = GridSpec(fill_gaps=fill_gaps), [i for i in range(N) if i not in lost]
-    series = load_series(*canonicalize(dataset(values).isel(time=kept), grid), ["t2m"], ["t2m"])
+    series = load_series(
+        *canonicalize((dataset(values) if source is None else source).isel(time=kept), grid), ["t2m"], ["t2m"]
+    )
     preparation = Preparation.fit(series, range(TRAIN), PreparationSettings(("t2m",)))
     network = Conv3D(preparation.c_in, 1, 3, 2, n_layers=1, n_filters=2, kernel=3)
     datamodule = SimpleNamespace(
@@ -422,3 +426,17 @@ def test_a_bundle_of_version_1_without_its_terms_is_refused(folder):
     respec(folder, format_version=1, preparation={key: V1[key] for key in V1 if key != "climatology_terms"})
     with pytest.raises(BundleError, match=r"preparation of .* lacks .settings"):
         Bundle.load(folder)
+
+
+def test_the_units_of_a_projected_grid_are_in_the_bundle(tmp_path):
+    projected = dataset(drawn()).rename(lat="y", lon="x")
+    for dim in ("y", "x"):
+        projected[dim].attrs["units"] = "km"
+    made = bundled(drawn(), source=projected)
+    spec = json.loads((made.save(tmp_path / "bundle") / "spec.json").read_text())
+    assert spec["grid"]["units"] == {"y": "km", "x": "km"}
+    assert Bundle.load(tmp_path / "bundle").contract.grid.units == {"y": "km", "x": "km"}
+    metres = projected.assign_coords(
+        {dim: (dim, 1000 * projected[dim].values, {"units": "m"}) for dim in ("y", "x")}
+    )
+    Forecaster(made).check(metres)

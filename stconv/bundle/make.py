@@ -159,8 +159,8 @@ def _grid(series: Series) -> ModelGrid:
     return ModelGrid(dims, series.geographic, axes, _axis_units(series))
 
 
-def _axis_units(series: Series) -> dict[str, Any]:
-    """Units of the rows and columns of a projected grid, as `units`, where its files state them."""
+def _axis_units(series: Series) -> dict[str, str]:
+    """Units of the rows and columns of a projected grid, where its files state them."""
     if series.geographic or series.origin is None:
         return {}
     found = {
@@ -168,7 +168,7 @@ def _axis_units(series: Series) -> dict[str, Any]:
         for dim in ("y", "x")
         if (entry := series.origin.static.get(series.origin.names.get(dim, series.origin.dims[dim])))
     }
-    return {"units": found} if any(found.values()) else {}
+    return found if any(found.values()) else {}
 
 
 def _long_name(series: Series, variable: str) -> str:
