@@ -226,3 +226,20 @@ def test_json_gives_the_forecast_of_the_same_fields(model, service_server, steps
     expected = model.forecaster.bundle and Forecaster(model.forecaster.bundle).forecast(ds, steps)
     np.testing.assert_array_equal(found["t2m"].values, expected["t2m"].values)
     np.testing.assert_array_equal(found["time"].values, expected["time"].values)
+
+
+@pytest.mark.parametrize("odd", ["packed, missing_value", "never written", "dates as letters", "far times"])
+def test_odd_files_give_the_same_forecast_over_http(service, model, service_server, tmp_path, odd):
+    """Through the limited process that reads uploads, and the messages between all three."""
+    ds = service_server.fields(5)
+    path = write(tmp_path / "odd.nc", ds, **ODD[odd](ds))
+    headers = {"Content-Type": service_server.NETCDF, "Accept": service_server.JSON}
+    with service.client() as client:
+        answer = client.post("/v1/forecasts", content=path.read_bytes(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    expected = through_the_command_line(model, path)
+    found = answer.json()
+    values = np.array(found["variables"]["t2m"]["values"], dtype=float)
+    np.testing.assert_allclose(values, expected["t2m"].values, rtol=1e-6)
+    reference = found["coordinates"]["forecast_reference_time"]["values"]
+    assert reference[:16] == str(expected["forecast_reference_time"].values)[:16].replace(" ", "T")

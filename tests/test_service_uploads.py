@@ -249,13 +249,20 @@ def endless(connection, *_):
         pass
 
 
+def garbling(connection, *_):
+    send(connection, Hello())
+    receive(connection, ToParser)
+    connection.send_bytes(b'{"type": "Fields", "fields": null, "goes_on": "for ever"}')
+    connection.send_bytes(b"")
+
+
 def crashing(connection, *_):
     send(connection, Hello())
     connection.recv_bytes()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("act", [hostile, endless, crashing])
+@pytest.mark.parametrize("act", [hostile, endless, garbling, crashing])
 def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
     import multiprocessing
 

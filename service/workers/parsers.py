@@ -69,7 +69,9 @@ class Parsers:
                     self._refills.add(refill)
                     refill.add_done_callback(self._refills.discard)
         if isinstance(answer, Rejected):
-            raise OF_UPLOADS.get(answer.code, Unprocessable)(answer.detail, **answer.extra)
+            problem = OF_UPLOADS.get(answer.code, Unprocessable)(answer.detail)
+            problem.extra = answer.extra  # and no headers, whatever a parser that was taken over sends
+            raise problem
         return answer.fields
 
     async def _refill(self, used: ForkServerProcess, connection: Connection) -> None:
