@@ -243,3 +243,30 @@ def test_odd_files_give_the_same_forecast_over_http(service, model, service_serv
     np.testing.assert_allclose(values, expected["t2m"].values, rtol=1e-6)
     reference = found["coordinates"]["forecast_reference_time"]["values"]
     assert reference[:16] == str(expected["forecast_reference_time"].values)[:16].replace(" ", "T")
+
+
+def west(ds):
+    return ds.assign_coords(longitude=(ds["longitude"] + 180) % 360 - 180).sortby("longitude")
+
+
+LAID_OUT = {
+    "latitude rising": lambda ds: ds.isel(latitude=slice(None, None, -1)),
+    "-180..180": west,
+    "time last": lambda ds: ds.transpose("longitude", "latitude", "time"),
+    "float64": lambda ds: ds.astype("float64"),
+    "other names": lambda ds: ds.rename(time="when", latitude="north", longitude="east"),
+    "another variable": lambda ds: ds.assign(rain=0 * ds["t2m"].isel(time=0, drop=True)),
+    "a history": lambda ds: ds.assign_attrs(history="made by hand"),
+}
+
+
+@pytest.mark.parametrize("engine", ["netcdf4", "scipy"])
+@pytest.mark.parametrize("change", LAID_OUT.values(), ids=LAID_OUT)
+def test_files_of_any_layout_give_the_same_forecast_through_both_doors(
+    model, service_server, tmp_path, change, engine
+):
+    path = tmp_path / "laid_out.nc"
+    change(service_server.fields(9)).to_netcdf(path, engine=engine)
+    found, expected = both_doors(model, path)
+    for answer in found:
+        same(answer, expected)
