@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from stconv.nn.damping import Damping
 from stconv.nn.pool import Pool
 
 Sizes = tuple[int, int, int]
@@ -190,11 +189,12 @@ def _kind(module: nn.Module) -> str:
         nn.GroupNorm: "group norm",
         nn.LayerNorm: "layer norm",
         nn.Upsample: "upsampling",
-        Damping: "damping",
     }
     if isinstance(module, Pool):
         return f"{module.kind} pooling"
-    return next((kind for cls, kind in known.items() if isinstance(module, cls)), type(module).__name__)
+    return next(
+        (kind for cls, kind in known.items() if isinstance(module, cls)), type(module).__name__.lower()
+    )
 
 
 def _window(module: nn.Module) -> tuple[Sizes | None, Sizes | None]:

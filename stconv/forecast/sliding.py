@@ -13,7 +13,6 @@ from stconv.bundle import Bundle
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.errors import ConfigError, GridError
-from stconv.models import EventNetwork
 
 SPACING_TOLERANCE = 0.01
 
@@ -85,7 +84,6 @@ def places(bundle: Bundle, ds: xr.Dataset, fields: np.ndarray) -> tuple[xr.Datas
         and the fields; on the network's own grid there is a single position, and no dimension is left.
     """
     network, preparation = bundle.network, bundle.preparation
-    assert isinstance(network, EventNetwork)
     assert isinstance(preparation, EventPreparation)
     dims = list(bundle.contract.grid.dims)
     if tuple(ds.sizes[dim] for dim in dims) == network.grid:

@@ -119,6 +119,11 @@ class Network(nn.Module):
         return next((part.grid for part in self.parts() if part.grid is not None), None)
 
     @property
+    def strides(self) -> tuple[int, int]:
+        """Cells along (lat, lon) between two positions of `grid` on a larger one, of an event network."""
+        return 1, 1
+
+    @property
     def display_name(self) -> str:
         """What a person calls the network: its class, or what the network that it goes around is called."""
         inner = getattr(self, "network", None)
