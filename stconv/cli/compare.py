@@ -26,10 +26,8 @@ EPILOG = """examples:
   stconv compare --experiment air --plot compare.png
   stconv compare --experiment air --json
 """
-DATA_HASH, DATA_NAME = "data.hash", "data.name"
-IGNORED = ("config", "ckpt_path", "trainer.logger", DATA_HASH, DATA_NAME)
-"""Parameters that identify a run but do not affect its scores."""
-SCORES = "verification/scores.nc"
+IGNORED = ("config", "ckpt_path", "trainer.logger")
+"""Parameters that identify a run but do not affect its scores, next to those of its data."""
 MAX_PLOTTED = 8
 MIN_WIDTH_OF_SKILL, WIDTH_BESIDE_SKILL = 6, 58
 """Characters of a skill, and of the rest of a line."""
@@ -98,6 +96,7 @@ def find_entries(
     """
     from stconv.errors import FileError, TrackingError
     from stconv.tracking import download, list_runs
+    from stconv.tracking.run_layout import DATA_HASH, SCORES
     from stconv.verification import Verification
 
     groups: dict[tuple[Any, ...], list[Entry]] = {}
@@ -133,6 +132,9 @@ def find_entries(
 
 def differing_parameters(runs: Sequence[RunInfo]) -> dict[str, list[str]]:
     """Parameters that are not the same in all runs, with the value of each run; "-" where it has none."""
+    from stconv.tracking.run_layout import DATA_HASH, DATA_NAME
+
+    ignored = (*IGNORED, DATA_HASH, DATA_NAME)
     params = [
         {name if name == DATA_NAME else grouped_key(name): value for name, value in info.params.items()}
         for info in runs
@@ -142,7 +144,7 @@ def differing_parameters(runs: Sequence[RunInfo]) -> dict[str, list[str]]:
     return {
         name: values
         for name, values in rows.items()
-        if len(set(values)) > 1 and not any(name == word or name.startswith(f"{word}.") for word in IGNORED)
+        if len(set(values)) > 1 and not any(name == word or name.startswith(f"{word}.") for word in ignored)
     }
 
 
@@ -271,6 +273,8 @@ def _reference(group: Sequence[Entry]) -> str:
 
 def group_json(group: Sequence[Entry]) -> dict[str, Any]:
     """A group as plain values: its data, and its runs, best first."""
+    from stconv.tracking.run_layout import DATA_HASH
+
     result = group[0].result
     infos = [entry.run for entry in group]
     differences = differing_parameters(infos)

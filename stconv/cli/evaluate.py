@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from stconv.cli.subject import Subject, check_data, find_subject, load_data, load_scoring
 
 if TYPE_CHECKING:
-    from stconv.tracking import RunInfo, RunLogger
     from stconv.verification import Verification
     from stconv.verification.scores.scoring import Scoring
 
@@ -126,8 +125,10 @@ def evaluate(
     from stconv.bundle import Bundle
     from stconv.publication import write_results
     from stconv.task import ForecastTask
+    from stconv.tracking import RunLogger
     from stconv.tracking.archive import WriteForecasts
     from stconv.tracking.callbacks import ExportBundle
+    from stconv.tracking.run_layout import VERIFICATION
 
     bundle = Bundle.load(subject.bundle)
     data = load_data(subject.config)
@@ -136,7 +137,7 @@ def evaluate(
     check_data(bundle, data)
     task = ForecastTask(bundle.network, None, scoring=scoring or load_scoring(subject))
     task.preparation, task.bands = bundle.preparation, bundle.bands
-    logger = _run_logger(subject.run) if subject.run else None
+    logger = RunLogger.going_on(subject.run) if subject.run else None
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for advice in (r".*does not have many workers.*", r".*isinstance\(treespec, LeafSpec\).*"):
         warnings.filterwarnings("ignore", advice)
@@ -153,24 +154,12 @@ def evaluate(
     result = task.verification
     assert result is not None
     if logger is None:
-        folder = output or Path("verification")
+        folder = output or Path(VERIFICATION)
         about = {"Model": f"{bundle.name}, bundle {bundle.hash[:12]}"}
         write_results(result, task, data, folder, about)
         return result, folder
     logger.finalize("success")
-    folder = Path(logger.log_dir, "verification")
+    folder = Path(logger.log_dir, VERIFICATION)
     if output is not None:
         folder = Path(shutil.copytree(folder, output, dirs_exist_ok=True))
     return result, folder
-
-
-def _run_logger(run: RunInfo) -> RunLogger:
-    """A logger that continues a run, in its folder if that is on this machine."""
-    from stconv.tracking import RunLogger
-
-    folder = Path(run.tags.get("stconv.folder", ""))
-    known = folder.is_dir() and folder.name == run.run_id
-    save_dir = folder.parents[1] if known else Path("runs")
-    logger = RunLogger(run.experiment, run_name=run.name, save_dir=str(save_dir))
-    logger.attach(run.run_id, keep_status=True)
-    return logger

@@ -21,8 +21,9 @@ from stconv.cli.progress import progress_bar
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import ConfigError, FileError, TrackingError
 from stconv.task import ForecastTask
-from stconv.tracking.callbacks import BEST_CHECKPOINT, ExportBundle, SaveConfigToRun, run_logger
+from stconv.tracking.callbacks import ExportBundle, SaveConfigToRun, run_logger
 from stconv.tracking.logger import RunLogger
+from stconv.tracking.run_layout import TAG_FOLDER, TAG_TRAINED, checkpoint_path
 from stconv.tracking.store import RunInfo, download, list_runs
 from stconv.verification.scores.events import event_table
 
@@ -179,8 +180,8 @@ class ExperimentCLI(LightningCLI):
                 "checkpoint: --ckpt_path FILE."
             )
         run = _latest_trained(logger)
-        inside = BEST_CHECKPOINT.replace("best", which)
-        local = Path(run.tags.get("stconv.folder", ""), inside)
+        inside = checkpoint_path(which)
+        local = Path(run.tags.get(TAG_FOLDER, ""), inside)
         try:
             path = local if local.is_file() else download(run.run_id, inside)
         except TrackingError as error:
@@ -201,7 +202,7 @@ def _latest_trained(logger: RunLogger) -> RunInfo:
         runs = list_runs(logger.name, logger.run_name)
     except TrackingError as error:
         raise TrackingError(f"Nothing was trained yet ({what}). {advice}\n{error}") from error
-    trained = [run for run in runs if "stconv.trained" in run.tags and run.status == "FINISHED"]
+    trained = [run for run in runs if TAG_TRAINED in run.tags and run.status == "FINISHED"]
     if not trained:
         unfinished = ", ".join(f"{run.run_id[:8]} {run.status}" for run in runs)
         found = f"; found only {unfinished}" if unfinished else ""

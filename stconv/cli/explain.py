@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         (n_lat, n_lon), spacing = grid_of_config(network, data) if bundle is None else grid_of_bundle(bundle)
     explanation = explain(network, n_lat, n_lon, spacing)
     run = None if args.run is None else _run_logger(args.run)
-    folder = args.plot if run is None else Path(run.log_dir, "explain")
+    folder = args.plot if run is None else _folder_of(run)
     pictures = []
     if folder is not None:
         pictures = _draw(network, channels, folder, bundle, args.input)
@@ -179,12 +179,13 @@ def _load(reference: str) -> Bundle:
 def _run_logger(reference: str) -> RunLogger:
     from stconv.tracking import RunLogger, find_run
 
-    info = find_run(reference)
-    folder = Path(info.tags.get("stconv.folder", ""))
-    known = folder.is_dir() and folder.name == info.run_id
-    logger = RunLogger(info.experiment, info.name, save_dir=str(folder.parents[1]) if known else "runs")
-    logger.attach(info.run_id, keep_status=True)
-    return logger
+    return RunLogger.going_on(find_run(reference))
+
+
+def _folder_of(run: RunLogger) -> Path:
+    from stconv.tracking.run_layout import EXPLANATION
+
+    return Path(run.log_dir, EXPLANATION)
 
 
 def _put_on_run(found: Explanation, folder: Path, logger: RunLogger) -> None:

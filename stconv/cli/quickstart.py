@@ -128,9 +128,10 @@ def _promoted() -> bool:
 
 def _tested() -> Verification:
     from stconv.tracking import download, find_run
+    from stconv.tracking.run_layout import SCORES
     from stconv.verification import Verification
 
-    return Verification.from_netcdf(download(find_run(None, NAME).run_id, "verification/scores.nc"))
+    return Verification.from_netcdf(download(find_run(None, NAME).run_id, SCORES))
 
 
 def lost_at_first_lead(result: Verification) -> list[str]:

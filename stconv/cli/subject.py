@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from stconv.tracking import RunInfo
     from stconv.verification.scores.scoring import Scoring
 
-CONFIG, TAG_TRAINED = "config.yaml", "stconv.trained"
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -44,6 +42,7 @@ def find_subject(
     from stconv.errors import ConfigError, TrackingError
     from stconv.tracking import download, find_run, list_runs, resolve_bundle
     from stconv.tracking.registry import find_version
+    from stconv.tracking.run_layout import CONFIG, TAG_TRAINED
 
     run = None
     if reference is None:
@@ -74,8 +73,9 @@ def _local_subject(folder: Path, config: str | None) -> Subject:
     """A bundle folder, or the folder of a run, which has the configuration beside the bundle."""
     from stconv.errors import ConfigError, TrackingError
     from stconv.tracking import find_run
+    from stconv.tracking.run_layout import BUNDLE, CONFIG
 
-    bundle = folder / "bundle" if (folder / "bundle").is_dir() else folder
+    bundle = folder / BUNDLE if (folder / BUNDLE).is_dir() else folder
     if config is not None:
         return Subject(bundle, _existing(config), None)
     beside = bundle.resolve().parent / CONFIG

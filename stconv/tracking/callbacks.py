@@ -20,15 +20,25 @@ from stconv.models import modules_outside
 from stconv.publication import write_results
 from stconv.task import ForecastTask
 from stconv.tracking.logger import RunLogger
+from stconv.tracking.run_layout import (
+    BEST_CHECKPOINT,
+    BUNDLE,
+    CONFIG,
+    DATA,
+    DATA_HASH,
+    DATA_NAME,
+    N_PARAMETERS,
+    TAG_ERROR,
+    TAG_LAST_READ,
+    TAG_READS,
+    TAG_TRAINED,
+    VERIFICATION,
+)
 from stconv.tracking.store import find_run
 from stconv.tracking.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
-
-BUNDLE, VERIFICATION = "bundle", "verification"
-TAG_READS, TAG_LAST_READ = "stconv.test_reads", "stconv.test_last_read"
-BEST_CHECKPOINT = "checkpoints/best.ckpt"
 
 
 def run_logger(trainer: Trainer) -> RunLogger | None:
@@ -51,7 +61,7 @@ class SaveConfigToRun(SaveConfigCallback):
         command = getattr(stage, "value", stage)  # an enumeration, in spite of its annotation
         text = self.parser.dump(self.config, skip_none=False)
         folder = Path(logger.log_dir)
-        name, n = "config.yaml", 1
+        name, n = CONFIG, 1
         while logger.continues and (n == 1 or (folder / name).exists()):
             n += 1
             name = f"config_{command}.yaml" if n == 2 and command != "fit" else f"config_{command}_{n}.yaml"
@@ -104,7 +114,7 @@ class ExportBundle(Callback):
         assert isinstance(pl_module, ForecastTask)
         pl_module.calibrate()
         self._export(trainer, pl_module, logger, scores=None)
-        logger.set_tag("stconv.trained", "true")
+        logger.set_tag(TAG_TRAINED, "true")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the scores as files, as pictures, and into the bundle."""
@@ -125,7 +135,7 @@ class ExportBundle(Callback):
         logger = run_logger(trainer)
         if logger is not None and trainer.is_global_zero and logger.started:
             logger.interrupted = isinstance(exception, KeyboardInterrupt)
-            logger.set_tag("stconv.error", f"{type(exception).__name__}: {exception}"[:1000])
+            logger.set_tag(TAG_ERROR, f"{type(exception).__name__}: {exception}"[:1000])
 
     def _describe(self, trainer: Trainer, pl_module: LightningModule) -> None:
         logger = run_logger(trainer)
@@ -140,12 +150,12 @@ class ExportBundle(Callback):
             logger.log_hyperparams(
                 {
                     **(modules if outside else {}),
-                    "data.name": description.name,
-                    "data.hash": description.hash,
-                    "model.n_parameters": sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
+                    DATA_NAME: description.name,
+                    DATA_HASH: description.hash,
+                    N_PARAMETERS: sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
                 }
             )
-        logger.log_text("data.json", json.dumps(description.to_json(), indent=2))
+        logger.log_text(DATA, json.dumps(description.to_json(), indent=2))
 
     def _export(
         self,

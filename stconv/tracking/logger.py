@@ -18,7 +18,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from stconv.bundle import code_version
 from stconv.tracking.outbox import Outbox
-from stconv.tracking.store import connect, explained, tracking_uri
+from stconv.tracking.run_layout import LONG_PARAMETERS, TAG_COMMAND, TAG_COMMIT, TAG_FOLDER, TAG_VERSION
+from stconv.tracking.store import RunInfo, connect, explained, tracking_uri
 from stconv.tracking.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -71,6 +72,15 @@ class RunLogger(Logger):
         self._save_dir = save_dir
         self._client: MlflowClient | None = None
         self._outbox = Outbox("")
+
+    @classmethod
+    def going_on(cls, run: RunInfo) -> RunLogger:
+        """A logger that adds to a finished run, in the folder it has if that is on this machine."""
+        folder = Path(run.tags.get(TAG_FOLDER, ""))
+        known = folder.is_dir() and folder.name == run.run_id
+        logger = cls(run.experiment, run_name=run.name, save_dir=str(folder.parents[1]) if known else "runs")
+        logger.attach(run.run_id, keep_status=True)
+        return logger
 
     def attach(self, run_id: str, keep_status: bool) -> None:
         """Continue a run; call it before anything is logged.
@@ -155,13 +165,13 @@ class RunLogger(Logger):
                 self._run_id = run.info.run_id
         self._client = client
         Path(self.log_dir).mkdir(parents=True, exist_ok=True)
-        self.set_tag("stconv.folder", str(Path(self.log_dir).resolve()))
+        self.set_tag(TAG_FOLDER, str(Path(self.log_dir).resolve()))
 
     def _first_tags(self) -> dict[str, str]:
         code = code_version()
-        tags = {"stconv.version": str(code["stconv"]), "stconv.command": " ".join(sys.argv)[:500]}
+        tags = {TAG_VERSION: str(code["stconv"]), TAG_COMMAND: " ".join(sys.argv)[:500]}
         if code["commit"]:
-            tags["mlflow.source.git.commit"] = str(code["commit"])
+            tags[TAG_COMMIT] = str(code["commit"])
         return tags | self._tags
 
     @rank_zero_only
@@ -191,9 +201,9 @@ class RunLogger(Logger):
         flat = flatten(vars(params) if hasattr(params, "__dict__") else params)
         long = {name: value for name, value in flat.items() if len(value) > MAX_PARAM_LENGTH}
         if long:
-            self.log_text("long_parameters.json", json.dumps(long, indent=2))
+            self.log_text(LONG_PARAMETERS, json.dumps(long, indent=2))
         rows = [
-            Param(REFUSED.sub("_", name), "see long_parameters.json" if name in long else value)
+            Param(REFUSED.sub("_", name), f"see {LONG_PARAMETERS}" if name in long else value)
             for name, value in flat.items()
         ]
         for i in range(0, len(rows), PARAMS_PER_REQUEST):

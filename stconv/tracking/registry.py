@@ -11,6 +11,8 @@ import numpy as np
 from stconv.bundle import Bundle
 from stconv.contenders import BASELINES, RIVAL
 from stconv.errors import ConfigError, SkillGateError, TrackingError
+from stconv.publication import SCORES_NC
+from stconv.tracking.run_layout import BUNDLE, SCORES, registered
 from stconv.tracking.store import connect, download, explained, find_run
 from stconv.verification import Verification
 from stconv.verification.scores.pairing import pair
@@ -72,20 +74,20 @@ def register(run_id: str, name: str) -> int:
             f"Run {run} has no scores on the test period, so its skill is unknown. Run `stconv test` with "
             "its configuration first."
         )
-    folder = download(run.run_id, "bundle")
-    scores = download(run.run_id, "verification/scores.nc")
+    folder = download(run.run_id, BUNDLE)
+    scores = download(run.run_id, SCORES)
     bundle_hash = Bundle.load(folder).hash
     client = connect()
     with explained(f"register {name}"):
-        inside = f"registered/{bundle_hash[:12]}"
-        client.log_artifacts(run.run_id, str(folder), f"{inside}/bundle")
+        inside = registered(bundle_hash)
+        client.log_artifacts(run.run_id, str(folder), f"{inside}/{BUNDLE}")
         client.log_artifact(run.run_id, str(scores), inside)
         try:
             client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        source = f"{client.get_run(run.run_id).info.artifact_uri}/{inside}/bundle"
+        source = f"{client.get_run(run.run_id).info.artifact_uri}/{inside}/{BUNDLE}"
         tags = {"run_name": run.name, "experiment": run.experiment, "bundle_hash": bundle_hash}
         version = client.create_model_version(name, source, run.run_id, tags=tags)
         client.set_registered_model_alias(name, CANDIDATE, version.version)
@@ -205,7 +207,7 @@ def resolve_bundle(reference: str) -> Path:
     """
     if reference.startswith("runs:/"):
         inside = reference.removeprefix("runs:/").partition("/")[2]
-        return download(reference, "" if inside else "bundle")
+        return download(reference, "" if inside else BUNDLE)
     if reference.startswith("models:/"):
         return download(str(find_version(reference).source))
     return Path(reference)
@@ -253,4 +255,4 @@ def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | Non
 
 
 def _verification(version: ModelVersion) -> Verification:
-    return Verification.from_netcdf(download(str(version.source).removesuffix("/bundle"), "scores.nc"))
+    return Verification.from_netcdf(download(str(version.source).removesuffix(f"/{BUNDLE}"), SCORES_NC))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from stconv.errors import TrackingError
+from stconv.tracking.run_layout import TEST_METRIC
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,7 +54,7 @@ class RunInfo:
     @property
     def tested(self) -> bool:
         """Whether the run has scores on the test period."""
-        return "test_rmse" in self.metrics
+        return TEST_METRIC in self.metrics
 
     def __str__(self) -> str:
         return f"{self.name} ({self.run_id[:8]}, {self.experiment}, {self.started:%Y-%m-%d %H:%M} UTC)"

@@ -12,12 +12,12 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from stconv.errors import ConfigError
 from stconv.tracking.callbacks import run_logger
 from stconv.tracking.logger import RunLogger
+from stconv.tracking.run_layout import TAG_NAME, TAG_PARENT, TAG_SWEEP, TAG_TRIAL
 
 if TYPE_CHECKING:
     import optuna
 
 PARENT, WAIT_SECONDS = "parent_run", 60
-TAG_PARENT, TAG_NAME, TAG_TRIAL = "mlflow.parentRunId", "mlflow.runName", "stconv.trial"
 
 
 class SweepTrial(Callback):
@@ -76,7 +76,7 @@ class SweepTrial(Callback):
                 logger.name, run_name=study.study_name, save_dir=str(Path(logger.root_dir).parent)
             )
             parent.start()
-            parent.set_tag("stconv.sweep", study.study_name)
+            parent.set_tag(TAG_SWEEP, study.study_name)
             study.set_user_attr(PARENT, parent.run_id)
             parent.finalize("success")
         return str(study.user_attrs[PARENT])

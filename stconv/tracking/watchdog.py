@@ -38,11 +38,12 @@ class Watchdog:
 
 def mark_failed(run_id: str) -> None:
     """Mark a run FAILED if it is still RUNNING."""
+    from stconv.tracking.run_layout import TAG_ERROR
     from stconv.tracking.store import connect
 
     client = connect(reading=True)
     if client.get_run(run_id).info.status == "RUNNING":
-        client.set_tag(run_id, "stconv.error", REASON)
+        client.set_tag(run_id, TAG_ERROR, REASON)
         client.set_terminated(run_id, "FAILED")
 
 

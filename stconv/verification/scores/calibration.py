@@ -56,16 +56,6 @@ class Calibration:
         ):
             self._add(f"{name}@{level}", torch.where(covered.isnan(), torch.nan, values), cell_weight)
 
-    def add_quantiles(
-        self, truth: Field, quantiles: Field, levels: Sequence[float], cell_weight: Field | None = None
-    ) -> None:
-        """Add the CRPS of quantiles, (level, batch, channel, leads, lat, lon)."""
-        self._add("crps", cellwise.crps_quantiles(quantiles, levels, truth), cell_weight)
-
-    def add_gaussian(self, truth: Field, mean: Field, std: Field, cell_weight: Field | None = None) -> None:
-        """Add the CRPS of normal distributions, shaped like the truth."""
-        self._add("crps", cellwise.crps_gaussian(mean, std, truth), cell_weight)
-
     def add_members(self, truth: Field, members: Field, cell_weight: Field | None = None) -> None:
         """Add CRPS, ranks, spread and error of an ensemble, (member, batch, channel, leads, lat, lon)."""
         members, truth = torch.as_tensor(members), torch.as_tensor(truth)
