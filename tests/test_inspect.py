@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import yaml
 
 from stconv.cli import inspect as command
 from stconv.datasets.inspection.inspect import describe
+from stconv.datasets.source import reading
+from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import ConfigError
 
 
@@ -53,7 +56,7 @@ def test_statistics_by_hand(tmp_path):
 def test_statistics_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
     series().to_netcdf(tmp_path / "a.nc")
     whole, _ = describe(tmp_path / "a.nc")
-    monkeypatch.setattr("stconv.datasets.inspection.inspect.BLOCK_BYTES", 500)
+    monkeypatch.setattr("stconv.datasets.inspection.inspect.PIECE_BYTES", 500)
     blocks, _ = describe(tmp_path / "a.nc")
     assert blocks.variables[0].mean == pytest.approx(whole.variables[0].mean, rel=1e-12)
     assert blocks.variables[0].standard_deviation == pytest.approx(
@@ -276,3 +279,30 @@ def test_errors_of_a_real_file_are_those_published(shared_data):
     (air,) = found.variables
     np.testing.assert_allclose(air.persistence_rmse, 2.24, rtol=0.1)
     assert 3.4 < air.climatology_rmse[0] < 4.28
+
+
+@pytest.mark.parametrize("fill_gaps", [0, 3])
+def test_each_frame_is_read_twice_at_most_and_the_numbers_are_the_same(tmp_path, monkeypatch, fill_gaps):
+    ds = series(240).isel(time=np.delete(np.arange(240), [50, 51]))
+    ds.to_netcdf(tmp_path / "a.nc", encoding={"t": {"chunksizes": (7, *ds.t.shape[1:])}})
+    expected, _ = describe(tmp_path / "a.nc", GridSpec(fill_gaps=fill_gaps))
+    assert expected.variables[0].persistence_rmse
+    read = np.zeros(ds.sizes["time"], dtype=int)
+    original = reading._OnDisk.__getitem__
+
+    def counting(array, key):
+        read[key[0]] += 1
+        return original(array, key)
+
+    monkeypatch.setattr(reading._OnDisk, "__getitem__", counting)
+    monkeypatch.setattr("stconv.datasets.source.grid.MEMORY_BYTES", 100)
+    monkeypatch.setattr("stconv.datasets.source.canonical.CHUNK_BYTES", 16 * 4 * ds.t[0].size)
+    monkeypatch.setattr("stconv.datasets.inspection.inspect.PIECE_BYTES", 2 * 4 * ds.t[0].size)
+    found, lazy = describe(tmp_path / "a.nc", GridSpec(fill_gaps=fill_gaps))
+    assert lazy.t.chunks is not None
+    assert read.max() <= 2
+    assert read.min() >= 1
+    ours, theirs = (replace(d.variables[0], mean=0, standard_deviation=0) for d in (found, expected))
+    assert ours == theirs
+    assert found.variables[0].mean == pytest.approx(expected.variables[0].mean, rel=1e-12)
+    assert found.n_windows == expected.n_windows

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stconv.datasets.series.store import _block_edges, channel_order, load_series
+from stconv.datasets.series.store import channel_order, load_series
+from stconv.datasets.source.blocks import block_edges
 from stconv.datasets.source.grid import open_series
 from stconv.errors import DataError, VariableError
 
@@ -117,7 +118,7 @@ def test_real_file_is_what_xarray_reads(shared_data):
 
 def test_blocks_end_where_chunks_end():
     array = xr.DataArray(np.zeros((20, 2, 2)), dims=("time", "lat", "lon"))
-    assert _block_edges(array, 8) == [0, 8, 16, 20]
-    assert _block_edges(array.chunk(time=6), 8) == [0, 6, 12, 20]
-    assert _block_edges(array.chunk(time=1), 8) == [0, 8, 16, 20]
-    assert _block_edges(array.chunk(time=20), 8) == [0, 20]
+    assert block_edges(array, 8) == [0, 8, 16, 20]
+    assert block_edges(array.chunk(time=6), 8) == [0, 6, 12, 20]
+    assert block_edges(array.chunk(time=1), 8) == [0, 8, 16, 20]
+    assert block_edges(array.chunk(time=20), 8) == [0, 20]

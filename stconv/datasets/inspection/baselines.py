@@ -24,8 +24,28 @@ WORTH = 0.02
 """A weekly cycle that lowers the error of the climatology by this share is worth having."""
 LARGEST_BYTES = 2**29
 """Of larger variables the errors are not computed: looking at a file is to take seconds."""
+TRAIN_SHARE = 0.6
+"""Share of the steps that is trained on by default."""
 ENOUGH_VALUES = 4_000_000
 """Of a variable with more values, every second, third, ... row and column is looked at."""
+
+
+def strides(variable: xr.DataArray, n_steps: int) -> tuple[int, int] | None:
+    """Distances between the rows, and the columns, to look at.
+
+    Args:
+        variable: Canonical variable, (time, lat, lon) or (time, y, x).
+        n_steps: Steps it has once its gaps are filled.
+
+    Returns:
+        For `baseline_errors` and for `weekly_cycle_pays`; None if the variable is too large for either.
+    """
+    frame = variable[0].size
+    if 4 * n_steps * frame > LARGEST_BYTES:
+        return None
+    n_train = max(int(TRAIN_SHARE * n_steps), 1)
+    every = [max(math.ceil(math.sqrt(n * frame / ENOUGH_VALUES)), 1) for n in (n_steps, n_train)]
+    return every[0], every[1]
 
 
 def baseline_errors(
@@ -34,7 +54,7 @@ def baseline_errors(
     """RMSE per lead over the windows of the default test period (the last 20 %), area-weighted.
 
     Args:
-        variable: Canonical variable, (time, lat, lon) or (time, y, x).
+        variable: Canonical variable, (time, lat, lon) or (time, y, x); of a large one, some rows and columns.
         spec: Form of the windows.
         breaks: Gaps of the time axis.
         direction: The values are directions in degrees: an error is the smallest angle, the climatology that
@@ -42,10 +62,8 @@ def baseline_errors(
 
     Returns:
         Of persistence, and of the climatology of the training period (the first 60 %), in the units of the
-        variable; both empty if the variable is too large, the series too short, or nothing can be compared.
+        variable; both empty if the series is too short, or nothing can be compared.
     """
-    if 4 * variable.size > LARGEST_BYTES:
-        return [], []
     phases = cycles(variable[TIME].values)
     try:
         split = SplitSpec()
@@ -57,8 +75,6 @@ def baseline_errors(
     )
     if not references.size:
         return [], []
-    every = math.ceil(math.sqrt(variable.size / ENOUGH_VALUES))
-    variable = variable[:, ::every, ::every]
     values = _departures(variable)
     training = slice(periods.train.start, periods.train.stop)
     test = slice(periods.test.start, periods.test.stop)
@@ -92,21 +108,20 @@ def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
     Fitted on the first 40 % of the steps and compared on the next 20 %: test is not looked at.
 
     Args:
-        variable: Canonical variable, (time, lat, lon) or (time, y, x).
+        variable: Canonical variable, (time, lat, lon) or (time, y, x); of a large one, some rows and columns.
 
     Returns:
-        The share, None where it is not worth having, can not be told, or the variable is too large.
+        The share, None where it is not worth having or cannot be told.
     """
     times = variable[TIME].values
-    n_fit, n_train = int(0.4 * times.size), int(0.6 * times.size)
-    if 4 * variable.size > LARGEST_BYTES or n_train < 3:
+    n_fit, n_train = int(0.4 * times.size), int(TRAIN_SHARE * times.size)
+    if n_train < 3:
         return None
     try:
         check_weekly(time_step(times), calendar_of(times), n_fit)
     except ConfigError:
         return None
-    every = math.ceil(math.sqrt(n_train * variable[0].size / ENOUGH_VALUES))
-    values = _departures(variable[:n_train, ::every, ::every]).copy()
+    values = _departures(variable[:n_train]).copy()
     values[np.isinf(values)] = np.nan
     phases, errors = cycles(times[:n_train]), []
     for weekly in (False, True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from stconv.datasets.inspection.description import AxisSummary, Description, Gap
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.axis_match import even
+from stconv.datasets.source.blocks import blocks, thinned
 from stconv.datasets.source.fields import worth_telling
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid import join_parts, open_parts
@@ -24,7 +25,7 @@ from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.time_axis import TimeStep, breaks, missing_steps, text, time_step
 from stconv.dims import LAT, TIME, Y
 
-BLOCK_BYTES = 8 * 2**20
+PIECE_BYTES = 8 * 2**20
 TRAIN_SHARE = 0.6
 
 
@@ -83,7 +84,9 @@ def describe(
         gaps=_gaps(times, step, holes) if step else [],
         filled_steps=n_steps - int(times.size),
         repeated_steps=n_in_files - int(times.size),
-        variables=[_with_errors(_summarize(ds[name]), filled[name], window, longer) for name in ds.data_vars],
+        variables=[
+            _with_errors(_summarize(ds[name]), ds[name], spec.fill_gaps, window) for name in ds.data_vars
+        ],
         left_out=left_out,
         memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
         t_in=t_in,
@@ -146,18 +149,23 @@ def _gaps(times: np.ndarray, step: TimeStep, holes: Sequence[int]) -> list[Gap]:
     return [Gap(text(times[i - 1]), text(times[i]), int(missing[i - 1])) for i in holes]
 
 
+def _pieces(variable: xr.DataArray) -> Iterator[np.ndarray]:
+    """Values in pieces that fit a cache, read in blocks that suit the disk."""
+    n = max(PIECE_BYTES // (4 * max(variable.size // variable.sizes[TIME], 1)), 1)
+    for block in blocks(variable):
+        for start in range(0, len(block), n):
+            yield block[start : start + n]
+
+
 def _summarize(variable: xr.DataArray) -> VariableSummary:
     """Statistics of one variable, block by block along the time."""
-    frame_bytes = 4 * max(variable.size // variable.sizes[TIME], 1)
-    block = max(BLOCK_BYTES // frame_bytes, 1)
     n_valid = n_zero = n_lone = n_infinite = 0
     total = total_squares = 0.0
     low, high = np.inf, -np.inf
     lone: set[float] = set()
     ever_valid = np.zeros(variable.shape[1:], dtype=bool)
     shift: float | None = None
-    for start in range(0, variable.sizes[TIME], block):
-        values = variable.isel({TIME: slice(start, start + block)}).values
+    for values in _pieces(variable):
         finite = np.isfinite(values)
         n_infinite += int(np.isinf(values).sum())
         ever_valid |= finite.any(axis=0)
@@ -197,18 +205,28 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
 
 
 def _with_errors(
-    summary: VariableSummary, variable: xr.DataArray, window: WindowSpec, holes: Sequence[int]
+    summary: VariableSummary, variable: xr.DataArray, longest: int, window: WindowSpec
 ) -> VariableSummary:
-    if variable.sizes[TIME] < 3 * window.span or summary.mean is None:
+    """Errors to beat, of a variable whose gaps up to the longest are filled."""
+    times = fill_gaps(xr.Dataset(coords={TIME: variable[TIME]}), longest)[TIME].values
+    if times.size < 3 * window.span or summary.mean is None:
         return summary
-    from stconv.datasets.inspection.baselines import baseline_errors, weekly_cycle_pays
+    from stconv.datasets.inspection.baselines import baseline_errors, strides, weekly_cycle_pays
 
-    persistence, climatology = baseline_errors(variable, window, holes, summary.direction)
+    every = strides(variable, times.size)
+    if every is None:
+        return summary
+    name = str(variable.name)
+    for_errors, for_weeks = (
+        fill_gaps(part.to_dataset(name=name), longest)[name] for part in thinned(variable, every)
+    )
+    holes = breaks(times, time_step(times))
+    persistence, climatology = baseline_errors(for_errors, window, holes, summary.direction)
     return replace(
         summary,
         persistence_rmse=persistence,
         climatology_rmse=climatology,
-        weekly_gain=None if summary.direction else weekly_cycle_pays(variable),
+        weekly_gain=None if summary.direction else weekly_cycle_pays(for_weeks),
     )
 
 

@@ -17,6 +17,7 @@ import xarray as xr
 from stconv.datasets.recipes.fetch import SERIES, cache_dir
 from stconv.datasets.series.cache import available_bytes, cached, fingerprint, forget
 from stconv.datasets.source import time_axis
+from stconv.datasets.source.blocks import block_edges
 from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.precision import center_of
 from stconv.datasets.source.sentinels import refuse_unusable
@@ -146,7 +147,7 @@ def load_series(
         centered = [f - centers[n] if n in centers else f for n, f in zip(variables, steps, strict=True)]
         return np.stack(centered, axis=1, dtype=np.float32, casting="same_kind")
 
-    edges = _block_edges(arrays[0], max(1, _BYTES_AT_ONCE // (4 * math.prod(shape[1:]))))
+    edges = block_edges(arrays[0], max(1, _BYTES_AT_ONCE // (4 * math.prod(shape[1:]))))
     values_hash = ""
     if files and 4 * math.prod(shape) > memory_share * available_bytes():
         key = fingerprint(files, (variables, settings))
@@ -178,19 +179,6 @@ def load_series(
         centers=centers,
         values_hash=values_hash or hashlib.sha256(values.data).hexdigest(),
     )
-
-
-def _block_edges(array: xr.DataArray, n: int) -> list[int]:
-    """Cut the steps into blocks of about n, where dask has chunks only between two of them."""
-    n_time = array.shape[0]
-    if array.chunks is None:
-        return [*range(0, n_time, n), n_time]
-    edges = [0]
-    ends = np.cumsum(array.chunks[0]).tolist()
-    for here, coming in pairwise([*ends, n_time + n + 1]):
-        if coming - edges[-1] > n:
-            edges.append(here)
-    return edges
 
 
 def channel_order(inputs: Sequence[str], targets: Sequence[str] | None = None) -> tuple[str, ...]:
