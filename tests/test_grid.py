@@ -555,7 +555,7 @@ def test_a_cyclic_column_is_dropped_and_comes_back(lon):
 def test_a_file_that_breaks_after_opening_is_named(tmp_path, monkeypatch):
     generator = np.random.default_rng(0)
     ds = made(4000)
-    ds["t2m"] = (ds.t2m.dims, generator.normal(size=ds.t2m.shape))
+    ds["t2m"] = (ds.t2m.dims, generator.normal(size=ds.t2m.shape).astype("f4"))
     for name, part in (("a.nc", ds.isel(time=slice(0, 2000))), ("b.nc", ds.isel(time=slice(2000, 4000)))):
         part.to_netcdf(
             tmp_path / name, unlimited_dims=["time"], encoding={"t2m": {"chunksizes": (100, 3, 4)}}

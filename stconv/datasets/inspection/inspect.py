@@ -15,7 +15,7 @@ from stconv.datasets.inspection.description import AxisSummary, Description, Gap
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.axis_match import even
-from stconv.datasets.source.blocks import blocks, thinned
+from stconv.datasets.source.blocks import Thinned, blocks
 from stconv.datasets.source.fields import worth_telling
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid import join_parts, open_parts
@@ -84,9 +84,7 @@ def describe(
         gaps=_gaps(times, step, holes) if step else [],
         filled_steps=n_steps - int(times.size),
         repeated_steps=n_in_files - int(times.size),
-        variables=[
-            _with_errors(_summarize(ds[name]), ds[name], spec.fill_gaps, window) for name in ds.data_vars
-        ],
+        variables=[_described(ds[name], spec.fill_gaps, window) for name in ds.data_vars],
         left_out=left_out,
         memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
         t_in=t_in,
@@ -149,15 +147,17 @@ def _gaps(times: np.ndarray, step: TimeStep, holes: Sequence[int]) -> list[Gap]:
     return [Gap(text(times[i - 1]), text(times[i]), int(missing[i - 1])) for i in holes]
 
 
-def _pieces(variable: xr.DataArray) -> Iterator[np.ndarray]:
-    """Values in pieces that fit a cache, read in blocks that suit the disk."""
+def _pieces(variable: xr.DataArray, passing: Thinned | None) -> Iterator[np.ndarray]:
+    """Values in pieces that fit a cache, read in blocks that suit the disk, of which some are kept."""
     n = max(PIECE_BYTES // (4 * max(variable.size // variable.sizes[TIME], 1)), 1)
     for block in blocks(variable):
+        if passing is not None:
+            passing.take(block)
         for start in range(0, len(block), n):
             yield block[start : start + n]
 
 
-def _summarize(variable: xr.DataArray) -> VariableSummary:
+def _summarize(variable: xr.DataArray, passing: Thinned | None) -> VariableSummary:
     """Statistics of one variable, block by block along the time."""
     n_valid = n_zero = n_lone = n_infinite = 0
     total = total_squares = 0.0
@@ -165,7 +165,7 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
     lone: set[float] = set()
     ever_valid = np.zeros(variable.shape[1:], dtype=bool)
     shift: float | None = None
-    for values in _pieces(variable):
+    for values in _pieces(variable, passing):
         finite = np.isfinite(values)
         n_infinite += int(np.isinf(values).sum())
         ever_valid |= finite.any(axis=0)
@@ -204,21 +204,21 @@ def _summarize(variable: xr.DataArray) -> VariableSummary:
     )
 
 
-def _with_errors(
-    summary: VariableSummary, variable: xr.DataArray, longest: int, window: WindowSpec
-) -> VariableSummary:
-    """Errors to beat, of a variable whose gaps up to the longest are filled."""
+def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> VariableSummary:
+    """Statistics, and the errors to beat where gaps up to the longest are filled; each frame is read once."""
     times = fill_gaps(xr.Dataset(coords={TIME: variable[TIME]}), longest)[TIME].values
-    if times.size < 3 * window.span or summary.mean is None:
-        return summary
+    if times.size < 3 * window.span:
+        return _summarize(variable, None)
     from stconv.datasets.inspection.baselines import baseline_errors, strides, weekly_cycle_pays
 
     every = strides(variable, times.size)
-    if every is None:
+    passing = None if every is None else Thinned(variable, every)
+    summary = _summarize(variable, passing)
+    if passing is None or summary.mean is None:
         return summary
     name = str(variable.name)
     for_errors, for_weeks = (
-        fill_gaps(part.to_dataset(name=name), longest)[name] for part in thinned(variable, every)
+        fill_gaps(part.to_dataset(name=name), longest)[name] for part in passing.arrays()
     )
     holes = breaks(times, time_step(times))
     persistence, climatology = baseline_errors(for_errors, window, holes, summary.direction)

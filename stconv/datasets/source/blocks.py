@@ -45,21 +45,28 @@ def blocks(array: xr.DataArray, n_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarr
         yield array[start:stop].values
 
 
-def thinned(array: xr.DataArray, every: Sequence[int]) -> list[xr.DataArray]:
-    """Every second, third, ... row and column of a variable, in memory, for several such numbers at once.
+class Thinned:
+    """Every second, third, ... row and column of a variable, taken from its blocks as they pass by.
 
     Args:
         array: Canonical variable, (time, row, column).
-        every: Distances between the rows, and the columns, that are kept.
-
-    Returns:
-        float32, one for each distance.
+        every: Distances between the rows, and the columns, that are kept; several at once.
     """
-    views = [array[:, ::n, ::n] for n in every]
-    if array.chunks is None:
-        return views
-    kept: list[list[np.ndarray]] = [[] for _ in every]
-    for block in blocks(array):
-        for n, parts in zip(every, kept, strict=True):
+
+    def __init__(self, array: xr.DataArray, every: Sequence[int]) -> None:
+        self._array, self._every = array, every
+        self._kept: list[list[np.ndarray]] = [[] for _ in every]
+
+    def take(self, block: np.ndarray) -> None:
+        """Keep some of the next block."""
+        if self._array.chunks is None:
+            return
+        for n, parts in zip(self._every, self._kept, strict=True):
             parts.append(block[:, ::n, ::n].copy())
-    return [view.copy(data=np.concatenate(parts)) for view, parts in zip(views, kept, strict=True)]
+
+    def arrays(self) -> list[xr.DataArray]:
+        """One for each distance, in memory, once all blocks were taken."""
+        views = [self._array[:, ::n, ::n] for n in self._every]
+        if self._array.chunks is None:
+            return views
+        return [view.copy(data=np.concatenate(parts)) for view, parts in zip(views, self._kept, strict=True)]

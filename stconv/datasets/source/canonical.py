@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from stconv.datasets.source.axes import find_horizontal, once_in_time
@@ -16,6 +17,7 @@ from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part
 from stconv.datasets.source.named_variables import come_along
 from stconv.datasets.source.origin import FieldOrigin, Origin, encode_attrs, encode_variable, fill_encoding
+from stconv.datasets.source.precision import steps_looked_at
 from stconv.datasets.source.reading import chunked
 from stconv.datasets.source.selection import select
 from stconv.datasets.source.time_axis import calendar_of, check_increasing
@@ -75,13 +77,25 @@ def _field(
     """One field with canonical dimensions; a dask array where it is one of `n_lazy` that stay on disk."""
     variable = ds[name].variable
     variable = variable.isel({dim: 0 for dim in variable.dims if dim not in axes.dims})
-    if n_lazy:
-        along = next((str(d) for d in variable.dims if axes.dims[str(d)] == TIME), TIME)
-        variable = chunked(variable, along, CHUNK_BYTES // n_lazy, source)
+    if not n_lazy:
+        return field_values(_ordered(variable, axes), name, spec, source)
+    along = next((str(d) for d in variable.dims if axes.dims[str(d)] == TIME), TIME)
+    whole = chunked(variable, along, CHUNK_BYTES // n_lazy, source)
+    dtype = np.dtype(np.float32)
+    if variable.dtype != dtype:
+        steps = steps_looked_at(variable.sizes.get(along, 1))
+        some = chunked(
+            variable.isel({along: steps}, missing_dims="ignore"), along, CHUNK_BYTES, source
+        ).load()
+        dtype = field_values(_ordered(some, axes), name, spec, source).dtype
+    return field_values(_ordered(whole, axes), name, spec, source, dtype)
+
+
+def _ordered(variable: xr.Variable, axes: CanonicalAxes) -> xr.Variable:
+    """A variable with time, rows and columns in canonical order."""
     variable = axes.arranged(variable)
     variable = variable if TIME in variable.dims else variable.set_dims((TIME, *variable.dims))
-    ordered = variable.transpose(TIME, *axes.horizontal.values())
-    return field_values(ordered, name, spec, source)
+    return variable.transpose(TIME, *axes.horizontal.values())
 
 
 def _origin(

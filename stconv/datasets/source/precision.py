@@ -24,7 +24,7 @@ def needs_float64(variable: xr.Variable) -> bool:
     """
     if variable.dtype != np.float64 or not variable.size:
         return False
-    steps = np.unique(np.linspace(0, variable.sizes[TIME] - 1, LOOKED_AT).astype(int))
+    steps = steps_looked_at(variable.sizes[TIME])
     values = np.stack([np.asarray(variable.isel({TIME: int(step)}).values) for step in steps])
     values[~np.isfinite(values)] = np.nan
     if np.isnan(values).all():
@@ -39,6 +39,11 @@ def needs_float64(variable: xr.Variable) -> bool:
         spreads.append(float(np.median(centered[:, known].std(axis=0))))
     spread = min((spread for spread in spreads if spread > 0), default=0.0)
     return bool(np.spacing(np.float32(largest)) > FINEST * spread > 0)
+
+
+def steps_looked_at(n: int) -> np.ndarray:
+    """The steps that tell the spread of n: the first, the last and some between."""
+    return np.unique(np.linspace(0, n - 1, LOOKED_AT).astype(int))
 
 
 def center_of(array: xr.DataArray) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -10,7 +12,9 @@ from stconv.datasets.source.precision import needs_float64
 from stconv.datasets.source.units import linear_conversion
 
 
-def field_values(variable: xr.Variable, name: str, spec: GridSpec, source: str) -> xr.Variable:
+def field_values(
+    variable: xr.Variable, name: str, spec: GridSpec, source: str, dtype: np.dtype[Any] | None = None
+) -> xr.Variable:
     """Bring decoded values to the range and the units that the user states, and to float32.
 
     Args:
@@ -18,6 +22,7 @@ def field_values(variable: xr.Variable, name: str, spec: GridSpec, source: str) 
         name: Name of the field, by which `spec` speaks of it.
         spec: Its valid range and the units wanted.
         source: File or dataset, for messages.
+        dtype: float32 or float64, where it is known which; None to look at some steps.
 
     Returns:
         float32 of the same shape, or float64 where float32 is too coarse (see `needs_float64`), with the
@@ -38,5 +43,6 @@ def field_values(variable: xr.Variable, name: str, spec: GridSpec, source: str) 
     factor, offset = linear_conversion(found, wanted, name, source)
     if (factor, offset) != (1.0, 0.0):
         variable = variable * factor + offset
-    dtype = np.float64 if needs_float64(variable) else np.float32
+    if dtype is None:
+        dtype = np.dtype(np.float64 if needs_float64(variable) else np.float32)
     return xr.Variable(variable.dims, variable.data.astype(dtype), attrs | {"units": wanted})
