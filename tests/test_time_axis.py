@@ -6,7 +6,7 @@ import cftime
 import numpy as np
 import pytest
 
-from stconv.datasets.source.cycles import cycles
+from stconv.datasets.source.cycles import cycles, seconds_of_day
 from stconv.datasets.source.time_axis import (
     TimeStep,
     advance,
@@ -214,3 +214,14 @@ def test_irregular_times_that_nearly_have_a_step_are_offered_to_snap():
         TimeAxisError, match=r"nearly regular \(steps of 6h, moved by at most 2 s\).*--snap-times"
     ):
         time_step(times)
+
+
+def test_seconds_of_the_day_in_both_kinds_of_time():
+    stamps = ["2001-02-28T00:00:00.25", "2001-12-31T23:59:59", "2001-06-15T06:30:00"]
+    dates = np.array(stamps, dtype="datetime64[ns]")
+    same = np.array(
+        [cftime.DatetimeNoLeap.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S") for stamp in stamps], dtype=object
+    )
+    same[0] = same[0].replace(microsecond=250_000)
+    assert seconds_of_day(dates).tolist() == [0.25, 86_399, 23_400]
+    assert seconds_of_day(same).tolist() == [0.25, 86_399, 23_400]

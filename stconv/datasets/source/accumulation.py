@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import cftime
 import numpy as np
 import xarray as xr
 
 from stconv.clock import DAY, TIME_UNITS
+from stconv.datasets.source.cycles import seconds_of_day
 from stconv.datasets.source.time_axis import TimeStep, breaks, time_step
 from stconv.dims import TIME
 from stconv.errors import ConfigError, TimeAxisError, VariableError
@@ -60,7 +60,7 @@ def deaccumulate(ds: xr.Dataset, periods: Mapping[str, str], source: str) -> xr.
 
 
 def _per_step(field: xr.DataArray, times: np.ndarray, step: TimeStep, period: int) -> xr.DataArray:
-    first = (_seconds_of_day(times) - step.seconds) % period == 0
+    first = (seconds_of_day(times).astype(np.int64) - step.seconds) % period == 0
     follows = np.ones(times.size, dtype=bool)
     follows[[0, *breaks(times, step)]] = False
     along = {TIME: field[TIME]}
@@ -68,16 +68,6 @@ def _per_step(field: xr.DataArray, times: np.ndarray, step: TimeStep, period: in
     before = field.shift({TIME: 1})
     amount = xr.where(is_first, field, (field - before).where(has_before))
     return amount.transpose(*field.dims).astype(field.dtype).assign_attrs(field.attrs)
-
-
-def _seconds_of_day(times: np.ndarray) -> np.ndarray:
-    if times.dtype == object:
-        return np.array([_clock(time) for time in times], dtype=np.int64)
-    return np.asarray((times - times.astype("datetime64[D]")) / np.timedelta64(1, "s"), dtype=np.int64)
-
-
-def _clock(time: cftime.datetime) -> int:
-    return int(time.hour * 3600 + time.minute * 60 + time.second)
 
 
 def _period_seconds(name: str, text: str) -> int:

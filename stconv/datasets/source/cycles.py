@@ -34,11 +34,8 @@ def cycles(times: Any) -> np.ndarray:
         result[:, 1] = (times - start) / (end - start)
         result[:, 2] = ((day.astype(np.int64) + MONDAY) % 7 + result[:, 0]) / 7
         return result
+    result[:, 0] = seconds_of_day(times) / DAY.seconds
     for i, time in enumerate(times):
-        clock = (
-            time.hour * HOUR.seconds + time.minute * MINUTE.seconds + time.second + time.microsecond * 1e-6
-        )
-        result[i, 0] = clock / DAY.seconds
         result[i, 1] = (time.dayofyr - 1 + result[i, 0]) / _days_in_year(time)
         result[i, 2] = (time.dayofwk + result[i, 0]) / 7
     return result
@@ -52,3 +49,18 @@ def calendar_months(times: Any) -> set[int]:
 def _days_in_year(time: cftime.datetime) -> int:
     next_year = cftime.datetime(time.year + 1, 1, 1, calendar=time.calendar)
     return (next_year - cftime.datetime(time.year, 1, 1, calendar=time.calendar)).days
+
+
+def seconds_of_day(times: np.ndarray) -> np.ndarray:
+    """Seconds since midnight of datetime64 or cftime, in any calendar: float64, (n,)."""
+    if times.dtype == object:
+        return np.array(
+            [
+                time.hour * HOUR.seconds
+                + time.minute * MINUTE.seconds
+                + time.second
+                + time.microsecond * 1e-6
+                for time in times
+            ]
+        )
+    return np.asarray((times - times.astype("datetime64[D]")) / np.timedelta64(1, "s"))

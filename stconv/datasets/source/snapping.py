@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import cftime
 import numpy as np
 
 from stconv.clock import DAY, HOUR, MINUTE, duration
+from stconv.datasets.source.cycles import seconds_of_day
 from stconv.errors import TimeAxisError
 
 LARGEST_SHARE = 0.25
@@ -72,7 +72,8 @@ def snap(times: np.ndarray, step_seconds: int | None = None) -> Snapped | None:
     if not found:
         return None
     spread, step, counts, rest = min(found, key=lambda entry: (entry[0], -entry[1]))
-    phase = _round_phase(_clock(times[0]), float(rest.min() + rest.max()) / 2, float(spread) / 2)
+    clock = float(seconds_of_day(times[:1])[0])
+    phase = _round_phase(clock, float(rest.min() + rest.max()) / 2, float(spread) / 2)
     moved = float(np.abs(rest - phase).max())
     if moved > LARGEST_SHARE * step:
         return None
@@ -119,13 +120,6 @@ def _seconds(times: np.ndarray) -> np.ndarray:
     if times.dtype == object:
         return np.array([difference / timedelta(seconds=1) for difference in apart])
     return np.asarray(apart / np.timedelta64(1, "s"), dtype=np.float64)
-
-
-def _clock(time: Any) -> float:
-    """Seconds since midnight."""
-    if isinstance(time, cftime.datetime):
-        return float(time.hour * 3600 + time.minute * 60 + time.second)
-    return float((time - time.astype("datetime64[D]")) / np.timedelta64(1, "s"))
 
 
 def _moved(first: Any, seconds: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
