@@ -25,10 +25,10 @@ from stconv.models import (
     Conv3D,
     ConvLSTM,
     Damped,
+    FrameMixer,
     Gaussian,
     LeNet5,
     ResNet2D,
-    SimVP,
     STConvS2S,
     UNet2D,
     UNet2Plus1D,
@@ -47,7 +47,7 @@ NETWORKS = {
     "Gaussian": lambda: Gaussian(ResNet2D(2, 2, 3, 2, n_filters=2), n_members=3),
     "Damped, by cell": lambda: Damped(Conv3D(*SIZES, n_layers=1, n_filters=2, kernel=3), grid=(9, 11)),
     "ConvLSTM": lambda: ConvLSTM(*SIZES, n_layers=1, n_filters=2),
-    "SimVP": lambda: SimVP(*SIZES, n_layers=1, n_filters=2),
+    "FrameMixer": lambda: FrameMixer(*SIZES, n_layers=1, n_filters=2),
     "UNet2Plus1D": lambda: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
 }
 GRIDS = {"LeNet5": [(16, 18)], "Damped, by cell": [(9, 11)]}

@@ -31,6 +31,7 @@ from stconv.models import (
     ConvLSTM,
     Damped,
     EncoderDecoder3D,
+    FrameMixer,
     Increment,
     LeNet5,
     Linear3x3,
@@ -39,7 +40,6 @@ from stconv.models import (
     ResNet2D,
     ResNet18,
     ScaleMix,
-    SimVP,
     STConvS2S,
     UNet2D,
     UNet2Plus1D,
@@ -55,7 +55,7 @@ NETWORKS = [
     STConvS2S(1, 1, 2, 5, n_layers=1, n_filters=2, kernel=3, alignment="paper"),
     ConvLSTM(*SIZES, n_filters=2),
     UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
-    SimVP(*SIZES, n_layers=1, n_filters=2),
+    FrameMixer(*SIZES, n_layers=1, n_filters=2),
     EncoderDecoder3D(*SIZES, n_layers=2, n_filters=2, kernel=3),
 ]
 

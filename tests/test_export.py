@@ -13,6 +13,7 @@ from stconv.models import (
     ConvLSTM,
     Damped,
     EncoderDecoder3D,
+    FrameMixer,
     Increment,
     LeNet5,
     MixedConv,
@@ -20,7 +21,6 @@ from stconv.models import (
     ResNet2D,
     ResNet2Plus1D,
     ResNet18,
-    SimVP,
     STConvS2S,
     UNet2Plus1D,
 )
@@ -34,7 +34,7 @@ NETWORKS = {
     "ConvLSTM": lambda: ConvLSTM(*SIZES, n_layers=1, n_filters=2),
     "PredRNN": lambda: PredRNN(*SIZES, n_layers=1, n_filters=2),
     "UNet2Plus1D": lambda: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
-    "SimVP": lambda: SimVP(*SIZES, n_layers=1, n_filters=2),
+    "FrameMixer": lambda: FrameMixer(*SIZES, n_layers=1, n_filters=2),
 }
 NETWORKS |= {
     "Conv3D": lambda: Conv3D(*SIZES, n_layers=1, n_filters=2, kernel=3),
@@ -47,7 +47,7 @@ NETWORKS |= {
     "LeNet5": lambda: LeNet5(*SIZES, grid=(16, 18)),
     "ResNet18": lambda: ResNet18(*SIZES, grid=(16, 18)),
 }
-HALVING = {"UNet2Plus1D", "SimVP", "EncoderDecoder3D"}
+HALVING = {"UNet2Plus1D", "FrameMixer", "EncoderDecoder3D"}
 """Take grids of a multiple of 2."""
 
 

@@ -16,13 +16,13 @@ from stconv.models import (
     ConvLSTM,
     Damped,
     EncoderDecoder3D,
+    FrameMixer,
     Increment,
     Linear3x3,
     Network,
     Persistence,
     PredRNN,
     ResNet2D,
-    SimVP,
     STConvS2S,
     UNet2Plus1D,
 )
@@ -52,7 +52,7 @@ NETWORKS = {
     "ResNet2D": lambda space: Damped(ResNet2D(*SIZES, n_filters=2, norm="layer", space_padding=space)),
     "ConvLSTM": lambda space: ConvLSTM(*SIZES, n_layers=1, n_filters=2, space_padding=space),
     "UNet": lambda space: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2, space_padding=space),
-    "SimVP": lambda space: SimVP(
+    "FrameMixer": lambda space: FrameMixer(
         *SIZES, n_layers=1, n_filters=2, translator="convmixer", space_padding=space
     ),
     "Linear3x3": lambda space: Linear3x3(*SIZES, space_padding=space),

@@ -134,7 +134,7 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
                 again = _repeats_after(ghost, n, period)
                 found[""] = replace(seen[""], period=again)
                 if again > period:  # its own halving, without `PadToMultiple`: look at every phase
-                    period, batch, n = again, [""], again * -(-SMALLEST // again)
+                    period, batch, n = again, [""], 2 * again * -(-SMALLEST // (2 * again))
                     continue
             n *= 2
     return found

@@ -5,6 +5,7 @@ from stconv.models.baselines import Climatology, Increment, Persistence
 from stconv.models.distribution import Ensemble, Gaussian, InTurn, MonteCarloDropout, Quantiles
 from stconv.models.encdec import EncoderDecoder3D
 from stconv.models.events import VGG16, AlexNet, EventNetwork, LeNet5, ResNet18
+from stconv.models.frame_mixer import FrameMixer
 from stconv.models.linear import DampedPersistence, Linear3x3
 from stconv.models.probe import frames_seen
 from stconv.models.recurrent import ConvLSTM, PredRNN
@@ -16,6 +17,7 @@ from stconv.models.stacks import Conv2Plus1D, Conv3D, MixedConv
 from stconv.models.stconvs2s import STConvS2S
 from stconv.models.unet import UNet2Plus1D
 from stconv.models.unet2d import UNet2D
+from stconv.models.video import R2Plus1D18, load_video_weights
 from stconv.models.wrappers import Bounded, Damped
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "EncoderDecoder3D",
     "Ensemble",
     "EventNetwork",
+    "FrameMixer",
     "Gaussian",
     "InTurn",
     "Increment",
@@ -44,6 +47,7 @@ __all__ = [
     "Persistence",
     "PredRNN",
     "Quantiles",
+    "R2Plus1D18",
     "ResNet2D",
     "ResNet2Plus1D",
     "ResNet18",
@@ -55,6 +59,7 @@ __all__ = [
     "build",
     "describe",
     "frames_seen",
+    "load_video_weights",
     "modules_outside",
     "register",
 ]

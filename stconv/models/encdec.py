@@ -6,10 +6,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from stconv.errors import ConfigError
 from stconv.models.registry import Network, register
 from stconv.nn.conv import Convolution
 from stconv.nn.ending import Alignment, ending
-from stconv.nn.pool import Pool
+from stconv.nn.norm import Norm
 from stconv.nn.pyramid import PadToMultiple
 from stconv.nn.residual import channel_dropout
 from stconv.nn.settings import check_count, check_odd
@@ -18,30 +19,32 @@ from stconv.nn.transposed import Transposed
 
 @register
 class EncoderDecoder3D(Network):
-    """Convolutions (k, k, k) with d, 2d, 4d, ... filters, pooling between them, and transposed ones back.
+    """Convolutions (k, k, k) with d, 2d, 4d, ... filters that halve the grid, and transposed ones back.
 
-    Before every encoder layer but the first, max pooling (1, 2, 2) halves the grid; each transposed
-    convolution (1, 2, 2) doubles it. There are no connections past the bottleneck. A grid of any size is
-    lengthened to a multiple of 2^(layers - 1), and the forecast cut back.
+    Each of the L layers of the encoder has a stride of (1, 2, 2) and a bias; one batch normalization follows
+    the last. Each of the L transposed convolutions (1, 2, 2) halves the channels and doubles the grid, so
+    that the head looks at d / 2 of them. Every layer but the head ends in LeakyReLU. There are no connections
+    past the bottleneck. A grid of any size is lengthened to a multiple of 2^L, and the forecast cut back.
+
+    With `alignment` "paper" it has the published numbers of parameters: 1,329,601 for three layers of 32
+    filters and 18,209 for two of 8, with k = 5. No other layout with these parts has both.
 
     Args:
         c_in: Number of input channels.
         c_out: Number of target channels.
         t_in: Number of input frames.
         leads: Number of leads.
-        n_layers: Number of layers of the encoder; the decoder has one fewer.
-        n_filters: Number of filters d of the first layer.
+        n_layers: Number of layers L of the encoder, and of the decoder.
+        n_filters: Number of filters d of the first layer, even.
         kernel: Odd kernel size along time, lat and lon.
         alignment: `lead`: every lead sees every frame. `paper`: lead l is step l.
         dropout: Share of channels dropped after the encoder, in training.
 
-    With three layers of 32 filters and `alignment` "paper" it has the 1,329,601 parameters that are published
-    for it. Of the 18,209 published for two layers of 8 filters, convolutions and head leave 208 for decoder
-    and normalization, and a transposed convolution (1, 2, 2) from 16 to 8 channels takes 512: that must have
-    been another network. This one has 18,577.
-
     Raises:
         ConfigError: A setting is out of its range.
+
+    Source:
+        Castro et al. (2021), Neurocomputing 426, the encoder-decoder of the baselines.
     """
 
     def __init__(
@@ -60,20 +63,24 @@ class EncoderDecoder3D(Network):
         super().__init__(c_in, c_out, t_in, leads)
         where = type(self).__name__
         check_odd("kernel", kernel, where)
-        check_count("n_filters", n_filters, where)
+        if check_count("n_filters", n_filters, where) % 2:
+            raise ConfigError(
+                f"n_filters of {where} is {n_filters}; expected an even number: the head has half."
+            )
         widths = [n_filters * 2**i for i in range(check_count("n_layers", n_layers, where))]
-        self.whole = PadToMultiple(2 ** (n_layers - 1))
-        self.encoder = nn.Sequential(Convolution(c_in, n_filters, kernel))
-        for fine, coarse in pairwise(widths):
-            self.encoder.extend([Pool("max", (1, 2, 2)), Convolution(fine, coarse, kernel)])
+        self.whole = PadToMultiple(2**n_layers)
+        self.encoder = nn.Sequential()
+        for i, (before, after) in enumerate(pairwise([c_in, *widths]), start=1):
+            norm: Norm = "batch" if i == n_layers else "none"
+            self.encoder.append(Convolution(before, after, kernel, stride=(1, 2, 2), bias=True, norm=norm))
         self.decoder = nn.Sequential(
             *(
-                Transposed(coarse, fine, (1, 2, 2), stride=(1, 2, 2))
-                for coarse, fine in pairwise(widths[::-1])
+                Transposed(coarse, fine, (1, 2, 2), stride=(1, 2, 2), bias=True, norm="none")
+                for coarse, fine in pairwise([*widths[::-1], n_filters // 2])
             )
         )
         self.dropout = channel_dropout(dropout)
-        self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel)
+        self.generator, self.head = ending(alignment, n_filters // 2, c_out, t_in, leads, kernel)
 
     def compute(self, x: Tensor) -> Tensor:
         """Run encoder, decoder, generator (if any) and head, and cut."""

@@ -100,6 +100,7 @@ def build(spec: dict[str, Any], modules: Mapping[str, str] | None = None) -> Net
     except TypeError as error:
         raise ConfigError(
             f"network '{name}' cannot be built: {error}. It takes: {', '.join(signature.parameters)}."
+            f" {getattr(cls, 'former', '')}".rstrip()
         ) from error
     return cls(**arguments)
 

@@ -1,55 +1,124 @@
-"""SimVP: an encoder of single frames, a translator over all of them at once, a decoder."""
+"""SimVP as published, with gated attention (gSTA): in two dimensions, frame by frame and all at once."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from itertools import pairwise
+from math import ceil
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from stconv.models.registry import Network, register
-from stconv.nn.conv import Convolution
-from stconv.nn.frames import StackFrames, UnstackFrames
-from stconv.nn.heads import LeadHead
-from stconv.nn.mixer import conv_mixer, gated_block
-from stconv.nn.norm import Norm
-from stconv.nn.padding import GridPadding
+from stconv.errors import ConfigError
+from stconv.models.network import Network
+from stconv.models.registry import register
 from stconv.nn.pyramid import PadToMultiple
-from stconv.nn.residual import channel_dropout
-from stconv.nn.settings import check_choice, check_count, check_odd
+from stconv.nn.settings import check_count, check_odd
 
-Translator = Literal["gsta", "convmixer"]
+
+class FrameLayer(nn.Sequential):
+    """A convolution of single frames, group normalization with two groups, SiLU; at half or twice the grid.
+
+    Args:
+        c_in: Channels in.
+        c_out: Channels out.
+        kernel: Odd kernel size.
+        scale: 0.5 for a stride of 2, 2 for `PixelShuffle`, 1 for neither.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, scale: float = 1) -> None:
+        wide = 4 * c_out if scale == 2 else c_out
+        convolution = nn.Conv2d(c_in, wide, kernel, 2 if scale == 0.5 else 1, kernel // 2)
+        super().__init__(
+            convolution, *([nn.PixelShuffle(2)] if scale == 2 else []), nn.GroupNorm(2, c_out), nn.SiLU()
+        )
+
+
+class GatedUnit(nn.Module):
+    """x + project(gate(gelu(project(x)))), where a depthwise 21 x 21 window, in two steps, gates itself."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.before = nn.Conv2d(width, width, 1)
+        self.local = nn.Conv2d(width, width, 5, padding=2, groups=width)
+        self.dilated = nn.Conv2d(width, width, 7, padding=9, dilation=3, groups=width)
+        self.mix = nn.Conv2d(width, 2 * width, 1)
+        self.after = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, width, lat, lon) to the same shape."""
+        values, gate = self.mix(self.dilated(self.local(nn.functional.gelu(self.before(x))))).chunk(2, 1)
+        y: Tensor = x + self.after(gate.sigmoid() * values)
+        return y
+
+
+class TranslatorBlock(nn.Module):
+    """x + a attention(norm(x)), then x + b feed(norm(x)), a and b learned per channel; a projection if asked.
+
+    Args:
+        c_in: Channels in.
+        c_out: Channels out, by a last convolution (1, 1) if they are others.
+        expansion: How much wider the feed-forward part is.
+    """
+
+    def __init__(self, c_in: int, c_out: int, expansion: int) -> None:
+        super().__init__()
+        wide = expansion * c_in
+        self.norm_attention, self.attention = nn.BatchNorm2d(c_in), GatedUnit(c_in)
+        self.norm_feed = nn.BatchNorm2d(c_in)
+        self.feed = nn.Sequential(
+            nn.Conv2d(c_in, wide, 1), nn.Conv2d(wide, wide, 3, padding=1, groups=wide), nn.GELU(),
+            nn.Conv2d(wide, c_in, 1),
+        )  # fmt: skip
+        self.scale_attention = nn.Parameter(torch.full((c_in, 1, 1), 0.01))
+        self.scale_feed = nn.Parameter(torch.full((c_in, 1, 1), 0.01))
+        self.project = nn.Identity() if c_in == c_out else nn.Conv2d(c_in, c_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, c_in, lat, lon) to (batch, c_out, lat, lon)."""
+        x = x + self.scale_attention * self.attention(self.norm_attention(x))
+        y: Tensor = self.project(x + self.scale_feed * self.feed(self.norm_feed(x)))
+        return y
 
 
 @register
 class SimVP(Network):
-    """Frames are encoded one by one at a coarser grid, mixed as channels of one field, and decoded.
+    """Frames are encoded one by one at a coarser grid, translated as channels of one field, and decoded.
 
-    The encoder has `n_stages` convolutions (1, k, k), every second one with a stride of 2; the decoder
-    mirrors it and sees the encoder's first layer beside its own. A head with filters for each lead looks at
-    all decoded frames, so that the number of leads is free.
+    Encoder: n_s layers (k, k), every second one with a stride of 2. Translator: n_t blocks of gated attention
+    over all frames at once. Decoder: the encoder mirrored, with `PixelShuffle`; its last layer sees the
+    encoder's first one beside its own, and a convolution (1, 1) gives the targets.
+
+    Lead l is frame l of as many as were given, as published. For more leads than input frames the translator
+    gives further ones (published: the forecast is fed back, which needs all inputs among the targets). A grid
+    of any size is lengthened to a multiple of 2^(n_s // 2), and the forecast cut back.
+
+    With the defaults, ten frames in and ten out it has 46.8 million parameters, as published.
 
     Args:
         c_in: Number of input channels.
         c_out: Number of target channels.
         t_in: Number of input frames.
         leads: Number of leads.
-        translator: `gsta` (gated attention with a wide window) or `convmixer`.
-        n_layers: Number of blocks of the translator.
-        n_filters: Number of filters of the encoder.
-        n_hidden: Number of channels of the translator; n_filters * t_in by default.
-        n_stages: Number of convolutions of the encoder.
-        kernel: Odd kernel size along lat and lon of encoder, decoder and head.
-        norm: batch, group, layer or none; `group`, as published, looks at the whole grid at once.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
-        dropout: Share of channels dropped after the translator, in training.
+        hid_s: Channels of encoder and decoder, even.
+        hid_t: Channels of the translator.
+        n_s: Number of layers of the encoder.
+        n_t: Number of blocks of the translator, at least 2.
+        mlp_ratio: How much wider the feed-forward part of a block is.
+        kernel: Odd kernel size of encoder and decoder.
 
     Raises:
         ConfigError: A setting is out of its range.
 
     Source:
-        Gao et al. (2022), arXiv 2206.05099; Tan et al. (2022), arXiv 2211.12509 (gSTA).
+        Gao et al. (2022), arXiv 2206.05099; Tan et al. (2022), arXiv 2211.12509 (gSTA), with the defaults of
+        OpenSTL (Tan et al. 2023, arXiv 2306.11249).
     """
+
+    former: ClassVar[str] = (
+        "The network that was called SimVP before, with translator, n_filters and n_hidden, is FrameMixer "
+        "now: write `FrameMixer` for `SimVP`."
+    )
 
     def __init__(
         self,
@@ -58,57 +127,44 @@ class SimVP(Network):
         t_in: int,
         leads: int,
         *,
-        translator: Translator = "gsta",
-        n_layers: int = 4,
-        n_filters: int = 16,
-        n_hidden: int | None = None,
-        n_stages: int = 2,
+        hid_s: int = 64,
+        hid_t: int = 512,
+        n_s: int = 4,
+        n_t: int = 8,
+        mlp_ratio: int = 8,
         kernel: int = 3,
-        norm: Norm = "batch",
-        space_padding: GridPadding = "zero",
-        dropout: float = 0.0,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
-        d, where = n_filters, type(self).__name__
-        check_choice("translator", translator, get_args(Translator), where)
-        check_count("n_filters", d, where)
-        size = (1, check_odd("kernel", kernel, where), kernel)
-        halved = [i % 2 == 1 for i in range(check_count("n_stages", n_stages, where))]
-        hidden = d * t_in if n_hidden is None else check_count("n_hidden", n_hidden, where)
-
-        def layer(before: int, after: int, stride: int = 1) -> Convolution:
-            return Convolution(
-                before, after, size, stride=(1, stride, stride), space_padding=space_padding,
-                norm=norm, activation="silu",
-            )  # fmt: skip
-
-        def block() -> nn.Module:
-            if translator == "gsta":
-                return gated_block(hidden, norm, space_padding)
-            return conv_mixer(hidden, norm=norm, space_padding=space_padding)
-
-        self.whole = PadToMultiple(2 ** sum(halved), space_padding)
-        self.first = layer(c_in, d)
-        self.encoder = nn.Sequential(*(layer(d, d, 2 if half else 1) for half in halved[1:]))
-        self.translator = nn.Sequential(
-            StackFrames(),
-            Convolution(d * t_in, hidden, 1, norm=norm, activation="none"),
-            *(block() for _ in range(check_count("n_layers", n_layers, where))),
-            Convolution(hidden, d * t_in, 1, norm=norm, activation="none"),
-            UnstackFrames(t_in),
+        where = type(self).__name__
+        if check_count("hid_s", hid_s, where) % 2:
+            raise ConfigError(f"hid_s of {where} is {hid_s}; expected an even number, for two groups.")
+        check_count("hid_t", hid_t, where)
+        check_count("n_t", n_t, where, at_least=2)
+        check_count("mlp_ratio", mlp_ratio, where)
+        check_odd("kernel", kernel, where)
+        halved = [i % 2 == 1 for i in range(check_count("n_s", n_s, where))]
+        self.whole = PadToMultiple(2 ** sum(halved))
+        self.repeats = ceil(leads / t_in)
+        self.first = FrameLayer(c_in, hid_s, kernel)
+        self.encoder = nn.Sequential(
+            *(FrameLayer(hid_s, hid_s, kernel, 0.5 if half else 1) for half in halved[1:])
         )
-        self.dropout = channel_dropout(dropout)
-        self.decoder = nn.Sequential()
-        for half in reversed(halved[1:]):
-            if half:
-                self.decoder.append(nn.Upsample(scale_factor=(1, 2, 2), mode="nearest"))
-            self.decoder.append(layer(d, d))
-        self.last = layer(2 * d, d)
-        self.head = LeadHead(d, c_out, t_in, leads, kernel, space_padding)
+        widths = [t_in * hid_s, *[hid_t] * (n_t - 1), self.repeats * t_in * hid_s]
+        self.translator = nn.Sequential(*(TranslatorBlock(a, b, mlp_ratio) for a, b in pairwise(widths)))
+        self.decoder = nn.Sequential(
+            *(FrameLayer(hid_s, hid_s, kernel, 2 if half else 1) for half in halved[:0:-1])
+        )
+        self.last = FrameLayer(hid_s, hid_s, kernel)
+        self.readout = nn.Conv2d(hid_s, c_out, 1)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Encode, translate, decode, run the head, and cut."""
+        """Encode, translate, decode, and cut."""
         n_lat, n_lon = x.shape[-2:]
-        first = self.first(self.whole(x))
-        y = self.decoder(self.dropout(self.translator(self.encoder(first))))
-        return self.head(self.last(torch.cat((y, first), dim=1)))[..., :n_lat, :n_lon]
+        frames = self.whole(x).transpose(1, 2)  # (batch, time, channel, lat, lon)
+        first = self.first(frames.flatten(0, 1))
+        coarse = self.encoder(first)
+        mixed = self.translator(coarse.unflatten(0, (len(x), self.t_in)).flatten(1, 2))
+        fine = self.decoder(mixed.unflatten(1, (-1, coarse.shape[1])).flatten(0, 1))
+        beside = first.unflatten(0, (len(x), self.t_in)).repeat(1, self.repeats, 1, 1, 1).flatten(0, 1)
+        y: Tensor = self.readout(self.last(fine + beside)).unflatten(0, (len(x), -1)).transpose(1, 2)
+        return y[:, :, : self.leads, :n_lat, :n_lon]

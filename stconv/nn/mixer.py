@@ -1,11 +1,11 @@
-"""Blocks that mix cells and channels in turn: the translators of SimVP."""
+"""Blocks that mix cells and channels in turn: the translators of `FrameMixer`."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from stconv.nn.conv import Convolution
-from stconv.nn.norm import Norm
+from stconv.nn.norm import Norm, make_norm
 from stconv.nn.padding import GridPadding
 from stconv.nn.residual import Residual
 
@@ -22,15 +22,21 @@ def conv_mixer(
 ) -> nn.Sequential:
     """Return a ConvMixer block: cells channel by channel beside a shortcut, then channels cell by cell.
 
+    y = x + norm(gelu(depthwise(x)));  norm(gelu(pointwise(y)))
+
     Source:
         Trockman and Kolter (2022), arXiv 2201.09792, section 2.
     """
     cells = Convolution(
         channels, channels, (1, kernel, kernel), groups=channels, space_padding=space_padding,
-        bias=True, norm=norm, activation="gelu",
+        bias=True, norm="none", activation="gelu",
     )  # fmt: skip
+    mix = Convolution(channels, channels, 1, bias=True, norm="none", activation="gelu")
+    where = "conv_mixer"
     return nn.Sequential(
-        Residual(cells), Convolution(channels, channels, 1, bias=True, norm=norm, activation="gelu")
+        Residual(nn.Sequential(cells, make_norm(norm, channels, where))),
+        mix,
+        make_norm(norm, channels, where),
     )
 
 
