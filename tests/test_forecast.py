@@ -595,3 +595,9 @@ def test_forecasting_needs_neither_lightning_nor_mlflow():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_refuses_names_that_cannot_be_written(forecaster):
+    with pytest.raises(VariableError, match=r"'\\ud800' holds half a surrogate pair") as caught:
+        forecaster.check(source().rename(t2m="\ud800"))
+    str(caught.value).encode("utf-8")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grid import GridSpec, Origin, canonicalize, open_series, restore
 from stconv.errors import FileError, GridError, TimeAxisError, UnitsError, VariableError
 
@@ -599,3 +600,11 @@ def test_files_that_spell_one_unit_in_two_ways_join(tmp_path):
 def test_half_a_surrogate_pair_is_refused(change, error):
     with pytest.raises(error, match=r"'\\ud800'.* half a surrogate pair"):
         canonicalize(change(made()))
+
+
+@pytest.mark.parametrize("key", ["units", "calendar"])
+def test_half_a_surrogate_pair_is_refused_before_anything_is_decoded(key):
+    ds = made().assign_coords(time=("time", np.arange(4), {"units": "days since 2001-01-01", key: "\ud800"}))
+    with pytest.raises(UnitsError, match=rf"the {key} of 'time', '\\ud800'") as caught:
+        decode(ds)
+    str(caught.value).encode("utf-8")

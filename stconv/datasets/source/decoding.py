@@ -12,6 +12,7 @@ from xarray.core import indexing
 
 from stconv.datasets.source.attributes import plain_text
 from stconv.datasets.source.declared import Declared, declared_by
+from stconv.datasets.source.encodable import refuse_unwritable
 from stconv.datasets.source.time_units import with_plain_time_units
 
 CODING = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
@@ -39,8 +40,10 @@ def decode(raw: xr.Dataset, source: str = "dataset", own_range: Collection[str] 
         are decoded when they are read.
 
     Raises:
-        VariableError: A scale or an offset is not a number.
+        VariableError: A scale or an offset is not a number, or a name cannot be written.
+        UnitsError: Units or a calendar cannot be written.
     """
+    refuse_unwritable(raw, source)
     attributes = {name: plain_text(variable.attrs) for name, variable in raw.variables.items()}
     named = {name for attrs in attributes.values() for name in attrs.get("coordinates", "").split()}
     variables = {}

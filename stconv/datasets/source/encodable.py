@@ -30,8 +30,8 @@ def refuse_unwritable(ds: xr.Dataset, source: str) -> None:
             text = variable.attrs.get(key, "")
             if isinstance(text, str) and not _writable(text):
                 raise UnitsError(
-                    f"{source}: the {key} of '{name}', '{shown(text)}', hold half a surrogate pair, which no "
-                    "file can hold. Correct the attribute."
+                    f"{source}: the {key} of '{name}', '{shown(text)}', cannot be written: half a surrogate "
+                    "pair is no character. Correct the attribute."
                 )
 
 
