@@ -52,11 +52,6 @@ def encode(variables: Mapping[str, RawVariable], attrs: Mapping[str, Any]) -> by
     )
 
 
-def head(data: bytes) -> bytes:
-    """What is said of the variables: all but their values."""
-    return data[: LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")]
-
-
 def sizes(data: bytes) -> dict[str, int]:
     """Size of each dimension, from the header alone."""
     found: dict[str, int] = {}
