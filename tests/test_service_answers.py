@@ -177,8 +177,7 @@ def test_targets_that_are_no_inputs_are_served(tmp_path):
         input_schema=lambda: {"grid": {"dims": ["lat"], "lat": {"size": 4}}},
         offsets=(-1, 0),
         leads=3,
-        names=["wind"],
-        variables=[{"name": "rain"}, {"name": "wind"}],
+        contract=SimpleNamespace(variables=[{"name": "rain"}, {"name": "wind"}]),
         predict=asked.update,
         step=SimpleNamespace(kind="month"),
     )
