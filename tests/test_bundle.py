@@ -440,3 +440,9 @@ def test_the_units_of_a_projected_grid_are_in_the_bundle(tmp_path):
         {dim: (dim, 1000 * projected[dim].values, {"units": "m"}) for dim in ("y", "x")}
     )
     Forecaster(made).check(metres)
+
+
+def test_a_contract_that_is_none_is_refused_at_the_door(folder):
+    respec(folder, input_offsets=None)
+    with pytest.raises(BundleError, match="The spec of bundle 'air' is not understood"):
+        Bundle.load(folder)

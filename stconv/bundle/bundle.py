@@ -111,6 +111,7 @@ class Bundle:
         folder = Path(path)
         files, digest = manifest.read_folder(folder, (WEIGHTS, SPEC))
         spec = _parse_spec(files[SPEC], folder)
+        Contract.from_spec(spec)  # refused at the door, not at the first forecast
         try:
             tensors = safetensors.torch.load(files[WEIGHTS])
         except Exception as error:  # safetensors raises its own type for every malformed header
