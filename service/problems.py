@@ -9,11 +9,9 @@ import errno
 from http import HTTPStatus
 from typing import Any
 
-from stconv.errors import BY_CODE, ConfigError, DataError, ServiceError, ShapeError, StconvError
+from stconv.errors import BY_CODE, URN, ConfigError, DataError, ServiceError, ShapeError, StconvError
 
 MEDIA_TYPE = "application/problem+json"
-URN = "urn:stconv:problem"
-"""The `type` of a problem begins with this; its code follows."""
 NO_ROOM = "There is no room on the server's disk."
 
 

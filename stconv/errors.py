@@ -121,4 +121,6 @@ BY_CODE = {
     for kind in list(vars().values())
     if isinstance(kind, type) and issubclass(kind, StconvError)
 }
-"""The classes by code: the last part of the `type` of a problem document of the service."""
+"""The classes by code."""
+URN = "urn:stconv:problem"
+"""The `type` of a problem document of the service begins with this; the code follows after a colon."""

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
+TURN = 360.0
+"""Degrees."""
+
 
 def wrapped(degrees: Any) -> Any:
-    """Longitudes, or differences between them, in [-180, 180); a number or an array, as given."""
-    return (degrees + 180.0) % 360.0 - 180.0
+    """Longitudes, directions or differences between them in [-180, 180); a number or an array, as given."""
+    return (degrees + TURN / 2) % TURN - TURN / 2
 
 
 def within_longitudes(lon: np.ndarray, west: float, east: float) -> np.ndarray:
@@ -24,7 +27,7 @@ def within_longitudes(lon: np.ndarray, west: float, east: float) -> np.ndarray:
         bool, (n,).
     """
     width = east - west
-    return np.asarray((np.asarray(lon) - west) % 360.0 <= (width if width >= 360.0 else width % 360.0))
+    return np.asarray((np.asarray(lon) - west) % TURN <= (width if width >= TURN else width % TURN))
 
 
 def within(axis: np.ndarray, first: float, last: float) -> np.ndarray:

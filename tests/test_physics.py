@@ -5,8 +5,9 @@ import pytest
 import xarray as xr
 
 from stconv.datasets.inspection.baselines import baseline_errors
-from stconv.datasets.inspection.physics import is_direction, never_negative, smallest_angle
+from stconv.datasets.inspection.physics import is_direction, never_negative
 from stconv.datasets.series.windows import WindowSpec
+from stconv.sphere import wrapped
 
 
 @pytest.mark.parametrize(
@@ -59,9 +60,7 @@ def test_what_is_a_direction(name, units, described, limits, expected):
 
 
 def test_the_smallest_angle_by_hand():
-    np.testing.assert_array_equal(
-        smallest_angle(np.array([358.0, -358, 10, 180, 540])), [-2, 2, 10, -180, -180]
-    )
+    np.testing.assert_array_equal(wrapped(np.array([358.0, -358, 10, 180, 540])), [-2, 2, 10, -180, -180])
 
 
 def test_errors_of_a_direction_are_on_the_circle():

@@ -12,10 +12,11 @@ from typing import TypeVar
 
 from service.background.job_store import UNFINISHED, Job, JobStore
 from service.media_types import NETCDF
-from service.problems import URN, Problem, Unavailable, Unprocessable, problem_document
+from service.problems import Problem, Unavailable, Unprocessable, problem_document
 from service.settings import Settings
 from service.wire.model_messages import BeginJob, ContinueJob, Form, Request
 from service.workers.worker import Worker
+from stconv.errors import URN
 
 log = logging.getLogger(__name__)
 SWEEP_SECONDS = 60

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from stconv.errors import BY_CODE, ServiceError, StconvError
+from stconv.errors import BY_CODE, URN, ServiceError, StconvError
 
 if TYPE_CHECKING:
     import httpx
@@ -91,7 +91,7 @@ def _problem(answer: httpx.Response) -> StconvError:
         detail, kind = str(document["detail"]), str(document.get("type", ""))
     except (ValueError, KeyError, TypeError):
         detail, kind = answer.text[:200], ""
-    known = BY_CODE.get(kind.removeprefix("urn:stconv:problem:"), ServiceError)
+    known = BY_CODE.get(kind.removeprefix(f"{URN}:"), ServiceError)
     if known is ServiceError:
         return ServiceError(f"The service answered {answer.status_code}: {detail}")
     return known(detail)

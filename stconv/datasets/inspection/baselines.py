@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.inspection.physics import smallest_angle
 from stconv.datasets.preparation.harmonics import check_weekly, fit_harmonics, harmonic_values
 from stconv.datasets.series.filling import newest_known
 from stconv.datasets.series.splits import SplitSpec
@@ -18,7 +17,7 @@ from stconv.datasets.source.precision import center_of
 from stconv.datasets.source.time_axis import calendar_of, time_step
 from stconv.dims import LAT, TIME
 from stconv.errors import ConfigError, SplitError
-from stconv.sphere import area_weights
+from stconv.sphere import area_weights, wrapped
 
 WORTH = 0.02
 """A weekly cycle that lowers the error of the climatology by this share is worth having."""
@@ -97,7 +96,7 @@ def baseline_errors(
             return [], []
         for errors, forecast in ((persistence_rmse, newest), (climatology_rmse, expected)):
             difference = np.nan_to_num(truth - forecast).astype(np.float64)
-            squares = (smallest_angle(difference) if direction else difference) ** 2
+            squares = (wrapped(difference) if direction else difference) ** 2
             errors.append(float(np.sqrt((weights * squares).sum() / weights.sum())))
     return persistence_rmse, climatology_rmse
 

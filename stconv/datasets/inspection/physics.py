@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
+from stconv.sphere import TURN
 
 SIGNED = re.compile(
     r"anomal|difference|tendency|change|increment|departure|residual|bias|correction|error|_net|net_|^net\b|"
@@ -55,7 +55,6 @@ DIRECTION_NAMES = re.compile(
 DEGREES = frozenset(
     {"degree", "degrees", "deg", "\u00b0", "degree_true", "degrees_true", "degreetrue", "degreestrue"}
 )
-TURN = 360.0
 
 
 def never_negative(name: str, units: str, described: str) -> bool:
@@ -90,8 +89,3 @@ def is_direction(
     if lowest is not None and highest is not None and (lowest < -TURN / 2 or highest > TURN):
         return False
     return bool(DIRECTION.search(described) or DIRECTION_NAMES.search(name) or DIRECTION.search(name))
-
-
-def smallest_angle(difference: np.ndarray) -> np.ndarray:
-    """Differences of directions in degrees brought to the smallest angle, in [-180, 180)."""
-    return (difference + TURN / 2) % TURN - TURN / 2

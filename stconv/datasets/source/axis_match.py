@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from stconv.sphere import wrapped
+from stconv.sphere import TURN, wrapped
 
 SHARE = 0.03
 """Share of the spacing that decimal rounding may take; a tenth of a cell is another grid."""
 LONE_POINT = 1e-3
 """Of an axis of one point, which has no spacing."""
-TURN = 360.0
 
 
 def tolerance(first: np.ndarray, second: np.ndarray | None = None, turn: bool = False) -> float:
