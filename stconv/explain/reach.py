@@ -122,7 +122,7 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
     wanted = _layers_before_all(ghost, names) if _sees_all(ghost) else ["", *names]
     layers = [name for name in wanted if name]
     for batch in (layers, wanted[:1] if "" in wanted else []):
-        n = SMALLEST
+        n = SMALLEST if batch == layers else _first_grid(period)
         while batch and n <= LARGEST:
             seen = _boxes(ghost, batch, n, 1 if batch[0] else period)
             for name in batch:
@@ -134,10 +134,15 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
                 again = _repeats_after(ghost, n, period)
                 found[""] = replace(seen[""], period=again)
                 if again > period:  # its own halving, without `PadToMultiple`: look at every phase
-                    period, batch, n = again, [""], 2 * again * -(-SMALLEST // (2 * again))
+                    period, batch, n = again, [""], _first_grid(again)
                     continue
             n *= 2
     return found
+
+
+def _first_grid(period: int) -> int:
+    """Cells of the first grid to try: a multiple of the period, with each phase beyond the middle."""
+    return 2 * period * -(-SMALLEST // (2 * period))
 
 
 def _repeats_after(ghost: Network, n: int, period: int) -> int:
