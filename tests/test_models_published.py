@@ -134,6 +134,17 @@ def test_settings_of_the_former_network_of_that_name_are_told_where_it_is():
         build(spec)
 
 
+def test_a_configuration_of_the_former_network_of_that_name_is_told_where_it_is(tmp_path):
+    from stconv.cli.lightning import run_experiment
+
+    path = tmp_path / "old.yaml"
+    path.write_text(
+        "model:\n  network:\n    class_path: stconv.models.SimVP\n    init_args: {translator: convmixer}\n"
+    )
+    with pytest.raises(ConfigError, match=r"write `FrameMixer` for `SimVP`"):
+        run_experiment("fit", ["--config", str(path)])
+
+
 def published_video_state(network):
     """The weights of a network in the names of published files, the dense layer as a matrix."""
     state = {}

@@ -214,9 +214,21 @@ def _explain(command: str, argv: list[str], message: str) -> str:
     )
     if unknown:
         key = unknown.group(1) or unknown.group(2)
-        hint = _closest(key)
+        hint = _closest(key) + _renamed(configs)
         return f"Unknown key '{key}'{where}.{hint} `stconv {command} --help-all` lists every key."
-    return f"The configuration{where} is not understood: {message}"
+    return f"The configuration{where} is not understood: {message}{_renamed(configs)}"
+
+
+def _renamed(configs: list[str]) -> str:
+    """What networks say whose name was another's before, if a configuration names one."""
+    from stconv.models import REGISTRY
+
+    texts = [Path(config).read_text(errors="replace") for config in configs if Path(config).is_file()]
+    former = {name: str(getattr(cls, "former", "")) for name, cls in REGISTRY.items()}
+    named = [
+        said for name, said in former.items() if said and any(f"models.{name}\n" in text for text in texts)
+    ]
+    return "".join(f" {said}" for said in named)
 
 
 def _closest(key: str) -> str:
