@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from stconv.datasets.inspection.baselines import baseline_errors
-from stconv.datasets.inspection.physics import is_direction, never_negative
 from stconv.datasets.series.windows import WindowSpec
+from stconv.datasets.source.physics import is_direction, never_negative
 from stconv.sphere import wrapped
 
 

@@ -57,6 +57,12 @@ def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) ->
         default=[],
         help="a variable that counts up from the start of each forecast, for example tp=1d of ERA5-Land",
     )
+    group.add_argument(
+        "--components",
+        metavar="VAR",
+        nargs="+",
+        help="directions in degrees, read as sine and cosine, each a variable of its own",
+    )
     group.add_argument("--reader", metavar="NAME", help="xarray engine that opens the files")
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")
 
@@ -84,6 +90,7 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
         calendar=args.calendar,
         start=getattr(args, "start", None),
         step=getattr(args, "step", None),
+        components=args.components or [],
         fill_gaps=args.fill_gaps or 0,
         snap_times=args.snap_times,
         accumulated=dict(_pairs(args.accumulated, "--accumulated")),

@@ -18,6 +18,7 @@ from stconv.compute.engine import Engine
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.source.attributes import portable
 from stconv.datasets.source.cycles import cycles
+from stconv.datasets.source.directions import with_directions
 from stconv.datasets.source.grid import GridSpec, Origin, restore
 from stconv.datasets.source.time_axis import advance, text
 from stconv.errors import VariableError, WindowError
@@ -129,7 +130,8 @@ class Forecaster:
         """
         self._require_leads(steps)
         checked = self.check(ds, **options)
-        return self.describe(self.fields(checked, steps, bands), checked)
+        forecast = self.describe(self.fields(checked, steps, bands), checked)
+        return with_directions(forecast, self.source.components)
 
     def fields(self, checked: CheckedInput, steps: int | None = None, bands: bool = True) -> np.ndarray:
         """Forecast from a checked input: the numbers alone.

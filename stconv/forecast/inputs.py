@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.bundle import Bundle
+from stconv.datasets.source.directions import split_directions
 from stconv.datasets.source.encodable import refuse_unwritable
 from stconv.datasets.source.grid import GridSpec, Origin, canonicalize, open_stored
 from stconv.datasets.source.selection import split_values
@@ -88,6 +89,7 @@ class Expected:
             grid = grid or _present_names(contract.source, ds)
             ds = split_values(ds, grid.select, "the input")
             single = {name: value for name, value in grid.select.items() if not isinstance(value, list)}
+            ds = split_directions(ds, grid.components, "the input")
             grid = replace(grid, select=single)
         refuse_unwritable(ds, "the input")
         checks.check_variables(ds, self.inputs)

@@ -103,7 +103,8 @@ def _about_variable(variable: VariableSummary) -> list[str]:
     if variable.direction:
         advice.append(
             f"'{name}' is a direction in degrees, where 359 is next to 1. The errors above are the smallest "
-            "angles; a network takes it for a number on a line. Train on its sine and cosine instead."
+            "angles; a network takes it for a number on a line. Train on its sine and cosine instead: "
+            f"`--components {name}`, in a configuration `grid: {{components: [{name}]}}`."
         )
     if variable.standard_deviation == 0:
         advice.append(f"'{name}' is constant ({low:g}); there is nothing to learn from it.")

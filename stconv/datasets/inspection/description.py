@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stconv.datasets.inspection.physics import is_direction, never_negative
+from stconv.datasets.source.physics import is_direction, never_negative
 
 RARE = 0.5
 """A positive field that is zero in more than this share of its values is treated as rain is."""

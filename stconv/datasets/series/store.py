@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,8 +18,10 @@ import xarray as xr
 from stconv.datasets.recipes.fetch import SERIES, cache_dir
 from stconv.datasets.series.cache import available_bytes, cached, fingerprint, forget
 from stconv.datasets.source import time_axis
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.blocks import block_edges
 from stconv.datasets.source.cycles import cycles
+from stconv.datasets.source.physics import is_direction
 from stconv.datasets.source.precision import center_of
 from stconv.datasets.source.sentinels import refuse_unusable
 from stconv.datasets.source.time_axis import iso
@@ -162,6 +165,7 @@ def load_series(
         values = np.empty(shape, dtype=np.float32)
         for start, stop in pairwise(edges):
             values[start:stop] = read(start, stop)
+    _warn_of_directions(ds, targets or inputs)
     step = time_axis.time_step(times)
     return Series(
         values=values,
@@ -179,6 +183,21 @@ def load_series(
         centers=centers,
         values_hash=values_hash or hashlib.sha256(values.data).hexdigest(),
     )
+
+
+def _warn_of_directions(ds: xr.Dataset, targets: Sequence[str]) -> None:
+    """Say that directions are trained on and scored as numbers on a line."""
+    for name in targets:
+        attrs = ds[name].attrs
+        described = f"{attrs.get('standard_name', '')} {attrs.get('long_name', '')}"
+        if is_direction(name, str(attrs.get("units", "")), described):
+            warnings.warn(
+                f"The target '{name}' is a direction in degrees, and is trained on and scored as a number on "
+                f"a line: from 359 to 1 it is an error of 358. Use `grid: {{components: [{name}]}}` and the "
+                f"targets {name}_sin and {name}_cos.",
+                SourceWarning,
+                stacklevel=3,
+            )
 
 
 def channel_order(inputs: Sequence[str], targets: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def mask_declared(variable: xr.Variable, name: str, source: str, own_range: bool
         return variable
     encoding = {key: value for key, value in variable.encoding.items() if key in (*CODING, *LIMITS)}
     declared = declared_by({**variable.attrs, **encoding}, stored, name, source, own_range)
-    mask = _apply(variable, declared.still_missing, np.dtype(bool))
+    mask = applied(variable, declared.still_missing, np.dtype(bool))
     if variable.chunks is None and not mask.values.any():
         return variable
     data = variable.astype(np.result_type(variable.dtype, np.float32), copy=False).where(~mask).data
@@ -108,7 +108,7 @@ def _decode(
     if label and variable.dtype.kind in "iu" and not stored:
         return xr.Variable(variable.dims, variable._data, kept, encoding)
     function, dtype = _times(declared) if is_time else (declared.physical, _dtype(declared))
-    return xr.Variable(variable.dims, _apply(variable, function, dtype)._data, kept, encoding)
+    return xr.Variable(variable.dims, applied(variable, function, dtype)._data, kept, encoding)
 
 
 def _dtype(declared: Declared) -> np.dtype[Any]:
@@ -127,7 +127,7 @@ def _times(declared: Declared) -> tuple[Callable[[np.ndarray], np.ndarray], np.d
     return decode_whole, np.dtype(np.int64)
 
 
-def _apply(
+def applied(
     variable: xr.Variable, function: Callable[[np.ndarray], np.ndarray], dtype: np.dtype[Any]
 ) -> xr.Variable:
     """A function of the values of a variable: at once in memory, when they are read from disk or by dask."""

@@ -10,6 +10,7 @@ import xarray as xr
 from stconv.datasets.source.accumulation import deaccumulate
 from stconv.datasets.source.canonical import canonical_part
 from stconv.datasets.source.decoding import mask_declared
+from stconv.datasets.source.directions import split_directions
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part, join
@@ -116,6 +117,7 @@ def canonicalize(
     """
     spec = spec or GridSpec()
     ds = split_values(_masked(ds, spec, source), spec.select, source)
+    ds = split_directions(ds, spec.components, source)
     return _canonical(ds, spec, variables, source)
 
 
@@ -150,7 +152,8 @@ def open_stored(
 
 def _series(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
     """A decoded dataset as a series, each of several chosen values a variable."""
-    return split_values(unfold(ds, spec, source), spec.select, source)
+    series = split_values(unfold(ds, spec, source), spec.select, source)
+    return split_directions(series, spec.components, source)
 
 
 def _canonical(

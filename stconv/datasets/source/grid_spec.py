@@ -29,6 +29,8 @@ class GridSpec:
         calendar: Calendar of a time variable that states none, for example ``noleap``.
         start: Time of the first step of windows cut beforehand, which carry none: ``1979-01-01``.
         step: Their step: ``6h``, ``1d``, ``10min``.
+        components: Directions in degrees that become sine and cosine, `wdir_sin` and `wdir_cos` of `wdir`;
+            these are trained on and scored, and a forecast holds `wdir` as well.
         fill_gaps: Gaps of at most so many missing steps are filled with frames without values, so that
             windows reach across; they never cross a longer one.
         snap_times: Move nearly regular times (clocks that jitter, hours in float32) to their step.
@@ -53,6 +55,7 @@ class GridSpec:
     calendar: str | None = None
     start: str | None = None
     step: str | None = None
+    components: list[str] = field(default_factory=list)
     fill_gaps: int = 0
     snap_times: bool = False
     accumulated: dict[str, str] = field(default_factory=dict)

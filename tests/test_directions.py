@@ -1,0 +1,61 @@
+"""Directions as sine and cosine: made at the door, averaged there, and degrees again in a forecast."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from stconv.datasets.series.store import load_series
+from stconv.datasets.source.attributes import SourceWarning
+from stconv.datasets.source.directions import split_directions, with_directions
+from stconv.datasets.source.grid import GridSpec, canonicalize, open_series
+from stconv.errors import VariableError
+
+
+def made(n=12):
+    rng = np.random.default_rng(0)
+    values = ((350 + rng.normal(0, 15, (n, 3, 4))) % 360).astype("f4")
+    times = np.datetime64("2001-01-01", "ns") + np.arange(n) * np.timedelta64(6, "h")
+    attrs = {"units": "degree", "standard_name": "wind_from_direction", "valid_max": np.float32(360)}
+    return xr.Dataset(
+        {"wdir": (("time", "lat", "lon"), values, attrs)},
+        {
+            "time": times,
+            "lat": ("lat", np.arange(3.0), {"units": "degrees_north"}),
+            "lon": ("lon", np.arange(4.0), {"units": "degrees_east"}),
+        },
+    )
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_components_by_hand_and_back(tmp_path, lazy, monkeypatch):
+    ds = made()
+    ds.wdir[2, 1, 1] = 999.0
+    del ds.wdir.attrs["valid_max"]
+    ds.to_netcdf(tmp_path / "a.nc")
+    if lazy:
+        monkeypatch.setattr("stconv.datasets.source.grid.MEMORY_BYTES", 0)
+    found, _ = open_series(tmp_path / "a.nc", GridSpec(components=["wdir"]), ["wdir_sin", "wdir_cos"])
+    assert found.wdir_sin.attrs["units"] == "1"
+    assert np.isnan(found.wdir_sin[2, 1, 1])
+    expected = np.sin(np.deg2rad(ds.wdir.values.astype("f8")))
+    expected[2, 1, 1] = np.nan
+    np.testing.assert_allclose(found.wdir_sin, expected, atol=1e-6)
+    again = with_directions(found.compute(), ["wdir"])
+    np.testing.assert_allclose(again.wdir, ds.wdir.where(ds.wdir < 360), atol=1e-4)
+    assert again.wdir.attrs["units"] == "degree"
+
+
+def test_a_dataset_in_memory_is_split_once():
+    ds = made()
+    split = split_directions(ds, ["wdir"], "the input")
+    xr.testing.assert_identical(split_directions(split, ["wdir"], "the input"), split)
+    canonical, _ = canonicalize(ds, GridSpec(components=["wdir"]))
+    assert list(canonical.data_vars) == ["wdir_sin", "wdir_cos"]
+    with pytest.raises(VariableError, match="'wdir_sin' is there already"):
+        split_directions(split.assign(wdir=ds.wdir), ["wdir"], "the input")
+
+
+def test_a_direction_is_not_trained_on_as_a_number_in_silence():
+    canonical, origin = canonicalize(made())
+    with pytest.warns(SourceWarning, match=r"target 'wdir' is a direction.*components: \[wdir\]"):
+        load_series(canonical, origin, ["wdir"])
