@@ -126,6 +126,7 @@ def test_attributes_that_are_read_as_text_may_be_anything(tmp_path, version):
 def test_a_field_with_the_name_of_an_axis_is_refused_with_the_names_that_are_taken():
     ds = projected().rename(t2m="field", x="col", y="row").rename(field="x")
     ds = ds.drop_vars(["row", "col", "latitude", "longitude", "x_bnds"])
+    ds.x.attrs = {"units": "K"}
     with pytest.raises(VariableError, match="variable 'x' has the name of an axis; time, y, x are taken"):
         canonicalize(ds, variables=["x"])
 
