@@ -1,4 +1,4 @@
-"""Small files in the form of each recipe's data: same names, axes, units, step and container, made values."""
+"""Small files in the form of each recipe's data: same names, grid, units, step and container, made values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def waves(n: int, rows: int, columns: int, mean: float, height: float) -> np.nda
 
 
 def _ncep(path: Path) -> None:
-    n, lat, lon = 400, np.arange(60, 19, -5, "f4"), np.arange(240, 301, 5, "f4")
+    n, lat, lon = 400, np.arange(75, 14, -2.5, "f4"), np.arange(200, 331, 2.5, "f4")
     values = waves(n, len(lat), len(lon), 295, 8)
     time = 1_867_128 + 6 * np.arange(n, dtype="f4")
     xr.Dataset(
@@ -41,9 +41,9 @@ def _ncep(path: Path) -> None:
 
 
 def _ersst(path: Path) -> None:
-    n, lat, lon = 128, np.arange(88, -89, -8, "f4"), np.arange(0, 360, 8, "f4")
+    n, lat, lon = 128, np.arange(88, -89, -2, "f4"), np.arange(0, 360, 2, "f4")
     values = waves(n, len(lat), len(lon), 15, 5).astype("f4")
-    values[:, 5:9, 3:20] = np.nan  # land
+    values[:, 20:36, 12:80] = np.nan  # land
     month = np.datetime64("2010-01", "M") + np.arange(n)
     time = (month.astype("datetime64[D]") - np.datetime64("1800-01-01")).astype(float)
     ds = xr.Dataset(
@@ -59,7 +59,7 @@ def _ersst(path: Path) -> None:
 
 def _era5(path: Path) -> None:
     """The fields as cfgrib gives them, in NetCDF: GRIB itself is held by test_formats.py."""
-    n, lat, lon = 300, np.arange(58, 49.9, -1.0), np.arange(-10, 2.1, 1.0)
+    n, lat, lon = 300, np.arange(58, 49.9, -0.25), np.arange(-10, 2.1, 0.25)
     ds = xr.Dataset(
         {"t2m": (("time", "latitude", "longitude"), waves(n, len(lat), len(lon), 280, 6).astype("f4"))},
         {
@@ -75,8 +75,8 @@ def _era5(path: Path) -> None:
 
 
 def _bikenyc(path: Path) -> None:
-    n = 1632  # 68 days: the periods of the published splits, and a week before a window
-    flow = np.maximum(waves(2 * n, 6, 5, 20, 15), 0).round().reshape(n, 2, 6, 5)
+    n = 2112  # 88 days: the published test and validation periods, and four weeks for a weekly cycle
+    flow = np.maximum(waves(2 * n, 16, 8, 20, 15), 0).round().reshape(n, 2, 16, 8)
     flow[:, :, 0, 0] = 0  # a cell that is never used
     days = np.datetime_as_string(np.datetime64("2014-04-01") + np.arange(n // 24), unit="D")
     date = [f"{day.replace('-', '')}{hour:02d}" for day in days for hour in range(1, 25)]

@@ -7,10 +7,12 @@ import pytest
 import xarray as xr
 import yaml
 
+from made_data import made_recipe
 from stconv import publication
 from stconv.cli.main import main
 from stconv.datasets.recipes.synthetic import generate
 from stconv.tracking import find_run
+from stconv.verification import Verification
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 LONG = ("bom_rain", "cfsr", "chirps_15")
@@ -56,25 +58,40 @@ def write_cut_windows(path: Path, n_cells: int, n_samples: int = 80) -> None:
 def test_runs_through_the_command_line(
     path: Path,
     folder: Path,
-    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     one_thread: None,
 ) -> None:
     content = yaml.safe_load(path.read_text())
     if path.stem != "quickstart":  # one picture of a forecast is enough, it takes longer than the rest
         monkeypatch.setattr(publication, "draw_case", lambda *_: [])
-    if "recipe" in content["data"]["source"]:
-        monkeypatch.setenv("STCONV_DATA_MIRROR", str(request.getfixturevalue("shared_data") / "benchmark"))
+    data = []
+    if recipe := content["data"]["source"].get("recipe"):
+        monkeypatch.setenv("STCONV_DATA_MIRROR", str(folder))
+        data = ["--data.source.recipe", str(made_recipe(recipe, folder))]
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("STCONV_CACHE", str(folder / "cache"))
     logger = content["trainer"]["logger"]["init_args"]
-    if "init_args" in content["model"]["network"]:
-        assert main(["fit", "--config", str(path), *SHORT]) == 0
-    assert main(["test", "--config", str(path), *SHORT]) == 0
+    learns = "init_args" in content["model"]["network"]
+    if learns:
+        assert main(["fit", "--config", str(path), *data, *SHORT]) == 0
+    assert main(["test", "--config", str(path), *data, *SHORT]) == 0
     run = find_run(logger["run_name"], logger["experiment_name"])
     assert run.tested
     assert run.status == "FINISHED"
+    assert np.isfinite([value for name, value in run.metrics.items() if name.startswith("test_")]).all()
+    assert ("train_loss" in run.metrics) == learns
+    scores = Verification.from_netcdf(Path(run.tags["stconv.folder"], "verification", "scores.nc"))
+    event = content["data"].get("event")
+    assert list(scores.sums.variables) == (
+        [event["name"]] if event else content["data"]["preparation"]["inputs"]
+    )
+    assert scores.sums.n_leads == content["data"]["window"]["leads"]
+    model, persistence = (scores.sums.pooled_rmse(who) for who in ("model", "persistence"))
+    assert np.isfinite(model).all()
+    assert ("persistence" in path.stem) == np.allclose(model, persistence, rtol=1e-5), (
+        "what is scored is the network"
+    )
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
