@@ -206,7 +206,7 @@ def test_warns_of_an_int8_network_that_costs_much(trained, monkeypatch, tmp_path
     )
     monkeypatch.setattr(quantization, "quantized", lambda *_: costly)
     assert main(["quantize", str(trained.folder), "--output", str(tmp_path / "air")]) == 0
-    assert "int8 costs t2m more than 0.5 %; --engine openvino costs nothing" in capsys.readouterr().err
+    assert "int8 raises the RMSE of t2m by over 0.5 %; --engine openvino is exact" in capsys.readouterr().err
 
 
 def test_refuses_to_slide_by_another_engine(trained, capsys):

@@ -40,6 +40,7 @@ def make_bundle(
     scores: Mapping[str, Any] | None = None,
     name: str | None = None,
     allowed_missing_share: float | None = None,
+    try_tiles: bool = True,
 ) -> Bundle:
     """Collect what a forecast needs from a trained task and the data module it was trained with.
 
@@ -69,6 +70,7 @@ def make_bundle(
         name: What to call the model; the class of the network otherwise.
         allowed_missing_share: Share in [0, 1] of the values of such cells that may be missing in the inputs
             of a forecast; by default as much as the worst window of the training period missed.
+        try_tiles: Compare tiles with the whole grid now. Otherwise the first forecast that needs tiles does.
 
     Returns:
         The bundle, on the CPU, not yet saved.
@@ -117,8 +119,9 @@ def make_bundle(
         "data": dataclasses.replace(data, source=source(data.recipe)).to_json(),
         "code": code_version(),
         "scores": _finite(scores or {}),
-        "tiles": tiles_of(copy.deepcopy(task.network).eval()),
     }
+    if try_tiles:
+        spec["tiles"] = tiles_of(copy.deepcopy(task.network).eval())
     if modules := modules_outside(task.network):
         spec["modules"] = modules
     if isinstance(task.preparation, EventPreparation):

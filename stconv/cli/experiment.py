@@ -155,7 +155,8 @@ class ExperimentCLI(LightningCLI):
         data, logger = self.datamodule, run_logger(self.trainer)
         folder = Path(logger.log_dir if logger else self.trainer.default_root_dir)
         ds, origin = data.open()
-        forecast = Forecaster(make_bundle(self.model, data)).forecast(ds, origin=origin)
+        bundle = make_bundle(self.model, data, try_tiles=False)  # for one forecast in this process
+        forecast = Forecaster(bundle).forecast(ds, origin=origin)
         print(f"Forecast from the newest window: {write_forecast(forecast, folder / 'forecast.nc')}")
 
     def _trained(self, kwargs: dict[str, Any]) -> dict[str, Any]:
