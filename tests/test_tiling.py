@@ -10,7 +10,7 @@ import torch
 
 from stconv.compute.tiling import Tiled, bytes_of, stretches, tiled, tiles_of
 from stconv.errors import ConfigError
-from stconv.explain import reach
+from stconv.explain import explain, frames_in_reach, reach
 from stconv.models import (
     Conv2Plus1D,
     ConvLSTM,
@@ -245,6 +245,20 @@ def test_small_gradients_are_not_lost():
     seen = gradient.abs().amax((0, 1, 2, 3)).nonzero().flatten()
     field = reach(network)
     assert (field.before[1], field.after[1]) == (32 - int(seen[0]), int(seen[-1]) - 32)
+
+
+def test_tiles_are_found_while_no_gradient_may_be_recorded():
+    network = alive(NETWORKS["UNet"]("periodic"))
+    field, steps, explained = reach(network), frames_in_reach(network), explain(network)
+    x = torch.randn(1, 2, 2, 48, 48)
+    for context in (torch.inference_mode, torch.no_grad):
+        with context():
+            assert reach(network) == field, context
+            assert torch.equal(frames_in_reach(network), steps), context
+            assert explain(network) == explained, context
+            torch.testing.assert_close(tiled(network, x, (16, 16)), network(x), rtol=1e-5, atol=1e-5)
+            built = NETWORKS["UNet"]("periodic").eval()
+            assert reach(built) == field, context
 
 
 def test_what_a_bundle_says_of_tiles_is_enough():

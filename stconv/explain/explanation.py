@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -129,23 +130,21 @@ def _probed(network: Network, layers: list[Layer]) -> tuple[list[Reach], Reach]:
     return fields, found[""]
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def _weight_of_frames(network: Network, n_lat: int, n_lon: int) -> list[list[float]]:
+    network = copy.deepcopy(network).eval()
     generator = torch.Generator().manual_seed(0)
     n_lat, n_lon = network.own_grid or (min(n_lat, ENOUGH), min(n_lon, ENOUGH))
     x = torch.randn(4, network.c_in, network.t_in, n_lat, n_lon, generator=generator).requires_grad_()
-    was_training = network.training
-    network.eval()
-    try:
-        y = network(x)
-        rows = []
-        for lead in range(network.leads):
-            if not y.requires_grad:
-                rows.append([0.0] * network.t_in)
-                continue
-            signs = torch.randn(y[:, :, lead].shape, generator=generator)
-            (gradient,) = torch.autograd.grad((signs * y[:, :, lead]).sum(), x, retain_graph=True)
-            strength = gradient.square().sum(dim=(0, 1, 3, 4)).sqrt()
-            rows.append((strength / strength.sum().clamp_min(1e-30)).tolist())
-    finally:
-        network.train(was_training)
+    y = network(x)
+    rows = []
+    for lead in range(network.leads):
+        if not y.requires_grad:
+            rows.append([0.0] * network.t_in)
+            continue
+        signs = torch.randn(y[:, :, lead].shape, generator=generator)
+        (gradient,) = torch.autograd.grad((signs * y[:, :, lead]).sum(), x, retain_graph=True)
+        strength = gradient.square().sum(dim=(0, 1, 3, 4)).sqrt()
+        rows.append((strength / strength.sum().clamp_min(1e-30)).tolist())
     return rows

@@ -4,6 +4,9 @@ Where a path leads from an input to an output its gradient is a sum of products 
 can not cancel; where none leads it is zero. So the answer depends on the structure and not on the weights:
 a head that starts at zero hides nothing. Activations are taken out and maxima become averages for it, and it
 is asked in float64, in which the products of many small numbers do not vanish.
+
+The functions here leave inference mode, in which a forecast is made: without recorded gradients every field
+would look empty.
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ class Reach:
         return lat, lon
 
 
+@torch.inference_mode(False)
 def positive(network: Network) -> Network:
     """Return a copy whose gradients cannot cancel, in float64 unless the network insists on float32."""
     ghost = copy.deepcopy(network).to("cpu").eval()
@@ -83,6 +87,7 @@ def positive(network: Network) -> Network:
     return in_double(ghost.requires_grad_(False))
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def in_double(network: Network) -> Network:
     """Return a copy in float64, or in float32 of a network that makes tensors of its own in float32."""
@@ -104,7 +109,7 @@ def reach(network: Network) -> Reach:
     return reaches(network, [])[""]
 
 
-@torch.enable_grad()
+@torch.inference_mode(False)
 def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
     """Find the receptive field after each of the named modules, and after the network itself (name "").
 
@@ -182,7 +187,7 @@ def phases(network: nn.Module) -> int:
     return max((m.multiple for m in network.modules() if isinstance(m, PadToMultiple)), default=1)
 
 
-@torch.enable_grad()
+@torch.inference_mode(False)
 def frames_in_reach(network: Network, n_cells: int = 9) -> Tensor:
     """Return which input frames have a path to which lead, bool, (leads, t_in)."""
     ghost = positive(network)
