@@ -153,12 +153,14 @@ def test_spread_of_members_widens_the_bands(path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(network, "members", members)
     bands = calibrate(network, data.preparation, data)
     assert bands.spread == pytest.approx(torch.ones(1, LEADS))
-    assert not bands.after_spread.any()  # all members differ by the same: nothing follows from that
-    bands = replace(bands, after_spread=torch.full((1, LEADS), 0.5))
+    assert not bands.spread_power.any()  # all members differ by the same: nothing follows from that
+    bands = replace(bands, spread_power=torch.full((1, LEADS), 0.5))
     narrow = torch.zeros(2, 1, 1, LEADS, 5, 6)
     wide = narrow + torch.tensor([-3.0, 3.0]).view(2, 1, 1, 1, 1, 1)
-    cycles, unrest = torch.zeros(1, LEADS, 3), torch.full((1, 1), torch.nan)
-    widths = [(b[1, 1] - b[1, 0]) for b in (bands.normalized(m, cycles, unrest) for m in (narrow, wide))]
+    cycles, recent_change = torch.zeros(1, LEADS, 3), torch.full((1, 1), torch.nan)
+    widths = [
+        (b[1, 1] - b[1, 0]) for b in (bands.normalized(m, cycles, recent_change) for m in (narrow, wide))
+    ]
     # spread 3 and 0, both with 0.2 added in squares, and a power of one half
     np.testing.assert_allclose(widths[1] / widths[0], (9.04 / 0.04) ** 0.25, rtol=1e-4)
 
@@ -177,7 +179,7 @@ def test_bands_follow_the_spread_as_far_as_the_error_does(
     ):
         monkeypatch.setattr(network, "members", lambda x, spread=spread: torch.stack([-spread(x), spread(x)]))
         bands = calibrate(network, data.preparation, data)
-        np.testing.assert_allclose(bands.after_spread, power, atol=0.1)
+        np.testing.assert_allclose(bands.spread_power, power, atol=0.1)
 
 
 def test_bands_are_wide_where_the_frames_before_are_unsettled(tmp_path: Path) -> None:
@@ -187,7 +189,7 @@ def test_bands_are_wide_where_the_frames_before_are_unsettled(tmp_path: Path) ->
     data = data_module(path_of_noise(tmp_path, rng, np.where(stormy, 2.0, 0.5)), scaling="zscore")
     network = Climatology(1, 1, 2, LEADS)
     bands = calibrate(network, data.preparation, data)
-    assert (bands.after_unrest > 0.5).all()
+    assert (bands.change_power > 0.5).all()
     inside: dict[bool, list[float]] = {False: [], True: []}
     for batch in data.test_dataloader():
         lower, upper = bands.physical(
@@ -225,6 +227,23 @@ def test_bands_travel_in_the_bundle(bundle: Bundle, tmp_path: Path) -> None:
     spec = {**bundle.bands.to_spec(), "levels": [50]}
     with pytest.raises(ConfigError, match=r"the bands have the levels \[50\], expected \[80, 95\]"):
         Bands.from_spec(spec, bundle.bands.tensors())
+
+
+def test_bands_of_version_2_are_read(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 2 called three of the tensors calm, after_unrest and after_spread."""
+    present = bundle.bands.tensors()
+    former = {"typical_change": "calm", "change_power": "after_unrest", "spread_power": "after_spread"}
+    renamed = {former.get(name, name): tensor for name, tensor in present.items()}
+    assert set(former.values()) < set(renamed)
+    with monkeypatch.context() as then:
+        then.setattr(Bands, "tensors", lambda self: renamed)
+        then.setattr("stconv.bundle.bundle.FORMAT_VERSION", 2)
+        folder = bundle.save(tmp_path / "bundle")
+    assert json.loads((folder / "spec.json").read_text())["format_version"] == 2
+    again = Bundle.load(folder)
+    assert again.spec["format_version"] == 3
+    for name, tensor in present.items():
+        assert torch.equal(tensor, again.bands.tensors()[name])
 
 
 def test_damaged_bands_are_refused(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

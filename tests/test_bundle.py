@@ -288,7 +288,7 @@ def test_refuses_changed_file(folder, name):
 
 def test_refuses_other_format_version(folder):
     respec(folder, format_version=99)
-    with pytest.raises(BundleError, match=r"format version 99; this stconv reads versions 1 to 2"):
+    with pytest.raises(BundleError, match=r"format version 99; this stconv reads versions 1 to 3"):
         Bundle.load(folder)
 
 

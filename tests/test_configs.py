@@ -8,7 +8,7 @@ import xarray as xr
 import yaml
 
 from made_data import made_recipe
-from stconv import publication
+from stconv import results
 from stconv.cli.main import main
 from stconv.datasets.recipes.synthetic import generate
 from stconv.tracking import find_run
@@ -63,7 +63,7 @@ def test_runs_through_the_command_line(
 ) -> None:
     content = yaml.safe_load(path.read_text())
     if path.stem != "quickstart":  # one picture of a forecast is enough, it takes longer than the rest
-        monkeypatch.setattr(publication, "draw_case", lambda *_: [])
+        monkeypatch.setattr(results, "draw_case", lambda *_: [])
     data = []
     if recipe := content["data"]["source"].get("recipe"):
         monkeypatch.setenv("STCONV_DATA_MIRROR", str(folder))

@@ -22,7 +22,7 @@ from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.datasets.summary import DataSummary
 from stconv.errors import ConfigError, GridError, SplitError, VariableError, WindowError
-from stconv.publication import describe_data
+from stconv.results import describe_data
 
 
 @pytest.fixture(scope="module")

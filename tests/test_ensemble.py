@@ -8,7 +8,7 @@ import yaml
 
 from stconv.bundle import Bundle, make_bundle
 from stconv.cli.main import main
-from stconv.cli.subject import load_data
+from stconv.cli.trained_model import load_data
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.recipes.synthetic import generate
 from stconv.losses import MaskedMSE

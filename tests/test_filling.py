@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stconv.datasets.series.filling import filled_in_time, newest_known
+from stconv.datasets.series.filling import fill_forward_and_backward, newest_known
 
 WINDOWS = st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(1, 5), st.just(2), st.just(3)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.sampled_from([np.nan, np.nan, 1.5, -2.0, 7.25]))
@@ -29,7 +29,7 @@ def test_the_newest_known_value_is_that_of_a_forward_fill_in_numpy_and_in_torch(
 def test_gaps_are_filled_forward_then_backward(x):
     before = x.copy()
     expected = as_xarray(x).ffill("time").bfill("time").values
-    np.testing.assert_array_equal(filled_in_time(torch.from_numpy(x)), expected)
+    np.testing.assert_array_equal(fill_forward_and_backward(torch.from_numpy(x)), expected)
     np.testing.assert_array_equal(x, before)
 
 

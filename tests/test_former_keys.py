@@ -9,7 +9,7 @@ from stconv.cli.explain import network_of_config
 from stconv.cli.former_keys import grouped, grouped_key, grouped_options
 from stconv.cli.main import main
 from stconv.cli.search_space import read_space, with_values
-from stconv.cli.subject import load_data
+from stconv.cli.trained_model import load_data
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.series.windows import WindowSpec

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from stconv.errors import ConfigError, ShapeError
-from stconv.nn.ending import ending
 from stconv.nn.generator import Generator
 from stconv.nn.heads import LeadHead, PaperHead
+from stconv.nn.leads import features_to_leads
 
 
 @pytest.fixture(autouse=True)
@@ -92,10 +92,10 @@ REFUSED = [
     (lambda: Generator(1, 5, 5, 3), "Generator makes 5 steps of 5; expected more out than in"),
     (lambda: Generator(0, 5, 6, 3), "channels of Generator is 0"),
     (
-        lambda: ending("first", 1, 1, 1, 1, 3),
+        lambda: features_to_leads("first", 1, 1, 1, 1, 3),
         "alignment of the network is 'first'; expected one of: lead, paper",
     ),
-    (lambda: ending("lead", 1, 1, 1, 1, 3, "valid"), "space_padding of the network is 'valid'"),
+    (lambda: features_to_leads("lead", 1, 1, 1, 1, 3, "valid"), "space_padding of the network is 'valid'"),
 ]
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from stconv.bundle import card, manifest
 from stconv.bundle.contract import Contract
-from stconv.bundle.versions import from_version_1
+from stconv.bundle.versions import band_tensors, from_version_1
 from stconv.datasets.preparation.event_preparation import preparation_from_spec
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.preparation.spec import PreparationSpec
@@ -30,7 +30,7 @@ from stconv.errors import BundleError, ConfigError
 from stconv.models import Network, build
 from stconv.uncertainty.bands import Bands
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 WEIGHTS, SPEC, INT8 = "weights.safetensors", "spec.json", "int8.onnx"
 REQUIRED_KEYS = (
     "network",
@@ -164,8 +164,8 @@ def _parse_spec(content: bytes, folder: Path) -> dict[str, Any]:
         raise BundleError(f"{SPEC} in '{folder}' is not JSON: {error}. Export the bundle again.") from error
     version = spec.get("format_version") if isinstance(spec, dict) else None
     if version == 1:
-        spec, version = from_version_1(spec), FORMAT_VERSION
-    if version != FORMAT_VERSION:
+        spec = from_version_1(spec)
+    if version not in range(1, FORMAT_VERSION + 1):
         raise BundleError(
             f"'{folder}' has format version {version}; this stconv reads versions 1 to {FORMAT_VERSION}. "
             "Use the stconv that wrote it, or export the run again."
@@ -173,7 +173,7 @@ def _parse_spec(content: bytes, folder: Path) -> dict[str, Any]:
     missing = [key for key in REQUIRED_KEYS if key not in spec]
     if missing:
         raise BundleError(f"{SPEC} in '{folder}' lacks {', '.join(missing)}. Export the bundle again.")
-    return dict(spec)
+    return {**spec, "format_version": FORMAT_VERSION}
 
 
 def _build_network(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> Network:
@@ -199,7 +199,7 @@ def _build_bands(spec: dict[str, Any], tensors: dict[str, Tensor], folder: Path)
     if "bands" not in spec:
         return None
     try:
-        return Bands.from_spec(spec["bands"], tensors)
+        return Bands.from_spec(spec["bands"], band_tensors(tensors))
     except (ConfigError, TypeError, ValueError) as error:
         raise BundleError(f"The bands of '{folder}' cannot be built: {error}") from error
 

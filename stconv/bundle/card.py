@@ -7,7 +7,7 @@ from typing import Any
 
 from stconv.contenders import MODEL
 from stconv.datasets.summary import DataSummary
-from stconv.publication import describe_data
+from stconv.results import describe_data
 
 NAME = "MODEL_CARD.md"
 

@@ -22,7 +22,7 @@ from stconv.datasets.series.missing import most_missing
 from stconv.datasets.source.origin import decode_attrs
 from stconv.models import describe, modules_outside
 from stconv.plain import stated, to_plain
-from stconv.publication import source
+from stconv.results import recipe_source
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -116,7 +116,7 @@ def make_bundle(
             variable: [float(np.nanmin(training[:, channel])), float(np.nanmax(training[:, channel]))]
             for channel, variable in enumerate(series.variables)
         },
-        "data": dataclasses.replace(data, source=source(data.recipe)).to_json(),
+        "data": dataclasses.replace(data, source=recipe_source(data.recipe)).to_json(),
         "code": code_version(),
         "scores": _finite(scores or {}),
     }

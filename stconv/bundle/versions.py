@@ -1,21 +1,34 @@
-"""Bundles of earlier format versions: their spec in the form of today."""
+"""Specs and tensors of bundles of earlier format versions, translated to the current one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 DERIVED = ("variables", "n_targets", "usual", "climatology_terms")
-"""Keys of a preparation in version 1 that are no settings of today, or have another name."""
+"""Keys of a preparation in version 1 that are no settings any more, or have another name now."""
+BAND_TENSORS = {
+    "calm": "typical_change",
+    "after_unrest": "change_power",
+    "after_spread": "spread_power",
+}
+"""Present names of the tensors of bands by their names in versions 1 and 2."""
+
+
+def band_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of bands under their present names."""
+    return {BAND_TENSORS.get(name, name): tensor for name, tensor in tensors.items()}
 
 
 def from_version_1(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring the spec of a bundle of version 1 to version 2.
+    """Translate the spec of a bundle of version 1 to version 2.
 
     Version 1 had the settings of a preparation, its terms and its event side by side; the targets were the
     first `n_targets` of its variables, static files were named without their file, and `climatology_at_leads`
-    was called `usual`. Settings that came later were left out. What is no such spec is returned as it is: the
-    reader says what it lacks.
+    was called `usual`. Settings that came later were left out. A spec of another form is returned unchanged:
+    the reader then reports what it lacks.
     """
     old = spec.get("preparation")
     if not isinstance(old, Mapping) or not {"variables", "n_targets", "climatology_terms"} <= set(old):

@@ -38,20 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Combine, calibrate and write."""
     from stconv.bundle import Bundle
-    from stconv.cli.subject import check_data, find_subject, load_data
+    from stconv.cli.trained_model import check_data, find_trained_model, load_data
     from stconv.uncertainty.conformal import calibrate
 
-    subjects = [find_subject(reference, config=args.config) for reference in args.references]
-    joined = join([Bundle.load(subject.bundle) for subject in subjects], args.name)
-    data = load_data(subjects[0].config)
+    models = [find_trained_model(reference, config=args.config) for reference in args.references]
+    joined = join([Bundle.load(model.bundle) for model in models], args.name)
+    data = load_data(models[0].config)
     data.prepare_data()
     data.setup("validate")
     check_data(joined, data)
     joined.bands = calibrate(joined.network, joined.preparation, data)
     joined.spec["bands"] = joined.bands.to_spec()
     folder = joined.save(Path(args.output))
-    print(f"{len(subjects)} models combined, calibrated on {joined.bands.n_windows} windows: {folder}")
-    print(f"Next: stconv evaluate {folder} --config {subjects[0].config}")
+    print(f"{len(models)} models combined, calibrated on {joined.bands.n_windows} windows: {folder}")
+    print(f"Next: stconv evaluate {folder} --config {models[0].config}")
     return 0
 
 

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stconv.cli.subject import Subject, check_data, find_subject, load_data, load_scoring
+from stconv.cli.trained_model import TrainedModel, check_data, find_trained_model, load_data, load_scoring
 
 if TYPE_CHECKING:
     from stconv.verification import Verification
@@ -75,14 +75,14 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print, write and record."""
     from rich.console import Console
 
-    from stconv.publication import REPORT
+    from stconv.results import REPORT
 
     with contextlib.redirect_stdout(sys.stderr):  # whatever libraries print; the result alone goes to stdout
-        subject = find_subject(args.reference, args.experiment, args.config)
-        scoring = load_scoring(subject, args.thresholds or (), args.region or (), args.optical_flow)
+        trained = find_trained_model(args.reference, args.experiment, args.config)
+        scoring = load_scoring(trained, args.thresholds or (), args.region or (), args.optical_flow)
         output = Path(args.output) if args.output else None
         forecasts = Path(args.forecasts) if args.forecasts else None
-        result, folder = evaluate(subject, output, args.device, scoring, forecasts)
+        result, folder = evaluate(trained, output, args.device, scoring, forecasts)
     if args.json:
         print(json.dumps({**result.to_json(), "folder": str(folder)}, indent=2, allow_nan=False))
         return 0
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def evaluate(
-    subject: Subject,
+    trained: TrainedModel,
     output: Path | None = None,
     device: str = "auto",
     scoring: Scoring | None = None,
@@ -106,7 +106,7 @@ def evaluate(
     """Score a model once on the test period of its data, and write and record the results.
 
     Args:
-        subject: What to evaluate, from `find_subject`.
+        trained: Model to evaluate, from `find_trained_model`.
         output: Folder to write to; default: "verification" in the folder of the run.
         device: auto, cpu or cuda.
         scoring: What to look at besides the errors; default: what the configuration says.
@@ -123,21 +123,21 @@ def evaluate(
     import pytorch_lightning as pl
 
     from stconv.bundle import Bundle
-    from stconv.publication import write_results
+    from stconv.results import write_results
     from stconv.task import ForecastTask
     from stconv.tracking import RunLogger
     from stconv.tracking.archive import WriteForecasts
     from stconv.tracking.callbacks import ExportBundle
     from stconv.tracking.run_layout import VERIFICATION
 
-    bundle = Bundle.load(subject.bundle)
-    data = load_data(subject.config)
+    bundle = Bundle.load(trained.bundle)
+    data = load_data(trained.config)
     data.prepare_data()
     data.setup("test")
     check_data(bundle, data)
-    task = ForecastTask(bundle.network, None, scoring=scoring or load_scoring(subject))
+    task = ForecastTask(bundle.network, None, scoring=scoring or load_scoring(trained))
     task.preparation, task.bands = bundle.preparation, bundle.bands
-    logger = RunLogger.going_on(subject.run) if subject.run else None
+    logger = RunLogger.going_on(trained.run) if trained.run else None
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for advice in (r".*does not have many workers.*", r".*isinstance\(treespec, LeafSpec\).*"):
         warnings.filterwarnings("ignore", advice)

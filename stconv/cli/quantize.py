@@ -42,12 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the bundle, and print the loss of accuracy."""
     from stconv.bundle import Bundle
-    from stconv.cli.subject import find_subject, load_data
+    from stconv.cli.trained_model import find_trained_model, load_data
     from stconv.compute.quantization import quantized
 
-    subject = find_subject(args.model, config=args.config)
-    bundle = Bundle.load(subject.bundle)
-    data = load_data(subject.config)
+    trained = find_trained_model(args.model, config=args.config)
+    bundle = Bundle.load(trained.bundle)
+    data = load_data(trained.config)
     data.setup()
     made = quantized(bundle, data, args.windows)
     made.save(args.output)

@@ -17,8 +17,8 @@ from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.preparation.harmonics import check_weekly
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.preparation.settings import PreparationSettings
-from stconv.datasets.series.dataset import BatchDataset, WindowDataset, as_it_is
-from stconv.datasets.series.missing import missing_per_step, sufficient
+from stconv.datasets.series.dataset import BatchDataset, WindowDataset, unchanged
+from stconv.datasets.series.missing import complete_enough, missing_per_step
 from stconv.datasets.series.sampling import Shard, epoch_order
 from stconv.datasets.series.splits import Periods, SplitSpec
 from stconv.datasets.series.store import Series, load_series
@@ -126,7 +126,7 @@ class GridDataModule(pl.LightningDataModule):
         if most is not None:
             shares = missing_per_step(self.series, self.preparation.never_valid.numpy())
             for name, references in self.references.items():
-                kept = sufficient(references, self.spec, shares, most)
+                kept = complete_enough(references, self.spec, shares, most)
                 self.references[name], self.left_out[name] = kept, len(references) - len(kept)
             self._refuse_empty(f"each misses more than max_missing {most} of their values")
         self._is_set_up = True
@@ -270,7 +270,7 @@ class GridDataModule(pl.LightningDataModule):
             )
         return DataLoader(
             BatchDataset(WindowDataset(self.series, self.spec, self.references[name])),
-            collate_fn=as_it_is,
+            collate_fn=unchanged,
             batch_size=batch_size // n_ranks,
             sampler=sampler,
             num_workers=num_workers,

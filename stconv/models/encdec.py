@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stconv.errors import ConfigError
 from stconv.models.registry import Network, register
 from stconv.nn.conv import Convolution
-from stconv.nn.ending import Alignment, ending
+from stconv.nn.leads import Alignment, features_to_leads
 from stconv.nn.norm import Norm
 from stconv.nn.pyramid import PadToMultiple
 from stconv.nn.residual import channel_dropout
@@ -80,7 +80,7 @@ class EncoderDecoder3D(Network):
             )
         )
         self.dropout = channel_dropout(dropout)
-        self.generator, self.head = ending(alignment, n_filters // 2, c_out, t_in, leads, kernel)
+        self.generator, self.head = features_to_leads(alignment, n_filters // 2, c_out, t_in, leads, kernel)
 
     def compute(self, x: Tensor) -> Tensor:
         """Run encoder, decoder, generator (if any) and head, and cut."""

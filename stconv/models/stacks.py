@@ -7,8 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from stconv.models.registry import Network, register
-from stconv.nn.ending import Alignment, ending
 from stconv.nn.kinds import Kind, maker_of
+from stconv.nn.leads import Alignment, features_to_leads
 from stconv.nn.mixed import mixed
 from stconv.nn.padding import GridPadding
 from stconv.nn.residual import channel_dropout
@@ -67,7 +67,9 @@ class ConvolutionStack(Network):
         self.features = stack(maker, c_in, channels, kernel, space_padding=space_padding)
         first_filters(self.features, filters, where)
         self.dropout = channel_dropout(dropout)
-        self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
+        self.generator, self.head = features_to_leads(
+            alignment, n_filters, c_out, t_in, leads, kernel, space_padding
+        )
 
     def compute(self, x: Tensor) -> Tensor:
         """Run layers, generator (if any) and head."""
@@ -146,7 +148,9 @@ class MixedConv(Network):
         self.features = stack(makers, c_in, channels, kernel, space_padding=space_padding)
         first_filters(self.features, filters, where)
         self.dropout = channel_dropout(dropout)
-        self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
+        self.generator, self.head = features_to_leads(
+            alignment, n_filters, c_out, t_in, leads, kernel, space_padding
+        )
 
     def compute(self, x: Tensor) -> Tensor:
         """Run layers, generator (if any) and head."""

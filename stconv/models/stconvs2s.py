@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from stconv.errors import ConfigError
 from stconv.models.registry import Network, register
-from stconv.nn.ending import Alignment, ending
 from stconv.nn.kinds import Kind, maker_of
+from stconv.nn.leads import Alignment, features_to_leads
 from stconv.nn.padding import GridPadding
 from stconv.nn.residual import channel_dropout
 from stconv.nn.reversal import Reversed, reversal_layer
@@ -114,7 +114,9 @@ class STConvS2S(Network):
             self.features.add_module(name, makers[name](n_filters if len(self.features) else c_in))
         first_filters(self.features, filters, where, backwards=isinstance(self.features[0], Reversed))
         self.dropout = channel_dropout(dropout)
-        self.generator, self.head = ending(alignment, n_filters, c_out, t_in, leads, kernel, space_padding)
+        self.generator, self.head = features_to_leads(
+            alignment, n_filters, c_out, t_in, leads, kernel, space_padding
+        )
 
     @property
     def display_name(self) -> str:

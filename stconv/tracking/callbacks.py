@@ -17,7 +17,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 from stconv.bundle import make_bundle
 from stconv.errors import TrackingError
 from stconv.models import modules_outside
-from stconv.publication import write_results
+from stconv.results import write_results
 from stconv.task import ForecastTask
 from stconv.tracking.logger import RunLogger
 from stconv.tracking.run_layout import (

@@ -11,7 +11,7 @@ import numpy as np
 from stconv.bundle import Bundle
 from stconv.contenders import BASELINES, RIVAL
 from stconv.errors import ConfigError, SkillGateError, TrackingError
-from stconv.publication import SCORES_NC
+from stconv.results import SCORES_NC
 from stconv.tracking.run_layout import BUNDLE, SCORES, registered
 from stconv.tracking.store import connect, download, explained, find_run
 from stconv.verification import Verification

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stconv.publication import SCORES_NC
+from stconv.results import SCORES_NC
 
 TAG_VERSION, TAG_COMMAND, TAG_COMMIT = "stconv.version", "stconv.command", "mlflow.source.git.commit"
 TAG_FOLDER = "stconv.folder"

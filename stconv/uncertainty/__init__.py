@@ -1,1 +1,1 @@
-"""Bands of uncertainty for any network, and their calibration."""
+"""Uncertainty bands for any network, and their calibration."""

@@ -1,11 +1,11 @@
-"""Bands that hold a stated share of the truth, for any network: split-conformal, calibrated on validation.
+"""Split-conformal calibration of uncertainty bands on the validation period, for any network.
 
-A forecast's error is divided by a scale that is known beforehand: the spread of the network's members, where
-it has any, times the error of the cell and lead, times the season of the error, times what unsettled frames
-before the forecast say. Quantiles of what is left, on the validation period, turn the scale of a new forecast
-into bands. Season and unrest come from the training period, because validation and test are different parts
-of the year; its errors are too small where a network has learned the period by heart, so that nothing but
-their course is taken from it. The test period is never looked at.
+The error of a forecast is divided by a scale that is known beforehand, the product of four factors: the
+spread of the members if the network has several, the error of the cell and lead, the season of the error, and
+the change between the newest frames. Quantiles of the scaled errors of the validation period turn the scale
+of a new forecast into bands. The factors for season and recent change are fitted on the training period,
+because validation and test cover different parts of the year. Training errors are too small if a network has
+overfit, so only their relative variation is used. The test period is never used.
 
 Source:
     Lei et al. (2018), JASA 113, 1094-1111: split-conformal prediction with locally weighted residuals.
@@ -23,7 +23,14 @@ from torch import Tensor
 from stconv.datasets.preparation.harmonics import Term, fit_harmonics
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.spacing import evenly_spaced
-from stconv.uncertainty.bands import LEVELS, Bands, season_factor, spread_factor, unrest_factor, unrest_of
+from stconv.uncertainty.bands import (
+    LEVELS,
+    Bands,
+    change_factor,
+    recent_change_of,
+    season_factor,
+    spread_factor,
+)
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -31,17 +38,17 @@ if TYPE_CHECKING:
     from stconv.models import Network
 
 TRAINING_WINDOWS = 512
-"""So many, evenly spread, tell the season of the error."""
+"""Number of evenly spaced training windows that the season of the error is fitted on."""
 BYTES_HELD = 256 * 2**20
-"""Of errors of one period; windows are thinned out where there would be more."""
+"""Memory for the errors of one period; fewer windows, evenly spaced, are used if all would need more."""
 GROUPS = 20
-"""Of cells with about the same spread, to see how the error follows it."""
+"""Number of groups of cells with similar spread, to fit how the error depends on the spread."""
 OWN_WINDOWS = 10
-"""A cell's own error counts as much as that of all cells together once it has so many windows."""
+"""Number of windows at which a cell's own error counts as much as that of all cells together."""
 SEASON_WINDOWS = 40
-"""The course of a cell's error over day and year counts half with so many windows."""
+"""Number of windows at which the fitted season of the error is shrunk by half."""
 BYTES_OF_SEASON, MOST_TERMS = 64 * 2**20, 13
-"""A season that would be larger in the bundle is pooled over the leads."""
+"""Bytes in the bundle, with this many terms, above which the season is pooled over the leads."""
 
 
 @torch.inference_mode()
@@ -49,9 +56,9 @@ def calibrate(network: Network, preparation: Preparation, data: GridDataModule) 
     """Calibrate bands on the validation windows, with the season of the errors on training windows.
 
     Args:
-        network: Trained; left in the mode it was in.
-        preparation: The one it was trained with, on the same device.
-        data: After setup. Its test period is not read.
+        network: Trained network; it is returned to its training or evaluation mode.
+        preparation: Preparation that it was trained with, on the same device.
+        data: Data module after `setup`; its test period is not read.
 
     Returns:
         The bands.
@@ -64,14 +71,16 @@ def calibrate(network: Network, preparation: Preparation, data: GridDataModule) 
     finally:
         network.train(was_training)
     spread = validation.typical_spread()
-    after_spread = validation.after_spread(spread)
+    spread_power = validation.fit_spread_power(spread)
     for errors in (training, validation):
-        errors.over_spread(spread, after_spread)
+        errors.divide_by_spread(spread, spread_power)
     scale = _scale(training.values, validation.values)
     terms, season = _fit_season(training.values / scale, training.cycles)
-    calm, after_unrest = _fit_unrest(training, scale * _season(training, terms, season))
-    unrest = unrest_factor(torch.from_numpy(validation.unrest), calm, after_unrest).numpy()
-    quantiles = _quantiles(validation.values / (scale * _season(validation, terms, season) * unrest))
+    typical_change, change_power = _fit_change(training, scale * _season(training, terms, season))
+    recent_change = change_factor(
+        torch.from_numpy(validation.recent_change), typical_change, change_power
+    ).numpy()
+    quantiles = _quantiles(validation.values / (scale * _season(validation, terms, season) * recent_change))
     period = data.periods.train
     lowest = [
         0.0 if np.nanmin(data.series.values[period.start : period.stop, target]) == 0 else -math.inf
@@ -81,10 +90,10 @@ def calibrate(network: Network, preparation: Preparation, data: GridDataModule) 
         torch.from_numpy(scale),
         torch.from_numpy(season),
         tuple(terms),
-        calm,
-        after_unrest,
+        typical_change,
+        change_power,
         spread,
-        after_spread,
+        spread_power,
         torch.from_numpy(quantiles),
         torch.tensor(lowest),
         len(validation.values),
@@ -92,13 +101,13 @@ def calibrate(network: Network, preparation: Preparation, data: GridDataModule) 
 
 
 class _Errors:
-    """Truth minus forecast of some windows, normalized, NaN where the truth is missing.
+    """Errors (truth minus forecast) of some windows, normalized, NaN where the truth is missing.
 
     Attributes:
         values: float32, (window, target, leads, lat, lon).
-        variance: Of the members, the same shape; None for a single forecast.
+        variance: Variance of the members, the same shape; None for a single forecast.
         cycles: Fractions of day, year and week of the valid times, float32, (window, leads, 3).
-        unrest: Of the frames before, float32, (window, target).
+        recent_change: Recent change of the input frames, float32, (window, target).
     """
 
     def __init__(
@@ -116,7 +125,7 @@ class _Errors:
             data.series, data.spec, evenly_spaced(references, min(most or affordable, affordable))
         )
         device = preparation.cell_weight.device
-        values, variances, cycles, unrest = [], [], [], []
+        values, variances, cycles, recent_change = [], [], [], []
         for start in range(0, len(windows), data.loading.batch_size):
             items = range(start, min(start + data.loading.batch_size, len(windows)))
             batch = {name: value.to(device) for name, value in windows.batch(items).items()}
@@ -126,24 +135,24 @@ class _Errors:
             error[:, preparation.never_valid[: network.c_out, None].expand_as(error[0])] = torch.nan
             values.append(error.cpu().numpy())
             frames = preparation.normalize(batch["inputs"], batch["input_cycles"])
-            unrest.append(unrest_of(frames, network.c_out).cpu().numpy())
+            recent_change.append(recent_change_of(frames, network.c_out).cpu().numpy())
             cycles.append(batch["target_cycles"].cpu().numpy())
             if len(members) > 1:
                 variances.append(members.var(0, correction=0).cpu().numpy())
         self.values, self.cycles = np.concatenate(values), np.concatenate(cycles)
-        self.unrest = np.concatenate(unrest)
+        self.recent_change = np.concatenate(recent_change)
         self.variance = np.concatenate(variances) if variances else None
 
     def typical_spread(self) -> Tensor:
-        """Root mean variance of the members, float32, (target, leads); 0 for a single forecast."""
+        """Return the root mean variance of the members, float32, (target, leads); 0 for a single forecast."""
         if self.variance is None:
             return torch.zeros(self.values.shape[1:3])
         return torch.from_numpy(np.sqrt(self.variance.mean((0, 3, 4))))
 
-    def after_spread(self, typical: Tensor) -> Tensor:
-        """How closely the error follows the spread, as a power in [0, 1], float32, (target, leads).
+    def fit_spread_power(self, typical: Tensor) -> Tensor:
+        """Fit the exponent, in [0, 1], with which the error grows with the spread, float32, (target, leads).
 
-        A distribution that the network learned says much, two members that differ by chance say little.
+        The spread of a learned distribution says much about the error, that of two random members little.
         """
         power = torch.zeros_like(typical)
         if self.variance is not None:
@@ -157,17 +166,17 @@ class _Errors:
                 power[target, lead] = _power(*np.array(means, dtype=np.float64).reshape(-1, 2).T)
         return power
 
-    def over_spread(self, typical: Tensor, power: Tensor) -> None:
-        """Divide by what the spread of the members says."""
+    def divide_by_spread(self, typical: Tensor, power: Tensor) -> None:
+        """Divide the errors by the spread factor of the members."""
         if self.variance is not None:
             self.values /= spread_factor(torch.from_numpy(self.variance), typical, power).numpy()
 
 
 def _scale(training: np.ndarray, validation: np.ndarray) -> np.ndarray:
-    """Root mean square error of each cell, (target, leads, lat, lon), shrunk towards that of all cells.
+    """Return the root mean square error of each cell, (target, leads, lat, lon), shrunk towards that of all.
 
-    Training errors count relative to those of all cells in training, so that it does not matter how much
-    smaller they are.
+    Training errors count relative to the training error of all cells, so that their smaller size does not
+    matter.
     """
     total, count, level = 0.0, 0.0, np.ones(())
     for errors in (training, validation):
@@ -183,13 +192,13 @@ def _scale(training: np.ndarray, validation: np.ndarray) -> np.ndarray:
 
 
 def _fit_season(errors: np.ndarray, cycles: np.ndarray) -> tuple[list[Term], np.ndarray]:
-    """Squared error over its mean, as a function of the valid time of the first lead.
+    """Fit the squared error, divided by its mean, as harmonics of the valid time of the first lead.
 
     Harmonics that the training period does not support are left out.
 
     Returns:
-        Terms, and float32 coefficients (term, target, leads, lat, lon); on large grids all leads are pooled,
-        (term, target, 1, lat, lon).
+        Terms, and coefficients, float32, (term, target, leads, lat, lon); on large grids all leads are
+        pooled, (term, target, 1, lat, lon).
     """
     squares = errors**2
     if 4 * squares[0].size * MOST_TERMS > BYTES_OF_SEASON:
@@ -209,33 +218,33 @@ def _season(errors: _Errors, terms: list[Term], season: np.ndarray) -> np.ndarra
     return season_factor(terms, torch.from_numpy(season), torch.from_numpy(errors.cycles)).numpy()
 
 
-def _fit_unrest(training: _Errors, scale: np.ndarray) -> tuple[Tensor, Tensor]:
-    """How the error follows the unrest of the frames before the forecast.
+def _fit_change(training: _Errors, scale: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Fit how the squared error grows with the recent change of the input frames.
 
     Args:
         training: Errors of the training period.
-        scale: What is expected of them otherwise, as their values or to be expanded to them.
+        scale: Error expected from the other factors, of the shape of the errors or broadcast to it.
 
     Returns:
-        float32: the usual unrest, (target,), and the power of it that the squared error follows, mean over
-        the cells, (target, leads).
+        Typical change, float32, (target,), and the exponent for the squared error, mean over the cells,
+        float32, (target, leads).
     """
     n_targets, leads = training.values.shape[1:3]
-    calm, power = torch.ones(n_targets), torch.zeros(n_targets, leads)
+    typical_change, power = torch.ones(n_targets), torch.zeros(n_targets, leads)
     squares = (training.values / scale) ** 2
     known = np.isfinite(squares)
     means = np.where(known, squares, 0).sum((3, 4)) / np.maximum(known.sum((3, 4)), 1)
     for target in range(n_targets):
-        unrest = training.unrest[:, target]
-        if (unrest > 0).any():
-            calm[target] = float(unrest[unrest > 0].mean())
+        recent_change = training.recent_change[:, target]
+        if (recent_change > 0).any():
+            typical_change[target] = float(recent_change[recent_change > 0].mean())
         for lead in range(leads):
-            power[target, lead] = _power(unrest, means[:, target, lead])
-    return calm, power
+            power[target, lead] = _power(recent_change, means[:, target, lead])
+    return typical_change, power
 
 
 def _power(x: np.ndarray, y: np.ndarray) -> float:
-    """The p in [0, 1] of y ~ x^p: the slope of log y on log x by least squares."""
+    """Fit p in [0, 1] of y ~ x^p: the least-squares slope of log y on log x."""
     known = (x > 0) & (y > 0)
     x, y = np.log(x[known]), np.log(y[known])
     if not x.size or x.var() == 0:
@@ -244,7 +253,7 @@ def _power(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _quantiles(scaled: np.ndarray) -> np.ndarray:
-    """Lower and upper quantile of scaled errors for each level, float32, (level, 2, target, leads)."""
+    """Return lower and upper quantile of the scaled errors per level, float32, (level, 2, target, leads)."""
     n_targets, leads = scaled.shape[1:3]
     result = np.zeros((len(LEVELS), 2, n_targets, leads), np.float32)
     for target in range(n_targets):

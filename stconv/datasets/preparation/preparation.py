@@ -20,7 +20,7 @@ from stconv.datasets.preparation.fitting import fit_statistics
 from stconv.datasets.preparation.scaling import inverse_transform, transform
 from stconv.datasets.preparation.settings import Block, PreparationSettings
 from stconv.datasets.preparation.spec import PreparationSpec
-from stconv.datasets.series.filling import filled_in_time, newest_known
+from stconv.datasets.series.filling import fill_forward_and_backward, newest_known
 from stconv.errors import ConfigError, ShapeError
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Preparation(nn.Module):
         z = self.normalize(x, cycles)
         known = torch.isfinite(z)
         if self.settings.impute == "persistence":
-            z = filled_in_time(z)
+            z = fill_forward_and_backward(z)
         elif self.settings.impute == "climatology":
             z = torch.where(known, z, self.normalize(self.harmonics(cycles), cycles))
         z = torch.where(torch.isfinite(z), z, self.fill.view(-1, 1, 1, 1))

@@ -14,7 +14,7 @@ from torch import Tensor
 from stconv.contenders import DAMPED_PERSISTENCE, LINEAR_3X3
 from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.series.dataset import WindowDataset
-from stconv.datasets.series.filling import filled_in_time
+from stconv.datasets.series.filling import fill_forward_and_backward
 from stconv.datasets.series.windows import WindowSpec
 from stconv.nn.regression import LAGS, MAX_ROWS, CellSlopes, NeighborRegression, on_neighborhoods
 from stconv.spacing import evenly_spaced
@@ -108,4 +108,4 @@ class ReferenceForecasts:
 def _departures(batch: Mapping[str, Tensor], climatology: HarmonicClimatology, n_targets: int) -> Tensor:
     """Departures of the targets from the climatology, gaps filled from other frames of the window."""
     past = batch["inputs"][:, :n_targets]
-    return filled_in_time(past - climatology(batch["input_cycles"])[:, :n_targets])
+    return fill_forward_and_backward(past - climatology(batch["input_cycles"])[:, :n_targets])

@@ -128,7 +128,7 @@ class WindowDataset(Dataset[dict[str, Any]]):
 
 
 class BatchDataset(Dataset[dict[str, Any]]):
-    """The same windows for a loader that asks for a list of items and takes the batch as it is."""
+    """The same windows for a loader that asks for a list of items and takes the batch unchanged."""
 
     def __init__(self, windows: WindowDataset) -> None:
         self.windows = windows
@@ -143,8 +143,8 @@ class BatchDataset(Dataset[dict[str, Any]]):
         return self.windows.batch(items)
 
 
-def as_it_is(batch: Any) -> Any:
-    """What a loader does with a batch that is whole already."""
+def unchanged(batch: Any) -> Any:
+    """Return the batch: the collate function of a loader whose data set makes whole batches."""
     return batch
 
 

@@ -32,8 +32,8 @@ def newest_known(frames: Iterable[Field]) -> Field:
     return newest
 
 
-def filled_in_time(x: Tensor) -> Tensor:
-    """Fill each gap forward with the newest value before it in the cell, or backward with the first after it.
+def fill_forward_and_backward(x: Tensor) -> Tensor:
+    """Fill gaps forward with the last known value of the cell; those before its first value with that one.
 
     Args:
         x: (batch, channel, time, lat, lon), NaN where missing.

@@ -1,4 +1,4 @@
-"""How much of a window is missing, so that it may be left out."""
+"""Share of missing values per step and window, and the windows that are complete enough to be used."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ def missing_per_step(series: Series, never_valid: np.ndarray) -> np.ndarray:
     return shares
 
 
-def sufficient(references: Sequence[int], spec: WindowSpec, shares: np.ndarray, limit: float) -> list[int]:
-    """References of the windows whose inputs and whose targets each miss at most a share of their values.
+def complete_enough(
+    references: Sequence[int], spec: WindowSpec, shares: np.ndarray, limit: float
+) -> list[int]:
+    """Return the references of windows whose inputs and targets each miss at most a share of their values.
 
     Args:
         references: Reference indices.
@@ -60,7 +62,7 @@ def most_missing(valid: np.ndarray, expected: np.ndarray, offsets: Sequence[int]
     Args:
         valid: bool, (time, variable, lat, lon).
         expected: Cells that should hold a value, bool, (variable, lat, lon).
-        offsets: Of the input frames, up to 0.
+        offsets: Steps of the input frames relative to the reference time, the last one 0.
 
     Returns:
         The share, rounded up to 4 decimals; 0 where no window fits into the time.

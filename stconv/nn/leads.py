@@ -1,4 +1,4 @@
-"""How a forecasting network ends: which steps of its features become which leads."""
+"""The last parts of a forecasting network: from features at input steps to leads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Alignment = Literal["lead", "paper"]
 """lead: every lead sees every frame. paper: lead l is step l of the features, as published."""
 
 
-def ending(
+def features_to_leads(
     alignment: Alignment,
     channels: int,
     c_out: int,
@@ -24,7 +24,7 @@ def ending(
     kernel: int,
     space_padding: GridPadding = "zero",
 ) -> tuple[nn.Module, nn.Module]:
-    """Return the two last parts of a network: a generator (or an identity), and the head.
+    """Return the parts that turn features at input steps into leads: a generator (or an identity) and a head.
 
     Args:
         alignment: `lead` for a `LeadHead`, which needs no generator; `paper` for a `PaperHead`, after a

@@ -1,34 +1,34 @@
-"""What `stconv evaluate` is asked to look at: from the configuration, and from the command line."""
+"""Scoring of a trained model: from the configuration, and from the command line."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 
-from stconv.cli.subject import Subject, load_scoring
+from stconv.cli.trained_model import TrainedModel, load_scoring
 from stconv.errors import ConfigError
 
 
-def subject(tmp_path, targets=("rain",), scoring=None):
+def trained_model(tmp_path, targets=("rain",), scoring=None):
     path = tmp_path / "config.yaml"
     model = {} if scoring is None else {"scoring": scoring}
     path.write_text(yaml.safe_dump({"data": {"inputs": list(targets)}, "model": model}))
-    return Subject(Path("bundle"), path, None)
+    return TrainedModel(Path("bundle"), path, None)
 
 
 def test_the_configuration_says_what_to_look_at(tmp_path):
     wanted = {"thresholds": {"rain": [0.5, 2]}, "scales": [1, 9], "regions": {"north": [50, 60, -10, 5]}}
-    scoring = load_scoring(subject(tmp_path, scoring=wanted))
+    scoring = load_scoring(trained_model(tmp_path, scoring=wanted))
     assert scoring.thresholds == {"rain": [0.5, 2.0]}
     assert list(scoring.scales) == [1, 9]
     assert scoring.regions == {"north": [50, 60, -10, 5]}
-    assert load_scoring(subject(tmp_path)).thresholds is None
+    assert load_scoring(trained_model(tmp_path)).thresholds is None
 
 
 def test_the_command_line_says_otherwise(tmp_path):
-    one = subject(tmp_path, scoring={"thresholds": {"rain": [9]}})
+    one = trained_model(tmp_path, scoring={"thresholds": {"rain": [9]}})
     assert load_scoring(one, ["0.5", "2"]).thresholds == {"rain": [0.5, 2.0]}
-    two = subject(tmp_path, targets=("rain", "wind"))
+    two = trained_model(tmp_path, targets=("rain", "wind"))
     assert load_scoring(two, ["rain=1", "wind=10", "rain=5"]).thresholds == {"rain": [1, 5], "wind": [10]}
     assert load_scoring(one, regions=["sea=-5,5,170,190"]).regions == {"sea": [-5, 5, 170, 190]}
 
@@ -45,10 +45,10 @@ def test_the_command_line_says_otherwise(tmp_path):
 )
 def test_what_is_not_understood_is_explained(tmp_path, thresholds, regions, message):
     with pytest.raises(ConfigError) as found:
-        load_scoring(subject(tmp_path, targets=("rain", "wind")), thresholds, regions)
+        load_scoring(trained_model(tmp_path, targets=("rain", "wind")), thresholds, regions)
     assert message in str(found.value)
 
 
 def test_an_unknown_setting_is_explained(tmp_path):
     with pytest.raises(ConfigError, match=r"model.scoring of .* is not understood"):
-        load_scoring(subject(tmp_path, scoring={"threshold": 1}))
+        load_scoring(trained_model(tmp_path, scoring={"threshold": 1}))

@@ -127,7 +127,7 @@ def describe_data(data: DataSummary) -> dict[str, str]:
     missing = {name: share for name, share in data.missing_share.items() if share > 0}
     if missing:
         about["Missing values"] = ", ".join(f"{name} {share:.1%}" for name, share in missing.items())
-    origin = data.source or source(data.recipe)
+    origin = data.source or recipe_source(data.recipe)
     if origin is not None:
         about |= {"Source": origin["citation"], "Terms of use": origin["license"]}
     return about
@@ -138,7 +138,7 @@ def _readable(time: str) -> str:
     return time.replace("T", " ").removesuffix(":00")
 
 
-def source(recipe_name: str | None) -> dict[str, str] | None:
+def recipe_source(recipe_name: str | None) -> dict[str, str] | None:
     """Title, citation and license of the recipe of the data, if there is one."""
     from stconv.datasets.recipes.recipe import load_recipe
     from stconv.errors import RecipeError

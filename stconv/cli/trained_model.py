@@ -1,4 +1,4 @@
-"""What a command is to evaluate: a trained model, and the data to test it on."""
+"""A trained model that a reference names, and the data and scoring that its configuration describes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is evaluated, and where things about it are.
+class TrainedModel:
+    """A trained model: its bundle, its configuration and its run.
 
     Attributes:
         bundle: Local folder of the bundle.
-        config: Configuration whose data section says what to test on.
-        run: The run it belongs to, if that is known; the result is recorded there.
+        config: Configuration whose data section describes the data.
+        run: Run that the model belongs to, if known; an evaluation is recorded there.
     """
 
     bundle: Path
@@ -30,10 +30,10 @@ class Subject:
     run: RunInfo | None
 
 
-def find_subject(
+def find_trained_model(
     reference: str | None = None, experiment: str | None = None, config: str | None = None
-) -> Subject:
-    """Find bundle, configuration and run that a reference means.
+) -> TrainedModel:
+    """Find the bundle, configuration and run that a reference names.
 
     Raises:
         TrackingError: There is no such run, model or alias.
@@ -55,29 +55,29 @@ def find_subject(
     elif reference.startswith("models:/"):
         run = find_run(find_version(reference).run_id)
     elif Path(reference).is_dir():
-        return _local_subject(Path(reference), config)
+        return _local_model(Path(reference), config)
     else:
         run = find_run(reference, experiment)
     bundle = resolve_bundle(
         reference if reference and reference.startswith("models:/") else f"runs:/{run.run_id}"
     )
     if config is not None:
-        return Subject(bundle, _existing(config), None)
+        return TrainedModel(bundle, _existing(config), None)
     try:
-        return Subject(bundle, download(run.run_id, CONFIG), run)
+        return TrainedModel(bundle, download(run.run_id, CONFIG), run)
     except TrackingError as error:
         raise ConfigError(f"Run {run} has no {CONFIG}; name one with --config FILE.") from error
 
 
-def _local_subject(folder: Path, config: str | None) -> Subject:
-    """A bundle folder, or the folder of a run, which has the configuration beside the bundle."""
+def _local_model(folder: Path, config: str | None) -> TrainedModel:
+    """Find a model by a bundle's folder, or by a run's folder with the configuration next to the bundle."""
     from stconv.errors import ConfigError, TrackingError
     from stconv.tracking import find_run
     from stconv.tracking.run_layout import BUNDLE, CONFIG
 
     bundle = folder / BUNDLE if (folder / BUNDLE).is_dir() else folder
     if config is not None:
-        return Subject(bundle, _existing(config), None)
+        return TrainedModel(bundle, _existing(config), None)
     beside = bundle.resolve().parent / CONFIG
     if not beside.is_file():
         raise ConfigError(
@@ -88,7 +88,7 @@ def _local_subject(folder: Path, config: str | None) -> Subject:
         run = find_run(beside.parent.name)
     except TrackingError:  # copied here from another machine
         run = None
-    return Subject(bundle, beside, run)
+    return TrainedModel(bundle, beside, run)
 
 
 def _existing(config: str) -> Path:
@@ -151,18 +151,18 @@ def check_data(bundle: Bundle, data: GridDataModule) -> None:
 
 
 def load_scoring(
-    subject: Subject,
+    trained: TrainedModel,
     thresholds: Sequence[str] = (),
     regions: Sequence[str] = (),
     optical_flow: bool = False,
 ) -> Scoring:
-    """What to look at besides the errors: as the configuration says, unless the command line says otherwise.
+    """Read what is scored besides the errors, from the configuration and from the command line, which wins.
 
     Args:
-        subject: What is evaluated.
+        trained: Model that is evaluated.
         thresholds: "VALUE" for the only target, or "NAME=VALUE".
         regions: "NAME=LAT,LAT,LON,LON".
-        optical_flow: Compare with optical flow, too.
+        optical_flow: Compare with optical flow as well.
 
     Raises:
         ConfigError: One of them is not understood.
@@ -175,7 +175,7 @@ def load_scoring(
     from stconv.errors import ConfigError
     from stconv.verification.scores.scoring import Scoring
 
-    values = grouped(_read(subject.config))
+    values = grouped(_read(trained.config))
     model, data = (values.get(key) or {} for key in ("model", "data"))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--scoring", type=Scoring, default=Scoring())
@@ -184,7 +184,7 @@ def load_scoring(
             parser.parse_object({"scoring": model.get("scoring") or {}})
         ).scoring
     except (argparse.ArgumentError, ValueError) as error:
-        raise ConfigError(f"model.scoring of '{subject.config}' is not understood: {error}") from error
+        raise ConfigError(f"model.scoring of '{trained.config}' is not understood: {error}") from error
     assert isinstance(scoring, Scoring)
     if thresholds:
         shown = data.get("preparation") or {}
