@@ -1,4 +1,4 @@
-"""THE convention: dimension names, their order, and the checks that hold data to it.
+"""The convention of dimension names and their order, and the check of a tensor against it.
 
 | side   | order                             | type                       |
 |--------|-----------------------------------|----------------------------|
@@ -27,16 +27,16 @@ TENSOR_DIMS = ("batch", "channel", "time", "lat", "lon")
 
 
 def check_tensor(x: Tensor, name: str, *, dtype: str = "torch.float32", **sizes: int | None) -> None:
-    """Hold a tensor to (batch, channel, time, lat, lon), to a type, and to the sizes named.
+    """Check that a tensor is (batch, channel, time, lat, lon) and has the expected type and sizes.
 
     Args:
         x: The tensor to check.
-        name: What to call it in a message.
+        name: Name of the tensor in messages.
         dtype: Expected type, as torch prints it.
-        **sizes: Expected size by dimension name, for example ``channel=3``; None is any size.
+        **sizes: Expected size by dimension name, for example ``channel=3``; None allows any size.
 
     Raises:
-        ShapeError: Another number of dimensions, another type, or another size.
+        ShapeError: The number of dimensions, the type or a size differs.
     """
     if x.ndim != len(TENSOR_DIMS):
         raise ShapeError(

@@ -1,6 +1,6 @@
 """The exception tree. A message says what was expected, what was found, where, and what to do.
 
-The code of a class is what it is called outside of Python; it stays if the class gets another name.
+The code of a class identifies it outside of Python, and stays the same if the class is renamed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class StconvError(Exception):
-    """Base of every error a user can cause and mend."""
+    """Base of every error that a user can cause and correct."""
 
     code: ClassVar[str] = "stconv"
 
@@ -21,7 +21,7 @@ class ConfigError(StconvError):
 
 
 class DataError(StconvError):
-    """A data source can not be used as it is."""
+    """A data source cannot be used as it is."""
 
     code = "data"
 
@@ -33,25 +33,25 @@ class FileError(DataError):
 
 
 class GridError(DataError):
-    """The spatial axes of a data source can not be understood, or differ from those expected."""
+    """The spatial axes of a data source cannot be interpreted, or differ from the expected ones."""
 
     code = "grid"
 
 
 class VariableError(DataError):
-    """A variable is missing, ambiguous, or has dimensions that are not understood."""
+    """A variable is missing, ambiguous, or has unexpected dimensions."""
 
     code = "variable"
 
 
 class UnitsError(DataError):
-    """The units of a variable disagree with those expected."""
+    """The units of a variable differ from the expected ones."""
 
     code = "units"
 
 
 class TimeAxisError(DataError):
-    """The time axis does not decode, has duplicates or gaps, or an irregular step."""
+    """The time axis cannot be decoded, or has duplicates, gaps or an irregular step."""
 
     code = "time-axis"
 
@@ -63,7 +63,7 @@ class MissingValuesError(DataError):
 
 
 class WindowError(DataError):
-    """A period is too short for the windows asked for, or a window specification is impossible."""
+    """A period is too short for the requested windows, or a window specification is impossible."""
 
     code = "window"
 
@@ -75,19 +75,19 @@ class SplitError(DataError):
 
 
 class LeakError(DataError):
-    """A forecast knows what it is to forecast."""
+    """A forecast depends on values after its reference time."""
 
     code = "leak"
 
 
 class RecipeError(DataError):
-    """A recipe is unknown or malformed, or what it fetched does not have the stated hash."""
+    """A recipe is unknown or malformed, or a downloaded file does not have the stated hash."""
 
     code = "recipe"
 
 
 class ShapeError(StconvError):
-    """A tensor has not the shape that a contract states."""
+    """A tensor does not have the expected shape or type."""
 
     code = "shape"
 
@@ -99,19 +99,19 @@ class BundleError(StconvError):
 
 
 class TrackingError(StconvError):
-    """A run, a registered model or an alias can not be found, or the tracking server refused."""
+    """A run, a registered model or an alias cannot be found, or the tracking server refuses a request."""
 
     code = "tracking"
 
 
 class SkillGateError(StconvError):
-    """A model was not promoted because it does not beat what it has to beat."""
+    """A model is not promoted because it does not beat the required references."""
 
     code = "skill-gate"
 
 
 class ServiceError(StconvError):
-    """The service can not start or can not answer: port in use, no model, worker gone."""
+    """The service cannot start or cannot answer: port in use, no model, worker stopped."""
 
     code = "service"
 
@@ -121,6 +121,6 @@ BY_CODE = {
     for kind in list(vars().values())
     if isinstance(kind, type) and issubclass(kind, StconvError)
 }
-"""The classes by code."""
+"""Exception classes by code."""
 URN = "urn:stconv:problem"
-"""The `type` of a problem document of the service begins with this; the code follows after a colon."""
+"""Prefix of the `type` of the service's problem documents; a colon and the code follow."""

@@ -1,4 +1,4 @@
-"""Where the shipped experiments and recipes are: in an installed wheel, or in the checkout."""
+"""Folders of the shipped experiments and recipes, in an installed wheel or in the checkout."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def config_path(name: str) -> Path:
     """File of a shipped experiment.
 
     Raises:
-        ConfigError: No experiment of this name; lists those there are.
+        ConfigError: There is no experiment of this name; the message lists the available ones.
     """
     path = configs_dir() / f"{name.removesuffix('.yaml')}.yaml"
     if not path.is_file():
         raise ConfigError(
-            f"No shipped experiment '{name}'; there are: {', '.join(list_configs()) or 'none'}."
+            f"No shipped experiment '{name}'; available: {', '.join(list_configs()) or 'none'}."
         )
     return path
 

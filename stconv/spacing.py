@@ -1,4 +1,4 @@
-"""Some of many: evenly spaced from the first to the last."""
+"""A choice of evenly spaced items of a sequence, from the first to the last."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
-    """Take at most so many items, evenly spaced, the first and the last among them.
+    """Choose at most `most` items, evenly spaced, including the first and the last.
 
     Args:
-        items: Such as the reference indices of a period, or its leads.
-        most: How many at the most; of one, it is the first.
+        items: Items to choose from, for example reference indices or leads.
+        most: Largest number of items; 1 chooses the first.
     """
     if len(items) <= most:
         return list(items)

@@ -1,4 +1,4 @@
-"""Longitudes that wrap around, ranges across the date line, and the area of the cells between them."""
+"""Longitudes that wrap around, ranges across the date line, and area weights of cells."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ TURN = 360.0
 
 
 def wrapped(degrees: Any) -> Any:
-    """Longitudes, directions or differences between them in [-180, 180); a number or an array, as given."""
+    """Wrap longitudes, directions or their differences into [-180, 180); a number or an array, as given."""
     return (degrees + TURN / 2) % TURN - TURN / 2
 
 
 def within_longitudes(lon: np.ndarray, west: float, east: float) -> np.ndarray:
-    """Columns from one longitude eastward to another, both included; the range may cross the date line.
+    """Select the columns from one longitude eastward to another, inclusive, also across the date line.
 
     Args:
         lon: Degrees east, any convention, (n,).
-        west: First longitude, any convention.
-        east: Last one. A range of a turn or more holds every column.
+        west: Western end, any convention.
+        east: Eastern end, any convention. A range of 360 degrees or more selects every column.
 
     Returns:
         bool, (n,).
@@ -31,13 +31,13 @@ def within_longitudes(lon: np.ndarray, west: float, east: float) -> np.ndarray:
 
 
 def within(axis: np.ndarray, first: float, last: float) -> np.ndarray:
-    """Rows or columns from one coordinate to another, in either order, both included: bool, (n,)."""
+    """Select the rows or columns between two coordinates in either order, inclusive: bool, (n,)."""
     axis = np.asarray(axis)
     return np.asarray((axis >= min(first, last)) & (axis <= max(first, last)))
 
 
 def area_weights(lat: np.ndarray, n_columns: int, geographic: bool = True) -> np.ndarray:
-    """Weight of each cell in a mean over the area: cos(latitude) on a geographic grid, else 1.
+    """Weight of each cell in an area-weighted mean: cos(latitude) on a geographic grid, else 1.
 
     Args:
         lat: Coordinate of the rows, degrees north where geographic, (lat,).

@@ -57,7 +57,7 @@ def test_across_files_and_from_disk(tmp_path, monkeypatch):
         ({"tp": "5h"}, ConfigError, "a part of a day such as 1d, 12h or 6h"),
         ({"tp": "yes"}, ConfigError, "the time from one start of a forecast to the next"),
         ({"tp": "30min"}, TimeAxisError, "'tp' accumulates over 30min, which steps of 1h do not divide"),
-        ({"rain": "1d"}, VariableError, "no variable 'rain' to take the accumulation from; there are: tp"),
+        ({"rain": "1d"}, VariableError, "no variable 'rain' to take the accumulation from; available: tp"),
     ],
 )
 def test_what_cannot_be_is_refused(accumulated, error, message):

@@ -76,7 +76,7 @@ def test_what_does_not_fit_its_header_is_built_again(tmp_path):
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     full = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(FileError, match=r"can not be cached in .*No space left.*data clean.*STCONV_CACHE"):
+    with pytest.raises(FileError, match=r"cannot be cached in .*No space left.*data clean.*STCONV_CACHE"):
         build(tmp_path, [], fail_at=6, error=full)
     assert [path.name for path in tmp_path.iterdir()] == ["key.lock"]
     free = shutil.disk_usage(tmp_path)._replace(free=10)

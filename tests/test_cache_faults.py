@@ -75,7 +75,7 @@ def test_a_disk_that_fills_up_says_what_to_do_and_leaves_nothing(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (VALUES.nbytes // 2, before[1]))
     try:
         with pytest.raises(
-            FileError, match=r"can not be cached in .* \(File too large\): it takes .*STCONV_CACHE"
+            FileError, match=r"cannot be cached in .* \(File too large\): it takes .*STCONV_CACHE"
         ):
             cached(tmp_path, "key", SHAPE, lambda a, b: VALUES[a:b], EDGES, progress=False)
     finally:

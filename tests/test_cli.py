@@ -83,6 +83,26 @@ def test_error_of_ours_is_a_message_and_status_1(
     assert capsys.readouterr().err == "stconv: error: this and that, do so\n"
 
 
+def test_warning_of_ours_is_one_line_without_a_path() -> None:
+    code = """
+import warnings
+import stconv.cli.promote
+from stconv.cli.main import main
+from stconv.datasets.source.attributes import SourceWarning
+
+def warn(args):
+    warnings.warn("a.nc: read, but look", SourceWarning)
+    warnings.warn("of a library", UserWarning)
+
+stconv.cli.promote.run = warn
+main(["promote", "name"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ours, *others = done.stderr.splitlines()
+    assert ours == "stconv: warning: a.nc: read, but look"
+    assert [line.partition(": ")[2] for line in others] == ["UserWarning: of a library"]
+
+
 def test_interruption_has_its_own_status(monkeypatch: pytest.MonkeyPatch) -> None:
     import stconv.cli.promote
 

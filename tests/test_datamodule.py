@@ -248,7 +248,7 @@ def test_windows_with_too_little_in_them_are_left_out(path, tmp_path):
     ds.to_netcdf(tmp_path / "none.nc")
     with pytest.raises(WindowError, match=r"the train period .* each misses more than max_missing 0"):
         make(str(tmp_path / "none.nc"), max_missing=0.0).setup()
-    with pytest.raises(ConfigError, match=r"max_missing is 1\.5; expected a share"):
+    with pytest.raises(ConfigError, match=r"max_missing is 1\.5; expected a fraction"):
         make(path, max_missing=1.5)
 
 
@@ -313,7 +313,7 @@ def test_static_fields_from_files(path, tmp_path):
     assert x.shape[1] == 3
     np.testing.assert_allclose(x[2, 1, 0].numpy(), (inner - inner.mean()) / inner.std(), atol=1e-5)
     assert ours.describe().static_files == {"orog": "orog.nc"}
-    with pytest.raises(VariableError, match=r"no variable 'mask'; there are: orog"):
+    with pytest.raises(VariableError, match=r"no variable 'mask'; available: orog"):
         make(path, static_files={"mask": str(tmp_path / "orog.nc")}).setup()
     field.isel(lat=slice(3, None)).to_netcdf(tmp_path / "part.nc")
     with pytest.raises(GridError, match=r"part\.nc: no latitude .*which the series has; the nearest is"):

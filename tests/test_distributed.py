@@ -87,9 +87,7 @@ def test_a_batch_that_can_not_be_shared_is_refused(tmp_path):
     )
     data.setup()
     data.trainer = Trainer()
-    with pytest.raises(
-        ConfigError, match="batch_size is 15 for 2 processes together; expected a multiple of 2"
-    ):
+    with pytest.raises(ConfigError, match="batch_size is 15 for 2 processes; expected a multiple of 2"):
         data.val_dataloader()
 
 

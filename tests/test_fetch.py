@@ -80,7 +80,7 @@ def test_an_unreachable_source_names_the_way_out(published):
     folder, recipe = published
     (folder / "a.nc").unlink()
     with pytest.raises(
-        RecipeError, match=r"a\.nc' can not be had \(HTTPError\).*'x/a\.nc' below a folder and set"
+        RecipeError, match=r"a\.nc' cannot be had \(HTTPError\).*'x/a\.nc' below a folder and set"
     ):
         fetch(str(recipe), progress=False)
 

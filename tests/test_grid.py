@@ -100,7 +100,7 @@ def test_named_axes_win_over_all():
     ds = made().drop_attrs(deep=True).rename(time="when", lat="u", lon="v")
     canonical, _ = round_trip(ds, GridSpec(time="when", lat="u", lon="v"))
     assert dict(canonical.sizes) == {"time": 4, "lat": 3, "lon": 4}
-    with pytest.raises(GridError, match="no variable 'w' for the latitude; there are: t2m"):
+    with pytest.raises(GridError, match="no variable 'w' for the latitude; available: t2m"):
         canonicalize(ds, GridSpec(time="when", lat="w", lon="v"))
     with pytest.raises(TimeAxisError, match="no variable 'w' for the time"):
         canonicalize(ds, GridSpec(time="w"))
@@ -188,7 +188,7 @@ def test_levels_have_to_be_chosen():
     with pytest.raises(GridError, match="'level' has no value 700; choices: 500, 850"):
         canonicalize(ds, GridSpec(select={"level": 700}))
     with pytest.raises(
-        GridError, match="nothing named 'plev' to select from; there are: lat, level, lon, time"
+        GridError, match="nothing named 'plev' to select from; available: lat, level, lon, time"
     ):
         canonicalize(ds, GridSpec(select={"plev": 700}))
     members = ds.drop_vars("level").rename(level="member")
@@ -262,7 +262,7 @@ def test_variables_are_chosen_in_order_and_missing_ones_named():
     canonical, _ = canonicalize(ds, variables=["v", "t2m"])
     assert list(canonical.data_vars) == ["v", "t2m"]
     assert list(canonicalize(ds)[0].data_vars) == ["t2m", "u", "v"]
-    with pytest.raises(VariableError, match="no variable 'w'; there are: t2m, u, v"):
+    with pytest.raises(VariableError, match="no variable 'w'; available: t2m, u, v"):
         canonicalize(ds, variables=["w"])
     with pytest.raises(VariableError, match=r"'orography' has no time 'time'.*It is static"):
         canonicalize(ds, variables=["orography"])
@@ -390,7 +390,7 @@ def test_groups(tmp_path):
     made().to_netcdf(tmp_path / "a.nc", group="/model/level")
     found, _ = open_series(tmp_path / "a.nc", GridSpec(group="model/level"))
     assert found.sizes["time"] == 4
-    with pytest.raises(FileError, match="can not be opened at group 'nowhere'"):
+    with pytest.raises(FileError, match="cannot be opened at group 'nowhere'"):
         open_series(tmp_path / "a.nc", GridSpec(group="nowhere"))
 
 
@@ -573,9 +573,9 @@ def test_a_file_that_breaks_after_opening_is_named(tmp_path, monkeypatch):
 def test_an_absent_variable_lists_all_that_the_files_hold(tmp_path):
     xr.merge([made(), made(name="u")]).to_netcdf(tmp_path / "a.nc")
     made(name="v").to_netcdf(tmp_path / "b.nc")
-    with pytest.raises(VariableError, match=r"the 2 files, .*no variable 'w'; there are: t2m, u, v\."):
+    with pytest.raises(VariableError, match=r"the 2 files, .*no variable 'w'; available: t2m, u, v\."):
         open_series(tmp_path, variables=["t2m", "w"])
-    with pytest.raises(VariableError, match=r"a\.nc: no variable 'w'; there are: t2m, u\."):
+    with pytest.raises(VariableError, match=r"a\.nc: no variable 'w'; available: t2m, u\."):
         open_series(tmp_path / "a.nc", variables=["t2m", "w"])
 
 

@@ -157,7 +157,7 @@ def test_undeclared_sentinels_are_refused_until_the_range_is_stated(tmp_path, se
     values[::7, 2, 3] = sentinel
     path = written(tmp_path, series(values), encoding={"t2m": {"_FillValue": None}})
     found, _ = describe(path)
-    assert any("undeclared sentinel" in sentence for sentence in found.advice)
+    assert any("undeclared missing value" in sentence for sentence in found.advice)
     with pytest.raises(
         DataError, match=r"looks like a sentinel .* `grid: \{valid_range: \{t2m: \[LOW, HIGH\]\}\}`"
     ):

@@ -72,20 +72,26 @@ def test_gaps_cost_windows_and_are_named(tmp_path):
     assert (gap.after, gap.before, gap.missing_steps) == ("2001-01-02T15:00", "2001-01-02T19:00", 3)
     assert found.n_windows == (40 - 9) + (57 - 9)
     assert found.n_training_windows == 40 - 9  # the training period ends 8 steps after the gap
-    assert any("1 gap(s): windows never cross one" in sentence for sentence in found.advice)
+    assert any("1 gap(s): no window spans a gap" in sentence for sentence in found.advice)
 
 
 @pytest.mark.parametrize(
     ("change", "advice"),
     [
-        (lambda v: np.where(v > 290, -9999, v), "'t' holds -9999, which looks like an undeclared sentinel"),
-        (lambda v: np.where(v > 290, 1e20, v), "'t' holds 1e+20, which looks like an undeclared sentinel"),
-        (lambda v: np.where(v > 290, -0.1, v), "'t' has one negative value only, -0.1"),
+        (
+            lambda v: np.where(v > 290, -9999, v),
+            "'t' holds -9999, which looks like an undeclared missing value",
+        ),
+        (
+            lambda v: np.where(v > 290, 1e20, v),
+            "'t' holds 1e+20, which looks like an undeclared missing value",
+        ),
+        (lambda v: np.where(v > 290, -0.1, v), "'t' has only one distinct negative value, -0.1"),
         (lambda v: np.where(v > 290, np.nan, v), "in cells that are valid at other times"),
         (lambda v: np.where(v < 285, 0, v), "is zero: do not judge by RMSE alone"),
-        (lambda v: np.where(v < 285, 0, v), "`transforms: {t: log1p}` makes large values count less"),
+        (lambda v: np.where(v < 285, 0, v), "`transforms: {t: log1p}` gives large values less weight"),
         (lambda v: 0 * v + 5, "'t' is constant (5)"),
-        (lambda v: 0 * v + np.nan, "'t' holds no valid value at all"),
+        (lambda v: 0 * v + np.nan, "'t' holds no valid value."),
     ],
 )
 def test_advice_on_values(tmp_path, change, advice):
@@ -107,12 +113,14 @@ def test_advice_on_length_and_units(tmp_path):
     ds.to_netcdf(tmp_path / "a.nc")
     found, _ = describe(tmp_path / "a.nc")
     assert any("training windows are few" in sentence for sentence in found.advice)
-    assert any("'t' states no units" in sentence for sentence in found.advice)
+    assert any("'t' has no units" in sentence for sentence in found.advice)
     found, _ = describe(tmp_path / "a.nc", t_in=50, leads=50)
     assert found.n_windows == 0
     assert any("No window of 50 + 50 steps fits" in sentence for sentence in found.advice)
     ds.isel(time=[0]).to_netcdf(tmp_path / "one.nc")
-    assert any("One step is no series" in sentence for sentence in describe(tmp_path / "one.nc")[0].advice)
+    assert any(
+        "A single step is not a series" in sentence for sentence in describe(tmp_path / "one.nc")[0].advice
+    )
 
 
 def test_text_and_json_say_the_same(tmp_path, capsys):
@@ -178,7 +186,7 @@ def test_the_first_experiment_is_complete_and_keeps_how_to_read(tmp_path, capsys
     series(120).to_netcdf(tmp_path / "short.nc")
     call(tmp_path / "short.nc", "--write-config", tmp_path / "short.yaml", "--leads", 3)
     assert yaml.safe_load((tmp_path / "short.yaml").read_text())["data"]["split"]["purge"] == 3
-    with pytest.raises(ConfigError, match="exists already and is not overwritten"):
+    with pytest.raises(ConfigError, match="exists and is not overwritten"):
         call(tmp_path / "a.nc", "--write-config", file)
     with pytest.raises(ConfigError, match=r"leave no training window of 400 \+ 3 steps"):
         call(tmp_path / "a.nc", "--write-config", tmp_path / "b.yaml", "--t-in", 400, "--leads", 3)

@@ -89,7 +89,7 @@ def test_malformed_recipes_say_where(tmp_path, text, message):
 
 
 def test_an_unknown_recipe_lists_the_known():
-    with pytest.raises(RecipeError, match=r"No recipe 'ncep'; there are: .*ncep_air_temperature"):
+    with pytest.raises(RecipeError, match=r"No recipe 'ncep'; available: .*ncep_air_temperature"):
         load_recipe("ncep")
 
 

@@ -49,7 +49,7 @@ def test_list_path_and_copy(two_configs, tmp_path, capsys):
         call(configs, "copy", target)
     assert not (target / "a.yaml").exists()
     assert call(configs, "copy", target, "a") == 0
-    with pytest.raises(ConfigError, match="No shipped experiment 'c'; there are: a, b"):
+    with pytest.raises(ConfigError, match="No shipped experiment 'c'; available: a, b"):
         call(configs, "path", "c")
 
 

@@ -53,7 +53,7 @@ def test_members_without_a_coordinate_are_counted(ds):
     [
         ({"level": [500, 700]}, "'level' has no value 700; choices: 300.0, 500.0, 850.0"),
         ({"level": [500, 500]}, "expects different values"),
-        ({"plev": [500, 850]}, r"no dimension 'plev' to select \[500, 850\] from; there are: .*level"),
+        ({"plev": [500, 850]}, r"no dimension 'plev' to select \[500, 850\] from; available: .*level"),
     ],
 )
 def test_levels_that_are_not_there_are_refused(ds, select, message):

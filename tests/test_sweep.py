@@ -124,8 +124,8 @@ def test_space_is_read_from_words_and_files(tmp_path: Path) -> None:
         (["lr"], "'lr' is neither a file nor one of KEY=LOW:HIGH"),
         (["lr=1:0"], "range of lr is 1:0; expected the lower end first"),
         (["lr=0:1:log"], "expected the lower end first, and above 0"),
-        (["lr=1:2:cube"], "'1:2:cube' is no range or list of values for lr"),
-        (["lr=1:2", "lr=1:3"], "lr is in the space twice"),
+        (["lr=1:2:cube"], "'1:2:cube' is not a range or a list of values for lr"),
+        (["lr=1:2", "lr=1:3"], "lr appears twice in the search space"),
     ],
 )
 def test_what_is_no_space_is_refused(words, message) -> None:

@@ -315,7 +315,7 @@ def test_a_training_that_was_never_validated_has_no_best_weights(
     assert main(["fit", "--config", "made.yaml", *unvalidated]) == 0
     assert main(["test", "--config", "made.yaml", *unvalidated]) == 1
     message = capsys.readouterr().err
-    assert "has no best checkpoint: a training that was never validated writes none" in message
+    assert "has no best checkpoint: a training without validation" in message
     assert "--ckpt_path last" in message
 
 

@@ -1,4 +1,4 @@
-"""An experiment: configuration in; trainer, task and data out; one of Lightning's commands run on them."""
+"""An experiment: trainer, task and data from a configuration, and one Lightning command on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import stconv.losses
-import stconv.models  # noqa: F401 - so that a configuration may name networks and losses shortly
+import stconv.models  # noqa: F401 - configurations name networks and losses by their short names
 from stconv.cli.former_keys import grouped, grouped_options
 from stconv.cli.progress import progress_bar
 from stconv.datasets.datamodule import GridDataModule
@@ -28,26 +28,26 @@ from stconv.tracking.store import RunInfo, download, list_runs
 from stconv.verification.scores.events import event_table
 
 SIZES = ("c_in", "c_out", "t_in", "leads")
-"""What a network takes from the data."""
+"""Arguments of a network that are linked to the data."""
 PARSER_MODE = "stconv"
-"""Under this name jsonargparse knows how we read YAML."""
+"""Name of our YAML reader in jsonargparse."""
 WRAPPERS = 5
-"""Networks around a network that a configuration may have."""
+"""Deepest nesting of wrapper networks in a configuration."""
 
 
 def _load(text: str) -> Any:
-    """YAML as jsonargparse reads it; of a configuration, with the data section in groups."""
+    """Read YAML as jsonargparse does; former keys of the data section are moved into their groups."""
     value = jsonargparse.get_loader("yaml")(text)
     return grouped(value) if isinstance(value, dict) else value
 
 
 class ExperimentCLI(LightningCLI):
-    """Lightning's command line with one command at a time, our logger, and sizes linked from data to network.
+    """Lightning's command line with one command, our logger, and sizes linked from data to network.
 
     Args:
         command: fit, validate, test or predict.
-        argv: What follows it on the command line.
-        callbacks: Of the trainer, besides those of the configuration.
+        argv: Command line words after the command.
+        callbacks: Callbacks of the trainer, in addition to those of the configuration.
     """
 
     def __init__(self, command: str, argv: list[str], callbacks: Sequence[Callback] = ()) -> None:
@@ -68,16 +68,16 @@ class ExperimentCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """The one command that was asked for: parsers of the others would cost a second each."""
+        """The requested command alone; the parser of each other command would cost a second."""
         return {self._command: LightningCLI.subcommands()[self._command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Let the network take its sizes from the data, also inside wrappers such as Increment."""
+        """Link the sizes of the network to the data, also inside wrappers such as Increment."""
         parser.add_argument(
             "--import",
             type=str | list[str],
             default=[],
-            help="Modules or .py files that register networks of your own; imported before all else.",
+            help="Modules or .py files that register your own networks; imported first.",
         )
         for depth in range(1, WRAPPERS + 2):
             path = "model" + ".network.init_args" * depth
@@ -85,10 +85,10 @@ class ExperimentCLI(LightningCLI):
                 parser.link_arguments(f"data.{size}", f"{path}.{size}", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: the configuration is whole, our checkpoints hold no arguments."""
+        """Do nothing: the configuration is complete, and our checkpoints hold no arguments."""
 
     def before_instantiate_classes(self) -> None:
-        """Give an experiment without a logger ours, named after its configuration."""
+        """Add our logger, named after the configuration, unless there is a logger."""
         config = self.config[self._command]
         if config.trainer.logger in (None, True):
             files = [str(path) for path in config.get("config") or []]
@@ -101,7 +101,7 @@ class ExperimentCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add a progress bar, unless the configuration has one or wants none."""
+        """Add a progress bar, unless the configuration has one or disables it."""
         config = self.config_init[self._command].trainer
         has_one = any(isinstance(callback, ProgressBar) for callback in config.callbacks or [])
         if config.enable_progress_bar is not False and not has_one:
@@ -109,7 +109,7 @@ class ExperimentCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **kwargs: Any) -> None:
-        """Train; with a checkpoint, go on where it ended, in the same MLflow run."""
+        """Train; with a checkpoint, resume in the same MLflow run."""
         logger = run_logger(self.trainer)
         checkpoint = kwargs.get("ckpt_path")
         if checkpoint in {"best", "last"}:
@@ -145,11 +145,11 @@ class ExperimentCLI(LightningCLI):
                 print(f"Report: {Path(logger.log_dir, 'verification', 'report.html')}")
 
     def predict(self, **kwargs: Any) -> None:
-        """Forecast from the newest window, and write it to the folder of the run."""
+        """Forecast from the newest window, and write the forecast to the folder of the run."""
         from stconv.bundle import make_bundle
         from stconv.forecast import Forecaster, write_forecast
 
-        self.trainer.limit_predict_batches = 0  # sets up and loads the checkpoint; the Forecaster forecasts
+        self.trainer.limit_predict_batches = 0  # loads the checkpoint; the Forecaster forecasts
         self.trainer.predict(**self._trained({**kwargs, "return_predictions": False}))
         self.model.calibrate()
         data, logger = self.datamodule, run_logger(self.trainer)
@@ -160,7 +160,7 @@ class ExperimentCLI(LightningCLI):
         print(f"Forecast from the newest window: {write_forecast(forecast, folder / 'forecast.nc')}")
 
     def _trained(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Find the checkpoint, and put what follows on the run it belongs to."""
+        """Find the checkpoint, and continue the run it belongs to."""
         checkpoint = kwargs.get("ckpt_path")
         logger = run_logger(self.trainer)
         if checkpoint is None and not self.model.has_parameters:
@@ -173,11 +173,11 @@ class ExperimentCLI(LightningCLI):
         return {**kwargs, "ckpt_path": str(checkpoint)}
 
     def _checkpoint_of_latest(self, which: str) -> str:
-        """A checkpoint of the latest finished run that this configuration trained."""
+        """Find a checkpoint of the latest finished run that this configuration trained."""
         logger = run_logger(self.trainer)
         if logger is None:
             raise ConfigError(
-                "This configuration has no RunLogger, so its latest run can not be found. Name a "
+                "This configuration has no RunLogger, so its latest run cannot be found. Name a "
                 "checkpoint: --ckpt_path FILE."
             )
         run = _latest_trained(logger)
@@ -187,8 +187,8 @@ class ExperimentCLI(LightningCLI):
             path = local if local.is_file() else download(run.run_id, inside)
         except TrackingError as error:
             raise FileError(
-                f"Run {run} has no {which} checkpoint: a training that was never validated writes none "
-                "(trainer.check_val_every_n_epoch above max_epochs?), nor does one without ModelCheckpoint. "
+                f"Run {run} has no {which} checkpoint: a training without validation "
+                "(trainer.check_val_every_n_epoch above max_epochs?) or without ModelCheckpoint writes none. "
                 f"Train it longer, or name a checkpoint: --ckpt_path last, --ckpt_path FILE.\n{error}"
             ) from error
         print(f"Using the {which} checkpoint of run {run}.")
@@ -196,13 +196,13 @@ class ExperimentCLI(LightningCLI):
 
 
 def _latest_trained(logger: RunLogger) -> RunInfo:
-    """The latest finished training with the experiment and run name of a configuration."""
+    """Find the latest finished training with the experiment and run name of a configuration."""
     what = f"experiment '{logger.name}'" + (f", run name '{logger.run_name}'" if logger.run_name else "")
     advice = "Run `stconv fit` with this configuration first, or name a checkpoint: --ckpt_path FILE."
     try:
         runs = list_runs(logger.name, logger.run_name)
     except TrackingError as error:
-        raise TrackingError(f"Nothing was trained yet ({what}). {advice}\n{error}") from error
+        raise TrackingError(f"Nothing has been trained yet ({what}). {advice}\n{error}") from error
     trained = [run for run in runs if TAG_TRAINED in run.tags and run.status == "FINISHED"]
     if not trained:
         unfinished = ", ".join(f"{run.run_id[:8]} {run.status}" for run in runs)
@@ -212,12 +212,14 @@ def _latest_trained(logger: RunLogger) -> RunInfo:
 
 
 def _run_of(checkpoint: str | Path) -> str | None:
-    """The MLflow run that a checkpoint belongs to."""
+    """Find the MLflow run of a checkpoint."""
     path = Path(checkpoint)
     if not path.is_file():
-        raise FileError(f"No checkpoint '{path}'. Those of a run are in runs/EXPERIMENT/RUN/checkpoints.")
+        raise FileError(
+            f"No checkpoint '{path}'. The checkpoints of a run are in runs/EXPERIMENT/RUN/checkpoints."
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises its own types for every way a file can be broken
+    except Exception as error:  # torch raises many types for damaged files
         raise FileError(f"'{path}' is not a checkpoint of stconv: {error}") from error
     return content.get("stconv", {}).get("run_id") if isinstance(content, dict) else None

@@ -1,7 +1,7 @@
-"""Former keys of a configuration's data section, which had no groups: read as those of today.
+"""Former keys of a configuration's data section, from before it had groups, and their present names.
 
 A configuration, an option or a key of a search space may say `data.batch_size` for `data.loading.batch_size`:
-what was written, saved with a run or learned before the settings were grouped goes on working.
+configurations, saved runs and habits from before the groups still work.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ RENAMED = {"usual": "climatology_at_leads"}
 PLACE: dict[str, tuple[str, str]] = {
     field.name: (group, field.name) for group, kind in GROUPS.items() for field in dataclasses.fields(kind)
 } | {former: ("preparation", name) for former, name in RENAMED.items()}
-"""Group and name of today by former key."""
+"""Present group and name by former key."""
 _OPTION = re.compile(r"--data\.(\w+)(.*)", re.S)
 
 
 def grouped(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration whose data section has its keys in groups; everything else stays as it is.
+    """Return a configuration with the keys of its data section in groups; everything else is unchanged.
 
     A former key without a value (null) is left out: it meant the default.
 
     Raises:
-        ConfigError: A key is given both in its group and in the former place.
+        ConfigError: A key is given both in its group and at its former place.
     """
     data = config.get("data")
     if not isinstance(data, Mapping) or not set(PLACE) & set(data):
@@ -49,8 +49,7 @@ def grouped(config: Mapping[str, Any]) -> dict[str, Any]:
         here, there = found.setdefault(group, {}), data.get(group)
         if name in here or (isinstance(there, Mapping) and name in there):
             raise ConfigError(
-                f"The configuration gives data.{group}.{name} twice, the other time as data.{key}. Take out "
-                "one of them."
+                f"The configuration gives data.{group}.{name} twice, also as data.{key}. Remove one of them."
             )
         if value is not None:
             here[name] = value
@@ -58,7 +57,7 @@ def grouped(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def grouped_key(key: str) -> str:
-    """Return the key of today for a dotted one, such as data.loading.batch_size for data.batch_size."""
+    """Return the present form of a dotted key: data.loading.batch_size for data.batch_size."""
     section, _, rest = key.partition(".")
     first, dot, inner = rest.partition(".")
     if section != "data" or first not in PLACE:
@@ -67,7 +66,7 @@ def grouped_key(key: str) -> str:
 
 
 def grouped_options(argv: Sequence[str]) -> list[str]:
-    """Return command line words in which former options have their names of today."""
+    """Return command line words with former options in their present form."""
     words = []
     for word in argv:
         match = _OPTION.fullmatch(word)

@@ -1,4 +1,4 @@
-"""``stconv inspect``: say what files hold before anything is trained on them."""
+"""``stconv inspect``: describe files before training on them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SHOWN_LEADS = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.description = (
-        "Say what files hold: axes, calendar, step, gaps, missing share, units, range, memory, how many "
-        "windows a training could use, and what to mind."
+        "Describe files: axes, calendar, time step, gaps, missing values, units, ranges, memory, number "
+        "of windows for training, and advice."
     )
     parser.add_argument(
         "paths",
@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="NetCDF, Zarr or GRIB: files, folders or patterns, read as one series",
     )
-    parser.add_argument("--variables", nargs="+", metavar="NAME", help="only these (default: every field)")
+    parser.add_argument(
+        "--variables", nargs="+", metavar="NAME", help="variables to describe (default: every field)"
+    )
     parser.add_argument(
         "--t-in", type=_positive, default=5, metavar="N", help="input steps of a window (default: 5)"
     )
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the last field and the mean through time"
+        "--plot", type=Path, metavar="FILE", help="draw the last field and the time series of the grid mean"
     )
     parser.add_argument(
         "--write-config",
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         from stconv.cli.starter import write_starter
 
         written = write_starter(args.write_config, description, args.paths, spec)
-        notes.append(f"Experiment: {written}. Go on with: stconv fit --config {written}")
+        notes.append(f"Experiment: {written}. Next: stconv fit --config {written}")
     if notes and not args.json:
         print("\n" + "\n".join(notes))
     return 0
@@ -92,7 +94,8 @@ def _print(found: Description) -> None:
         ends = "no coordinate" if axis.first is None else f"{axis.first:g} to {axis.last:g}"
         spacing = f", every {axis.spacing:g}" if axis.spacing else ""
         print(f"         {axis.name}: {axis.size} x, {ends}{spacing}")
-    rows: list[tuple[str, ...]] = [("variable", "units", "lowest", "mean", "highest", "std", "missing", "is")]
+    header = ("variable", "units", "lowest", "mean", "highest", "std", "missing", "meaning")
+    rows: list[tuple[str, ...]] = [header]
     for v in found.variables:
         numbers = [_number(x) for x in (v.minimum, v.mean, v.maximum, v.standard_deviation)]
         missing = f"{100 * v.missing_share:.3g} %" if v.missing_share else "none"
@@ -105,7 +108,7 @@ def _print(found: Description) -> None:
         print(f"  left out: '{name}' {reason}.")
     print(
         f"  windows of {found.t_in} steps in, {found.leads} out: {found.n_windows}, of which "
-        f"{found.n_training_windows} in the first 60 % to train on"
+        f"{found.n_training_windows} in the first 60 % for training"
     )
     for v in found.variables:
         for name, errors in (("persistence", v.persistence_rmse), ("climatology", v.climatology_rmse)):
@@ -131,5 +134,5 @@ def _size(n_bytes: int) -> str:
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"1 or more is expected, found {value}")
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
     return value

@@ -1,4 +1,4 @@
-"""`stconv fit`, `validate`, `test`, `predict`: Lightning's command line on our task and data."""
+"""`stconv fit`, `validate`, `test`, `predict`: Lightning's command line on the task and data of stconv."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HELP = {
     "fit": """\
 usage: stconv fit --config FILE [--KEY VALUE ...]
 
-Train a network as a configuration says. The run is recorded in MLflow and in runs/EXPERIMENT/RUN: its
+Train the network of a configuration. The run is recorded in MLflow and in runs/EXPERIMENT/RUN: its
 configuration, losses, the best and the last checkpoint, and the model as a bundle.
 
 options:
@@ -33,9 +33,9 @@ options:
   --KEY VALUE                  change one key of the configuration, such as
       --trainer.max_epochs 5       --data.loading.batch_size 32       --seed_everything 1
       --trainer.accelerator cpu    --data.source.paths 'my/*.nc'     --trainer.logger.init_args.run_name trial
-  --import MODULE              import this module or .py file first: it registers networks of your own
+  --import MODULE              import this module or .py file first: it registers your own networks
   --print_config               print the complete configuration and stop
-  --help-all                   list every key there is
+  --help-all                   list all keys
 
 examples:
   stconv fit --config configs/ncep_air_temperature_stconvs2s_r.yaml
@@ -44,17 +44,16 @@ examples:
     "test": """\
 usage: stconv test --config FILE [--ckpt_path FILE] [--KEY VALUE ...]
 
-Score a trained network on the test period, lead by lead, beside persistence and climatology on the same
-windows.
-The scores, pictures and the bundle with its scores are put on the run that trained it.
+Score a trained network on the test period, lead by lead, next to persistence and climatology on the
+same windows. Scores, pictures and the bundle with its scores are recorded on the run of the training.
 
 options:
-  -c, --config FILE            the experiment, as it was given to `stconv fit`
+  -c, --config FILE            the experiment given to `stconv fit`
   --ckpt_path FILE             test this checkpoint (default: the best one of the latest finished run that
                                this configuration trained; a baseline without parameters needs none)
-  --import MODULE              import this module or .py file first: it registers networks of your own
+  --import MODULE              import this module or .py file first: it registers your own networks
   --KEY VALUE                  change one key of the configuration
-  --help-all                   list every key there is
+  --help-all                   list all keys
 
 example:
   stconv test --config configs/ncep_air_temperature_stconvs2s_r.yaml
@@ -62,30 +61,29 @@ example:
     "validate": """\
 usage: stconv validate --config FILE [--ckpt_path FILE] [--KEY VALUE ...]
 
-Score a trained network on the validation period. Selection looks here, never at the test period.
+Score a trained network on the validation period. Model selection uses this period, never the test period.
 
 options:
-  -c, --config FILE            the experiment, as it was given to `stconv fit`
+  -c, --config FILE            the experiment given to `stconv fit`
   --ckpt_path FILE             this checkpoint (default: the best one of the latest finished run that this
                                configuration trained)
-  --import MODULE              import this module or .py file first: it registers networks of your own
+  --import MODULE              import this module or .py file first: it registers your own networks
   --KEY VALUE                  change one key of the configuration
-  --help-all                   list every key there is
+  --help-all                   list all keys
 """,
     "predict": """\
 usage: stconv predict --config FILE [--ckpt_path FILE] [--KEY VALUE ...]
 
-Forecast from the newest window of the configured data, whose truth is still to come, and write it to the
-folder of
-the run as forecast.nc. To forecast from other files use `stconv forecast`.
+Forecast from the newest window of the configured data, and write forecast.nc to the folder of
+the run. To forecast from other files use `stconv forecast`.
 
 options:
-  -c, --config FILE            the experiment, as it was given to `stconv fit`
+  -c, --config FILE            the experiment given to `stconv fit`
   --ckpt_path FILE             this checkpoint (default: the best one of the latest finished run that this
                                configuration trained)
-  --import MODULE              import this module or .py file first: it registers networks of your own
+  --import MODULE              import this module or .py file first: it registers your own networks
   --KEY VALUE                  change one key of the configuration
-  --help-all                   list every key there is
+  --help-all                   list all keys
 """,
 }
 
@@ -95,11 +93,11 @@ def run_argv(command: str, argv: list[str]) -> int:
 
     Args:
         command: fit, validate, test or predict.
-        argv: What follows it on the command line.
+        argv: Command line words after the command.
 
     Raises:
-        ConfigError: A key or value of the configuration is not understood.
-        StconvError: Whatever else a user can mend.
+        ConfigError: A key or value of the configuration is invalid.
+        StconvError: Any other error that a user can correct.
     """
     if "-h" in argv or "--help" in argv:
         print(HELP[command], end="")
@@ -112,7 +110,7 @@ def run_argv(command: str, argv: list[str]) -> int:
 
 
 def run_experiment(command: str, argv: list[str], callbacks: Sequence[Callback] = ()) -> ExperimentCLI:
-    """Run a Lightning command, and hand back what it made: trainer, task and data."""
+    """Run a Lightning command, and return its trainer, task and data."""
     _check_files(argv)
     argv = _with_imports(argv)
     _be_quiet()
@@ -133,11 +131,11 @@ def run_experiment(command: str, argv: list[str], callbacks: Sequence[Callback] 
 
 
 def _with_imports(argv: list[str]) -> list[str]:
-    """Import the modules of networks that a user names, before the parser asks for a network's arguments.
+    """Import a user's modules of networks, before the parser needs a network's arguments.
 
     Returns:
-        The words with one `--import`, of all modules that words and configurations name, so that the
-        configuration on the run names them as well.
+        The words with a single `--import` of all modules named by words and configurations, so that the
+        configuration on the run names them too.
     """
     from stconv.models.outside import import_modules, load_entry_points
 
@@ -158,26 +156,26 @@ def _with_imports(argv: list[str]) -> list[str]:
 
 
 def modules_of_config(path: Path) -> list[str]:
-    """Return the modules that a configuration wants to be imported, its key `import`.
+    """Return the modules under the key `import` of a configuration.
 
     Raises:
-        ConfigError: The key holds something else than names.
+        ConfigError: The key does not hold names.
     """
     import yaml
 
     try:
         values = yaml.safe_load(path.read_text())
     except (OSError, ValueError, yaml.YAMLError):
-        return []  # whoever reads the configuration says what is wrong with it
+        return []  # reported when the configuration is read
     found = values.get("import") if isinstance(values, dict) else None
     modules = [found] if isinstance(found, str) else found or []
     if not isinstance(modules, list) or not all(isinstance(module, str) for module in modules):
-        raise ConfigError(f"`import` of '{path}' is {found!r}; expected the name of a module, or a list.")
+        raise ConfigError(f"`import` of '{path}' is {found!r}; expected a module name, or a list of names.")
     return modules
 
 
 def _cause_of_ours(error: BaseException) -> StconvError | None:
-    """Our own error where a library has wrapped it into one of its own."""
+    """Find an error of stconv that a library has wrapped in one of its own."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, StconvError):
@@ -205,7 +203,7 @@ def _options(argv: list[str]) -> list[tuple[str, str]]:
 
 
 def _explain(command: str, argv: list[str], message: str) -> str:
-    """Say a complaint of the parser so that the key, the file and a likely spelling are seen first."""
+    """Rephrase an error of the parser, with the key, the file and a likely spelling first."""
     configs = [value for flag, value in _options(argv) if flag in {"-c", "--config"}]
     where = f" in {', '.join(configs)}" if configs else ""
     message = message.strip()
@@ -215,12 +213,12 @@ def _explain(command: str, argv: list[str], message: str) -> str:
     if unknown:
         key = unknown.group(1) or unknown.group(2)
         hint = _closest(key) + _renamed(configs)
-        return f"Unknown key '{key}'{where}.{hint} `stconv {command} --help-all` lists every key."
+        return f"Unknown key '{key}'{where}.{hint} `stconv {command} --help-all` lists all keys."
     return f"The configuration{where} is not understood: {message}{_renamed(configs)}"
 
 
 def _renamed(configs: list[str]) -> str:
-    """What networks say whose name was another's before, if a configuration names one."""
+    """Add the explanation of a network whose name formerly belonged to another network."""
     from stconv.models import REGISTRY
 
     texts = [Path(config).read_text(errors="replace") for config in configs if Path(config).is_file()]
@@ -263,7 +261,7 @@ def _known_keys() -> list[str]:
 
 
 def _be_quiet() -> None:
-    """Silence advice of libraries that a user of stconv can do nothing about."""
+    """Silence warnings of libraries that a user of stconv cannot act on."""
     import logging
 
     for pattern in (
@@ -273,7 +271,7 @@ def _be_quiet() -> None:
         r".*number of training batches.*smaller than the logging interval.*",
         r".*isinstance\(treespec, LeafSpec\).*",
         r".*Checkpoint directory .* exists and is not empty.*",
-        r".*loading a checkpoint outside the 'fit' stage.*",  # its weights are the averaged ones
+        r".*loading a checkpoint outside the 'fit' stage.*",  # the stored weights are already averaged
     ):
         warnings.filterwarnings("ignore", pattern)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_not_advertising)

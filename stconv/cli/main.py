@@ -1,8 +1,8 @@
-"""`stconv COMMAND ...`: the table of commands, and the exit when one of them fails.
+"""`stconv COMMAND ...`: the table of commands, and the exit status when a command fails.
 
-A command lives in `stconv/cli/NAME.py` and is imported only when it is called, so that `stconv --help`
-answers at once. It offers `add_arguments(parser)` and `run(args) -> int`; the Lightning commands, which have
-a parser of their own, offer `run_argv(command, argv) -> int` instead.
+A command lives in `stconv/cli/NAME.py` and is imported only when it is called, so that `stconv --help` is
+fast. It defines `add_arguments(parser)` and `run(args) -> int`; the Lightning commands, which have their own
+parser, define `run_argv(command, argv) -> int` instead.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stconv import __version__
 from stconv.errors import StconvError
 
+PYTHON_FORMAT = warnings.formatwarning
+
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command lives and what it does, in one line."""
+    """The module of a command, and its help in one line."""
 
     module: str
     help: str
@@ -28,7 +31,9 @@ class Command:
 
 GROUPS: dict[str, dict[str, Command]] = {
     "start": {
-        "quickstart": Command("stconv.cli.quickstart", "the whole chain on generated data, in a few minutes"),
+        "quickstart": Command(
+            "stconv.cli.quickstart", "run the whole chain on generated data, in a few minutes"
+        ),
     },
     "data": {
         "inspect": Command("stconv.cli.inspect", "describe a file: axes, step, gaps, units, windows"),
@@ -68,10 +73,10 @@ BUILDING_NETWORKS = {
     *("ensemble", "sweep", "evaluate", "explain", "register", "promote"),
     *("forecast", "quantize", "export"),
 }
-"""Commands that import the modules of `--import` first, for networks of a user's own.
+"""Commands that first import the modules of `--import`, which register a user's networks.
 
-The Lightning commands read the key `import` of a configuration as well, and `serve` lets the process of the
-model import them.
+The Lightning commands read the key `import` of a configuration as well, and `serve` imports them in the
+model's process.
 """
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
 
@@ -83,18 +88,18 @@ def _overview() -> str:
         lines += [f"  {name:<12}{command.help}" for name, command in commands.items()]
     lines += [
         "",
-        "`stconv COMMAND --help` explains a command. New here? `stconv quickstart`.",
+        "`stconv COMMAND --help` explains a command. To start, run `stconv quickstart`.",
         "MLflow records experiments in ./mlflow.db, or in MLFLOW_TRACKING_URI if it is set.",
     ]
     return "\n".join(lines)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of `stconv` itself, which knows the commands only by name."""
+    """Build the parser of `stconv` itself, which lists the commands without importing them."""
     parser = argparse.ArgumentParser(
         prog="stconv",
         usage="stconv COMMAND ...",
-        description="From a gridded time series to a verified forecast that answers over HTTP.",
+        description="From a gridded time series to a verified forecast, served over HTTP.",
         epilog=_overview(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -121,8 +126,7 @@ def _call(name: str, argv: Sequence[str]) -> int:
             action="append",
             default=[],
             metavar="MODULE",
-            help="import this module or .py file first: it registers networks of your own; may be given "
-            "several times",
+            help="import this module or .py file first: it registers your own networks; repeatable",
         )
     args = parser.parse_args(argv)
     if name in BUILDING_NETWORKS and args.imports:
@@ -136,10 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: The words after `stconv`; those of the process by default.
+        argv: Command line words after `stconv`; default: those of the process.
 
     Returns:
-        Exit status: 0 for success, 1 for an error that the message explains, 130 when interrupted.
+        Exit status: 0 for success, 1 for an error with a message, 130 when interrupted.
 
     Raises:
         SystemExit: With status 2 for a usage error, 0 after `--help` and `--version`.
@@ -150,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     name = parser.parse_args(argv[:1]).command
+    warnings.formatwarning = _format_warning
     try:
         return _call(name, argv[1:])
     except StconvError as error:
@@ -161,6 +166,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    finally:
+        warnings.formatwarning = PYTHON_FORMAT
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Print a warning of stconv like its errors, in one line without a path and source line."""
+    if category.__module__.partition(".")[0] == "stconv":
+        return f"stconv: warning: {message}\n"
+    return PYTHON_FORMAT(message, category, filename, lineno, line)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which keys of a configuration a sweep varies, and between which values."""
+"""The search space of a sweep: keys of a configuration, and their values."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FORMS = "KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C"
 
 @dataclass(frozen=True)
 class Dimension:
-    """One key and its values: a range, or choices.
+    """A key and its values: a range, or choices.
 
     Attributes:
-        key: Dotted, as on the command line of `stconv fit`.
-        low: Least value of a range; integers if both ends are.
-        high: Greatest value of a range.
-        log: Even in the logarithm.
-        choices: Any YAML values, instead of a range.
+        key: Dotted key, as on the command line of `stconv fit`.
+        low: Lower end of a range; values are integers if both ends are.
+        high: Upper end of a range.
+        log: Whether to sample uniformly in the logarithm.
+        choices: YAML values to choose from, instead of a range.
     """
 
     key: str
@@ -39,7 +39,7 @@ class Dimension:
     choices: tuple[Any, ...] = ()
 
     def suggest(self, trial: optuna.Trial) -> Any:
-        """A value of this trial."""
+        """Suggest a value for a trial."""
         if self.choices:  # as text, because Optuna stores no lists
             return json.loads(trial.suggest_categorical(self.key, [json.dumps(c) for c in self.choices]))
         if isinstance(self.low, int) and isinstance(self.high, int):
@@ -48,13 +48,12 @@ class Dimension:
 
 
 def read_space(words: Sequence[str]) -> list[Dimension]:
-    """Read a space from words of the command line: files, or keys with their values.
+    """Read a search space from command line words: files, or keys with their values.
 
-    A file is YAML with the same in it: `model.optimizer.init_args.lr: 1.0e-4:1.0e-2:log`, or a list of
-    choices.
+    A file holds the same as YAML: `model.optimizer.init_args.lr: 1.0e-4:1.0e-2:log`, or a list of choices.
 
     Raises:
-        ConfigError: A word is neither, a range is empty, or a key is named twice.
+        ConfigError: A word is neither a file nor a key with values, a range is empty, or a key appears twice.
     """
     dimensions = []
     for word in words:
@@ -67,7 +66,7 @@ def read_space(words: Sequence[str]) -> list[Dimension]:
             except yaml.YAMLError as error:
                 raise ConfigError(f"'{word}' is not YAML: {error}") from error
             if not isinstance(entries, dict):
-                raise ConfigError(f"'{word}' is no search space; expected lines such as `{FORMS}`.")
+                raise ConfigError(f"'{word}' is not a search space; expected lines such as `{FORMS}`.")
             dimensions += [_dimension(str(key), entry) for key, entry in entries.items()]
         else:
             raise ConfigError(f"'{word}' is neither a file nor one of {FORMS}.")
@@ -75,9 +74,9 @@ def read_space(words: Sequence[str]) -> list[Dimension]:
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice or not keys:
         raise ConfigError(
-            f"{', '.join(twice)} is in the space twice; name each key once."
+            f"{', '.join(twice)} appears twice in the search space; name each key once."
             if twice
-            else f"The search space is empty; name keys with --space: {FORMS}."
+            else f"The search space is empty. Name keys with --space: {FORMS}."
         )
     return dimensions
 
@@ -92,7 +91,7 @@ def _dimension(key: str, entry: Any) -> Dimension:
             return _range(key, ends[0], ends[1], bool(rest))
     elif isinstance(entry, str) and entry:
         return Dimension(key, choices=tuple(yaml.safe_load(f"[{entry}]")))
-    raise ConfigError(f"'{entry}' is no range or list of values for {key}; expected {FORMS}.")
+    raise ConfigError(f"'{entry}' is not a range or a list of values for {key}; expected {FORMS}.")
 
 
 def _range(key: str, low: Any, high: Any, log: bool) -> Dimension:
@@ -103,7 +102,7 @@ def _range(key: str, low: Any, high: Any, log: bool) -> Dimension:
 
 
 def _typed(entry: Any) -> Any:
-    """Values of a nested list of texts."""
+    """Parse the values of a nested list of texts."""
     return [_typed(item) for item in entry] if isinstance(entry, list) else yaml.safe_load(entry)
 
 
@@ -117,10 +116,10 @@ def _number(text: str) -> int | float | None:
 
 
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration in which dotted keys have new values.
+    """Copy a configuration with new values for dotted keys.
 
     Raises:
-        ConfigError: A key goes through something that has no keys.
+        ConfigError: A key leads through a value that has no keys.
     """
     changed = copy.deepcopy(grouped(config))
     for key, value in values.items():
@@ -130,6 +129,6 @@ def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
             node = node.setdefault(name, {})
             if not isinstance(node, dict):
                 inside = ".".join(path[: depth + 1])
-                raise ConfigError(f"'{key}' can not be set: '{inside}' in the configuration is {node!r}.")
+                raise ConfigError(f"'{key}' cannot be set: '{inside}' in the configuration is {node!r}.")
         node[last] = value
     return changed

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         Exit status.
 
     Raises:
-        StconvError: The settings contradict each other, the model can not be loaded, or the port is in use.
+        StconvError: The settings contradict each other, the model cannot be loaded, or the port is in use.
     """
     from service.server import serve
     from service.telemetry.observing import export_spans, log_as_json

@@ -1,8 +1,8 @@
-"""A first experiment for a source that `inspect` has understood, as YAML for ``stconv fit --config``.
+"""A first experiment for a source that `inspect` has described, as YAML for ``stconv fit --config``.
 
-The choices are those that did well on the data of `configs/README.md`: a small network of the difference from
-damped persistence of the anomaly, sized by how much there is to learn from, averaged weights, and no more
-steps than a laptop takes in some minutes.
+The choices did well on the data of `configs/README.md`: a small network that forecasts the difference from
+damped persistence of the anomaly, with a size that follows the number of training windows, averaged weights,
+and as many optimizer steps as a laptop takes in some minutes.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from stconv.datasets.source.grid_spec import GridSpec
 
 MANY_WINDOWS = 1000
-"""Training windows from which on a network of full size is trained."""
+"""A network of full size needs at least this many training windows."""
 LARGEST_STEPS, LEAST_STEPS = 1000, 400
-"""Optimizer steps of a training: more overfit, fewer do not get there."""
+"""Optimizer steps of a training: more overfit, fewer underfit."""
 MOST_EPOCHS = 30
 CELLS_AT_ONCE = 40_000
-"""Cells in a batch: what a few GiB of memory take."""
+"""Cells in a batch, which fit a few GiB of memory."""
 FLOPS = 3e13
-"""Of a whole training: some ten minutes on two cores."""
+"""Cost of a whole training: some ten minutes on two cores."""
 SHORTEST_GRID = 12
-"""Cells along lat and lon from which on a coarser grid has something to say."""
+"""Cells along lat and lon below which a U-Net's coarser grids are useless."""
 
 
 def write_starter(file: Path, found: Description, paths: Sequence[str], spec: GridSpec) -> Path:
@@ -44,8 +44,8 @@ def write_starter(file: Path, found: Description, paths: Sequence[str], spec: Gr
 
     Args:
         file: YAML file to write; an existing one is kept.
-        found: What `describe` said.
-        paths: The paths as the user gave them; written as absolute ones.
+        found: Description of the source by `describe`.
+        paths: Paths as given by the user; written as absolute paths.
         spec: How the source was read.
 
     Returns:
@@ -55,18 +55,15 @@ def write_starter(file: Path, found: Description, paths: Sequence[str], spec: Gr
         ConfigError: The file exists, or the source has too few steps to train on.
     """
     if file.exists():
-        raise ConfigError(
-            f"'{file}' exists already and is not overwritten. Choose another name, or remove it."
-        )
+        raise ConfigError(f"'{file}' exists and is not overwritten. Choose another name, or remove the file.")
     if found.n_training_windows == 0:
         raise ConfigError(
             f"No experiment for {found.files[0]}: its {found.n_steps} step(s) leave no training window of "
-            f"{found.t_in} + {found.leads} steps. Give more files, or ask for fewer with --t-in and "
-            "--leads."
+            f"{found.t_in} + {found.leads} steps. Give more files, or reduce --t-in or --leads."
         )
     header = (
         f"# Forecast {', '.join(v.name for v in found.variables)}: {found.n_steps} steps of {found.step}, "
-        f"{found.t_in} in, {found.leads} out. Written by `stconv inspect`; change it as you like.\n"
+        f"{found.t_in} in, {found.leads} out. Written by `stconv inspect`; edit it as you like.\n"
         f"# stconv fit --config {file.name}\n"
     )
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,14 +114,14 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
 
 
 def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: int) -> dict[str, Any]:
-    few = found.n_training_windows < FEW_WINDOWS  # a gap as long as a window would leave fewer still
+    few = found.n_training_windows < FEW_WINDOWS  # the default purge would cost too many windows
     source = SourceSettings(
         paths=[str(Path(path).expanduser().absolute()) for path in paths],
         grid=spec if found.filled_steps else replace(spec, fill_gaps=0),
     )
     window = WindowSettings(t_in=found.t_in, leads=found.leads)
     preparation = stated(_preparation(found))
-    del preparation["targets"]  # they are the inputs, as is the default
+    del preparation["targets"]  # the default: the inputs
     return {
         "source": stated(source),
         "window": {"t_in": window.t_in, "leads": window.leads},
@@ -152,7 +149,7 @@ def _preparation(found: Description) -> PreparationSettings:
 
 
 def _network(found: Description, rows: int, columns: int) -> tuple[dict[str, Any], float]:
-    """The network, and about how many FLOPs a training step takes per window."""
+    """Choose the network; also returns the approximate FLOPs of a training step per window."""
     many, few = found.n_training_windows >= MANY_WINDOWS, found.n_training_windows < FEW_WINDOWS
     width = 32 if many else 8 if few else 16
     dropout = 0.2 if many else 0.3
@@ -169,7 +166,7 @@ def _network(found: Description, rows: int, columns: int) -> tuple[dict[str, Any
             "init_args": {"n_levels": 2, "n_filters": width, "n_blocks": 3, "dropout": dropout},
         }
         convolutions = 2 * 2 + 1 + 2 * 3 * 1.5**2 / 4
-    flops = 3 * 2 * 9 * width**2 * (convolutions + 1) * rows * columns  # forward, and backward twice as much
+    flops = 3 * 2 * 9 * width**2 * (convolutions + 1) * rows * columns  # backward costs twice forward
     start = {"grid": [rows, columns], "neighbors": True}
     network = {"class_path": "stconv.models.Damped", "init_args": {**start, "network": inner}}
     return network, flops

@@ -1,1 +1,1 @@
-"""From xarray to windows to tensors."""
+"""Gridded series: from files through windows to tensors."""

@@ -1,4 +1,4 @@
-"""From files to batches: the one place that joins door, store, windows, splits and preparation."""
+"""The data module: joins source, store, windows, split and preparation into batches."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from stconv.errors import ConfigError, WindowError
 class GridDataModule(pl.LightningDataModule):
     """Windows of a gridded series, split in time, with the preparation fitted on the training period.
 
-    `c_in`, `c_out`, `t_in` and `leads` are known from the arguments alone; everything else after `setup`.
+    `c_in`, `c_out`, `t_in` and `leads` are known from the arguments alone, everything else after `setup`.
 
     Args:
-        source: Files to read, and how.
-        preparation: What the network sees of the data, and how.
-        window: Form of a window, and which windows are used.
+        source: Files and how to read them.
+        preparation: Variables of the network and their preparation.
+        window: Shape of a window, and the choice of windows.
         split: Training, validation and test periods.
-        loading: Batches, and how they are made.
-        event: Forecast the probability that this happens, with an event network, instead of the fields.
+        loading: Batches and worker processes.
+        event: Event whose probability is forecast, by an event network, instead of the fields.
     """
 
     series: Series
@@ -74,17 +74,17 @@ class GridDataModule(pl.LightningDataModule):
         self._is_set_up = False
 
     def prepare_data(self) -> None:
-        """Fetch the files of a recipe, once per machine."""
+        """Download the files of a recipe, once per machine."""
         if self.source.recipe is not None:
             from stconv.datasets.recipes.fetch import fetch
 
             fetch(self.source.recipe)
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the series, split it and fit the preparation; later calls do nothing.
+        """Read the series, split it and fit the preparation; repeated calls do nothing.
 
         Raises:
-            DataError: The source can not be read, or what is asked for is not in it.
+            DataError: The source cannot be read, or lacks a requested variable.
             SplitError: A period is empty.
             WindowError: A period holds no window.
         """
@@ -132,7 +132,7 @@ class GridDataModule(pl.LightningDataModule):
         self._is_set_up = True
 
     def open(self) -> tuple[xr.Dataset, Origin]:
-        """Open the source in canonical form; the files of a recipe are fetched if they are not there.
+        """Open the source in canonical form; missing files of a recipe are downloaded.
 
         Raises:
             DataError: The source cannot be read, or a variable is not in it.
@@ -156,25 +156,25 @@ class GridDataModule(pl.LightningDataModule):
         for name, period in self.periods.items():
             if not self.references[name]:
                 raise WindowError(
-                    f"the {name} period has {len(period)} steps "
-                    f"({self._date(period[0])} to {self._date(period[-1])}) and holds no window: {reason}. "
-                    "Use fewer input steps or leads, more data, or another split."
+                    f"the {name} period has {len(period)} steps ({self._date(period[0])} to "
+                    f"{self._date(period[-1])}) and no window: {reason}. Use fewer input steps or leads, "
+                    "a longer series, or another split."
                 )
 
     @property
     def purge(self) -> int:
-        """Steps left out between periods."""
+        """Number of steps left out between the periods."""
         return self.spec.span if self.split.purge is None else self.split.purge
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Units by name of what is forecast: the targets, or the probability of an event. After `setup`."""
+        """Units by forecast variable: the targets, or the probability of an event. After `setup`."""
         if self.event is not None:
             return dict.fromkeys(self.event.names, "1")
         return {name: self.series.units.get(name, "") for name in self.settings.targets}
 
     def describe(self) -> DataSummary:
-        """What the data are: for a run, a report and a bundle. After `setup`."""
+        """Summary of the data for a run, a report and a bundle. After `setup`."""
         series, preparation = self.series, self.settings.without_folders()
         dims = ("lat", "lon") if series.geographic else ("y", "x")
         return DataSummary(
@@ -225,7 +225,7 @@ class GridDataModule(pl.LightningDataModule):
         return EventSummary(fitted.settings.text(fitted.units), list(fitted.frequency))
 
     def _unknown_months(self) -> list[int]:
-        """Months of the year that the test has, and neither training nor validation."""
+        """Months of the year in the test period that neither training nor validation contains."""
         months = {
             name: calendar_months(self.series.times[period.start : period.stop])
             for name, period in self.periods.items()
@@ -246,7 +246,7 @@ class GridDataModule(pl.LightningDataModule):
         return self._loader("test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """The newest window of the series alone, whose targets are still to come."""
+        """Only the newest window of the series, whose targets lie in the future."""
         series = self.series
         i = forecast_index(len(series), self.spec, series.breaks)
         coming = np.array([time_axis.advance(series.times[i], series.step, k + 1) for k in range(self.leads)])
@@ -260,8 +260,8 @@ class GridDataModule(pl.LightningDataModule):
         batch_size, num_workers = self.loading.batch_size, self.loading.num_workers
         if batch_size % n_ranks:
             raise ConfigError(
-                f"batch_size is {batch_size} for {n_ranks} processes together; expected a multiple of "
-                f"{n_ranks}. Set `data.loading.batch_size` to one."
+                f"batch_size is {batch_size} for {n_ranks} processes; expected a multiple of {n_ranks}. "
+                "Set `data.loading.batch_size` to one."
             )
         if n_ranks > 1 and self.trainer is not None:
             n, even = len(self.references[name]), name == "train"

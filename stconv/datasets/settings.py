@@ -1,4 +1,4 @@
-"""Settings of a data module besides split and preparation: source, windows, loading; loads no torch."""
+"""Settings of a data module besides split and preparation: source, window, loading; loads no torch."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from stconv.errors import ConfigError, WindowError
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """Files to read, and how.
+    """Files and how to read them.
 
     Attributes:
-        paths: File, files or pattern to read.
-        recipe: Name of a recipe to fetch and read, instead of paths.
-        grid: How to read the files; a recipe has its own.
-        name: What to call the data; default: the recipe or the first file.
-        memory_share: Share of the available memory that the series may take; a larger one is cached on disk
-            once, below STCONV_CACHE, and read from there.
+        paths: File, files, folder or pattern to read.
+        recipe: Name of a recipe, instead of paths; its files are downloaded.
+        grid: Options for files that do not describe themselves; a recipe has its own.
+        name: Name of the data; default: the recipe or the first file.
+        memory_share: Fraction of the available memory that the series may take; a larger series is cached on
+            disk once, in the folder STCONV_CACHE, and read from there.
 
     Raises:
-        ConfigError: Both paths and recipe are given, or neither; or the share is negative.
+        ConfigError: Both paths and recipe are given, or neither, or memory_share is negative.
     """
 
     paths: str | list[str] | None = None
@@ -36,36 +36,36 @@ class SourceSettings:
     def __post_init__(self) -> None:
         if (self.paths is None) == (self.recipe is None):
             found = "both" if self.paths is not None else "neither"
-            raise ConfigError(f"data.source needs either paths or recipe; found {found}.")
+            raise ConfigError(f"data.source is expected to give either paths or recipe; found {found}.")
         if self.memory_share < 0:
-            raise ConfigError(f"memory_share is {self.memory_share}; expected a share of 0 or more.")
+            raise ConfigError(f"memory_share is {self.memory_share}; expected a fraction of 0 or more.")
 
     @property
     def files(self) -> list[str]:
-        """Paths as a list; none with a recipe."""
+        """Paths as a list; empty with a recipe."""
         return [self.paths] if isinstance(self.paths, str) else list(self.paths or ())
 
     @property
     def title(self) -> str:
-        """What the data are called."""
+        """Name of the data."""
         return self.name or self.recipe or Path((self.files or ["data"])[0]).stem
 
 
 @dataclass(frozen=True)
 class WindowSettings:
-    """Form of a window, and which windows are used.
+    """Shape of a window, and the choice of windows.
 
     Attributes:
         t_in: Number of consecutive input steps.
-        leads: Number of steps to forecast.
+        leads: Number of forecast steps.
         input_offsets: Input steps relative to the newest one, instead of t_in, as in [-24, -2, -1, 0].
-        stride: Train on every stride-th window; validation and test use all.
-        max_missing: Leave out windows whose inputs or targets miss more than this share of their values,
-            cells that never hold one aside; in all three periods. Default: keep all.
+        stride: Distance between training windows, in steps; validation and test use every window.
+        max_missing: Largest missing fraction of the inputs and of the targets; windows with more are left out
+            in all three periods. Cells that never hold a value do not count. Default: keep all windows.
 
     Raises:
         WindowError: A count is below 1, or the offsets do not ascend to 0.
-        ConfigError: max_missing is no share.
+        ConfigError: max_missing is not a fraction.
     """
 
     t_in: int = 5
@@ -80,12 +80,12 @@ class WindowSettings:
             raise WindowError(f"stride is {self.stride}; expected 1 or more.")
         if self.max_missing is not None and not 0 <= self.max_missing < 1:
             raise ConfigError(
-                f"max_missing is {self.max_missing}; expected a share of 0 or more and below 1."
+                f"max_missing is {self.max_missing}; expected a fraction of 0 or more and below 1."
             )
 
     @property
     def spec(self) -> WindowSpec:
-        """Steps of a window relative to its reference time."""
+        """Offsets of the steps of a window from its reference time."""
         if self.input_offsets is None:
             return WindowSpec.consecutive(self.t_in, self.leads)
         return WindowSpec(tuple(self.input_offsets), self.leads)
@@ -93,15 +93,15 @@ class WindowSettings:
 
 @dataclass(frozen=True)
 class LoadingSettings:
-    """Batches, and how they are made.
+    """Batches and worker processes.
 
     Attributes:
-        batch_size: Windows per batch; with several processes (DDP) of all of them together.
+        batch_size: Windows per batch; with several processes (DDP), the total over all processes.
         num_workers: Worker processes; 0 loads in the main process, which is fastest for a series in memory.
-        seed: Seed of the order of training windows.
+        seed: Seed for the order of the training windows.
 
     Raises:
-        ConfigError: A count is too small.
+        ConfigError: batch_size or num_workers is too small.
     """
 
     batch_size: int = 15
@@ -111,6 +111,6 @@ class LoadingSettings:
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.num_workers < 0:
             raise ConfigError(
-                f"batch_size is {self.batch_size} and num_workers {self.num_workers}; "
-                "expected at least 1 and at least 0."
+                f"batch_size is {self.batch_size} and num_workers {self.num_workers}; expected at least 1 "
+                "and at least 0."
             )

@@ -1,4 +1,4 @@
-"""The data of an experiment in a few numbers and names: what runs, reports and bundles say of them."""
+"""A summary of the data of an experiment, for runs, reports and bundles."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PeriodSummary:
         end: Time of its last step.
         n_steps: Number of steps.
         n_windows: Number of windows.
-        n_left_out: Windows that were left out because they miss too many values.
+        n_left_out: Number of windows left out because too many values are missing.
     """
 
     start: str
@@ -46,11 +46,11 @@ class PeriodSummary:
 
 @dataclass(frozen=True)
 class EventSummary:
-    """The event that is forecast.
+    """The event to forecast.
 
     Attributes:
-        text: The event as a person says it.
-        training_frequency: Its mean frequency in the training period, or that of each class.
+        text: The event in words.
+        training_frequency: Mean frequency in the training period, or the frequency of each class.
     """
 
     text: str
@@ -59,33 +59,33 @@ class EventSummary:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The data of an experiment. A bundle of an older stconv may lack some of it.
+    """The data of an experiment. A bundle of an older stconv may lack some fields.
 
     Attributes:
-        name: What the data are called.
+        name: Name of the data.
         hash: sha256 over values, axes, names and units.
         files: Names of the files, without their folders.
-        recipe: The recipe they came from, if they came from one.
-        inputs: Variables the network sees.
-        targets: Variables that are forecast.
+        recipe: Recipe of the data, if any.
+        inputs: Input variables.
+        targets: Forecast variables.
         units: Units by variable.
-        missing_share: Share of the values missing in training, by variable.
+        missing_share: Missing fraction in the training period, by variable.
         grid: Axes by dimension.
-        step: Time step, as a person says it.
+        step: Time step in words.
         calendar: CF name of the calendar.
         n_steps: Number of steps of the series.
-        breaks: Times before which steps are missing.
+        breaks: Times that follow a gap.
         input_offsets: Input steps relative to the reference time.
         leads: Number of leads.
         purge: Steps left out between the periods.
-        inputs_before: Whether inputs may lie before their period.
-        periods: Training, validation and test period by name: train, val, test.
-        unknown_months: Months of the year that the test has, and neither training nor validation.
-        static_files: Name of the file of each static variable.
-        max_missing: Share of missing values from which on windows are left out.
-        preparation: What the network sees, and how; None in an older bundle, whose own preparation says it.
-        event: The event that is forecast, if one is.
-        source: Title, citation and license of the recipe; in bundles.
+        inputs_before: Whether inputs may lie before the period of their targets.
+        periods: Training, validation and test period by name (train, val, test).
+        unknown_months: Months of the year in the test period that neither training nor validation contains.
+        static_files: File name by static variable.
+        max_missing: Largest missing fraction of a window that is used.
+        preparation: Settings of the preparation; None in an older bundle, which states them elsewhere.
+        event: The event to forecast, if any.
+        source: Title, citation and license of the recipe; in bundles only.
     """
 
     name: str = ""
@@ -123,7 +123,7 @@ class DataSummary:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DataSummary:
-        """Read what `to_json` returns, also that of an older stconv.
+        """Restore a summary from the values of `to_json`, also of an older stconv.
 
         Raises:
             ConfigError: A key is unknown.

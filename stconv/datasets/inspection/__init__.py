@@ -1,1 +1,1 @@
-"""What `stconv inspect` says about a source; loads no torch."""
+"""The description of a source by `stconv inspect`; loads no torch."""

@@ -1,4 +1,4 @@
-"""Errors of persistence and climatology: what a network has to beat, before there is one."""
+"""Errors of persistence and climatology, which a network has to beat."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from stconv.errors import ConfigError, SplitError
 from stconv.sphere import area_weights, wrapped
 
 WORTH = 0.02
-"""A weekly cycle that lowers the error of the climatology by this share is worth having."""
+"""A weekly cycle is recommended if it lowers the error of the climatology by this fraction."""
 LARGEST_BYTES = 2**29
-"""Of larger variables the errors are not computed: looking at a file is to take seconds."""
+"""Variables with more values get no errors, so that `stconv inspect` takes seconds."""
 TRAIN_SHARE = 0.6
-"""Share of the steps that is trained on by default."""
+"""Fraction of the steps that belongs to the training period by default."""
 ENOUGH_VALUES = 4_000_000
-"""Of a variable with more values, every second, third, ... row and column is looked at."""
+"""A variable with more values is thinned to every second, third, ... row and column."""
 
 
 def strides(variable: xr.DataArray, n_steps: int) -> tuple[int, int] | None:
-    """Distances between the rows, and the columns, to look at.
+    """Steps between the rows and columns that the errors are computed on.
 
     Args:
         variable: Canonical variable, (time, lat, lon) or (time, y, x).
-        n_steps: Steps it has once its gaps are filled.
+        n_steps: Number of steps after gaps are filled.
 
     Returns:
-        For `baseline_errors` and for `weekly_cycle_pays`; None if the variable is too large for either.
+        One step for each of `baseline_errors` and `weekly_cycle_pays`; None if the variable is too large.
     """
     frame = variable[0].size
     if 4 * n_steps * frame > LARGEST_BYTES:
@@ -53,15 +53,15 @@ def baseline_errors(
     """RMSE per lead over the windows of the default test period (the last 20 %), area-weighted.
 
     Args:
-        variable: Canonical variable, (time, lat, lon) or (time, y, x); of a large one, some rows and columns.
+        variable: Canonical variable, (time, lat, lon) or (time, y, x), thinned if it is large.
         spec: Form of the windows.
         breaks: Gaps of the time axis.
-        direction: The values are directions in degrees: an error is the smallest angle, the climatology that
-            of sine and cosine.
+        direction: Whether the values are directions in degrees; errors are then smallest angles, and the
+            climatology is computed from sine and cosine.
 
     Returns:
-        Of persistence, and of the climatology of the training period (the first 60 %), in the units of the
-        variable; both empty if the series is too short, or nothing can be compared.
+        Errors of persistence and of the climatology of the training period (the first 60 %), in the units of
+        the variable; both empty if the series is too short or holds no value to compare.
     """
     phases = cycles(variable[TIME].values)
     try:
@@ -102,15 +102,16 @@ def baseline_errors(
 
 
 def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
-    """How much lower a weekly cycle makes the error of the climatology, as a share.
+    """Fraction by which a weekly cycle lowers the error of the climatology.
 
-    Fitted on the first 40 % of the steps and compared on the next 20 %: test is not looked at.
+    The climatology is fitted on the first 40 % of the steps and compared on the next 20 %; the test period is
+    not used.
 
     Args:
-        variable: Canonical variable, (time, lat, lon) or (time, y, x); of a large one, some rows and columns.
+        variable: Canonical variable, (time, lat, lon) or (time, y, x), thinned if it is large.
 
     Returns:
-        The share, None where it is not worth having or cannot be told.
+        The fraction; None if it is too small to matter or cannot be computed.
     """
     times = variable[TIME].values
     n_fit, n_train = int(0.4 * times.size), int(TRAIN_SHARE * times.size)
@@ -135,5 +136,5 @@ def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
 
 
 def _departures(variable: xr.DataArray) -> np.ndarray:
-    """Values in float32, less what would cost them their digits (see `center_of`): errors do not change."""
+    """Values in float32, minus an offset that would cost precision (see `center_of`)."""
     return np.asarray(variable.values - center_of(variable), dtype=np.float32)

@@ -8,15 +8,15 @@ from typing import Any
 from stconv.datasets.source.physics import is_direction, never_negative
 
 RARE = 0.5
-"""A positive field that is zero in more than this share of its values is treated as rain is."""
+"""A positive field with more than this fraction of zeros is treated like rain."""
 
 
 @dataclass(frozen=True)
 class VariableSummary:
-    """One variable over the whole period; numbers are of the valid values, in `units`.
+    """Statistics of the valid values of one variable over the whole period, in `units`.
 
-    The errors are per lead, on the last 20 % of the steps; empty where they can not be computed. The weekly
-    gain says by what share a weekly cycle lowers the error of the climatology, None where it does not.
+    The errors are per lead, on the last 20 % of the steps; empty if they cannot be computed. The weekly gain
+    is the fraction by which a weekly cycle lowers the error of the climatology; None if it does not.
     """
 
     name: str
@@ -45,7 +45,7 @@ class VariableSummary:
 
     @property
     def never_negative(self) -> bool:
-        """Whether there is no value below 0, and by name and units there cannot be one."""
+        """Whether there is no value below 0, and name and units rule one out."""
         return self.positive and never_negative(
             self.name, self.units, f"{self.standard_name} {self.long_name}"
         )
@@ -58,13 +58,13 @@ class VariableSummary:
 
     @property
     def rain_like(self) -> bool:
-        """Whether it is positive now and then, and mostly zero."""
+        """Whether the field is mostly zero and otherwise positive."""
         return self.positive and self.zero_share > RARE
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A hole in the time axis: the times on both sides and the number of steps missing."""
+    """A gap in the time axis: the times on both sides and the number of missing steps."""
 
     after: str
     before: str
@@ -73,7 +73,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class AxisSummary:
-    """One horizontal axis as it is in the file."""
+    """A horizontal axis as it is stored in the file."""
 
     name: str
     size: int
@@ -84,7 +84,7 @@ class AxisSummary:
 
 @dataclass(frozen=True)
 class Description:
-    """Everything `stconv inspect` says."""
+    """Everything that `stconv inspect` prints."""
 
     files: list[str]
     disk_bytes: int
@@ -108,5 +108,5 @@ class Description:
     advice: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the description as JSON values."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""What a source holds and what can be made of it: axes, step, gaps, units, ranges, windows, advice."""
+"""The contents of a source: axes, step, gaps, units, ranges, windows, and advice."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def describe(
     """Open a source and describe it.
 
     Args:
-        paths: As for `open_series`.
-        spec: As for `open_series`.
+        paths: Files, folders or patterns, as for `open_series`.
+        spec: How to read the files, as for `open_series`.
         variables: Names to describe; None for every field.
         t_in: Input steps of the windows to count.
         leads: Target steps of the windows to count.
@@ -49,7 +49,7 @@ def describe(
         The description, and the canonical dataset.
 
     Raises:
-        DataError: The source can not be used as it is; the message says why and what would help.
+        DataError: The source cannot be used as it is; the message says why, and what to do.
     """
     spec = spec or GridSpec()
     files = find_files(paths)
@@ -99,7 +99,7 @@ def describe(
 
 
 def plot(ds: xr.Dataset, file: Path) -> Path:
-    """Draw the last field and the mean over the grid through time, one row per variable (four at most)."""
+    """Draw the last field and the time series of the grid mean, one row per variable (at most four)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -129,7 +129,7 @@ def plot(ds: xr.Dataset, file: Path) -> Path:
 
 
 def _axes(ds: xr.Dataset, origin: Origin) -> list[AxisSummary]:
-    """The horizontal axes as the file has them."""
+    """The horizontal axes as they are stored in the file."""
     result = []
     for dim in origin.sizes:
         name = origin.names.get(dim, origin.dims[dim])
@@ -148,7 +148,7 @@ def _gaps(times: np.ndarray, step: TimeStep, holes: Sequence[int]) -> list[Gap]:
 
 
 def _pieces(variable: xr.DataArray, passing: Thinned | None) -> Iterator[np.ndarray]:
-    """Values in pieces that fit a cache, read in blocks that suit the disk, of which some are kept."""
+    """The values in pieces that fit a cache, read in blocks that suit the disk; some blocks are kept."""
     n = max(PIECE_BYTES // (4 * max(variable.size // variable.sizes[TIME], 1)), 1)
     for block in blocks(variable):
         if passing is not None:
@@ -158,7 +158,7 @@ def _pieces(variable: xr.DataArray, passing: Thinned | None) -> Iterator[np.ndar
 
 
 def _summarize(variable: xr.DataArray, passing: Thinned | None) -> VariableSummary:
-    """Statistics of one variable, block by block along the time."""
+    """Statistics of one variable, accumulated block by block along the time."""
     n_valid = n_zero = n_lone = n_infinite = 0
     total = total_squares = 0.0
     low, high = np.inf, -np.inf
@@ -205,7 +205,7 @@ def _summarize(variable: xr.DataArray, passing: Thinned | None) -> VariableSumma
 
 
 def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> VariableSummary:
-    """Statistics, and the errors to beat where gaps up to the longest are filled; each frame is read once."""
+    """Compute statistics and reference errors with filled gaps; each frame is read once."""
     times = fill_gaps(xr.Dataset(coords={TIME: variable[TIME]}), longest)[TIME].values
     if times.size < 3 * window.span:
         return _summarize(variable, None)

@@ -55,7 +55,7 @@ def fit_harmonics(
 
 
 def check_weekly(step: TimeStep, calendar: str, n_training: int) -> None:
-    """Refuse a weekly cycle that the data can not show.
+    """Refuse a weekly cycle that the data cannot show.
 
     Raises:
         ConfigError: A calendar without weeks, steps of more than half a week, or less than four weeks.

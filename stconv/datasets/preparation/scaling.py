@@ -138,7 +138,7 @@ def check_transforms(
 
 
 def check_missing(values: np.ndarray, count: np.ndarray, variables: tuple[str, ...], impute: str) -> None:
-    """Refuse what can not be imputed, or, with impute "none", any missing value.
+    """Refuse what cannot be imputed, or, with impute "none", any missing value.
 
     Args:
         values: Training period, (time, channel, lat, lon).

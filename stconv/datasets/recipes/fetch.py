@@ -34,7 +34,7 @@ def fetch(name: str, progress: bool = True) -> list[Path]:
         Paths to open as one series.
 
     Raises:
-        RecipeError: Unknown recipe, a file that can not be had, or one with another hash.
+        RecipeError: Unknown recipe, a file that cannot be had, or one with another hash.
     """
     recipe = load_recipe(name)
     folder = folder_of(recipe)
@@ -137,7 +137,7 @@ def _download(recipe: Recipe, files: list[RemoteFile], folder: Path, progress: b
             ) from error
         except OSError as error:
             raise RecipeError(
-                f"Recipe '{recipe.name}': '{file.url}' can not be had ({type(error).__name__}). Check the "
+                f"Recipe '{recipe.name}': '{file.url}' cannot be had ({type(error).__name__}). Check the "
                 "network, or put "
                 "the file "
                 f"at '{file.path}' below a folder and set STCONV_DATA_MIRROR to that folder."

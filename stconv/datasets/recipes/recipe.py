@@ -76,7 +76,7 @@ def load_recipe(name: str) -> Recipe:
     path = Path(name) if name.endswith((".yaml", ".yml")) else recipes_dir() / f"{name}.yaml"
     if not path.is_file():
         raise RecipeError(
-            f"No recipe '{name}'; there are: {', '.join(list_recipes())}. Name one of them, or a YAML file."
+            f"No recipe '{name}'; available: {', '.join(list_recipes())}. Name one of them, or a YAML file."
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -189,7 +189,7 @@ def _track(blocks: list[tuple[int, int]], progress: bool) -> Any:
 
 def _why_not(folder: Path, shape: tuple[int, ...], error: OSError) -> str:
     return (
-        f"The series does not fit in memory and can not be cached in '{folder}' ({error.strerror}): it takes "
+        f"The series does not fit in memory and cannot be cached in '{folder}' ({error.strerror}): it takes "
         f"{4 * int(np.prod(shape)) / 1e9:.3g} GB. Free some space (`stconv data clean`), or name a folder on "
         "another disk with STCONV_CACHE."
     )

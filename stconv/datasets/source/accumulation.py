@@ -39,7 +39,7 @@ def deaccumulate(ds: xr.Dataset, periods: Mapping[str, str], source: str) -> xr.
     for name, text in periods.items():
         if name not in ds.data_vars:
             raise VariableError(
-                f"{source}: no variable '{name}' to take the accumulation from; there are: "
+                f"{source}: no variable '{name}' to take the accumulation from; available: "
                 f"{', '.join(map(str, ds.data_vars))}. Correct `accumulated` of the grid specification."
             )
         period = _period_seconds(name, text)

@@ -162,7 +162,7 @@ def _coordinate(
     if named is not None:
         if named not in ds.variables:
             raise GridError(
-                f"{source}: no variable '{named}' for the {key}; there are: {_listed(ds.variables)}. "
+                f"{source}: no variable '{named}' for the {key}; available: {_listed(ds.variables)}. "
                 f"Correct `{key[:3]}` of the grid specification."
             )
         return named
@@ -194,7 +194,7 @@ def _index_dim(
     if named is not None:
         if named not in ds.dims:
             raise GridError(
-                f"{source}: no dimension '{named}'; there are: {_listed(ds.sizes)}. Correct `{axis.lower()}` "
+                f"{source}: no dimension '{named}'; available: {_listed(ds.sizes)}. Correct `{axis.lower()}` "
                 "of the "
                 "grid specification."
             )

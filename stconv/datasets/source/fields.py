@@ -61,7 +61,7 @@ def find_fields(
     for name in variables:
         if name not in ds.data_vars:
             raise VariableError(
-                f"{source}: no variable '{name}'; there are: {', '.join(fields) or ', '.join(reasons)}. "
+                f"{source}: no variable '{name}'; available: {', '.join(fields) or ', '.join(reasons)}. "
                 "Correct the "
                 "name, or select the file that holds it."
             )

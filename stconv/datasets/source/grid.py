@@ -180,7 +180,7 @@ def _check_present(opened: Sequence[tuple[str, xr.Dataset]], variables: Sequence
     if absent:
         source = opened[0][0] if len(opened) == 1 else f"the {len(opened)} files, '{opened[0][0]}' ..."
         raise VariableError(
-            f"{source}: no variable '{absent[0]}'; there are: {', '.join(present) or 'none'}. Correct the "
+            f"{source}: no variable '{absent[0]}'; available: {', '.join(present) or 'none'}. Correct the "
             "name, or give the file that holds it."
         )
 

@@ -43,7 +43,7 @@ def _from_windows(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
         if not np.array_equal(*overlap, equal_nan=True):
             raise FileError(
                 f"{source}: windows one step apart are expected, but steps 2 to {x.shape[1]} of the first "
-                f"window are not steps 1 to {x.shape[1] - 1} of the second. They can not be put in order."
+                f"window are not steps 1 to {x.shape[1] - 1} of the second. They cannot be put in order."
             )
     parts = [x.isel(time=0).rename(sample="time"), x.isel(sample=-1, time=slice(1, None))]
     if y is not None:

@@ -108,7 +108,7 @@ def load(ds: xr.Dataset, source: str) -> xr.Dataset:
     """Read a dataset into memory and close its file.
 
     Raises:
-        FileError: The values can not be read: a damaged or truncated file.
+        FileError: The values cannot be read: a damaged or truncated file.
     """
     try:
         with warnings.catch_warnings():
@@ -271,7 +271,7 @@ def _kind(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
-        raise FileError(f"'{path}' can not be read: {error.strerror}.") from error
+        raise FileError(f"'{path}' cannot be read: {error.strerror}.") from error
     if not head:
         raise FileError(f"'{path}' is empty (0 bytes). Fetch or write it again.")
     if head[:4] in (b"CDF\x01", b"CDF\x02", b"CDF\x05"):
@@ -323,7 +323,7 @@ def _why_not(path: Path, kind: str, spec: GridSpec, error: Exception) -> str:
             "example {typeOfLevel: surface} or {shortName: 2t}."
         )
     if spec.group is not None and isinstance(error, (KeyError, OSError, FileNotFoundError)):
-        return f"'{path}' can not be opened at group '{spec.group}': {reason}. Check `group`."
+        return f"'{path}' cannot be opened at group '{spec.group}': {reason}. Check `group`."
     if kind == "hdf5" and isinstance(error, OSError):
         return f"'{path}' is damaged or truncated ({reason}). Fetch or write it again."
-    return f"'{path}' ({kind}) can not be opened: {reason}. Check that it is complete, or state `engine`."
+    return f"'{path}' ({kind}) cannot be opened: {reason}. Check that it is complete, or state `engine`."

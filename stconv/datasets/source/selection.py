@@ -42,7 +42,7 @@ def select(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
         elif name not in GRIB_KEYS:
             extra = [str(n) for n in {*ds.dims, *ds.coords} if n not in ds.variables or ds[n].ndim <= 1]
             raise GridError(
-                f"{source}: nothing named '{name}' to select from; there are: {', '.join(sorted(extra))}. "
+                f"{source}: nothing named '{name}' to select from; available: {', '.join(sorted(extra))}. "
                 "Correct "
                 "`select` of the grid specification."
             )
@@ -70,7 +70,7 @@ def split_values(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dat
             )
         if dim not in ds.dims:
             raise GridError(
-                f"{source}: no dimension '{dim}' to select {list(values)} from; there are: "
+                f"{source}: no dimension '{dim}' to select {list(values)} from; available: "
                 f"{', '.join(map(str, ds.dims))}. Correct `select` of the grid specification."
             )
         layered = [name for name in ds.data_vars if dim in ds[name].dims]

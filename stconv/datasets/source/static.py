@@ -28,7 +28,7 @@ def read_static(files: Mapping[str, str | Path], grid: xr.Dataset) -> dict[str, 
         float32, (lat, lon) or (y, x), in canonical order, NaN missing, by name.
 
     Raises:
-        FileError: A file can not be read.
+        FileError: A file cannot be read.
         VariableError: It does not hold the variable, or the variable has further dimensions.
         GridError: It lacks rows or columns of the grid.
     """
@@ -39,7 +39,7 @@ def _read(name: str, path: Path, grid: xr.Dataset) -> np.ndarray:
     ds = open_file(path, GridSpec())
     if name not in ds.data_vars:
         raise VariableError(
-            f"{path}: no variable '{name}'; there are: {', '.join(map(str, ds.data_vars)) or 'none'}. "
+            f"{path}: no variable '{name}'; available: {', '.join(map(str, ds.data_vars)) or 'none'}. "
             "Correct static_files."
         )
     horizontal = find_horizontal(ds, GridSpec(), [name], str(path))

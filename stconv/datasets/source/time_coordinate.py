@@ -48,7 +48,7 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
     """
     if spec.time is not None and spec.time not in ds.variables:
         raise TimeAxisError(
-            f"{source}: no variable '{spec.time}' for the time; there are: "
+            f"{source}: no variable '{spec.time}' for the time; available: "
             f"{', '.join(map(str, ds.variables))}. Correct `time` of the grid specification."
         )
     ds = _decode_numbers(ds, spec, source)
