@@ -89,11 +89,14 @@ def test_probabilities_of_one_event_and_of_exclusive_ones():
     torch.testing.assert_close(classes.sum(dim=1), torch.ones(2, 3, 1, 1))
 
 
-def test_lenet_is_lenet_with_dense_layers():
-    network = LeNet5(1, 10, 1, 1, grid=(32, 32)).eval()
+@pytest.mark.parametrize(
+    ("name", "activation"), [("relu", nn.ReLU()), ("tanh", nn.Tanh()), ("sigmoid", nn.Sigmoid())]
+)
+def test_lenet_is_lenet_with_dense_layers(name, activation):
+    network = LeNet5(1, 10, 1, 1, grid=(32, 32), activation=name).eval()
     plain = nn.Sequential(
-        nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
+        nn.Conv2d(1, 6, 5), activation, nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), activation, nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(400, 120), activation, nn.Linear(120, 84), activation, nn.Linear(84, 10),
     )  # fmt: skip
     ours = [layer for layer in network.modules() if isinstance(layer, Convolution)]
     theirs = [layer for layer in plain if isinstance(layer, nn.Conv2d | nn.Linear)]
@@ -102,6 +105,19 @@ def test_lenet_is_lenet_with_dense_layers():
         other.bias.data = mine.conv.bias.data
     x = torch.randn(3, 1, 1, 32, 32)
     torch.testing.assert_close(network(x)[:, :, 0, 0, 0], plain(x[:, :, 0]), rtol=1e-4, atol=1e-5)
+
+
+def test_padding_never_is_the_maximum_of_resnet_even_where_all_is_negative():
+    """Its stem beside that of torch: a tanh leaves negative values, zeros of a padding would be larger."""
+    network = ResNet18(2, 1, 1, 1, grid=(33, 34), activation="tanh").eval()
+    first = network.features[0]
+    x = torch.randn(1, 2, 1, 33, 34)
+    with torch.no_grad():
+        first.norm.bias.fill_(-3.0)
+        y = nn.functional.conv2d(x[:, :, 0], first.conv.weight[:, :, 0], stride=2, padding=3)
+        y = nn.functional.max_pool2d(torch.tanh(y / (1 + first.norm.eps) ** 0.5 - 3), 3, 2, 1)
+        torch.testing.assert_close(network.features[:3](x)[:, :, 0], y, rtol=1e-4, atol=1e-5)
+    assert (y < 0).all()
 
 
 def test_a_network_learns_when_a_warm_patch_means_an_event():

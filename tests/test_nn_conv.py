@@ -245,7 +245,7 @@ REFUSED = [
         r"norm of Convolution is 'batchnorm'; expected one of: batch, group, layer, none",
     ),
     ({"groups": 2}, r"groups of Convolution is 2; expected a divisor of both c_in \(1\) and c_out \(1\)"),
-    ({"activation": "tanh"}, r"activation of Convolution is 'tanh'; expected one of: leaky_relu"),
+    ({"activation": "elu"}, r"activation of Convolution is 'elu'; expected one of: leaky_relu"),
 ]
 
 

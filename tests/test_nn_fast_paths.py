@@ -109,7 +109,10 @@ def test_the_gradient_of_the_two_branches_is_that_of_finite_differences():
     assert torch.equal(SpreadDifference.apply(a, b), expected)
 
 
-@pytest.mark.parametrize("activation", [torch.nn.LeakyReLU(0.01), torch.nn.Identity(), torch.nn.GELU()])
+@pytest.mark.parametrize(
+    "activation",
+    [torch.nn.LeakyReLU(0.01), torch.nn.Identity(), torch.nn.GELU(), torch.nn.Tanh(), torch.nn.Sigmoid()],
+)
 @pytest.mark.parametrize("order", ["cells", "frames", "plain"])
 def test_normalization_and_activation_are_those_of_torch(order, activation):
     ours = torch.nn.BatchNorm3d(3).double()

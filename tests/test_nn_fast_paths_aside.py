@@ -146,7 +146,7 @@ def test_layers_and_gradients_are_those_of_torch_whatever_their_settings(data):
     block = Convolution(
         4, 2, kernel, stride=stride, time_padding=time, space_padding=space, bias=draw(st.booleans()),
         norm=draw(st.sampled_from(["batch", "layer", "none"])), groups=groups,
-        activation=draw(st.sampled_from(["leaky_relu", "relu", "gelu", "none"])),
+        activation=draw(st.sampled_from(["leaky_relu", "relu", "gelu", "tanh", "sigmoid", "none"])),
     ).to(dtype).train(draw(st.booleans()))  # fmt: skip
     theirs = copy.deepcopy(block)
     x = torch.randn(2, 4, 5, 6, 5).to(dtype)

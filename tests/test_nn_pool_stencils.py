@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from stconv.errors import ConfigError
+from stconv.explain.anatomy import formula_size
 from stconv.nn.pool import Pool
 from stconv.nn.stencils import start_from_stencils, stencil
 
@@ -22,6 +23,20 @@ def test_pool_equals_the_oracle(oracle, kind, reduce, kernel, stride):
     np.testing.assert_allclose(Pool(kind, kernel, stride)(x).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("padding", [1, (0, 1, 1), (1, 0, 1)])
+def test_padded_pools_equal_those_of_torch(padding):
+    x = torch.randn(2, 3, 5, 7, 6, generator=torch.Generator().manual_seed(0)) - 3  # negative beside zeros
+    kernel, stride = (3, 2, 3), (2, 2, 1)
+    largest = nn.MaxPool3d(kernel, stride, padding)
+    mean = nn.AvgPool3d(kernel, stride, padding)
+    assert torch.equal(Pool("max", kernel, stride, padding)(x), largest(x))
+    assert torch.equal(Pool("min", kernel, stride, padding)(x), -largest(-x))
+    assert torch.equal(Pool("average", kernel, stride, padding)(x), mean(x))
+    torch.testing.assert_close(Pool("sum", kernel, stride, padding)(x), 18 * mean(x))
+    pool = Pool("max", kernel, stride, padding)
+    assert formula_size(pool, (5, 7, 6)) == tuple(pool(x).shape[2:])
+
+
 def test_pooling_two_by_two_keeps_a_quarter_of_the_values():
     x = torch.randn(1, 1, 1, 8, 8)
     y = Pool("max", (1, 2, 2))(x)
@@ -34,6 +49,11 @@ def test_pooling_two_by_two_keeps_a_quarter_of_the_values():
     [
         (("median", 2), "kind of Pool is 'median'; expected one of: max, min, average, sum"),
         (("max", 0), "kernel along time of Pool is 0"),
+        (
+            ("max", 3, 2, (0, 2, 1)),
+            r"padding of Pool is \(0, 2, 1\), more than half of the kernel \(3, 3, 3\)",
+        ),
+        (("max", 3, 2, -1), "padding along time of Pool is -1; expected an integer of at least 0"),
         (("max", 2, (1, 1)), r"stride of Pool has 2 values \(1, 1\); expected three"),
     ],
 )

@@ -55,8 +55,8 @@ def formula_size(module: nn.Module, size: Sizes) -> Sizes:
     transposed convolution (W - 1) S + F - P. Anything without a kernel keeps the size.
     """
     if isinstance(module, Pool):
-        fields = zip(size, module.kernel, module.stride, strict=True)
-        return _triple((w - f) // s + 1 for w, f, s in fields)
+        fields = zip(size, module.kernel, module.padding, module.stride, strict=True)
+        return _triple((w - f + 2 * p) // s + 1 for w, f, p, s in fields)
     if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
         settings: Any = (size, module.kernel_size, module.dilation, module.padding, module.stride)
         steps, *grid = size

@@ -68,7 +68,7 @@ def positive(network: Network) -> Network:
     generator = torch.Generator().manual_seed(0)
     for module in list(ghost.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.LeakyReLU | nn.ReLU | nn.GELU | nn.SiLU):
+            if isinstance(child, nn.LeakyReLU | nn.ReLU | nn.GELU | nn.SiLU | nn.Tanh | nn.Sigmoid):
                 setattr(module, name, nn.Identity())
         if isinstance(module, Pool):
             module.kind = "average"

@@ -18,8 +18,8 @@ from stconv.errors import ConfigError, ShapeError
 from stconv.models.registry import Network, register
 from stconv.nn.conv import Convolution
 from stconv.nn.dense import Dense
-from stconv.nn.norm import Norm
-from stconv.nn.padding import Pad, SpacePadding
+from stconv.nn.norm import Activation, Norm
+from stconv.nn.padding import SpacePadding
 from stconv.nn.pool import Pool
 from stconv.nn.probability import probability
 from stconv.nn.residual import channel_dropout, residual_block
@@ -42,6 +42,8 @@ class EventNetwork(Network):
         grid: (lat, lon) cells of the cube, those of the data that the network is trained on.
         kernel_time: Odd kernel size along time of the convolutions.
         norm: batch, group, layer or none; as published by default.
+        activation: Of every convolution and every hidden dense layer: relu, leaky_relu, gelu, silu, tanh,
+            sigmoid or none.
         dropout: Share of channels dropped after each hidden dense layer, in training.
 
     Raises:
@@ -66,6 +68,7 @@ class EventNetwork(Network):
         grid: Sequence[int],
         kernel_time: int = 1,
         norm: Norm | None = None,
+        activation: Activation = "relu",
         dropout: float = 0.0,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
@@ -74,11 +77,11 @@ class EventNetwork(Network):
             raise ConfigError(f"grid of {where} is {tuple(grid)}; expected two sizes: (lat, lon).")
         self.grid = (check_count("grid", grid[0], where), check_count("grid", grid[1], where))
         check_odd("kernel_time", kernel_time, where)
-        self.features = self.make_features(c_in, kernel_time, norm or self.published_norm)
-        self.classifier = self._dense(dropout)
+        self.features = self.make_features(c_in, kernel_time, norm or self.published_norm, activation)
+        self.classifier = self._dense(dropout, activation)
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
         """Return the convolutions and poolings, for kernels of t steps."""
         raise NotImplementedError
 
@@ -113,7 +116,7 @@ class EventNetwork(Network):
         )
         return far // (further_lat - lat), far // (further_lon - lon)
 
-    def _dense(self, dropout: float) -> nn.Sequential:
+    def _dense(self, dropout: float, activation: Activation) -> nn.Sequential:
         """Dense layers, the first over all frames and whatever the features leave; the last gives logits."""
         channels, size = self._left(self.grid)
         layers = nn.Sequential()
@@ -121,7 +124,7 @@ class EventNetwork(Network):
             layers.append(Pool("average", (1, *size), 1))
         shape = (self.t_in, 1, 1) if self.averaged else (self.t_in, *size)
         for width in self.widths:
-            layers.extend([Dense(channels, width, shape), channel_dropout(dropout)])
+            layers.extend([Dense(channels, width, shape, activation=activation), channel_dropout(dropout)])
             channels, shape = width, (1, 1, 1)
         return layers.append(Dense(channels, self.c_out * self.leads, shape, activation="none"))
 
@@ -144,17 +147,17 @@ class LeNet5(EventNetwork):
 
     Source:
         LeCun et al. (1998), Proceedings of the IEEE 86, with every map of the second layer connected to all
-        of the first, and rectifiers.
+        of the first, and rectifiers unless `activation` is tanh, as published.
     """
 
     widths = (120, 84)
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
         """Return two convolutions (t, 5, 5), each with pooling."""
         return nn.Sequential(
-            _layer(c_in, 6, (t, 5, 5), norm, space_padding="valid"), Pool("max", (1, 2, 2)),
-            _layer(6, 16, (t, 5, 5), norm, space_padding="valid"), Pool("max", (1, 2, 2)),
+            _layer(c_in, 6, (t, 5, 5), norm, activation, space_padding="valid"), Pool("max", (1, 2, 2)),
+            _layer(6, 16, (t, 5, 5), norm, activation, space_padding="valid"), Pool("max", (1, 2, 2)),
         )  # fmt: skip
 
 
@@ -172,17 +175,17 @@ class AlexNet(EventNetwork):
     widths = (4096, 4096)
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
         """Return five convolutions and three poolings."""
 
         def pool() -> Pool:
             return Pool("max", (1, 3, 3), (1, 2, 2))
 
         return nn.Sequential(
-            _layer(c_in, 96, (t, 11, 11), norm, stride=(1, 4, 4), space_padding="valid"), pool(),
-            _layer(96, 256, (t, 5, 5), norm), pool(),
-            _layer(256, 384, (t, 3, 3), norm), _layer(384, 384, (t, 3, 3), norm),
-            _layer(384, 256, (t, 3, 3), norm), pool(),
+            _layer(c_in, 96, (t, 11, 11), norm, activation, stride=(1, 4, 4), space_padding="valid"), pool(),
+            _layer(96, 256, (t, 5, 5), norm, activation), pool(),
+            _layer(256, 384, (t, 3, 3), norm, activation), _layer(384, 384, (t, 3, 3), norm, activation),
+            _layer(384, 256, (t, 3, 3), norm, activation), pool(),
         )  # fmt: skip
 
 
@@ -199,12 +202,12 @@ class VGG16(EventNetwork):
     widths = (4096, 4096)
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
         """Return thirteen convolutions and five poolings."""
         layers, before = nn.Sequential(), c_in
         for width, n_layers in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
             for _ in range(n_layers):
-                layers.append(_layer(before, width, (t, 3, 3), norm))
+                layers.append(_layer(before, width, (t, 3, 3), norm, activation))
                 before = width
             layers.append(Pool("max", (1, 2, 2)))
         return layers
@@ -222,16 +225,17 @@ class ResNet18(EventNetwork):
     published_norm = "batch"
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
         """Return a convolution (t, 7, 7) with pooling, and eight residual blocks."""
-        first = Convolution(c_in, 64, (t, 7, 7), stride=(1, 2, 2), norm=norm, activation="relu")
-        pool = Pool("max", (1, 3, 3), (1, 2, 2))  # zeros beside what is never negative
-        layers, before = nn.Sequential(first, Pad((0, 0), 1, 1), pool), 64
+        first = Convolution(c_in, 64, (t, 7, 7), stride=(1, 2, 2), norm=norm, activation=activation)
+        pool = Pool("max", (1, 3, 3), (1, 2, 2), (0, 1, 1))
+        # the identity keeps the names of the weights in bundles from when the padding was a layer
+        layers, before = nn.Sequential(first, nn.Identity(), pool), 64
         for width in (64, 128, 256, 512):
             for stride in ((1, 1, 1) if width == 64 else (1, 2, 2), (1, 1, 1)):
                 layers.append(
                     residual_block(
-                        Convolution, before, width, (t, 3, 3), stride=stride, norm=norm, activation="relu"
+                        Convolution, before, width, (t, 3, 3), stride=stride, norm=norm, activation=activation
                     )
                 )
                 before = width
@@ -243,12 +247,13 @@ def _layer(
     c_out: int,
     kernel: tuple[int, int, int],
     norm: Norm,
+    activation: Activation,
     *,
     stride: tuple[int, int, int] = (1, 1, 1),
     space_padding: SpacePadding = "zero",
 ) -> Convolution:
-    """A convolution with a rectifier, and with a bias unless a normalization makes it superfluous."""
+    """A convolution with an activation, and with a bias unless a normalization makes it superfluous."""
     return Convolution(
         c_in, c_out, kernel, stride=stride, space_padding=space_padding,
-        bias=norm == "none", norm=norm, activation="relu",
+        bias=norm == "none", norm=norm, activation=activation,
     )  # fmt: skip

@@ -63,7 +63,7 @@ class Convolution(nn.Module):
         space_padding: zero, replicate, periodic or valid.
         bias: Add a learned constant per output channel; superfluous before batch normalization.
         norm: batch, group, layer or none.
-        activation: leaky_relu, relu, gelu, silu or none.
+        activation: leaky_relu, relu, gelu, silu, tanh, sigmoid or none.
         groups: Divide the channels into so many groups that do not see each other; c_in of them is depthwise.
 
     Raises:

@@ -16,7 +16,7 @@ class Dense(Convolution):
         c_in: Number of input channels.
         c_out: Number of outputs.
         size: Cube along (time, lat, lon) that is fully connected, or one size for all.
-        activation: leaky_relu, relu, gelu, silu or none.
+        activation: leaky_relu, relu, gelu, silu, tanh, sigmoid or none.
 
     Raises:
         ConfigError: A setting is out of its range.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stconv.nn.settings import check_choice
 
 Norm = Literal["batch", "group", "layer", "none"]
-Activation = Literal["leaky_relu", "relu", "gelu", "silu", "none"]
+Activation = Literal["leaky_relu", "relu", "gelu", "silu", "tanh", "sigmoid", "none"]
 
 GROUPS = 8
 """Groups of a group normalization, or the largest number below that divides the channels."""
@@ -64,6 +64,8 @@ def make_activation(name: Activation, where: str) -> nn.Module:
         "relu": nn.ReLU,
         "gelu": nn.GELU,
         "silu": nn.SiLU,
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
         "none": nn.Identity,
     }
     return makers[name]()

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stconv.errors import ConfigError
 from stconv.nn.conv import Sizes
 from stconv.nn.settings import check_choice, check_triple
 
@@ -16,33 +17,42 @@ Pooling = Literal["max", "min", "average", "sum"]
 class Pool(nn.Module):
     """The largest, smallest, average or summed value of each window, channel by channel.
 
-    An axis of W gives floor((W - kernel) / stride) + 1. Windows overlap where the stride is less than the
-    kernel.
+    An axis of W gives floor((W - kernel + 2 padding) / stride) + 1. Windows overlap where the stride is less
+    than the kernel. Padding never is the maximum or minimum; to a sum it adds zero, and an average divides
+    by the whole kernel, as in torch.
 
     Args:
         kind: max, min, average or sum.
         kernel: Size along (time, lat, lon), or one size for all.
         stride: Step along each axis; the kernel by default, so that windows lie side by side.
+        padding: Steps, rows and columns added on either side, at most half the kernel.
 
     Raises:
         ConfigError: A setting is out of its range.
     """
 
-    def __init__(self, kind: Pooling, kernel: Sizes, stride: Sizes | None = None) -> None:
+    def __init__(self, kind: Pooling, kernel: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
         super().__init__()
         where = type(self).__name__
         self.kind = check_choice("kind", kind, get_args(Pooling), where)
         self.kernel = check_triple("kernel", kernel, where)
         self.stride = check_triple("stride", self.kernel if stride is None else stride, where)
+        self.padding = check_triple("padding", padding, where, at_least=0)
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
+            raise ConfigError(
+                f"padding of {where} is {self.padding}, more than half of the kernel {self.kernel}; a window "
+                "would hold nothing but padding. Pad less, or pool with a larger kernel."
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, time, lat, lon) to fewer steps and cells."""
         if self.kind == "max":
-            return F.max_pool3d(x, self.kernel, self.stride)
+            return F.max_pool3d(x, self.kernel, self.stride, self.padding)
         if self.kind == "min":
-            return -F.max_pool3d(-x, self.kernel, self.stride)
-        return F.avg_pool3d(x, self.kernel, self.stride, divisor_override=1 if self.kind == "sum" else None)
+            return -F.max_pool3d(-x, self.kernel, self.stride, self.padding)
+        divisor = 1 if self.kind == "sum" else None
+        return F.avg_pool3d(x, self.kernel, self.stride, self.padding, divisor_override=divisor)
 
     def extra_repr(self) -> str:
         """Say the settings when the module is printed."""
-        return f"{self.kind}, kernel={self.kernel}, stride={self.stride}"
+        return f"{self.kind}, kernel={self.kernel}, stride={self.stride}, padding={self.padding}"
