@@ -42,7 +42,8 @@ def _ncep(path: Path) -> None:
 
 def _ersst(path: Path) -> None:
     n, lat, lon = 128, np.arange(88, -89, -2, "f4"), np.arange(0, 360, 2, "f4")
-    values = waves(n, len(lat), len(lon), 15, 5).astype("f4")
+    values = waves(n, len(lat), len(lon), 15, 5)
+    values = (values + 12.5 * np.cos(np.radians(lat))[:, None]).astype("f4")  # warm at the equator
     values[:, 20:36, 12:80] = np.nan  # land
     month = np.datetime64("2010-01", "M") + np.arange(n)
     time = (month.astype("datetime64[D]") - np.datetime64("1800-01-01")).astype(float)

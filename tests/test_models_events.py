@@ -37,6 +37,20 @@ def test_published_parameter_counts(network, c_in, classes, grid, expected):
         assert dense / expected == pytest.approx(0.94, abs=0.005)
 
 
+def test_the_width_scales_every_hidden_layer():
+    """Counted by hand: 3 and 8 channels, dense layers of 60 and 42 on 5x5 cells."""
+    network = LeNet5(1, 10, 1, 1, grid=(32, 32), width=0.5)
+    by_hand = (25 + 1) * 3 + (3 * 25 + 1) * 8 + (8 * 25 + 1) * 60 + (60 + 1) * 42 + (42 + 1) * 10
+    assert sum(p.numel() for p in network.parameters()) == by_hand
+    for family, least in ((AlexNet, 67), (VGG16, 32), (ResNet18, 32)):
+        narrow = family(1, 1, 1, 1, grid=(least, least), width=0.125)
+        with torch.device("meta"):
+            whole = family(1, 1, 1, 1, grid=(least, least))
+        for thin, full in zip(narrow.parameters(), whole.parameters(), strict=True):
+            assert all(n in (m, m // 8) for n, m in zip(thin.shape, full.shape, strict=True))
+        assert narrow.eval()(torch.randn(1, 1, 1, least, least)).shape == (1, 1, 1, 1, 1)
+
+
 @pytest.mark.parametrize(("network", "least"), [(LeNet5, 16), (AlexNet, 67), (VGG16, 32), (ResNet18, 32)])
 def test_any_frames_leads_and_classes_on_the_least_grid(network, least):
     with torch.device("meta"):
@@ -153,6 +167,8 @@ def test_another_input_is_refused(x, message):
 def test_refused_settings():
     with pytest.raises(ConfigError, match=r"grid of LeNet5 is \(16,\); expected two sizes"):
         LeNet5(1, 1, 1, 1, grid=(16,))
+    with pytest.raises(ConfigError, match=r"width of LeNet5 is 0\.0; expected a share above 0"):
+        LeNet5(1, 1, 1, 1, grid=(16, 16), width=0.0)
     with pytest.raises(ConfigError, match="kernel_time of VGG16 is 2; expected an odd number"):
         VGG16(1, 1, 1, 1, grid=(32, 32), kernel_time=2)
     with pytest.raises(ConfigError, match="c_out of ResNet18 is 0; expected an integer"):

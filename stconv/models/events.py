@@ -8,8 +8,10 @@ one frame and the original grid they have the published numbers of parameters.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,27 @@ from stconv.nn.pool import Pool
 from stconv.nn.probability import probability
 from stconv.nn.residual import channel_dropout, residual_block
 from stconv.nn.settings import check_count, check_odd
+
+
+@dataclass(frozen=True)
+class LayerStyle:
+    """What the convolutions of an event network have in common.
+
+    Attributes:
+        kernel_time: Odd kernel size along time.
+        norm: batch, group, layer or none.
+        activation: As `nn.norm.make_activation` takes it.
+        width: Share of the published numbers of channels.
+    """
+
+    kernel_time: int = 1
+    norm: Norm = "none"
+    activation: Activation = "relu"
+    width: float = 1.0
+
+    def channels(self, published: int) -> int:
+        """Return how many channels a layer has, at least one."""
+        return max(1, round(published * self.width))
 
 
 class EventNetwork(Network):
@@ -44,6 +67,8 @@ class EventNetwork(Network):
         norm: batch, group, layer or none; as published by default.
         activation: Of every convolution and every hidden dense layer: relu, leaky_relu, gelu, silu, tanh,
             sigmoid or none.
+        width: Share of the published channels and dense outputs that each hidden layer has, above 0; a grid
+            of geophysical data seldom has the windows that the full width needs.
         dropout: Share of channels dropped after each hidden dense layer, in training.
 
     Raises:
@@ -69,6 +94,7 @@ class EventNetwork(Network):
         kernel_time: int = 1,
         norm: Norm | None = None,
         activation: Activation = "relu",
+        width: float = 1.0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(c_in, c_out, t_in, leads)
@@ -77,12 +103,15 @@ class EventNetwork(Network):
             raise ConfigError(f"grid of {where} is {tuple(grid)}; expected two sizes: (lat, lon).")
         self.grid = (check_count("grid", grid[0], where), check_count("grid", grid[1], where))
         check_odd("kernel_time", kernel_time, where)
-        self.features = self.make_features(c_in, kernel_time, norm or self.published_norm, activation)
-        self.classifier = self._dense(dropout, activation)
+        if not 0 < width < math.inf:
+            raise ConfigError(f"width of {where} is {width}; expected a share above 0, such as 0.25.")
+        style = LayerStyle(kernel_time, norm or self.published_norm, activation, width)
+        self.features = self.make_features(c_in, style)
+        self.classifier = self._dense(dropout, style)
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
-        """Return the convolutions and poolings, for kernels of t steps."""
+    def make_features(c_in: int, style: LayerStyle) -> nn.Sequential:
+        """Return the convolutions and poolings."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,15 +145,17 @@ class EventNetwork(Network):
         )
         return far // (further_lat - lat), far // (further_lon - lon)
 
-    def _dense(self, dropout: float, activation: Activation) -> nn.Sequential:
+    def _dense(self, dropout: float, style: LayerStyle) -> nn.Sequential:
         """Dense layers, the first over all frames and whatever the features leave; the last gives logits."""
         channels, size = self._left(self.grid)
         layers = nn.Sequential()
         if self.averaged:
             layers.append(Pool("average", (1, *size), 1))
         shape = (self.t_in, 1, 1) if self.averaged else (self.t_in, *size)
-        for width in self.widths:
-            layers.extend([Dense(channels, width, shape, activation=activation), channel_dropout(dropout)])
+        for published in self.widths:
+            width = style.channels(published)
+            dense = Dense(channels, width, shape, activation=style.activation)
+            layers.extend([dense, channel_dropout(dropout)])
             channels, shape = width, (1, 1, 1)
         return layers.append(Dense(channels, self.c_out * self.leads, shape, activation="none"))
 
@@ -153,11 +184,12 @@ class LeNet5(EventNetwork):
     widths = (120, 84)
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
+    def make_features(c_in: int, style: LayerStyle) -> nn.Sequential:
         """Return two convolutions (t, 5, 5), each with pooling."""
+        first, second = style.channels(6), style.channels(16)
         return nn.Sequential(
-            _layer(c_in, 6, (t, 5, 5), norm, activation, space_padding="valid"), Pool("max", (1, 2, 2)),
-            _layer(6, 16, (t, 5, 5), norm, activation, space_padding="valid"), Pool("max", (1, 2, 2)),
+            _layer(c_in, first, 5, style, space_padding="valid"), Pool("max", (1, 2, 2)),
+            _layer(first, second, 5, style, space_padding="valid"), Pool("max", (1, 2, 2)),
         )  # fmt: skip
 
 
@@ -175,17 +207,18 @@ class AlexNet(EventNetwork):
     widths = (4096, 4096)
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
+    def make_features(c_in: int, style: LayerStyle) -> nn.Sequential:
         """Return five convolutions and three poolings."""
 
         def pool() -> Pool:
             return Pool("max", (1, 3, 3), (1, 2, 2))
 
+        first, second, third = (style.channels(n) for n in (96, 256, 384))
         return nn.Sequential(
-            _layer(c_in, 96, (t, 11, 11), norm, activation, stride=(1, 4, 4), space_padding="valid"), pool(),
-            _layer(96, 256, (t, 5, 5), norm, activation), pool(),
-            _layer(256, 384, (t, 3, 3), norm, activation), _layer(384, 384, (t, 3, 3), norm, activation),
-            _layer(384, 256, (t, 3, 3), norm, activation), pool(),
+            _layer(c_in, first, 11, style, stride=4, space_padding="valid"), pool(),
+            _layer(first, second, 5, style), pool(),
+            _layer(second, third, 3, style), _layer(third, third, 3, style),
+            _layer(third, second, 3, style), pool(),
         )  # fmt: skip
 
 
@@ -202,12 +235,13 @@ class VGG16(EventNetwork):
     widths = (4096, 4096)
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
+    def make_features(c_in: int, style: LayerStyle) -> nn.Sequential:
         """Return thirteen convolutions and five poolings."""
         layers, before = nn.Sequential(), c_in
-        for width, n_layers in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for published, n_layers in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+            width = style.channels(published)
             for _ in range(n_layers):
-                layers.append(_layer(before, width, (t, 3, 3), norm, activation))
+                layers.append(_layer(before, width, 3, style))
                 before = width
             layers.append(Pool("max", (1, 2, 2)))
         return layers
@@ -225,19 +259,19 @@ class ResNet18(EventNetwork):
     published_norm = "batch"
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm, activation: Activation) -> nn.Sequential:
+    def make_features(c_in: int, style: LayerStyle) -> nn.Sequential:
         """Return a convolution (t, 7, 7) with pooling, and eight residual blocks."""
-        first = Convolution(c_in, 64, (t, 7, 7), stride=(1, 2, 2), norm=norm, activation=activation)
+        t = style.kernel_time
+        look: dict[str, Any] = {"norm": style.norm, "activation": style.activation}
+        before = style.channels(64)
+        first = Convolution(c_in, before, (t, 7, 7), stride=(1, 2, 2), **look)
         pool = Pool("max", (1, 3, 3), (1, 2, 2), (0, 1, 1))
         # the identity keeps the names of the weights in bundles from when the padding was a layer
-        layers, before = nn.Sequential(first, nn.Identity(), pool), 64
-        for width in (64, 128, 256, 512):
-            for stride in ((1, 1, 1) if width == 64 else (1, 2, 2), (1, 1, 1)):
-                layers.append(
-                    residual_block(
-                        Convolution, before, width, (t, 3, 3), stride=stride, norm=norm, activation=activation
-                    )
-                )
+        layers = nn.Sequential(first, nn.Identity(), pool)
+        for published in (64, 128, 256, 512):
+            width = style.channels(published)
+            for stride in ((1, 1, 1) if published == 64 else (1, 2, 2), (1, 1, 1)):
+                layers.append(residual_block(Convolution, before, width, (t, 3, 3), stride=stride, **look))
                 before = width
         return layers
 
@@ -245,15 +279,14 @@ class ResNet18(EventNetwork):
 def _layer(
     c_in: int,
     c_out: int,
-    kernel: tuple[int, int, int],
-    norm: Norm,
-    activation: Activation,
+    size: int,
+    style: LayerStyle,
     *,
-    stride: tuple[int, int, int] = (1, 1, 1),
+    stride: int = 1,
     space_padding: SpacePadding = "zero",
 ) -> Convolution:
     """A convolution with an activation, and with a bias unless a normalization makes it superfluous."""
     return Convolution(
-        c_in, c_out, kernel, stride=stride, space_padding=space_padding,
-        bias=norm == "none", norm=norm, activation=activation,
+        c_in, c_out, (style.kernel_time, size, size), stride=(1, stride, stride), space_padding=space_padding,
+        bias=style.norm == "none", norm=style.norm, activation=style.activation,
     )  # fmt: skip

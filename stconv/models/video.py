@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError, FileError
-from stconv.models.events import EventNetwork
+from stconv.models.events import EventNetwork, LayerStyle
 from stconv.models.registry import register
 from stconv.nn.conv import middle_width
 from stconv.nn.dense import Dense
@@ -59,16 +59,16 @@ class R2Plus1D18(EventNetwork):
     published_norm = "batch"
 
     @staticmethod
-    def make_features(c_in: int, t: int, norm: Norm) -> nn.Sequential:
+    def make_features(c_in: int, style: LayerStyle) -> nn.Sequential:
         """Return the stem and four pairs of blocks.
 
         Raises:
             ConfigError: Another time kernel or normalization than the published ones.
         """
-        if (t, norm) != (3, "batch"):
+        if (style.kernel_time, style.norm) != (3, "batch"):
             raise ConfigError(
-                f"kernel_time and norm of R2Plus1D18 are {t} and {norm!r}; expected 3 and 'batch', as "
-                "published."
+                f"kernel_time and norm of R2Plus1D18 are {style.kernel_time} and {style.norm!r}; expected 3 "
+                "and 'batch', as published."
             )
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         parts["stem"] = nn.Sequential(
@@ -98,7 +98,7 @@ class R2Plus1D18(EventNetwork):
             c_in, c_out, t_in, leads, grid=grid, kernel_time=kernel_time, norm=norm, dropout=dropout
         )
 
-    def _dense(self, dropout: float) -> nn.Sequential:
+    def _dense(self, dropout: float, style: LayerStyle) -> nn.Sequential:
         """The average over all steps and cells that are left, then one dense layer."""
         channels, size = self._left(self.grid)
         steps = -(-self.t_in // 8)
