@@ -1,4 +1,4 @@
-"""Muon for convolutions: a step changes the filters of a layer in all directions alike."""
+"""Muon for convolutions, an optimizer with orthogonal steps."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from stconv.errors import ConfigError
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
-"""a, b, c of x <- (a + b x x' + c (x x')^2) x, with a steep rise from zero: Jordan et al. (2024)."""
+"""Coefficients a, b, c of x <- (a + b x x' + c (x x')^2) x, steep at zero: Jordan et al. (2024)."""
 ITERATIONS = 5
 RMS = 0.2
-"""Root mean square of a step of AdamW, which a step here is scaled to: Liu et al. (2025), section 2.2."""
+"""Root mean square of a step of AdamW, to which steps are scaled: Liu et al. (2025), section 2.2."""
 LEAST = 1e-7
 
 
 class Muon(Optimizer):
-    """Steps with orthogonal matrices for layers, and those of AdamW for everything that is none.
+    """Orthogonal steps for the weights of layers, and steps of AdamW for all other parameters.
 
     m <- momentum m + (1 - momentum) g, u = (1 - momentum) g + momentum m
     w <- (1 - lr weight_decay) w - lr 0.2 sqrt(max(rows, columns)) orthogonal(u)
 
-    A layer's weight (out, in, ...) is a matrix of out rows. orthogonal(u) has the directions of u and
-    singular values near 1, so that what the gradient shows only faintly is learned as fast as what it shows
-    loudly. Steps are as large as those of AdamW: learning rate and weight decay of one serve the other.
-    Biases, norms and filters of a single channel are left to AdamW. `torch.optim.Muon` takes matrices alone.
+    A layer's weight (out, in, ...) is treated as a matrix with `out` rows. orthogonal(u) has the singular
+    vectors of u and singular values near 1, so that directions with a small gradient are learned as fast as
+    those with a large one. Steps are as large as those of AdamW, so that both take the same learning rate and
+    weight decay. Biases, norms and filters of a single channel are left to AdamW. `torch.optim.Muon` accepts
+    only matrices.
 
     Args:
-        params: Weights, or groups of them.
+        params: Parameters, or groups of parameters.
         lr: Learning rate.
-        weight_decay: Share of the weights that is lost in a step, times lr.
-        momentum: Of the matrices, in [0, 1).
-        betas: Of AdamW: decay of the mean of the gradient and of its square, in [0, 1).
-        eps: Of AdamW.
+        weight_decay: Share of the weights that is subtracted in a step, before multiplication by lr.
+        momentum: Momentum of orthogonal steps, in [0, 1).
+        betas: Decay of the mean gradient and of its mean square in AdamW, in [0, 1).
+        eps: Constant in the denominator of AdamW.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -68,13 +69,13 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take a step; weights without a gradient stay as they are.
+        """Take a step; parameters without a gradient do not change.
 
         Args:
-            closure: Computes the loss anew.
+            closure: Function that computes the loss again.
 
         Returns:
-            What it gave.
+            The loss that `closure` returned, or None.
         """
         loss = None
         if closure is not None:
@@ -118,9 +119,10 @@ def _is_matrix(weight: Tensor) -> bool:
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix with all singular values near 1 (0.7 to 1.2), by five Newton-Schulz iterations.
+    """Return the matrix with its singular values near 1 (0.7 to 1.2), by five Newton-Schulz iterations.
 
-    They run on the small square x x' alone, since all factors are polynomials of it: a fifth of the products.
+    They run on the small square matrix x x' alone, since all factors are polynomials of it; that takes a
+    fifth of the multiply-adds.
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     a, b, c = QUINTIC

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate that find the length of the training by themselves."""
+"""Learning rate schedules that get the length of the training from the trainer."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from stconv.errors import ConfigError
 
 
 class WarmupCosine(LRScheduler):
-    """Rise in a line to the optimizer's learning rate, then fall along half a cosine; step by step.
+    """Linear warm-up to the optimizer's learning rate, then cosine decay, updated at every step.
 
     lr(t) = lr (start + (1 - start) t / w)                         for t < w, w = warmup * steps
     lr(t) = lr (end + (1 - end) (1 + cos(pi (t - w) / (steps - w))) / 2)   after that
 
-    The number of steps comes from the trainer, so that a configuration need not repeat it when epochs, batch
-    size or data change. `lr_interval` does not matter.
+    The number of steps comes from the trainer, so that a configuration does not depend on epochs, batch size
+    or data. `lr_interval` has no effect.
 
     Args:
-        optimizer: Its learning rate is the highest one.
-        warmup: Share of the steps, in [0, 1), in which it is reached.
-        start: Share of it at the first step.
-        end: Share of it at the last step.
-        last_epoch: Step to go on from.
+        optimizer: Optimizer, whose learning rate is the largest of the schedule.
+        warmup: Share of the steps before the largest learning rate is reached, in [0, 1).
+        start: Learning rate at the first step, as a share of the largest.
+        end: Learning rate at the last step, as a share of the largest.
+        last_epoch: Index of the last step when training is resumed.
 
     Raises:
         ConfigError: A share is out of its range.
 
     Source:
         Loshchilov and Hutter (2017), arXiv 1608.03983 (cosine); Smith and Topin (2018), arXiv 1708.07120
-        (the rise).
+        (warm-up).
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class WarmupCosine(LRScheduler):
             )
         self.warmup, self.start, self.end = warmup, start, end
         self.total_steps: int | None = None
-        """Of the training; set before its first step."""
+        """Number of steps of the training; set before the first one."""
         super().__init__(optimizer, last_epoch)
 
     def factor(self, step: int) -> float:
-        """Share of the highest learning rate at a step, from 0."""
+        """Return the learning rate at a step, counted from 0, as a share of the largest."""
         if self.total_steps is None:
             return self.start
         last = max(self.total_steps - 1, 1)
@@ -65,10 +65,10 @@ class WarmupCosine(LRScheduler):
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * done)) / 2
 
     def follow(self, total_steps: float) -> None:
-        """Stretch the schedule over a training.
+        """Set the length of the schedule to that of a training.
 
         Raises:
-            ConfigError: The training has no end.
+            ConfigError: The length of the training is not known.
         """
         if not math.isfinite(total_steps):
             raise ConfigError(
@@ -79,5 +79,5 @@ class WarmupCosine(LRScheduler):
             group["lr"] = base * self.factor(self.last_epoch)
 
     def get_lr(self) -> list[float | Tensor]:
-        """Learning rates of this step."""
+        """Return the learning rates of the current step."""
         return [float(base) * self.factor(self.last_epoch) for base in self.base_lrs]

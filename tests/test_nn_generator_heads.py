@@ -89,7 +89,7 @@ REFUSED = [
         lambda: PaperHead(1, 1, 2, 3, 3),
         "t_in of PaperHead with 3 leads is 2; expected an integer of at least 3",
     ),
-    (lambda: Generator(1, 5, 5, 3), "Generator makes 5 steps of 5; expected more out than in"),
+    (lambda: Generator(1, 5, 5, 3), "Generator makes 5 steps from 5; expected more steps out than in"),
     (lambda: Generator(0, 5, 6, 3), "channels of Generator is 0"),
     (
         lambda: features_to_leads("first", 1, 1, 1, 1, 3),

@@ -1,4 +1,4 @@
-"""What a network is made of, what it costs, and what each of its forecasts looks at."""
+"""Explanation of a network: its layers, their cost, and its receptive field."""
 
 from stconv.explain.anatomy import Layer, anatomy, formula_size
 from stconv.explain.explanation import Explanation, explain

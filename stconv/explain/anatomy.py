@@ -1,6 +1,6 @@
-"""The layers of a network: their sizes by the formula, their parameters, their multiply-adds.
+"""The layers of a network, with sizes, parameters and multiply-adds.
 
-Nothing is computed: shapes are followed on torch's meta device, so that any network answers at once.
+Only shapes are computed, on torch's meta device, so that a network of any size takes no time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Layer:
     """One layer of a network.
 
     Attributes:
-        name: Path of the module in the network; "" for what the network does itself.
-        kind: convolution, transposed, pooling, linear, normalization, damping, ...
-        kernel: Along (time, lat, lon), where the layer has one.
-        stride: Likewise.
-        channels: Of the output.
-        size: Of the output along (time, lat, lon), by the size formula where there is one.
-        parameters: Learned numbers, those of modules inside that never run by themselves included.
-        multiply_adds: For one window; the product sums of convolutions, matrices and attention, nothing else.
-        calls: How often it runs in one forecast; more than once in recurrent networks.
+        name: Path of the module in the network; "" for operations of the network itself.
+        kind: Kind of layer: convolution, transposed, pooling, linear, normalization, damping, ...
+        kernel: Kernel along (time, lat, lon), if the layer has one.
+        stride: Stride along (time, lat, lon), if the layer has one.
+        channels: Number of output channels.
+        size: Output size along (time, lat, lon), by the size formula where one applies.
+        parameters: Number of learned values, including those of submodules that are never called.
+        multiply_adds: Multiply-adds for one window, of convolutions, matrix products and attention only.
+        calls: Number of calls in one forecast; more than one in recurrent networks.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Layer:
 
 
 def formula_size(module: nn.Module, size: Sizes) -> Sizes:
-    """Return the output size along (time, lat, lon) by the formula of the lectures.
+    """Return the output size along (time, lat, lon) by the size formula.
 
-    floor((W - F + P) / S) + 1, where F is the dilated kernel and P the padding of both sides together; of a
-    transposed convolution (W - 1) S + F - P. Anything without a kernel keeps the size.
+    It is floor((W - F + P) / S) + 1, where F is the dilated kernel and P the padding of both sides together,
+    and (W - 1) S + F - P for a transposed convolution. A layer without a kernel keeps the size.
     """
     if isinstance(module, Pool):
         fields = zip(size, module.kernel, module.padding, module.stride, strict=True)
@@ -71,14 +71,14 @@ def formula_size(module: nn.Module, size: Sizes) -> Sizes:
 
 
 def anatomy(network: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
-    """List the layers in the order in which they first run.
+    """List the layers in the order of their first call.
 
-    A layer is a module that learns, that multiplies, or that pools; what a network multiplies and learns
-    outside of its layers, as in `forward` or in an attention, counts for the module that does it.
+    A layer is a module with parameters, multiply-adds or pooling of its own. Operations outside of layers, as
+    in a `forward` or in attention, count for the module that performs them.
 
     Args:
-        network: Any module over (batch, channel, time, lat, lon); it is left as it is.
-        shape: Of one window: (channel, time, lat, lon).
+        network: Any module over (batch, channel, time, lat, lon); it is not changed.
+        shape: Shape of one window, (channel, time, lat, lon).
     """
     ghost = copy.deepcopy(network).to("meta").eval()
     runs = _followed(ghost, torch.zeros(1, *shape, device="meta"))
@@ -94,7 +94,7 @@ def anatomy(network: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
 
 @dataclass(frozen=True)
 class _Run:
-    """One run of a module: sizes before and after, channels after, and what it multiplied itself."""
+    """One call of a module: input and output sizes, output channels, and its own multiply-adds."""
 
     before: Sizes
     after: Sizes
@@ -103,9 +103,9 @@ class _Run:
 
 
 def _followed(ghost: nn.Module, x: Tensor) -> dict[str, list[_Run]]:
-    """Run a network, and return the runs of each module by its name."""
+    """Run a network, and return the calls of each module by its name."""
     runs: dict[str, list[_Run]] = {}
-    begun: list[list[int]] = []  # operations before each module that runs now, and those of modules inside
+    begun: list[list[int]] = []  # multiply-adds before each running module, and of its submodules
     counter = FlopCounterMode(display=False)
 
     def start(_module: nn.Module, _args: Any) -> None:
@@ -127,7 +127,7 @@ def _followed(ghost: nn.Module, x: Tensor) -> dict[str, list[_Run]]:
         handles.append(module.register_forward_pre_hook(start))
         handles.append(module.register_forward_hook(functools.partial(end, name=name)))
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # of the fused attention nobody counts the products
+    torch.backends.mha.set_fastpath_enabled(False)  # torch does not count the products of fused attention
     try:
         with torch.no_grad(), counter:
             ghost(x)
@@ -139,7 +139,7 @@ def _followed(ghost: nn.Module, x: Tensor) -> dict[str, list[_Run]]:
 
 
 def _learned(module: nn.Module, name: str, runs: dict[str, list[_Run]], counted: set[int]) -> int:
-    """Learned numbers of a module and of those in it that never run by themselves, each counted once."""
+    """Count the parameters of a module and of its submodules that are never called, each once."""
     total = 0
     for inner, part in module.named_modules(prefix=name):
         owner = inner
@@ -206,7 +206,7 @@ def _window(module: nn.Module) -> tuple[Sizes | None, Sizes | None]:
 
 
 def _last_three(sizes: Sequence[Any]) -> Sizes:
-    """Sizes along (time, lat, lon) of a window that may have fewer axes, the last ones."""
+    """Return sizes along (time, lat, lon); of a tensor with fewer axes, these are the last ones."""
     return _triple((1, 1, 1, *sizes)[-3:])
 
 
@@ -217,7 +217,7 @@ def _first_tensor(values: Any) -> Tensor | None:
 
 
 def _size(x: Tensor) -> tuple[Sizes, int]:
-    """Sizes along (time, lat, lon), and channels: (batch, channel, ...), or (batch, position, channel)."""
+    """Return sizes and channels of a tensor (batch, channel, ...) or (batch, position, channel)."""
     if x.ndim == 3:
         return (1, 1, x.shape[1]), x.shape[2]
     return _last_three(x.shape[2:]), x.shape[min(1, x.ndim - 1)]

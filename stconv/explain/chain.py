@@ -1,4 +1,4 @@
-"""The receptive field of layers in a row, by the formula: for networks that end in one value for a cube."""
+"""The receptive field of consecutive layers by the formula, for networks with one output for a cube."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from stconv.models import Network
 
 
 def chain_reaches(network: Network, layers: list[Layer]) -> tuple[list[Reach], Reach]:
-    """Return the receptive field after each layer, and that of the output, which is the whole cube.
+    """Return the receptive field after each layer, and that of the output, the whole cube.
 
-    r <- r + (F - 1) j and j <- j S for each layer with the kernel F and the stride S; shortcuts see no more
-    than what they go around. Positions beyond the first count from the start of the field.
+    r <- r + (F - 1) j and j <- j S for each layer with kernel F and stride S; a shortcut sees no more than
+    the layers that it bypasses. Cells are counted from the start of the field.
 
     Args:
-        network: The network; it is built for a grid.
-        layers: Its layers in the order in which they run.
+        network: Network that is built for a grid.
+        layers: Its layers in the order of their calls.
     """
     assert network.own_grid is not None
     n_lat, n_lon = network.own_grid

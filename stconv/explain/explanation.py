@@ -1,4 +1,4 @@
-"""All that is said about a network, as numbers: for the screen, for JSON, for a run's log."""
+"""The explanation of a network as numbers, for the terminal, JSON and a run."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from stconv.explain.reach import Reach, frames_in_reach, reaches
 from stconv.models import Network, describe
 
 ENOUGH = 64
-"""Cells along lat and lon, at most, that the sensitivity to each frame is averaged over."""
+"""Largest number of cells along lat and lon over which the sensitivity to each frame is averaged."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A network, explained.
+    """Layers, receptive field and sensitivity of a network.
 
     Attributes:
-        network: Its specification.
-        grid: (lat, lon) cells that sizes and multiply-adds are for.
-        spacing: Degrees (or units of a projected grid) between rows and between columns, if known.
-        layers: In the order in which they run.
+        network: Specification of the network.
+        grid: Grid (lat, lon) of the sizes and multiply-adds.
+        spacing: Distance between rows and between columns, in degrees or units of a projected grid, if known.
+        layers: Layers in the order of their calls.
         reaches: Receptive field after each layer, in the same order.
         output: Receptive field of the forecast.
-        frames: Which input frames have a path to which lead, (leads, t_in).
-        weight_of_frames: Share of each frame in the sensitivity of each lead, (leads, t_in), rows sum to 1
-            (or to 0 where nothing is seen); of the weights as they are, for random inputs.
+        frames: Whether there is a path from each input frame to each lead, (leads, t_in).
+        weight_of_frames: Share of each frame in the sensitivity of each lead, (leads, t_in), for the present
+            weights and random inputs. Rows sum to 1, or to 0 for a lead that sees no frame.
     """
 
     network: dict[str, Any]
@@ -44,23 +44,23 @@ class Explanation:
 
     @property
     def parameters(self) -> int:
-        """Learned numbers of all layers."""
+        """Number of learned values of all layers."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def multiply_adds(self) -> int:
-        """Of all layers, for one window."""
+        """Multiply-adds of all layers for one window."""
         return sum(layer.multiply_adds for layer in self.layers)
 
     def degrees(self, found: Reach) -> tuple[float, float] | None:
-        """Extent of a receptive field along (lat, lon), in the units of the grid."""
+        """Return the extent of a receptive field along (lat, lon), in the units of the grid."""
         if self.spacing is None or found.whole_grid:
             return None
         lat, lon = (n * d for n, d in zip(found.cells, self.spacing, strict=True))
         return lat, lon
 
     def to_json(self) -> dict[str, Any]:
-        """The same with JSON types only."""
+        """Return the explanation with JSON types only."""
         return {
             "network": self.network,
             "grid": list(self.grid),
@@ -96,10 +96,10 @@ def explain(
     """Explain a network on a grid.
 
     Args:
-        network: The network; it is left as it is.
-        n_lat: Rows.
-        n_lon: Columns.
-        spacing: Between rows and between columns, such as degrees.
+        network: Network; it is not changed.
+        n_lat: Number of rows.
+        n_lon: Number of columns.
+        spacing: Distance between rows and between columns, in degrees or units of a projected grid.
     """
     layers = anatomy(network, (network.c_in, network.t_in, n_lat, n_lon))
     if network.forecasts_event:

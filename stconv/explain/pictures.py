@@ -1,4 +1,4 @@
-"""Pictures of what a network looks at: the filters of its first layer, the feature maps of a window."""
+"""Pictures of a network: the filters of its first layer, and the feature maps of a window."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ DPI = 110
 
 
 def filters_plot(network: Network, path: str | Path, channels: Sequence[str] = ()) -> Path:
-    """Draw the filters of the first convolution: a row for each, a column for each channel and tap in time.
+    """Draw the filters of the first convolution, one per row, with a column for each channel and tap in time.
 
-    The first that runs and looks beyond a single cell is drawn; of many filters those with the largest
-    weights. All share one color scale, symmetric about zero.
+    It is the first convolution to run whose kernel is larger than a single cell. If there are many filters,
+    those with the largest weights are drawn. All share one color scale, symmetric about zero.
 
     Args:
-        network: The network.
-        path: Where to write; its ending is the format.
+        network: Network.
+        path: File to write; its suffix determines the format.
         channels: Names of the input channels.
 
     Raises:
@@ -64,22 +64,23 @@ def filters_plot(network: Network, path: str | Path, channels: Sequence[str] = (
 
 
 class FeatureMaps:
-    """Remember what the convolutions of a network put out while it runs, as a context.
+    """Context that records the outputs of a network's convolutions.
 
     Args:
-        network: The network to watch.
+        network: Network to record.
     """
 
     def __init__(self, network: Network) -> None:
         self.network = network
         self.maps: dict[str, np.ndarray] = {}
-        """Output of each block at its newest step, (channel, lat, lon), of the first window, in order."""
+        """Output of each block for the first window at its newest step, (channel, lat, lon)."""
         self._handles: list[Any] = []
 
     def __enter__(self) -> FeatureMaps:
         hooked: set[str] = set()
         for name, module in self.network.named_modules():
-            block = name.rpartition(".")[0] or name  # a convolution with its normalization and activation
+            # the block around a convolution includes its normalization and activation
+            block = name.rpartition(".")[0] or name
             if isinstance(module, CONVOLUTIONS) and block not in hooked:
                 hooked.add(block)
                 watched = self.network.get_submodule(block)
@@ -99,17 +100,17 @@ class FeatureMaps:
 
 
 def features_plot(maps: Mapping[str, np.ndarray], path: str | Path, title: str = "") -> Path:
-    """Draw feature maps: a row for each layer, its channels of largest variance side by side.
+    """Draw feature maps, one layer per row, with the channels of largest variance.
 
-    Each map has its own color scale; its range stands below it, since layers differ by orders of magnitude.
+    Each map has its own color scale, with its range below, since layers differ by orders of magnitude.
 
     Args:
-        maps: (channel, lat, lon) by layer, as `FeatureMaps` collects them.
-        path: Where to write; its ending is the format.
-        title: Above the picture.
+        maps: Feature maps by layer, (channel, lat, lon), as `FeatureMaps` records them.
+        path: File to write; its suffix determines the format.
+        title: Title of the picture.
 
     Raises:
-        ConfigError: There is no map.
+        ConfigError: There are no maps.
     """
     maps = {name: values for name, values in maps.items() if values[0].size > 1}
     if not maps:
@@ -141,7 +142,7 @@ def features_plot(maps: Mapping[str, np.ndarray], path: str | Path, title: str =
 
 
 def _first_convolution(network: Network) -> tuple[str, nn.Conv2d | nn.Conv3d]:
-    """The first to run, before those of a single cell such as the projection of a shortcut."""
+    """Return the first convolution to run, preferably not one of a single cell, such as a projection."""
     from stconv.explain.anatomy import anatomy
 
     modules, found = dict(network.named_modules()), []
@@ -155,7 +156,7 @@ def _first_convolution(network: Network) -> tuple[str, nn.Conv2d | nn.Conv3d]:
 
 
 def _columns(conv: nn.Conv2d | nn.Conv3d, network: Network, channels: Sequence[str]) -> list[str]:
-    """What each plane (channel, tap) of the filter looks at."""
+    """Return the title of each plane (channel, tap) of the filter."""
     taps = conv.kernel_size[0] if isinstance(conv, nn.Conv3d) else 1
     stacked = conv.in_channels == network.c_in * network.t_in and taps == 1 and network.t_in > 1
     n_times = network.t_in if stacked else taps

@@ -1,12 +1,12 @@
-"""The receptive field, found by asking the gradient of a network whose weights are all positive.
+"""The receptive field of a network, from gradients of a copy with positive weights.
 
-Where a path leads from an input to an output its gradient is a sum of products of positive numbers and
-can not cancel; where none leads it is zero. So the answer depends on the structure and not on the weights:
-a head that starts at zero hides nothing. Activations are taken out and maxima become averages for it, and it
-is asked in float64, in which the products of many small numbers do not vanish.
+If a path leads from an input to an output, the gradient is a sum of products of positive numbers, which
+cannot cancel; otherwise it is zero. The result therefore depends on the structure and not on the weights,
+such as a head that starts at zero. In the copy, activations are removed and maxima become averages. It
+computes in float64, in which products of many small numbers do not underflow.
 
-The functions here leave inference mode, in which a forecast is made: without recorded gradients every field
-would look empty.
+The functions here leave inference mode, in which forecasts run: it records no gradients, so that every field
+would be empty.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from stconv.nn.pool import Pool
 from stconv.nn.pyramid import PadToMultiple
 
 SMALLEST, LARGEST = 24, 192
-"""Cells along lat and lon of the first grid that is tried, and of the last; no field is sought beyond."""
+"""Cells along lat and lon of the first and the last grid to try; a larger field counts as the whole grid."""
 
 MOST_PHASES = 64
-"""Cells after which a network has to repeat itself at the latest."""
+"""Largest period, in cells, of a network whose receptive field repeats over the grid."""
 
 SEEING_ALL = nn.GroupNorm | nn.MultiheadAttention
 """Layers whose output at a cell depends on every cell."""
@@ -38,14 +38,15 @@ SEEING_ALL = nn.GroupNorm | nn.MultiheadAttention
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a value of the output looks, at most.
+    """Largest receptive field of any value of an output.
 
     Attributes:
-        steps: Input frames it sees.
-        before: Cells towards the start of lat and lon.
-        after: Cells towards their end.
-        whole_grid: It sees every cell, however large the grid; then the numbers mean nothing.
-        period: After how many cells what a cell sees repeats itself: 2 where the grid is halved; 0 if never.
+        steps: Number of input frames in the field.
+        before: Cells of the field towards the start of lat and lon.
+        after: Cells of the field towards the end of lat and lon.
+        whole_grid: Whether it covers every cell of a grid of any size; then the numbers have no meaning.
+        period: Number of cells after which the field repeats, such as 2 where the grid is halved; 0 if it
+            does not.
     """
 
     steps: int
@@ -63,7 +64,7 @@ class Reach:
 
 @torch.inference_mode(False)
 def positive(network: Network) -> Network:
-    """Return a copy whose gradients cannot cancel, in float64 unless the network insists on float32."""
+    """Return a copy whose gradients cannot cancel, in float64 unless the network requires float32."""
     ghost = copy.deepcopy(network).to("cpu").eval()
     generator = torch.Generator().manual_seed(0)
     for module in list(ghost.modules()):
@@ -75,7 +76,7 @@ def positive(network: Network) -> Network:
         if isinstance(module, Damping):
             module.grid = None
             module.factor = nn.Parameter(module.factor.detach().mean(dim=(2, 3), keepdim=True))
-        if hasattr(module, "low") and hasattr(module, "high"):  # bounds would cut gradients off
+        if hasattr(module, "low") and hasattr(module, "high"):  # bounds would make gradients zero
             module.low, module.high = torch.tensor(-torch.inf), torch.tensor(torch.inf)
     with torch.no_grad():
         for module in ghost.modules():
@@ -90,12 +91,11 @@ def positive(network: Network) -> Network:
 @torch.inference_mode(False)
 @torch.no_grad()
 def in_double(network: Network) -> Network:
-    """Return a copy in float64, or in float32 of a network that makes tensors of its own in float32."""
+    """Return a copy in float64, or the network itself if it creates float32 tensors internally."""
     double = copy.deepcopy(network).double()
     for module in double.modules():
-        if isinstance(module, Network) and not list(
-            module.parameters()
-        ):  # its inputs are float64 all the same
+        if isinstance(module, Network) and not list(module.parameters()):
+            # without a parameter, the network would expect float32 inputs
             module.register_parameter("_of_its_type", nn.Parameter(torch.zeros(1).double(), False))
     try:
         double(_window(double, 1, *(double.own_grid or (SMALLEST, SMALLEST))))
@@ -113,12 +113,12 @@ def reach(network: Network) -> Reach:
 def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
     """Find the receptive field after each of the named modules, and after the network itself (name "").
 
-    A layer that runs several times is seen at its last run. On a coarser grid the field is that of the
-    coarse cell over the middle of the grid. A layer whose output has no grid, such as one over a sequence of
-    cells, is left out.
+    For a layer that is called several times, the last call counts. On a coarser grid it is the field of the
+    coarse cell at the middle of the grid. Layers whose output has no grid, such as those over a sequence of
+    cells, are omitted.
 
     Args:
-        network: The network; it is left as it is.
+        network: Network; it is not changed.
         names: Paths of modules.
     """
     ghost, period = positive(network), phases(network)
@@ -146,12 +146,12 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
 
 
 def _first_grid(period: int) -> int:
-    """Cells of the first grid to try: a multiple of the period, with each phase beyond the middle."""
+    """Return the size of the first grid to try: a multiple of the period, with all phases past the middle."""
     return 2 * period * -(-SMALLEST // (2 * period))
 
 
 def _repeats_after(ghost: Network, n: int, period: int) -> int:
-    """The smallest multiple of a period after which the cells of a uniform field see alike; 0 for none."""
+    """Return the smallest multiple of the period after which gradients on a uniform field repeat; or 0."""
     for times in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
         if period * times > MOST_PHASES:
             break
@@ -162,7 +162,7 @@ def _repeats_after(ghost: Network, n: int, period: int) -> int:
 
 
 def _repeats(ghost: Network, n: int, period: int) -> bool:
-    """Whether the gradient of a cell is that of the cell a period further on, shifted."""
+    """Whether the gradients of two cells that are one period apart are equal up to the shift."""
     x = torch.full_like(_window(ghost, 1, n), 0.15).requires_grad_()
     y = ghost(x)
     values = torch.linspace(0.5, 1.5, y[..., 0, 0].numel(), dtype=y.dtype).view_as(y[..., 0, 0])
@@ -183,13 +183,13 @@ def _repeats(ghost: Network, n: int, period: int) -> bool:
 
 
 def phases(network: nn.Module) -> int:
-    """Return after how many cells a network that halves its grid repeats itself; 1 for one that does not."""
+    """Return the period, in cells, of a network that halves its grid; 1 for other networks."""
     return max((m.multiple for m in network.modules() if isinstance(m, PadToMultiple)), default=1)
 
 
 @torch.inference_mode(False)
 def frames_in_reach(network: Network, n_cells: int = 9) -> Tensor:
-    """Return which input frames have a path to which lead, bool, (leads, t_in)."""
+    """Return whether there is a path from each input frame to each lead, bool, (leads, t_in)."""
     ghost = positive(network)
     x = _window(ghost, 1, *(ghost.own_grid or (n_cells, n_cells)))
     y = ghost(x)
@@ -222,17 +222,17 @@ def _boxes(ghost: Network, names: list[str], n: int, n_phases: int) -> dict[str,
 
 
 def _first(output: Any) -> Tensor:
-    """The tensor that a module gives, or the first of several, as of an attention."""
+    """Return the output tensor of a module, or the first of several, as for attention."""
     return output if isinstance(output, Tensor) else output[0]
 
 
 def _units(name: str, output: Tensor) -> Tensor:
-    """All leads of the forecast; of a layer the middle one of its steps, or the only one."""
+    """Return all leads of the forecast, or the middle step of a layer's output."""
     return output if not name or output.ndim == 4 else output[:, :, output.shape[2] // 2].unsqueeze(2)
 
 
 def _box(output: Tensor, x: Tensor, n: int, n_phases: int) -> Reach:
-    """The field of cell n/2 + b in window b of the batch, so that every phase of a coarser grid is seen."""
+    """Return the joint field of cell n/2 + b in each window b, which covers all phases of coarse grids."""
     if not output.requires_grad:
         return Reach(0, (0, 0), (0, 0))
     coarse = max(1, round(n / output.shape[-1]))
@@ -271,7 +271,7 @@ def _sees_all(ghost: nn.Module) -> bool:
 
 
 def _layers_before_all(ghost: nn.Module, names: list[str]) -> list[str]:
-    """Those of the named modules that stand before the first layer that looks at the whole grid."""
+    """Return the named modules before the first layer that sees the whole grid."""
     order = [
         name for name, module in ghost.named_modules() if name in names or isinstance(module, SEEING_ALL)
     ]

@@ -1,4 +1,4 @@
-"""An explanation as a person reads it: a table of layers, and what each lead looks at."""
+"""The explanation of a network as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def print_explanation(found: Explanation, console: Console) -> None:
-    """Print a table of the layers, the receptive field, and what each lead looks at.
+    """Print a table of the layers, the receptive field, and the sensitivity of each lead to each frame.
 
     Args:
-        found: What to print.
-        console: Where to; in a pipe or a file it should be wide enough that no line is folded.
+        found: Explanation to print.
+        console: Console to print on; for a pipe or a file it should be wide enough that no line wraps.
     """
     from rich.table import Table
 

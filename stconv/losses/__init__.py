@@ -1,8 +1,8 @@
-"""Losses: what training minimizes, over valid cells only and weighted by area.
+"""Losses of training, averaged over valid cells and weighted by area.
 
-All are called `loss(prediction, target, weight) -> scalar`, on normalized values. `weight` is 0 where the
-target is missing (`target` must hold some finite value there) and elsewhere the share of the cell's area.
-A `DistributionLoss` takes the members of a forecast, `Network.members`, instead of their mean.
+Each is called as `loss(prediction, target, weight) -> scalar` on normalized values. `weight` is 0 where the
+target is missing (`target` must be finite there too) and elsewhere proportional to the cell's area. A
+`DistributionLoss` takes the members of a forecast (`Network.members`) instead of their mean.
 """
 
 from stconv.losses.distribution import CRPS, DistributionLoss, GaussianCRPS

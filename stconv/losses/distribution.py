@@ -1,4 +1,4 @@
-"""Losses of a whole distribution: what its members are worth in each cell."""
+"""Losses of probabilistic forecasts, computed from the members in each cell."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from stconv.nn.normal_scores import normal_scores
 
 
 class DistributionLoss(nn.Module):
-    """Base: the weighted mean of an error that a whole distribution has in each cell."""
+    """Base class: weighted mean of a pointwise error of a distribution."""
 
     def error(self, members: Tensor, target: Tensor) -> Tensor:
-        """Error of each cell, shaped like the target."""
+        """Return the error of each cell, shaped like the target."""
         raise NotImplementedError
 
     def forward(self, members: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Average the error over the valid cells.
 
         Args:
-            members: Equally probable, normalized, (member, batch, channel, lead, lat, lon).
-            target: (batch, channel, lead, lat, lon); finite everywhere.
-            weight: Shaped like the target; 0 where it is missing.
+            members: Equally probable members, normalized, (member, batch, channel, lead, lat, lon).
+            target: Target, normalized, (batch, channel, lead, lat, lon); finite everywhere.
+            weight: Weight, shaped like the target; 0 where it is missing.
 
         Returns:
-            Scalar.
+            Weighted mean, a scalar.
 
         Raises:
             ShapeError: A member is not shaped like the target.
@@ -47,12 +47,12 @@ class DistributionLoss(nn.Module):
 class CRPS(DistributionLoss):
     """Continuous ranked probability score of the members, mean |x_i - t| - 1/2 mean |x_i - x_j|.
 
-    Of n ascending members it is the mean pinball loss of the quantiles (i - 1/2) / n, times 2: the loss for
-    `Quantiles`, and for any ensemble.
+    For n ascending members it is twice the mean pinball loss of the quantiles (i - 1/2) / n. It suits
+    `Quantiles` and any ensemble.
 
     Args:
-        fair: Divide the second mean by n (n - 1) pairs instead of n^2: for members drawn at random, not for
-            quantiles.
+        fair: Whether to average the second term over n (n - 1) pairs instead of n^2, for members drawn at
+            random; not for quantiles.
 
     Source:
         Zamo and Naveau (2018), Mathematical Geosciences 50, 209-234; Broecker (2012), QJRMS 138,
@@ -64,7 +64,7 @@ class CRPS(DistributionLoss):
         self.fair = fair
 
     def error(self, members: Tensor, target: Tensor) -> Tensor:
-        """CRPS of each cell, from sorted members."""
+        """Return the CRPS of each cell, from sorted members."""
         n = len(members)
         position = 2 * torch.arange(1, n + 1, dtype=target.dtype, device=target.device) - n - 1
         ordered = members.sort(dim=0).values
@@ -73,13 +73,13 @@ class CRPS(DistributionLoss):
 
 
 class GaussianCRPS(DistributionLoss):
-    """CRPS of a normal distribution with the mean and the spread of the members, in closed form.
+    """CRPS of the normal distribution with the members' mean and spread, in closed form.
 
-    s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), z = (t - m) / s: the loss for `Gaussian`, whose members
-    give back its mean and standard deviation exactly.
+    s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), z = (t - m) / s. It suits `Gaussian`, whose members have
+    exactly its mean and standard deviation.
 
     Args:
-        epsilon: Added to the variance, so that the slope is finite where all members agree.
+        epsilon: Constant added to the variance, so that the gradient is finite where all members agree.
 
     Raises:
         ConfigError: epsilon is not positive.
@@ -95,7 +95,7 @@ class GaussianCRPS(DistributionLoss):
         self.epsilon = epsilon
 
     def error(self, members: Tensor, target: Tensor) -> Tensor:
-        """CRPS of each cell."""
+        """Return the CRPS of each cell."""
         variance = members.var(0, correction=0) / normal_scores(len(members)).var(correction=0).item()
         spread = (variance + self.epsilon).sqrt()
         z = (target - members.mean(0)) / spread

@@ -1,4 +1,4 @@
-"""The loss of an event: cross-entropy."""
+"""Cross-entropy, the loss of event networks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from stconv.losses.fields import weighted_mean
 
 
 class EventLoss(nn.Module):
-    """Cross-entropy of an event, on logits: binary for one event, over the classes for several.
+    """Cross-entropy on logits: binary for a single event, categorical for several classes.
 
-    -mean of (w o log p + (1 - o) log(1 - p)) over known outcomes; of classes -mean of sum_k w_k o_k log p_k
+    -mean(w o log p + (1 - o) log(1 - p)) over known outcomes; for classes -mean(sum_k w_k o_k log p_k)
 
-    A weight other than 1 makes rare events count more in training, and the probabilities too high for them:
-    good for finding events, bad for the Brier score.
+    A weight above 1 lets rare events count more in training, but makes their probabilities too high: more
+    events are detected, and the Brier score gets worse.
 
     Args:
         event_weight: Weight w of the cases in which the event happens, such as (1 - f) / f for an event of
-            frequency f; of classes one for each.
+            frequency f; for classes, one weight each.
 
     Raises:
         ConfigError: A weight is not positive.
@@ -40,14 +40,14 @@ class EventLoss(nn.Module):
 
         Args:
             prediction: Logits, float32, (batch, class, lead, 1, 1).
-            target: 1 where the event (the class) happened, else 0; the same shape.
-            weight: Same shape; 0 where the outcome is not known.
+            target: Outcome, 1 where the event (or class) happened, else 0; same shape.
+            weight: Weight, same shape; 0 where the outcome is unknown.
 
         Returns:
-            Scalar.
+            Mean cross-entropy, a scalar.
 
         Raises:
-            ShapeError: The shapes differ, or there is not a weight for each class.
+            ShapeError: The shapes differ, or the number of weights is not that of classes.
         """
         n_classes = prediction.shape[1]
         if not prediction.shape == target.shape == weight.shape or len(self.weight[0]) not in (1, n_classes):

@@ -1,4 +1,4 @@
-"""Losses of a single forecast: the error that each cell has for itself, and of the whole spectrum."""
+"""Losses of deterministic forecasts, pointwise or on the spatial spectrum."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     """Average over all cells, sum(weight * values) / sum(weight).
 
     Args:
-        values: Any shape, float.
-        weight: Same shape, not negative.
+        values: Values of any shape, floating point.
+        weight: Weights, same shape, not negative.
 
     Returns:
-        Scalar; 0 where every weight is 0, so that a batch without any valid cell leaves the network as it is.
+        Weighted mean, a scalar; 0 if every weight is 0, so that a batch without valid cells has no effect.
     """
     total = weight.sum()
     return (values * weight).sum() / torch.where(total > 0, total, 1)
@@ -40,19 +40,19 @@ def check_shapes(prediction: Tensor, target: Tensor, weight: Tensor) -> None:
 
 
 class PointwiseLoss(nn.Module):
-    """Base: the weighted mean of an error that each cell has for itself."""
+    """Base class: weighted mean of a pointwise error."""
 
     def error(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Error of each cell, in the shape of the arguments."""
+        """Return the error of each cell, shaped like the arguments."""
         raise NotImplementedError
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Average the error over the valid cells.
 
         Args:
-            prediction: Normalized, float32, (batch, channel, lead, lat, lon).
-            target: Same shape; finite everywhere.
-            weight: Same shape; 0 where the target is missing.
+            prediction: Forecast, normalized, float32, (batch, channel, lead, lat, lon).
+            target: Target, same shape; finite everywhere.
+            weight: Weight, same shape; 0 where the target is missing.
 
         Returns:
             Scalar.
@@ -68,7 +68,7 @@ class MaskedMSE(PointwiseLoss):
     """Mean squared error, (p - t)^2."""
 
     def error(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Squared error of each cell."""
+        """Return the squared error of each cell."""
         return (prediction - target).square()
 
 
@@ -76,9 +76,9 @@ class MaskedMAE(PointwiseLoss):
     """Mean absolute error, |p - t|.
 
     Args:
-        at_least: Count only cells whose target is at least so much, in the units of the loss
-            (`model.loss_units`), as some published scores of counts do. A network then forecasts what comes
-            if something comes: too much where little does. None counts all cells.
+        at_least: Smallest target of the cells that count, in the units of the loss (`model.loss_units`), as
+            in some published scores of counts. The network then forecasts the amount given that there is any,
+            which is too much where there is little. None counts all cells.
     """
 
     def __init__(self, at_least: float | None = None) -> None:
@@ -92,7 +92,7 @@ class MaskedMAE(PointwiseLoss):
         return super().forward(prediction, target, weight)
 
     def error(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Absolute error of each cell."""
+        """Return the absolute error of each cell."""
         return (prediction - target).abs()
 
 
@@ -100,7 +100,7 @@ class MaskedHuber(PointwiseLoss):
     """Huber loss: 0.5 e^2 while |e| <= delta, delta (|e| - 0.5 delta) beyond.
 
     Args:
-        delta: Where the square turns into a line, in normalized units.
+        delta: Error at which the loss turns from quadratic to linear, in normalized units.
 
     Raises:
         ConfigError: delta is not positive.
@@ -116,30 +116,30 @@ class MaskedHuber(PointwiseLoss):
         self.delta = delta
 
     def error(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Huber error of each cell."""
+        """Return the Huber error of each cell."""
         return F.huber_loss(prediction, target, reduction="none", delta=self.delta)
 
 
 class LogCosh(PointwiseLoss):
-    """log(cosh(p - t)): half the square of a small error, the size of a large one less log 2.
+    """log(cosh(p - t)), which is e^2 / 2 for a small error e and |e| - log 2 for a large one.
 
-    Written as |e| + log(1 + exp(-2 |e|)) - log 2, which does not overflow.
+    It is computed as |e| + log(1 + exp(-2 |e|)) - log 2, which does not overflow.
 
     Source:
         Saleh and Saleh (2022), arXiv 2208.04564.
     """
 
     def error(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Log-cosh error of each cell."""
+        """Return the log-cosh error of each cell."""
         size = (prediction - target).abs()
         return size + F.softplus(-2 * size) - math.log(2)
 
 
 class Quantile(PointwiseLoss):
-    """Pinball loss of one quantile: max(q (t - p), (q - 1) (t - p)); its least value is at that quantile.
+    """Pinball loss max(q (t - p), (q - 1) (t - p)), which is minimal at quantile q.
 
     Args:
-        level: q, between 0 and 1; 0.5 is half the absolute error, more asks for a higher forecast.
+        level: Quantile q, between 0 and 1; 0.5 gives half the absolute error, a larger q a higher forecast.
 
     Raises:
         ConfigError: The level is not between 0 and 1.
@@ -155,16 +155,16 @@ class Quantile(PointwiseLoss):
         self.level = level
 
     def error(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Pinball error of each cell."""
+        """Return the pinball loss of each cell."""
         below = target - prediction
         return torch.maximum(self.level * below, (self.level - 1) * below)
 
 
 class RootMSE(MaskedMSE):
-    """Root of the mean squared error of the batch, sqrt(MSE + epsilon), as STConvS2S was trained with.
+    """Root mean squared error of the batch, sqrt(MSE + epsilon), the loss that STConvS2S was trained with.
 
     Args:
-        epsilon: Keeps the slope of the root finite at 0, in squared normalized units.
+        epsilon: Constant that keeps the gradient of the root finite at 0, in squared normalized units.
 
     Raises:
         ConfigError: epsilon is not positive.
@@ -180,27 +180,28 @@ class RootMSE(MaskedMSE):
         self.epsilon = epsilon
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Average as `MaskedMSE` does, then take the root."""
+        """Return the root of the mean that `MaskedMSE` computes."""
         return torch.sqrt(super().forward(prediction, target, weight) + self.epsilon)
 
 
 class Spectral(MaskedMSE):
-    """Mean squared error, plus the mean difference of spatial amplitudes: a smooth forecast lacks some.
+    """Mean squared error plus the mean difference of spatial amplitudes, which penalizes smooth forecasts.
 
     MSE + share * mean over wavenumbers of | |rfft2(p)| - |rfft2(t)| | / sqrt(cells)
 
-    Missing cells are set to zero in both, so that they differ nowhere. In the spectrum every cell counts
-    alike.
+    Missing cells are set to zero in both fields, so that they do not differ there. The spectral term does not
+    weight cells by area.
 
     Args:
-        share: Of the spectral term.
-        epsilon: Keeps the slope of an amplitude finite at 0, in squared normalized units.
+        share: Factor on the spectral term.
+        epsilon: Constant that keeps the gradient of an amplitude finite at 0, in squared normalized units.
 
     Raises:
         ConfigError: The share or epsilon is not positive.
 
     Source:
-        Jiang et al. (2021), arXiv 2012.12821 (focal frequency loss), with amplitudes and without its focus.
+        Jiang et al. (2021), arXiv 2012.12821 (focal frequency loss), here on amplitudes and without its
+        weights.
     """
 
     def __init__(self, share: float = 0.1, epsilon: float = 1e-6) -> None:
@@ -210,7 +211,7 @@ class Spectral(MaskedMSE):
         self.share, self.epsilon = share, epsilon
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Average as `MaskedMSE` does, and add the spectral term."""
+        """Add the spectral term to the mean that `MaskedMSE` computes."""
         error = super().forward(prediction, target, weight)
         known = weight > 0
         ours, theirs = (self._amplitude(torch.where(known, field, 0)) for field in (prediction, target))

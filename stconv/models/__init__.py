@@ -1,4 +1,4 @@
-"""Whole networks, each one (batch, channel, time, lat, lon) in and out."""
+"""Complete networks, from and to tensors of shape (batch, channel, time, lat, lon)."""
 
 from stconv.models.advected import Advected
 from stconv.models.baselines import Climatology, Increment, Persistence

@@ -1,4 +1,4 @@
-"""A network in a frame that moves with the field, as rain and its radar pictures do."""
+"""A network that forecasts in a frame moving with the field, for rain on radar images."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from stconv.models.registry import Network, register
 from stconv.nn.motion import carry, motion, paths
 
 MOST_FRAMES = 3
-"""The motion is that of the newest frames."""
+"""Number of newest frames from which the motion is estimated."""
 
 
 @register
 class Advected(Network):
-    """Let a network forecast in a frame that moves with the field, and carry its forecast on.
+    """Let a network forecast in a frame that moves with the field, and advect its forecast.
 
-    The motion of the targets is found between the newest three frames, by least squares and without a
-    weight. Older frames are carried to where they would be now, the network forecasts what becomes of the
-    field at rest, and each lead is carried on, semi-Lagrangian. Where the path comes from outside of the
-    grid, nothing is carried: there the forecast is that of a network without motion. Around `Persistence`
-    it is the usual extrapolation of radar rain. Other inputs than the targets stay where they are.
+    The motion of the targets is estimated from the newest three frames by least squares, without learned
+    weights. Older frames are advected to the time of the newest one, the network forecasts the change of the
+    resting field, and each lead is advected further by a semi-Lagrangian scheme. Cells whose trajectory
+    starts outside the grid are not advected. Around `Persistence` this is the common extrapolation of radar
+    rain. Inputs other than the targets are not moved.
 
     Args:
-        network: The network; it gives this one its channels, frames and leads.
-        match: Let each lead take on, in the order of the network's forecast, the values of the newest frame
-            carried on: as much heavy rain as there is now, at the likeliest places. A forecast of least
-            error is smooth and seldom reaches a threshold; one that is matched does, at the price of a larger
-            error. Only when the network forecasts, not while it trains.
+        network: Inner network, which determines channels, frames and leads.
+        match: Give each lead the distribution of values of the advected newest frame, in the rank order of
+            the network's forecast: as much heavy rain as there is now, at the likeliest places. A forecast of
+            least error is smooth and seldom reaches a threshold; a matched one does, with a larger error.
+            Applied in evaluation mode only.
 
     Raises:
         ConfigError: The network has fewer input than output channels.
@@ -45,11 +45,11 @@ class Advected(Network):
         self.match = match
 
     def compute(self, x: Tensor) -> Tensor:
-        """Mean of the members."""
+        """Return the mean of the members."""
         return self.members(x).mean(0)
 
     def members(self, x: Tensor) -> Tensor:
-        """Carry each member on."""
+        """Advect each member."""
         targets = x[:, : self.c_out]
         back = paths(motion(targets[:, :, -MOST_FRAMES:]), max(self.leads, self.t_in - 1))
         aligned = [carry(targets[:, :, -1 - age], back[age - 1]) for age in range(self.t_in - 1, 0, -1)]
@@ -67,7 +67,7 @@ class Advected(Network):
 
 
 def matched(field: Tensor, values: Tensor) -> Tensor:
-    """Give each map of a field the values of another one, in its own order; shaped like both."""
+    """Give each map of a field the values of another map, in its own rank order; all shapes are equal."""
     order = field.flatten(2).argsort(-1)
     ascending = values.flatten(2).sort(-1).values
     return torch.zeros_like(ascending).scatter(-1, order, ascending).view_as(field)

@@ -1,4 +1,4 @@
-"""Forecasts without a weight, tested like the networks, and the increment over one of them."""
+"""Reference forecasts without learned weights, and a network that learns the change from persistence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stconv.models.registry import Network, register
 
 @register
 class Persistence(Network):
-    """Forecast that nothing changes: every lead is the newest frame of the targets.
+    """Persistence: every lead is the newest frame of the targets.
 
     y[l] = x[:, :c_out, t_in - 1]
 
@@ -24,7 +24,7 @@ class Persistence(Network):
         leads: Number of leads.
 
     Raises:
-        ConfigError: There are fewer input than target channels, so that a target has no history.
+        ConfigError: There are fewer input than target channels, so that some target has no history.
     """
 
     def __init__(self, c_in: int, c_out: int, t_in: int, leads: int) -> None:
@@ -38,7 +38,7 @@ class Persistence(Network):
 
 @register
 class Climatology(Network):
-    """Forecast the climatology: an anomaly of zero at every lead. Needs data that are anomalies.
+    """The climatology: an anomaly of zero at every lead; the data must be anomalies.
 
     Args:
         c_in: Number of input channels.
@@ -59,12 +59,12 @@ class Climatology(Network):
 
 @register
 class Increment(Network):
-    """Let a network forecast the change since the newest frame.
+    """Add the forecast of a network to the newest frame, so that the network learns the change.
 
     y[l] = x[:, :c_out, t_in - 1] + network(x)[l]
 
     Args:
-        network: The network of the change; it gives this one its channels, frames and leads.
+        network: Network for the change, which determines channels, frames and leads.
 
     Raises:
         ConfigError: The network has fewer input than output channels.
@@ -86,7 +86,7 @@ class Increment(Network):
 
 
 def check_history(network: Network) -> None:
-    """Mark a network that starts from the targets' newest frame, and hold it to having one for each target.
+    """Mark a network that starts from the targets' newest frame, and require such a frame for each target.
 
     Raises:
         ConfigError: There are fewer input than target channels.

@@ -1,4 +1,4 @@
-"""An encoder-decoder in 3D: fewer cells and more channels on the way in, the reverse on the way out."""
+"""A 3D encoder-decoder that trades cells for channels and back."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from stconv.nn.transposed import Transposed
 
 @register
 class EncoderDecoder3D(Network):
-    """Convolutions (k, k, k) with d, 2d, 4d, ... filters that halve the grid, and transposed ones back.
+    """Convolutions (k, k, k) with d, 2d, 4d, ... filters that halve the grid, then transposed ones.
 
     Each of the L layers of the encoder has a stride of (1, 2, 2) and a bias; one batch normalization follows
     the last. Each of the L transposed convolutions (1, 2, 2) halves the channels and doubles the grid, so
-    that the head looks at d / 2 of them. Every layer but the head ends in LeakyReLU. There are no connections
-    past the bottleneck. A grid of any size is lengthened to a multiple of 2^L, and the forecast cut back.
+    that the head has d / 2 input channels. Every layer except the head ends in LeakyReLU. There are no skip
+    connections. A grid of any size is padded to a multiple of 2^L, and the forecast is cropped.
 
-    With `alignment` "paper" it has the published numbers of parameters: 1,329,601 for three layers of 32
-    filters and 18,209 for two of 8, with k = 5. No other layout with these parts has both.
+    With `alignment` "paper" it has the published numbers of parameters, with k = 5: 1,329,601 for three
+    layers of 32 filters and 18,209 for two of 8. No other arrangement of these parts has both.
 
     Args:
         c_in: Number of input channels.
@@ -83,7 +83,7 @@ class EncoderDecoder3D(Network):
         self.generator, self.head = features_to_leads(alignment, n_filters // 2, c_out, t_in, leads, kernel)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Run encoder, decoder, generator (if any) and head, and cut."""
+        """Run encoder, decoder, generator (if any) and head, and crop."""
         n_lat, n_lon = x.shape[-2:]
         y: Tensor = self.head(self.generator(self.decoder(self.dropout(self.encoder(self.whole(x))))))
         return y[..., :n_lat, :n_lon]

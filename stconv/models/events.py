@@ -1,8 +1,8 @@
-"""Event networks: a cube in, the probability per lead that something happens in it.
+"""Event networks, which forecast the probability of an event in a cube for each lead.
 
-The classifiers of the lectures in three dimensions, with every dense layer as a convolution: trained on the
-cube they are built for, they slide over a larger grid and give a map of probabilities. With time kernel 1,
-one frame and the original grid they have the published numbers of parameters.
+They are image classifiers in three dimensions, with every dense layer written as a convolution. Trained on
+the cube they are built for, they slide over a larger grid and give a map of probabilities. With time kernel
+1, one frame and the original grid they have the published numbers of parameters.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from stconv.nn.settings import check_count, check_odd
 
 @dataclass(frozen=True)
 class LayerStyle:
-    """What the convolutions of an event network have in common.
+    """Settings that all convolutions of an event network share.
 
     Attributes:
         kernel_time: Odd kernel size along time.
         norm: batch, group, layer or none.
-        activation: As `nn.norm.make_activation` takes it.
+        activation: Name of an activation, see `nn.norm.make_activation`.
         width: Share of the published numbers of channels.
     """
 
@@ -45,42 +45,41 @@ class LayerStyle:
     width: float = 1.0
 
     def channels(self, published: int) -> int:
-        """Return how many channels a layer has, at least one."""
+        """Return the number of channels of a layer, at least one."""
         return max(1, round(published * self.width))
 
 
 class EventNetwork(Network):
     """Base of the event networks: (batch, c_in, t_in, lat, lon) to logits (batch, c_out, leads, lat', lon').
 
-    lat' and lon' are 1 on the cube that the network is built for, and count the positions of that cube, at
-    the network's stride, on a larger grid. A subclass says how to make its features and how wide its dense
-    layers are.
+    lat' and lon' are 1 on the cube that the network is built for; on a larger grid they are the numbers of
+    positions of that cube, at the network's stride. A subclass defines its features and the widths of its
+    dense layers.
 
     Args:
         c_in: Number of input channels.
-        c_out: 1 for an event that happens or not (sigmoid); more for classes that exclude each other
-            (softmax).
+        c_out: 1 for a single event (sigmoid); more for mutually exclusive classes (softmax).
         t_in: Number of input frames; the last one is the newest.
         leads: Number of leads.
-        grid: (lat, lon) cells of the cube, those of the data that the network is trained on.
-        kernel_time: Odd kernel size along time of the convolutions.
+        grid: (lat, lon) cells of the cube, equal to the grid of the training data.
+        kernel_time: Odd kernel size of the convolutions along time.
         norm: batch, group, layer or none; as published by default.
-        activation: Of every convolution and every hidden dense layer: relu, leaky_relu, gelu, silu, tanh,
-            sigmoid or none.
-        width: Share of the published channels and dense outputs that each hidden layer has, above 0; a grid
-            of geophysical data seldom has the windows that the full width needs.
+        activation: Activation of every convolution and hidden dense layer: relu, leaky_relu, gelu, silu,
+            tanh, sigmoid or none.
+        width: Width of all hidden layers as a share of the published one, above 0; geophysical data seldom
+            have enough windows for the full width.
         dropout: Share of channels dropped after each hidden dense layer, in training.
 
     Raises:
-        ConfigError: A setting is out of its range, or the grid so small that pooling leaves nothing of it.
+        ConfigError: A setting is out of its range, or the grid is too small for the poolings.
     """
 
     forecasts_event = True
     grid: tuple[int, int]
     widths: ClassVar[tuple[int, ...]] = ()
-    """Outputs of the hidden dense layers."""
+    """Widths of the hidden dense layers."""
     averaged: ClassVar[bool] = False
-    """Features are averaged over the cube before the dense layers."""
+    """Whether features are averaged over the cube before the dense layers."""
     published_norm: ClassVar[Norm] = "none"
 
     def __init__(
@@ -118,7 +117,7 @@ class EventNetwork(Network):
         """Return logits, float32, (batch, c_out, leads, lat', lon').
 
         Raises:
-            ShapeError: The input has other channels or frames, or is smaller than the cube.
+            ShapeError: The input has another number of channels or frames, or is smaller than the cube.
         """
         if x.ndim == 5 and (x.shape[-2] < self.grid[0] or x.shape[-1] < self.grid[1]):
             raise ShapeError(
@@ -128,25 +127,25 @@ class EventNetwork(Network):
         return super().forward(x)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Run features and dense layers."""
+        """Run the features and the dense layers."""
         y: Tensor = self.classifier(self.features(x))
         return y.squeeze(2).unflatten(1, (self.c_out, self.leads))
 
     def probability(self, x: Tensor) -> Tensor:
-        """Return probabilities of the same shape: of the event, or of each class (they sum to 1)."""
+        """Return probabilities of the same shape, of the event or of each class (with sum 1)."""
         return probability(self(x))
 
     @property
     def strides(self) -> tuple[int, int]:
-        """Cells between two positions of the cube on a larger grid, along (lat, lon)."""
-        far = 1024  # every stride is a power of two below it
+        """Cells between neighboring positions of the cube on a larger grid, along (lat, lon)."""
+        far = 1024  # a multiple of every stride, all of which are smaller powers of two
         (lat, lon), (further_lat, further_lon) = (
             self._left((self.grid[0] + more, self.grid[1] + more))[1] for more in (0, far)
         )
         return far // (further_lat - lat), far // (further_lon - lon)
 
     def _dense(self, dropout: float, style: LayerStyle) -> nn.Sequential:
-        """Dense layers, the first over all frames and whatever the features leave; the last gives logits."""
+        """Return the dense layers, of which the first spans all frames and cells of the features."""
         channels, size = self._left(self.grid)
         layers = nn.Sequential()
         if self.averaged:
@@ -160,7 +159,7 @@ class EventNetwork(Network):
         return layers.append(Dense(channels, self.c_out * self.leads, shape, activation="none"))
 
     def _left(self, grid: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-        """Channels and cells that the features leave of a grid; shapes only, nothing is computed."""
+        """Return channels and size of the features on a grid; only shapes are computed."""
         ghost = copy.deepcopy(self.features).to("meta").eval()
         try:
             y = ghost(torch.zeros(1, self.c_in, self.t_in, *grid, device="meta"))
@@ -174,18 +173,18 @@ class EventNetwork(Network):
 
 @register
 class LeNet5(EventNetwork):
-    """Two convolutions with pooling, three dense layers; on a grid of at least 16 cells along lat and lon.
+    """Two convolutions with pooling and three dense layers; at least 16 cells along lat and lon.
 
     Source:
-        LeCun et al. (1998), Proceedings of the IEEE 86, with every map of the second layer connected to all
-        of the first, and rectifiers unless `activation` is tanh, as published.
+        LeCun et al. (1998), Proceedings of the IEEE 86, here with full connections between the first two
+        layers, and with ReLU unless `activation` is tanh, as published.
     """
 
     widths = (120, 84)
 
     @staticmethod
     def make_features(c_in: int, style: LayerStyle) -> nn.Sequential:
-        """Return two convolutions (t, 5, 5), each with pooling."""
+        """Return two convolutions (t, 5, 5), each followed by pooling."""
         first, second = style.channels(6), style.channels(16)
         return nn.Sequential(
             _layer(c_in, first, 5, style, space_padding="valid"), Pool("max", (1, 2, 2)),
@@ -195,10 +194,10 @@ class LeNet5(EventNetwork):
 
 @register
 class AlexNet(EventNetwork):
-    """Five convolutions, the first with a stride of 4, overlapping pooling (3, stride 2), three dense layers.
+    """Five convolutions, the first with stride 4, overlapping pooling (3, stride 2) and three dense layers.
 
-    One tower, without local response normalization; published with a dropout of 0.5. Most of its weights are
-    in the dense layers. The grid has at least 67 cells along lat and lon.
+    A single tower without local response normalization; published with a dropout of 0.5. Most weights are in
+    the dense layers. The grid needs at least 67 cells along lat and lon.
 
     Source:
         Krizhevsky et al. (2012), NeurIPS 25.
@@ -224,9 +223,9 @@ class AlexNet(EventNetwork):
 
 @register
 class VGG16(EventNetwork):
-    """Thirteen convolutions (t, 3, 3) in five groups with pooling, three dense layers.
+    """Thirteen convolutions (t, 3, 3) in five groups with pooling, and three dense layers.
 
-    Published with a dropout of 0.5. The grid has at least 32 cells along lat and lon.
+    Published with a dropout of 0.5. The grid needs at least 32 cells along lat and lon.
 
     Source:
         Simonyan and Zisserman (2015), arXiv 1409.1556, configuration D.
@@ -249,7 +248,7 @@ class VGG16(EventNetwork):
 
 @register
 class ResNet18(EventNetwork):
-    """Eight residual blocks, each second pair at half the grid; the average over the cube; one dense layer.
+    """Eight residual blocks, halving the grid after every second one, a global average and one dense layer.
 
     Source:
         He et al. (2016), arXiv 1512.03385, table 1.
@@ -266,7 +265,7 @@ class ResNet18(EventNetwork):
         before = style.channels(64)
         first = Convolution(c_in, before, (t, 7, 7), stride=(1, 2, 2), **look)
         pool = Pool("max", (1, 3, 3), (1, 2, 2), (0, 1, 1))
-        # the identity keeps the names of the weights in bundles from when the padding was a layer
+        # the identity keeps the weights' names of bundles in which the padding was a layer
         layers = nn.Sequential(first, nn.Identity(), pool)
         for published in (64, 128, 256, 512):
             width = style.channels(published)
@@ -285,7 +284,7 @@ def _layer(
     stride: int = 1,
     space_padding: SpacePadding = "zero",
 ) -> Convolution:
-    """A convolution with an activation, and with a bias unless a normalization makes it superfluous."""
+    """Return a convolution with an activation; it has a bias only without normalization."""
     return Convolution(
         c_in, c_out, (style.kernel_time, size, size), stride=(1, stride, stride), space_padding=space_padding,
         bias=style.norm == "none", norm=style.norm, activation=style.activation,

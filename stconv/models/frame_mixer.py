@@ -1,4 +1,4 @@
-"""Frames encoded one by one, mixed all at once, decoded: after SimVP, lighter, with a head for each lead."""
+"""A lighter relative of SimVP, which encodes frames separately and mixes them together."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Translator = Literal["gsta", "convmixer"]
 
 @register
 class FrameMixer(Network):
-    """Frames are encoded one by one at a coarser grid, mixed as channels of one field, and decoded.
+    """Frames are encoded separately on a coarser grid, mixed as channels of one field, and decoded.
 
-    The encoder has `n_stages` convolutions (1, k, k), every second one with a stride of 2; the decoder
-    mirrors it and sees the encoder's first layer beside its own. A head with filters for each lead looks at
-    all decoded frames, so that the number of leads is free. The published network is `SimVP`.
+    The encoder has `n_stages` convolutions (1, k, k), every second one with stride 2. The decoder mirrors it,
+    with a skip connection from the encoder's first layer. A head with filters for each lead sees all decoded
+    frames, so that any number of leads is possible. The published network is `SimVP`.
 
     Args:
         c_in: Number of input channels.
@@ -40,8 +40,8 @@ class FrameMixer(Network):
         n_hidden: Number of channels of the translator; n_filters * t_in by default.
         n_stages: Number of convolutions of the encoder.
         kernel: Odd kernel size along lat and lon of encoder, decoder and head.
-        norm: batch, group, layer or none; `group`, as published, looks at the whole grid at once.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        norm: batch, group, layer or none; `group`, as published, sees the whole grid at once.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the translator, in training.
 
     Raises:
@@ -107,7 +107,7 @@ class FrameMixer(Network):
         self.head = LeadHead(d, c_out, t_in, leads, kernel, space_padding)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Encode, translate, decode, run the head, and cut."""
+        """Encode, translate, decode, run the head, and crop."""
         n_lat, n_lon = x.shape[-2:]
         first = self.first(self.whole(x))
         y = self.decoder(self.dropout(self.translator(self.encoder(first))))

@@ -1,4 +1,4 @@
-"""The least that can be learned: damped persistence, and a linear regression on the neighborhood."""
+"""The simplest learned forecasts: damped persistence, and a linear regression on the neighborhood."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stconv.nn.regression import Windows
 
 @register
 class DampedPersistence(Network):
-    """Forecast the newest frame, damped towards zero more and more with the lead.
+    """Damped persistence: the newest frame, damped towards zero more and more with the lead.
 
     y[l] = damping[l] x[:, :c_out, t_in - 1]. Zero is the climatology if the data are anomalies, otherwise
     the mean of the training period.
@@ -26,7 +26,8 @@ class DampedPersistence(Network):
         c_out: Number of target channels.
         t_in: Number of input frames.
         leads: Number of leads.
-        grid: (lat, lon) cells of the data, for a damping of each cell; otherwise the same in all.
+        grid: (lat, lon) cells of the data, for a separate damping in each cell; by default all cells share
+            one.
 
     Raises:
         ConfigError: There are fewer input than target channels, or a setting is out of its range.
@@ -41,11 +42,11 @@ class DampedPersistence(Network):
 
     @property
     def grid(self) -> tuple[int, int] | None:  # type: ignore[override]
-        """(lat, lon) cells that the damping is for; None for any."""
+        """Grid (lat, lon) that the damping is fitted for; None for any."""
         return self.damping.grid
 
     def before_training(self, training: Windows, validation: Windows) -> None:
-        """Fit the damping; training improves on it."""
+        """Fit the damping in closed form; training starts from it."""
         self.damping.fit(training)
 
     def compute(self, x: Tensor) -> Tensor:
@@ -56,14 +57,14 @@ class DampedPersistence(Network):
 
 @register
 class Linear3x3(Network):
-    """A linear regression of each lead on all frames of a cell and its eight neighbors, for each lead anew.
+    """A linear regression on all frames of a cell and its eight neighbors, separate for each lead.
 
     Args:
         c_in: Number of input channels.
         c_out: Number of target channels.
         t_in: Number of input frames.
         leads: Number of leads.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
 
     Raises:
         ConfigError: A setting is out of its range.

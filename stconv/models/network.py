@@ -1,7 +1,7 @@
-"""The contract of a network: what it maps, and what it says about itself to training, test and bundle.
+"""The contract of a network with training, test and bundle.
 
-Nobody asks a network for its class. One that fits itself before the training, combines itself after an epoch,
-takes a single grid or forecasts an event says so here.
+No caller asks for the class of a network: fitting before training, combination after an epoch, a fixed grid
+and the forecast of an event are declared by the members below.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class Network(nn.Module):
     """
 
     anomalies_only: ClassVar[bool] = False
-    """True for a network that means something only if its data are departures from a climatology."""
+    """True for a network that is only valid for departures from a climatology."""
 
     forecasts_event: ClassVar[bool] = False
-    """True for a network whose output are logits of an event instead of fields."""
+    """True for a network whose outputs are logits of an event instead of fields."""
 
     needs_history: bool = False
     """True for a network that starts from the targets' own newest frame."""
 
     grid: tuple[int, int] | None = None
-    """(lat, lon) cells of the data that the network is built for; None for any."""
+    """Grid (lat, lon) that the network is built for; None for any."""
 
     arguments: dict[str, Any]
-    """The constructor's arguments, defaults included, JSON-able; written by `register`."""
+    """Arguments of the constructor with defaults, of JSON types; set by `register`."""
 
     def __init__(self, c_in: int, c_out: int, t_in: int, leads: int) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ class Network(nn.Module):
         """Forecast every lead from one window of frames.
 
         Args:
-            x: Input frames, of the type of the weights (float32 unless the network was converted), (batch,
-                c_in, t_in, lat, lon), normalized and finite.
+            x: Input frames, (batch, c_in, t_in, lat, lon), normalized and finite, of the weights' dtype
+                (float32 unless the network was converted).
 
         Returns:
-            Forecast, of the same type, (batch, c_out, leads, lat, lon), normalized.
+            Forecast, (batch, c_out, leads, lat, lon), normalized, of the same dtype.
 
         Raises:
-            ShapeError: The input has another type, or another number of dimensions, channels or frames.
+            ShapeError: The input has another dtype, or another number of dimensions, channels or frames.
         """
         types = (p.dtype for p in self.parameters() if p.is_floating_point())
         check_tensor(
@@ -78,57 +78,58 @@ class Network(nn.Module):
         return self.compute(x)
 
     def members(self, x: Tensor) -> Tensor:
-        """Forecast a distribution, as members that are equally probable; `forward` gives their mean.
+        """Forecast a distribution as equally probable members; `forward` returns their mean.
 
         Args:
-            x: As of `forward`.
+            x: Input frames, as for `forward`.
 
         Returns:
-            (member, batch, c_out, leads, lat, lon), normalized: quantiles, an ensemble, or, of a network
-            that makes a single forecast, this one.
+            Members, (member, batch, c_out, leads, lat, lon), normalized: quantiles, an ensemble, or the
+            single forecast of a deterministic network.
         """
         return self(x)[None]
 
     def before_training(self, training: Windows, validation: Windows) -> None:
-        """Fit what is fitted in closed form, before the first step of a training; nothing by default.
+        """Fit parameters in closed form before the first training step; does nothing by default.
 
-        Every network hears it, those inside of others included; a training that goes on from a checkpoint
-        does not call it.
+        It is called on every network, also on those inside others, but not when training resumes from a
+        checkpoint.
 
         Args:
             training: Windows of the training period, the same on every rank.
-            validation: Windows of the validation period, likewise.
+            validation: Windows of the validation period, the same on every rank.
         """
 
     def after_epoch(self, validation: Windows) -> None:
-        """Fit how the network is combined with what it starts from; nothing by default.
+        """Fit the combination of the network with its first guess; does nothing by default.
 
-        Called before each validation during a training, in evaluation mode, as `before_training`.
+        It is called in evaluation mode before each validation during training, on the same networks as
+        `before_training`.
 
         Args:
             validation: Windows of the validation period, the same on every rank.
         """
 
     def parts(self) -> Iterator[Network]:
-        """This network, and all networks inside of it."""
+        """Iterate over this network and all networks inside it."""
         return (module for module in self.modules() if isinstance(module, Network))
 
     @property
     def own_grid(self) -> tuple[int, int] | None:
-        """(lat, lon) cells that the network, or one inside of it, is built for; None if it takes any."""
+        """Grid (lat, lon) that the network, or one inside it, is built for; None for any."""
         return next((part.grid for part in self.parts() if part.grid is not None), None)
 
     @property
     def strides(self) -> tuple[int, int]:
-        """Cells along (lat, lon) between two positions of `grid` on a larger one, of an event network."""
+        """Cells along (lat, lon) between positions of an event network on a grid larger than its own."""
         return 1, 1
 
     @property
     def display_name(self) -> str:
-        """What a person calls the network: its class, or what the network that it goes around is called."""
+        """Name for people: the class, or the name of the network that this one wraps."""
         inner = getattr(self, "network", None)
         return inner.display_name if isinstance(inner, Network) else type(self).__name__
 
     def compute(self, x: Tensor) -> Tensor:
-        """Do what `forward` promises, for an input whose shape has been checked."""
+        """Compute the forecast of an input whose shape has been checked."""
         raise NotImplementedError(f"{type(self).__name__} does not implement `compute`.")

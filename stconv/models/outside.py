@@ -1,7 +1,7 @@
-"""Networks that are defined outside of stconv: found by entry points, or imported because a user says so.
+"""Networks that are defined outside of stconv, found by entry points or imported on a user's request.
 
-A bundle or a run that names a module is no reason to import it: that would run whatever a stranger put
-there. An installed package, or a module that the user names, was chosen by the user.
+A module is not imported because a bundle or a run names it: that would execute untrusted code. Installed
+packages and modules that the user names are trusted.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 from stconv.errors import ConfigError
 
 GROUP = "stconv.networks"
-"""Group of the entry points; each has the name of a network, and loads its class or its module."""
+"""Group of entry points; each is named after a network and loads its class or its module."""
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Import modules that register networks of a user's own.
+    """Import modules that register a user's own networks.
 
     Args:
-        names: Modules as Python names them, from the Python path or the working folder, or files such as
+        names: Module names, found on the Python path or in the working folder, or files such as
             `networks/mine.py`.
 
     Raises:
-        ConfigError: There is no such module, or it cannot be imported.
+        ConfigError: A module does not exist or cannot be imported.
     """
     for name in names:
         if not name or name.startswith("-"):
@@ -39,7 +39,7 @@ def import_modules(names: Iterable[str]) -> None:
         folder, module = (file.parent, file.stem) if file.suffix == ".py" else (Path(), name)
         where = str(folder.resolve())
         if where not in sys.path:
-            sys.path.append(where)  # at the end, so that nothing in it takes the place of a library
+            sys.path.append(where)  # last, so that no file in it shadows a library
         importlib.invalidate_caches()
         try:
             importlib.import_module(module)
@@ -58,13 +58,13 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def load_entry_points(name: str | None = None) -> None:
-    """Import the networks that installed packages offer.
+    """Import the networks offered by installed packages.
 
     Args:
-        name: The one network that is asked for; all by default, and then one that fails is warned of.
+        name: Name of the network to import; by default all are imported, with a warning for each that fails.
 
     Raises:
-        ConfigError: The network that is asked for cannot be imported.
+        ConfigError: The named network cannot be imported.
     """
     for point in entry_points(group=GROUP) if name is None else entry_points(group=GROUP, name=name):
         try:
@@ -81,11 +81,11 @@ def load_entry_points(name: str | None = None) -> None:
 
 
 def remedy(name: str, module: str | None) -> str:
-    """Say what a user can do about a network that is not known here.
+    """Return advice for a user whose network is unknown here.
 
     Args:
-        name: The network.
-        module: Module that defined it where it was trained; None if nobody said.
+        name: Name of the network.
+        module: Module that defined it where it was trained, if known.
     """
     if module == "__main__":
         return (

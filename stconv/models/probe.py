@@ -1,4 +1,4 @@
-"""Which input frames each lead sees, found by asking the gradient."""
+"""Detection of the input frames that each lead sees, by gradients."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from stconv.models.registry import Network
 
 
 def frames_seen(network: Network, n_lat: int = 8, n_lon: int = 8, seed: int = 0) -> Tensor:
-    """Return which input frames have an influence on which lead.
+    """Find the input frames that influence each lead.
 
-    A frame is seen by a lead if the gradient of a random sum over that lead's values is not zero somewhere in
-    the frame. The input is random and the network in evaluation mode, so that an exact zero means no path.
+    A lead sees a frame if the gradient of a random sum over the lead's values is nonzero anywhere in the
+    frame. The input is random and the network is in evaluation mode, so that an exact zero means that there
+    is no path.
 
     Args:
-        network: The network; its mode and gradients are left as they were.
-        n_lat: Rows of the input.
-        n_lon: Columns of the input.
+        network: Network; its mode and gradients are left unchanged.
+        n_lat: Number of rows of the input.
+        n_lon: Number of columns of the input.
         seed: Seed of the random input.
 
     Returns:
-        Truth, bool, (leads, t_in).
+        Whether each lead sees each frame, bool, (leads, t_in).
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(1, network.c_in, network.t_in, n_lat, n_lon, generator=generator).requires_grad_()

@@ -1,4 +1,4 @@
-"""Recurrent networks: read the frames, then go on for as many steps as there are leads."""
+"""Recurrent networks, which read the frames and then continue for as many steps as there are leads."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from stconv.nn.residual import channel_dropout
 from stconv.nn.settings import check_count, check_odd
 
 Memory = dict[str, list[Tensor]]
-"""The states of all layers, by the name they have in the cell."""
+"""States of all layers, by their name in the cell."""
 
 
 class Recurrent(Network):
-    """Layers of recurrent cells that read every frame and then feed their own forecast back to themselves.
+    """Layers of recurrent cells that read all frames and then their own forecasts.
 
-    Lead 1 comes out when the newest frame has been read; each later lead when the one before it has been
-    read as if it were observed. So every lead sees every frame, and the newest one last.
+    Lead 1 is the output for the newest frame; each later lead is the output when the previous lead is read
+    like an observed frame. Every lead therefore sees all frames.
 
     Args:
         c_in: Number of input channels.
         c_out: Number of target channels.
         t_in: Number of input frames.
         leads: Number of leads.
-        n_layers: Number of cells on top of each other.
-        n_filters: Channels of each state.
+        n_layers: Number of stacked cells.
+        n_filters: Number of channels of each state.
         kernel: Odd kernel size along lat and lon.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped before the head, at each step, in training.
 
     Raises:
@@ -73,7 +73,7 @@ class Recurrent(Network):
         self.head = plain(d, c_out, 1)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Read the frames, and go on."""
+        """Read the frames, then forecast the leads one by one."""
         memory = self.remember_nothing(x)
         for frame in x.split(1, dim=2):
             top = self.step(self.read(frame), memory)
@@ -85,18 +85,18 @@ class Recurrent(Network):
         return torch.cat(forecasts, dim=2)
 
     def remember_nothing(self, x: Tensor) -> Memory:
-        """Return states of zeros for the layers: h and c."""
+        """Return zero states h and c for all layers."""
         zero = x.new_zeros(x.shape[0], self.head.conv.in_channels, 1, *x.shape[-2:])
         return {"h": [zero] * len(self.cells), "c": [zero] * len(self.cells)}
 
     def step(self, x: Tensor, memory: Memory) -> Tensor:
-        """Bring the memory one step on and return the topmost h."""
+        """Advance all states by one step, and return the topmost h."""
         raise NotImplementedError
 
 
 @register
 class ConvLSTM(Recurrent):
-    """Layers of ConvLSTM cells, each handing its h upwards.
+    """Layers of ConvLSTM cells, each of which passes its h to the layer above.
 
     Source:
         Shi et al. (2015), arXiv 1506.04214.
@@ -105,7 +105,7 @@ class ConvLSTM(Recurrent):
     cell = ConvLSTMCell
 
     def step(self, x: Tensor, memory: Memory) -> Tensor:
-        """Bring h and c one step on, layer by layer."""
+        """Advance h and c by one step, layer by layer."""
         for i, cell in enumerate(self.cells):
             x, memory["c"][i] = cell(x, memory["h"][i], memory["c"][i])
             memory["h"][i] = x
@@ -114,7 +114,7 @@ class ConvLSTM(Recurrent):
 
 @register
 class PredRNN(Recurrent):
-    """Layers of spatio-temporal cells; a memory runs up through them, and on to the lowest at the next step.
+    """Layers of spatio-temporal cells; memory m passes up through them, then to the lowest at the next step.
 
     Source:
         Wang et al. (2017), PredRNN, NeurIPS 30.
@@ -123,7 +123,7 @@ class PredRNN(Recurrent):
     cell = SpatioTemporalCell
 
     def step(self, x: Tensor, memory: Memory) -> Tensor:
-        """Bring h, c and m one step on, layer by layer."""
+        """Advance h, c and m by one step, layer by layer."""
         (m,) = memory.get("m", [memory["c"][0]])
         for i, cell in enumerate(self.cells):
             x, memory["c"][i], m = cell(x, memory["h"][i], memory["c"][i], m)

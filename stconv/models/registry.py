@@ -1,8 +1,8 @@
-"""Networks by name: what a bundle or a run writes down is enough to build the same network again.
+"""The registry of networks, from whose specifications in bundles and runs the same network can be built.
 
-A specification is ``{"name": "STConvS2S", "arguments": {...}}``, JSON through and through; a network
-among the arguments (as in `Increment`), or a list of them, is a specification itself. Only registered names
-are built, and those that an installed package offers: nothing is ever imported because a file says so.
+A specification is ``{"name": "STConvS2S", "arguments": {...}}``, of JSON types throughout. A network among
+the arguments (as in `Increment`), or a list of networks, is a specification itself. Only registered networks
+and those offered by installed packages are built; nothing is imported because a file names it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from stconv.models.outside import load_entry_points, remedy
 __all__ = ["REGISTRY", "Network", "build", "describe", "modules_outside", "register"]
 
 REGISTRY: dict[str, type[Network]] = {}
-"""Every network that can be built by name."""
+"""All networks that can be built, by name."""
 
 NetworkClass = TypeVar("NetworkClass", bound=type[Network])
 
 
 def register(cls: NetworkClass) -> NetworkClass:
-    """Make a network buildable by its class name, and let each instance record its constructor arguments.
+    """Register a network under its class name, and let each instance record its constructor arguments.
 
-    The same class defined again, as in a notebook, takes the place of the one before.
+    A new definition of the same class, as in a notebook, replaces the previous one.
 
     Raises:
-        ConfigError: The name is taken by a class of another module.
+        ConfigError: The name belongs to a class of another module.
     """
     name = cls.__name__
     if name in REGISTRY and not _is_same(REGISTRY[name], cls):
@@ -54,7 +54,7 @@ def register(cls: NetworkClass) -> NetworkClass:
 
 
 def describe(network: Network) -> dict[str, Any]:
-    """Return the specification from which `build` makes a network like this one (without its weights).
+    """Return the specification from which `build` makes the same network, without its weights.
 
     Raises:
         ConfigError: The network's class is not registered.
@@ -68,7 +68,7 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def modules_outside(network: Network) -> dict[str, str]:
-    """Return the modules that define a network and those inside of it, by name, except those of stconv."""
+    """Return the modules outside of stconv that define a network and those inside it, by network name."""
     found = {type(part).__name__: type(part).__module__ for part in network.parts()}
     return {name: module for name, module in found.items() if module.partition(".")[0] != "stconv"}
 
@@ -77,13 +77,13 @@ def build(spec: dict[str, Any], modules: Mapping[str, str] | None = None) -> Net
     """Build a network from its specification.
 
     Args:
-        spec: ``{"name": registered name, "arguments": {...}}`` as `describe` returns it.
-        modules: As `modules_outside` returns them: what to name where a network is not known. They are not
-            imported.
+        spec: Specification, as `describe` returns it.
+        modules: Modules by network name, as `modules_outside` returns them, for the message about an unknown
+            network; they are not imported.
 
     Raises:
-        ConfigError: The specification has another form, names no registered network, or has arguments that
-            the network does not take.
+        ConfigError: The specification has another form, names an unknown network, or has arguments that the
+            network does not accept.
     """
     if not _is_spec(spec):
         raise ConfigError(f"a network is specified as {{'name': ..., 'arguments': {{...}}}}; found {spec!r}.")
@@ -106,7 +106,7 @@ def build(spec: dict[str, Any], modules: Mapping[str, str] | None = None) -> Net
 
 
 def _is_same(before: type[Network], after: type[Network]) -> bool:
-    """Whether one is the other, or its definition once more."""
+    """Whether two classes have the same module and name, so that one redefines the other."""
     return (before.__module__, before.__qualname__) == (after.__module__, after.__qualname__)
 
 

@@ -1,4 +1,4 @@
-"""Residual networks: in (2+1)D, and in two dimensions with the frames as channels."""
+"""Residual networks, in (2+1)D and in two dimensions with frames as channels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stconv.nn.stencils import Filters, first_filters
 
 @register
 class ResNet2Plus1D(Network):
-    """A (2+1)D convolution, residual blocks of two more each, and a head with filters for each lead.
+    """A (2+1)D convolution, residual blocks of two such convolutions, and a head with filters for each lead.
 
     Args:
         c_in: Number of input channels.
@@ -28,13 +28,12 @@ class ResNet2Plus1D(Network):
         n_layers: Number of residual blocks.
         n_filters: Number of filters of each convolution.
         kernel: Odd kernel size along time, lat and lon.
-        norm: batch, group, layer or none; `group` looks at the whole grid at once.
+        norm: batch, group, layer or none; `group` sees the whole grid at once.
         dropout: Share of channels dropped inside each block, in training.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
-        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
-            the axes.
-        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
-            them; otherwise they start at random.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
+        convolution: Kind of every convolution except the head: full, factored, depthwise or separable.
+        filters: Stencil, such as `sobel`, or list of stencils that the first convolution starts from; random
+            by default.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -81,27 +80,27 @@ class ResNet2Plus1D(Network):
 
 @register
 class ResNet2D(Network):
-    """Residual blocks over all frames at once, as channels of one field; small, and hard to overfit.
+    """Residual blocks over all frames as channels of one field; small and not prone to overfitting.
 
-    Stem (1, k, k); for each dilation a block x + W2 * drop(gelu(norm(W1 * x))) with kernels (1, k, k); head
-    (1, k, k). The last convolution of each block and of the head start at zero, so that training starts
-    from a forecast of zero: inside `Increment` from persistence, inside `Damped` from damped persistence.
+    A stem (1, k, k) is followed by a block x + W2 * drop(gelu(norm(W1 * x))) with kernels (1, k, k) for each
+    dilation, and a head (1, k, k). The last convolutions of each block and of the head start at zero, so that
+    training starts from a forecast of zero: from persistence inside `Increment`, from damped persistence
+    inside `Damped`.
 
     Args:
         c_in: Number of input channels.
         c_out: Number of target channels.
         t_in: Number of input frames.
         leads: Number of leads.
-        dilations: Distance between taps in each block; there are as many blocks.
+        dilations: Distance between taps for each block; their number is the number of blocks.
         n_filters: Number of filters of each convolution.
         kernel: Odd kernel size along lat and lon.
-        norm: batch, group, layer or none; `group` looks at the whole grid at once.
+        norm: batch, group, layer or none; `group` sees the whole grid at once.
         dropout: Share of channels dropped inside each block, in training.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
-        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
-            the axes.
-        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
-            them; otherwise they start at random.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
+        convolution: Kind of every convolution except the head: full, factored, depthwise or separable.
+        filters: Stencil, such as `sobel`, or list of stencils that the first convolution starts from; random
+            by default.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -165,16 +164,16 @@ def frame_block(
     """Return x + W2 * drop(gelu(norm(W1 * x))), kernels (1, k, k), where W2 starts at zero.
 
     Args:
-        width: Channels in and out.
+        width: Number of channels, in and out.
         kernel: Odd kernel size along lat and lon.
         dilation: Distance between taps along lat and lon.
         norm: Normalization after the first convolution.
         dropout: Share of channels dropped, in training.
-        space_padding: Beyond the grid.
-        maker: What makes a convolution.
+        space_padding: Values beyond the grid.
+        maker: Maker of the convolutions.
 
     Source:
-        He et al. (2016), arXiv 1603.05027; the start of Zhang et al. (2019), arXiv 1901.09321.
+        He et al. (2016), arXiv 1603.05027; initialization of Zhang et al. (2019), arXiv 1901.09321.
     """
     size, reach = (1, kernel, kernel), (1, dilation, dilation)
     first = maker(

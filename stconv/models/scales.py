@@ -1,4 +1,4 @@
-"""Each lead as a mix of the frames at several scales: what is small soon fades, what is large stays."""
+"""A linear nowcast on several scales, since small scales lose their predictability first."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from stconv.nn.settings import check_count
 
 @register
 class ScaleMix(Network):
-    """A linear mix of all frames, blurred to 1, 2, 4, ... cells; it starts from the newest frame.
+    """A linear combination of all frames blurred to 1, 2, 4, ... cells, initialized to the newest frame.
 
     y[l] = b[l] + sum over scales s, channels c and frames k of w[l, s, c, k] blur(x[c, k], 2^s cells)
 
-    A few hundred weights: it learns from a handful of windows how fast each scale becomes unpredictable.
-    Inside `Advected` it is the learned form of a nowcast that filters its scales.
+    With a few hundred weights, it learns from a handful of windows how fast each scale becomes unpredictable.
+    Inside `Advected` it is a learned form of a nowcast with scale filtering.
 
     Args:
         c_in: Number of input channels; the targets' own history comes first.
@@ -30,14 +30,14 @@ class ScaleMix(Network):
         t_in: Number of input frames.
         leads: Number of leads.
         n_scales: Number of scales, each twice as wide as the one before.
-        blur: Cells per lead to which the newest frame is blurred at the start; 0 leaves it as it is.
+        blur: Initial blur of the newest frame, in cells per lead; 0 for none.
 
     Raises:
         ConfigError: A setting is out of its range, or there are fewer input than target channels.
 
     Source:
-        Seed (2003), Journal of Applied Meteorology 42, 381-388 (S-PROG): a cascade whose scales fade at
-        rates of their own.
+        Seed (2003), Journal of Applied Meteorology 42, 381-388 (S-PROG): a cascade in which each scale decays
+        at its own rate.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ScaleMix(Network):
                     weight[target, lead, target, -1] = 1
 
     def compute(self, x: Tensor) -> Tensor:
-        """Blur and mix; the coarsest first, as a mix may be taken before it is brought to the finer grid."""
+        """Blur, then combine from the coarsest scale on, so that only combined fields are interpolated."""
         fields = [self.frames(x).squeeze(2)]
         for _ in self.mix[1:]:
             half = F.avg_pool2d(fields[-1], 2, ceil_mode=True, count_include_pad=False)

@@ -1,4 +1,4 @@
-"""SimVP as published, with gated attention (gSTA): in two dimensions, frame by frame and all at once."""
+"""SimVP with gated attention (gSTA), as published."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from stconv.nn.settings import check_count, check_odd
 
 
 class FrameLayer(nn.Sequential):
-    """A convolution of single frames, group normalization with two groups, SiLU; at half or twice the grid.
+    """A 2D convolution, group normalization with two groups and SiLU, at half, equal or double resolution.
 
     Args:
-        c_in: Channels in.
-        c_out: Channels out.
+        c_in: Number of input channels.
+        c_out: Number of output channels.
         kernel: Odd kernel size.
-        scale: 0.5 for a stride of 2, 2 for `PixelShuffle`, 1 for neither.
+        scale: Change of resolution: 0.5 by stride 2, 2 by `PixelShuffle`, or 1.
     """
 
     def __init__(self, c_in: int, c_out: int, kernel: int, scale: float = 1) -> None:
@@ -35,7 +35,7 @@ class FrameLayer(nn.Sequential):
 
 
 class GatedUnit(nn.Module):
-    """x + project(gate(gelu(project(x)))), where a depthwise 21 x 21 window, in two steps, gates itself."""
+    """Gated attention with a shortcut, x + project(gate(gelu(project(x)))), on a depthwise 21 x 21 window."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -53,12 +53,12 @@ class GatedUnit(nn.Module):
 
 
 class TranslatorBlock(nn.Module):
-    """x + a attention(norm(x)), then x + b feed(norm(x)), a and b learned per channel; a projection if asked.
+    """A gSTA block: x + a attention(norm(x)), then x + b feed(norm(x)), with a and b learned per channel.
 
     Args:
-        c_in: Channels in.
-        c_out: Channels out, by a last convolution (1, 1) if they are others.
-        expansion: How much wider the feed-forward part is.
+        c_in: Number of input channels.
+        c_out: Number of output channels; a last convolution (1, 1) changes it where it differs from c_in.
+        expansion: Ratio of the feed-forward part's width to c_in.
     """
 
     def __init__(self, c_in: int, c_out: int, expansion: int) -> None:
@@ -83,15 +83,15 @@ class TranslatorBlock(nn.Module):
 
 @register
 class SimVP(Network):
-    """Frames are encoded one by one at a coarser grid, translated as channels of one field, and decoded.
+    """Frames are encoded separately on a coarser grid, translated as channels of one field, and decoded.
 
-    Encoder: n_s layers (k, k), every second one with a stride of 2. Translator: n_t blocks of gated attention
-    over all frames at once. Decoder: the encoder mirrored, with `PixelShuffle`; its last layer sees the
-    encoder's first one beside its own, and a convolution (1, 1) gives the targets.
+    The encoder has n_s layers (k, k), every second one with stride 2. The translator has n_t blocks of gated
+    attention over all frames. The decoder mirrors the encoder with `PixelShuffle`; its last layer has a skip
+    connection from the encoder's first, and a convolution (1, 1) gives the targets.
 
-    Lead l is frame l of as many as were given, as published. For more leads than input frames the translator
-    gives further ones (published: the forecast is fed back, which needs all inputs among the targets). A grid
-    of any size is lengthened to a multiple of 2^(n_s // 2), and the forecast cut back.
+    Lead l is frame l of the translator's output, as published. For more leads than input frames the
+    translator has more output frames (the published network feeds its forecast back, for which all inputs
+    must be targets). A grid of any size is padded to a multiple of 2^(n_s // 2), and the forecast is cropped.
 
     With the defaults, ten frames in and ten out it has 46.8 million parameters, as published.
 
@@ -100,11 +100,11 @@ class SimVP(Network):
         c_out: Number of target channels.
         t_in: Number of input frames.
         leads: Number of leads.
-        hid_s: Channels of encoder and decoder, even.
-        hid_t: Channels of the translator.
+        hid_s: Number of channels of encoder and decoder, even.
+        hid_t: Number of channels of the translator.
         n_s: Number of layers of the encoder.
         n_t: Number of blocks of the translator, at least 2.
-        mlp_ratio: How much wider the feed-forward part of a block is.
+        mlp_ratio: Ratio of the feed-forward part's width to that of its block.
         kernel: Odd kernel size of encoder and decoder.
 
     Raises:
@@ -158,7 +158,7 @@ class SimVP(Network):
         self.readout = nn.Conv2d(hid_s, c_out, 1)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Encode, translate, decode, and cut."""
+        """Encode, translate, decode, and crop."""
         n_lat, n_lon = x.shape[-2:]
         frames = self.whole(x).transpose(1, 2)  # (batch, time, channel, lat, lon)
         first = self.first(frames.flatten(0, 1))

@@ -1,4 +1,4 @@
-"""Plain stacks of convolutions: the paper's 3D and (2+1)D baselines, and stacks of mixed kinds."""
+"""Plain stacks of convolutions: the 3D and (2+1)D baselines of the STConvS2S paper, and mixed stacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stconv.nn.stencils import Filters, first_filters
 
 
 class ConvolutionStack(Network):
-    """Layers of `n_filters` filters, then a head.
+    """A stack of convolutions with a head.
 
     Args:
         c_in: Number of input channels.
@@ -26,22 +26,22 @@ class ConvolutionStack(Network):
         t_in: Number of input frames.
         leads: Number of leads.
         n_layers: Number of convolutions before the head.
-        n_filters: Number of filters of each.
+        n_filters: Number of filters of each convolution.
         kernel: Odd kernel size along time, lat and lon.
         alignment: `lead`: every lead sees every frame. `paper`: as published, lead l is step l.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the layers, in training.
         convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
             the axes; by default that of the class.
-        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
-            them; otherwise they start at random.
+        filters: Stencil, such as `sobel`, or list of stencils that the first convolution starts from; random
+            by default.
 
     Raises:
         ConfigError: A setting is out of its range.
     """
 
     kind: ClassVar[Kind]
-    """Of the convolutions, unless another is asked for."""
+    """Default kind of the convolutions."""
 
     def __init__(
         self,
@@ -86,16 +86,16 @@ class Conv3D(ConvolutionStack):
 
 @register
 class Conv2Plus1D(ConvolutionStack):
-    """A stack of (2+1)D convolutions: (1, k, k) in space, then (k, 1, 1) in time, at the cost of a 3D one."""
+    """A stack of (2+1)D convolutions, (1, k, k) then (k, 1, 1), each at the cost of a 3D one."""
 
     kind = "factored"
 
 
 @register
 class MixedConv(Network):
-    """A stack in which some layers convolve in 3D and the others in space alone: MC3 and rMC3.
+    """A stack in which some layers convolve in 3D and the others in space alone, such as MC3 and rMC3.
 
-    MC: the layers near the input see time. rMC (`time_last`): those near the head do.
+    In MC the layers near the input see time; in rMC (`time_last`) those near the head do.
 
     Args:
         c_in: Number of input channels.
@@ -103,17 +103,16 @@ class MixedConv(Network):
         t_in: Number of input frames.
         leads: Number of leads.
         n_layers: Number of convolutions before the head.
-        n_3d: How many of them see time.
-        time_last: They are the last ones instead of the first.
-        n_filters: Number of filters of each.
+        n_3d: Number of 3D convolutions among them.
+        time_last: Whether the 3D convolutions are the last ones instead of the first.
+        n_filters: Number of filters of each convolution.
         kernel: Odd kernel size along time, lat and lon.
         alignment: `lead`: every lead sees every frame. `paper`: lead l is step l.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the layers, in training.
-        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
-            the axes.
-        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
-            them; otherwise they start at random.
+        convolution: Kind of every convolution except the head: full, factored, depthwise or separable.
+        filters: Stencil, such as `sobel`, or list of stencils that the first convolution starts from; random
+            by default.
 
     Raises:
         ConfigError: A setting is out of its range.

@@ -1,4 +1,4 @@
-"""STConvS2S-R and -C: convolutions in time, then in space, with the ablations of the paper as options."""
+"""STConvS2S-R and -C, with the ablations of the paper as options."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ Variant = Literal["R", "C", "symmetric", "spatial"]
 class STConvS2S(Network):
     """A temporal block, a spatial block, and a head.
 
-    With `alignment` "paper" it is the published network to the letter: lead l is step l, a generator
-    lengthens the features if there are more leads than input frames, and of variant C lead 1 sees only the
-    oldest frames. By default a head with a set of filters per lead lets every lead see every frame, and there
-    is no generator.
+    With `alignment` "paper" it is exactly the published network: lead l is step l, a generator lengthens the
+    features if there are more leads than input frames, and in variant C lead 1 sees only the oldest frames.
+    By default a head with separate filters for each lead lets every lead see every frame, without a
+    generator.
 
     Args:
         c_in: Number of input channels.
         c_out: Number of target channels.
         t_in: Number of input frames.
         leads: Number of leads.
-        variant: Temporal block: `R` reversed (its kernel is at most t_in steps long), `C` causal,
-            `symmetric` (as many steps ahead as back), `spatial` for none.
+        variant: Temporal block: `R` reversed (with a kernel of at most t_in steps), `C` causal, `symmetric`,
+            or `spatial` for none.
         n_layers: Number of layers of each block.
         n_filters: Number of filters d of the last layer of each block.
         kernel: Odd kernel size k.
         alignment: `lead` or `paper`.
-        widen: Channels 2d, 4d, ..., d through a block; otherwise d throughout.
-        factored: Convolutions (k, 1, 1) in the temporal and (1, k, k) in the spatial block; otherwise (k, k,
-            k) in the temporal block, and no spatial block.
-        spatial_first: The spatial block comes before the temporal block.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
+        widen: Whether the layers of a block have 2d, 4d, ..., d channels; otherwise all have d.
+        factored: Whether to use convolutions (k, 1, 1) in the temporal and (1, k, k) in the spatial block;
+            otherwise (k, k, k) in the temporal block, and no spatial block.
+        spatial_first: Whether the spatial block precedes the temporal one.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the blocks, in training.
-        convolution: Kind of every convolution of the blocks: full, as published, factored, depthwise, or
-            separable along the axes.
-        filters: Stencils that the filters of the first convolution start from, such as `tendency` in the
-            temporal block, or `sobel` where the spatial block comes first; otherwise they start at random.
+        convolution: Kind of every convolution of the blocks: full (as published), factored, depthwise or
+            separable.
+        filters: Stencils that the first convolution starts from, such as `tendency` in the temporal block or
+            `sobel` in the spatial one; random by default.
 
     Raises:
-        ConfigError: A setting is out of its range, or no convolution in space is left.
+        ConfigError: A setting is out of its range, or no block is left.
 
     Source:
         Castro et al. (2021), Neurocomputing 426, 285-298; arXiv 1912.00134.

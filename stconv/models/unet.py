@@ -1,4 +1,4 @@
-"""A U-Net in (2+1)D: coarser and coarser grids, and back with what the finer ones remember."""
+"""A U-Net in (2+1)D."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Encoder = Literal["vgg", "resnet"]
 
 @register
 class UNet2Plus1D(Network):
-    """Levels of (2+1)D convolutions, each at half the grid and twice the channels of the one above.
+    """Levels of (2+1)D convolutions, each with half the resolution and twice the channels of the one above.
 
-    Time is never halved. A grid of any size is lengthened to a multiple of 2^(levels - 1), and the forecast
-    cut back.
+    Time is not halved. A grid of any size is padded to a multiple of 2^(n_layers - 1), and the forecast is
+    cropped.
 
     Args:
         c_in: Number of input channels.
@@ -37,14 +37,13 @@ class UNet2Plus1D(Network):
         n_layers: Number of levels, the full grid included.
         n_filters: Number of filters of the first level.
         kernel: Odd kernel size along time, lat and lon.
-        encoder: A level on the way down is two convolutions (`vgg`), or those beside a shortcut (`resnet`).
-        norm: batch, group, layer or none; `group` looks at the whole grid at once.
-        dropout: Share of channels dropped after each level on the way down, in training.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
-        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
-            the axes.
-        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
-            them; otherwise they start at random.
+        encoder: Levels of the encoder: two convolutions (`vgg`), or a residual block of two (`resnet`).
+        norm: batch, group, layer or none; `group` sees the whole grid at once.
+        dropout: Share of channels dropped after each level of the encoder, in training.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
+        convolution: Kind of every convolution except the head: full, factored, depthwise or separable.
+        filters: Stencil, such as `sobel`, or list of stencils that the first convolution starts from; random
+            by default.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -99,7 +98,7 @@ class UNet2Plus1D(Network):
         self.head = LeadHead(n_filters, c_out, t_in, leads, kernel, space_padding)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Go down and up again, run the head, and cut."""
+        """Run encoder, decoder and head, and crop."""
         n_lat, n_lon = x.shape[-2:]
         y, levels = self.whole(x), []
         for i, down in enumerate(self.down):

@@ -1,4 +1,4 @@
-"""A U-Net in two dimensions with the frames as channels: the eddy and the front in one network."""
+"""A residual U-Net in two dimensions with frames as channels."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ from stconv.nn.settings import check_count, check_odd
 from stconv.nn.stencils import Filters, first_filters
 
 GROUP = 8
-"""Channels of every level are a multiple of this, so that group normalization finds its groups."""
+"""Divisor of the channels of every level, so that they can be divided into the groups of `group`."""
 
 
 @register
 class UNet2D(Network):
-    """Residual blocks on coarser and coarser grids, and back; all frames at once, as channels of one field.
+    """Residual blocks on successively coarser grids and back, over all frames as channels of one field.
 
-    Each level has half the cells along lat and lon of the one above and `growth` times its channels. On the
-    way back the coarse field, interpolated and projected, is added to the finer one. As in `ResNet2D` the
-    last convolution of each block and of the head start at zero: inside `Damped` training starts from damped
-    persistence. A grid of any size is lengthened to a multiple of 2^(n_levels - 1), the forecast cut back.
+    Each level has half the resolution of the one above and `growth` times its channels. In the decoder the
+    coarse field, interpolated and projected, is added to the finer one. As in `ResNet2D`, the last
+    convolutions of each block and of the head start at zero: inside `Damped`, training starts from damped
+    persistence. A grid of any size is padded to a multiple of 2^(n_levels - 1), and the forecast is cropped.
 
     Args:
         c_in: Number of input channels.
         c_out: Number of target channels.
         t_in: Number of input frames.
         leads: Number of leads.
-        n_levels: Number of grids, the full one included.
+        n_levels: Number of levels, the full grid included.
         n_filters: Number of filters of the first level.
-        growth: Factor of the filters from one level to the next; rounded up to a multiple of eight.
-        n_blocks: Number of residual blocks at the coarsest level; the others have one on each way.
+        growth: Ratio of the filters of a level to those of the level above; their number is rounded up to a
+            multiple of 8.
+        n_blocks: Number of residual blocks at the coarsest level; the others have one in the encoder and one
+            in the decoder.
         kernel: Odd kernel size along lat and lon.
-        norm: batch, group, layer or none; `group` looks at the whole grid at once.
+        norm: batch, group, layer or none; `group` sees the whole grid at once.
         dropout: Share of channels dropped inside each block, in training.
-        space_padding: Beyond the grid: zero, replicate, or periodic in longitude.
-        convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
-            the axes.
-        filters: Stencils that the filters of the first convolution start from, such as `sobel`, or a list of
-            them; otherwise they start at random.
+        space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
+        convolution: Kind of every convolution except the head: full, factored, depthwise or separable.
+        filters: Stencil, such as `sobel`, or list of stencils that the first convolution starts from; random
+            by default.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -126,7 +127,7 @@ class UNet2D(Network):
         start_at_zero(self.head.convolution)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Stack the frames, go down and up again, run the head, and cut."""
+        """Stack the frames, run encoder, decoder and head, and crop."""
         n_lat, n_lon = x.shape[-2:]
         y, levels = self.stem(self.frames(self.whole(x))), []
         for down, coarser in zip(self.down, self.coarser, strict=True):

@@ -1,4 +1,4 @@
-"""R(2+1)D-18, the video network, as an event network; published weights from a file."""
+"""The video network R(2+1)D-18 as an event network, with published weights from a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stconv.nn.pool import Pool
 from stconv.nn.residual import Residual, channel_dropout
 
 PUBLISHED_HEAD = "fc."
-"""Names in published files of the dense layer, which belongs to their own classes."""
+"""Names of the dense layer in published files; it is specific to the classes of their data set."""
 
 
 def _factored(c_in: int, c_out: int, middle: int, stride: int) -> nn.Sequential:
@@ -30,7 +30,7 @@ def _factored(c_in: int, c_out: int, middle: int, stride: int) -> nn.Sequential:
 
 
 def _block(c_in: int, c_out: int, stride: int) -> Residual:
-    """Two (2+1)D convolutions whose middle width is that of the first, and a shortcut."""
+    """Two (2+1)D convolutions that share the middle width of the first, with a shortcut."""
     middle = middle_width(c_in, c_out, (3, 3, 3))
     body = nn.Sequential(
         OrderedDict(
@@ -46,10 +46,11 @@ def _block(c_in: int, c_out: int, stride: int) -> Residual:
 
 @register
 class R2Plus1D18(EventNetwork):
-    """Eight residual blocks of two (2+1)D convolutions, three halvings of time and grid, one dense layer.
+    """Eight residual blocks of two (2+1)D convolutions, three halvings of time and grid, and a dense layer.
 
-    The middle width is computed once per block, from its first convolution, as in the published weights; with
-    three input channels and 400 classes it has their 31,505,325 parameters. Time may have any length.
+    The middle width is computed once per block, from its first convolution, as in the published network; with
+    three input channels and 400 classes it has the published 31,505,325 parameters. Any number of frames is
+    accepted.
 
     Source:
         Tran et al. (2018), arXiv 1711.11248, R(2+1)D-18; the widths of torchvision's `r2plus1d_18`.
@@ -63,7 +64,7 @@ class R2Plus1D18(EventNetwork):
         """Return the stem and four pairs of blocks.
 
         Raises:
-            ConfigError: Another time kernel or normalization than the published ones.
+            ConfigError: The time kernel or the normalization is not the published one.
         """
         if (style.kernel_time, style.norm) != (3, "batch"):
             raise ConfigError(
@@ -99,7 +100,7 @@ class R2Plus1D18(EventNetwork):
         )
 
     def _dense(self, dropout: float, style: LayerStyle) -> nn.Sequential:
-        """The average over all steps and cells that are left, then one dense layer."""
+        """Return a global average followed by a dense layer."""
         channels, size = self._left(self.grid)
         steps = -(-self.t_in // 8)
         return nn.Sequential(
@@ -110,15 +111,15 @@ class R2Plus1D18(EventNetwork):
 
 
 def load_video_weights(network: R2Plus1D18, path: str | Path) -> list[str]:
-    """Load published weights from a file, all but the dense layer if its size differs.
+    """Load published weights from a file, except the dense layer if its size differs.
 
     Args:
-        network: What to load into.
-        path: A state dictionary in the names of torchvision, as .safetensors or as a file of `torch.save`, of
-            which tensors alone are read and no code is run.
+        network: Network that receives the weights.
+        path: State dictionary with the names of torchvision, as .safetensors or from `torch.save`; only
+            tensors are read, and no code is run.
 
     Returns:
-        The names in the file that were left out.
+        The names in the file that were not loaded.
 
     Raises:
         FileError: The file is missing or cannot be read as tensors.
@@ -162,7 +163,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
             return safetensors.torch.load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each reader has its own types of error
+    except Exception as error:  # each reader raises its own types of error
         raise FileError(f"'{path}' cannot be read as tensors ({error}). Save a state dictionary.") from error
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise FileError(
@@ -172,7 +173,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _own_name(name: str) -> str:
-    """Name of torchvision to name of ours."""
+    """Translate a parameter name of torchvision to the one used here."""
     if name.startswith(PUBLISHED_HEAD):
         return "classifier.2.conv." + name.removeprefix(PUBLISHED_HEAD)
     for theirs, ours in (

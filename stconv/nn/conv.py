@@ -1,7 +1,7 @@
-"""Convolution blocks: convolution, normalization, activation, behind one constructor signature.
+"""Convolution blocks (convolution, normalization, activation) that share one constructor signature.
 
-A network family takes a `ConvolutionMaker` and does not care which block it makes; an architecture is then a
-choice of makers, channels and kernels.
+A network family takes any `ConvolutionMaker`, so that an architecture is a choice of makers, channels and
+kernels.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from stconv.nn.padding import SpacePadding, Steps, TimePadding, plan_padding
 from stconv.nn.settings import check_count, check_triple
 
 Sizes = int | Sequence[int]
-"""One size for all of (time, lat, lon), or three."""
+"""One size for time, lat and lon together, or three sizes."""
 
 
 class ConvolutionMaker(Protocol):
-    """What makes a block from c_in to c_out channels; every convolution block of this package is one."""
+    """A callable that builds a block from c_in to c_out channels, as every block class here is."""
 
     def __call__(
         self,
@@ -44,12 +44,12 @@ class ConvolutionMaker(Protocol):
         norm: Norm = "batch",
         activation: Activation = "leaky_relu",
     ) -> nn.Module:
-        """Return the block."""
+        """Build the block."""
         ...
 
 
 class Convolution(nn.Module):
-    """One 3D convolution, then normalization, then activation.
+    """A 3D convolution followed by normalization and activation.
 
     Args:
         c_in: Number of input channels.
@@ -64,14 +64,14 @@ class Convolution(nn.Module):
         bias: Add a learned constant per output channel; superfluous before batch normalization.
         norm: batch, group, layer or none.
         activation: leaky_relu, relu, gelu, silu, tanh, sigmoid or none.
-        groups: Divide the channels into so many groups that do not see each other; c_in of them is depthwise.
+        groups: Number of groups of channels that are convolved separately; c_in groups make it depthwise.
 
     Raises:
         ConfigError: A setting is out of its range, or contradicts another.
     """
 
     recompute = False
-    """Whether the block runs once more in the backward pass, see `stconv.nn.memory.recompute`."""
+    """Whether the block is computed again in the backward pass, see `stconv.nn.memory.recompute`."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Convolution(nn.Module):
         return normalized(self.conv(x), self.norm, self.activation)
 
     def _is_one_step(self, x: Tensor) -> bool:
-        """Whether the convolution takes over the normalization."""
+        """Whether the normalization can be folded into the convolution."""
         return (
             is_constant(self.norm)
             and is_plain(self.conv, Conv3d)
@@ -131,7 +131,7 @@ class Convolution(nn.Module):
 
 
 def _second_run(norm: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Contexts for both runs of a block; the second does not count in the running statistics."""
+    """Contexts for both runs of a block; the second run does not update the running statistics."""
     return nullcontext(), _without_statistics(norm)
 
 
@@ -150,7 +150,7 @@ def _without_statistics(norm: nn.Module) -> Iterator[None]:
 
 
 def middle_width(c_in: int, c_out: int, kernel: Sequence[int]) -> int:
-    """Return the channels between the two halves of a (2+1)D convolution, at the cost of the 3D one.
+    """Return the channels between the halves of a (2+1)D convolution that make it cost as much as a 3D one.
 
     M = floor(t h w c_in c_out / (h w c_in + t c_out)), at least 1
 
@@ -169,8 +169,8 @@ def middle_width(c_in: int, c_out: int, kernel: Sequence[int]) -> int:
 class Factored(nn.Sequential):
     """A (2+1)D convolution: first in space, (1, h, w), then in time, (t, 1, 1).
 
-    Each half is a `Convolution` with its own normalization and activation. The channels between them are
-    computed for each convolution by `middle_width`. Arguments are those of `Convolution`.
+    Each half is a `Convolution` with its own normalization and activation. `middle_width` gives the number of
+    channels between them. The arguments are those of `Convolution`.
 
     Raises:
         ConfigError: A setting is out of its range, or contradicts another.

@@ -1,4 +1,4 @@
-"""`torch.nn.Conv3d` that takes the fastest way it knows; parameters, names and results are torch's."""
+"""A `torch.nn.Conv3d` that takes the fastest method it knows; parameters, names and results are torch's."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from stconv.nn.taps import tap_convolution
 from stconv.nn.temporal import temporal_convolution
 
 MANY_ROWS = 32
-"""Batch times steps from which a product for each pair of wave numbers is worth its while."""
+"""Smallest batch size times steps for which a product for each pair of wavenumbers pays off."""
 WORTH = 2.0
-"""How many times fewer multiply-adds pay for the transforms to and from wave numbers."""
+"""Factor by which multiply-adds must fall to pay for the transforms to and from wavenumbers."""
 
 
 class Conv3d(nn.Conv3d):
-    """A convolution that chooses by its sizes how it is computed on a CPU.
+    """A convolution whose sizes decide how it is computed on a CPU.
 
-    | kernel                              | way                                                  |
+    | kernel                              | method                                               |
     |-------------------------------------|------------------------------------------------------|
     | (k, 1, 1)                           | products over (time, channel), `stconv.nn.temporal`  |
     | (1, k, m), wide, many channels      | in the frequency domain, `stconv.nn.spectral`        |
-    | (t, k, m), few outputs              | what each tap adds, `stconv.nn.taps`                 |
+    | (t, k, m), few outputs              | one product for all taps, `stconv.nn.taps`           |
     | any other                           | torch's own                                          |
 
-    The first three have no stride, no dilation and no groups, and multiply no zeros before and after the
-    frames. Taps are for an input that lies cells outermost, or one output in training: otherwise torch is
-    faster. Where no fast path may be taken (`stconv.nn.fast_paths`, frames that are not even, weights that
-    are not finite) it is torch's own too. What was measured: benchmarks/RESULTS.md.
+    The first three require stride 1, dilation 1 and one group, and skip the zeros before and after the
+    frames. The method by taps serves an input with cells outermost, or a single output channel in training;
+    otherwise torch is faster. Where no fast path may be taken (see `stconv.nn.fast_paths`; also for frames
+    whose cells differ too much in size, and for weights that are not finite) torch computes too. Measurements
+    are in benchmarks/RESULTS.md.
     """
 
     around: Steps = (0, 0)
@@ -54,7 +55,7 @@ class Conv3d(nn.Conv3d):
             few = 1 < k * m <= t * self.in_channels / self.out_channels
             by_taps = few and (in_order or (self.out_channels == 1 and x.requires_grad))
             faster = (in_time or in_space or by_taps) and not self._is_too_large_for(x, zeros)
-            if faster and is_finite(weight, bias):  # or zeros around the frames times a weight are not zero
+            if faster and is_finite(weight, bias):  # otherwise padded zeros times a weight would be NaN
                 if in_time:
                     return from_cells(temporal_convolution(to_cells(x), weight[:, :, :, 0, 0], bias, zeros))
                 if in_space and is_even(x, 1, (3, 4)):
@@ -70,7 +71,7 @@ class Conv3d(nn.Conv3d):
         return only_ones and self.padding_mode == "zeros" and not isinstance(self.padding, str)
 
     def _is_too_large_for(self, x: Tensor, zeros: Steps) -> bool:
-        """Whether there are fewer steps or cells than taps; torch says so."""
+        """Whether there are fewer steps or cells than taps, an error that is left to torch to report."""
         padded = (sum(zeros), *(2 * int(p) for p in self.padding[1:]))
         sizes = zip(x.shape[2:], padded, self.kernel_size, strict=True)
         return any(n + p < k for n, p, k in sizes)

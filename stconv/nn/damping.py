@@ -1,8 +1,9 @@
-"""Damped persistence: the newest frame, drawn towards zero (the mean, or the climatology) with the lead.
+"""Damped persistence: the newest frame, damped more and more with the lead.
 
-Or towards the mean of the frames seen, which holds in a climate that has moved on as well. With `neighbors` a
-linear regression on the surroundings adds what the damping leaves. Both are fitted in closed form before
-training, so that a network on top of them has only to find what is not linear.
+It is damped towards zero (the mean of the training period, or the climatology), or towards the mean of the
+window's frames, which stays right in a climate that has changed. With `neighbors`, a linear regression on the
+surroundings forecasts the residual of the damping. Both are fitted in closed form before training, so that a
+network on top of them learns only what is not linear.
 """
 
 from __future__ import annotations
@@ -19,23 +20,24 @@ from stconv.nn.settings import check_count
 START = 0.9
 """Damping per lead before it is fitted."""
 PRIOR_WINDOWS = 30
-"""The damping that all cells share counts as much in each cell as this many windows."""
+"""Weight of the damping shared by all cells in the fit of a single cell, in windows."""
 
 
 class Damping(nn.Module):
-    """y[b, c, l, i, j] = damping[c, l, i, j] x[b, c, newest, i, j], with a damping fitted, then learned.
+    """Damped persistence whose damping is fitted before training and then learned.
 
-    With `recent` x and y are departures from the mean of the window's frames in the cell, here and in the
-    fit.
+    y[b, c, l, i, j] = damping[c, l, i, j] x[b, c, newest, i, j]
+
+    With `recent`, x and y are departures from the mean of the window's frames in each cell, also in the fit.
 
     Args:
-        c_out: Number of target channels, the first ones of the input.
+        c_out: Number of target channels; they come first in the input.
         leads: Number of leads.
-        grid: (lat, lon) cells, for a damping of each cell; without it one damping serves all cells, and any
-            grid.
-        neighbors: Frames to look back for the regression on the 3 x 3 neighborhood, the same in all cells;
-            beyond the grid its edge goes on. None for no regression.
-        recent: Draw towards the mean of the window's frames instead of towards zero.
+        grid: (lat, lon) cells, for a separate damping in each cell; by default all cells share one damping,
+            and any grid is accepted.
+        neighbors: Number of newest frames in the regression on the 3 x 3 neighborhood, whose weights all
+            cells share; beyond the grid the edge cells are repeated. None for no regression.
+        recent: Damp towards the mean of the window's frames instead of towards zero.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -67,14 +69,15 @@ class Damping(nn.Module):
 
     @torch.no_grad()
     def fit(self, windows: Windows) -> None:
-        """Set the damping to the least-squares one, in [0, 1], before training improves on it.
+        """Set the damping to its least-squares value, held to [0, 1]; training starts from it.
 
-        A cell with little data follows the others (`CellSlopes.by_cell` with `PRIOR_WINDOWS`). Then the
-        regression is fitted to what the damping leaves.
+        A cell with few data is drawn to the damping of all cells (`CellSlopes.by_cell` with `PRIOR_WINDOWS`).
+        Then the regression is fitted to the residual.
 
         Args:
-            windows: Gives batches of (x, y, weight) anew at each call: inputs (batch, c_in, t_in, lat, lon),
-                targets and their weights, 0 where missing, (batch, c_out, leads, lat, lon), all normalized.
+            windows: Callable that returns a new iterator over batches of (x, y, weight): inputs (batch, c_in,
+                t_in, lat, lon), targets and their weights, 0 where missing, (batch, c_out, leads, lat, lon),
+                all normalized.
         """
         slopes, rows = CellSlopes(), 0
         for x, y, weight in windows():
@@ -94,7 +97,7 @@ class Damping(nn.Module):
         self.weight.copy_(regression.solve().reshape(self.weight.shape))
 
     def _history(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Frames of the targets as departures from the level they are drawn to, and that level."""
+        """Return the targets' frames as departures from the level they are damped to, and that level."""
         history = x[:, : self.factor.shape[0]]
         if not self.recent:
             return history, 0.0
@@ -108,7 +111,7 @@ class Damping(nn.Module):
         """Map (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
 
         Raises:
-            ShapeError: The damping belongs to the cells of another grid.
+            ShapeError: The damping was built for another grid.
         """
         if self.grid is not None and self.grid != tuple(x.shape[-2:]):
             raise ShapeError(

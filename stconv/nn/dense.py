@@ -1,4 +1,4 @@
-"""A fully connected layer as a convolution, so that what was trained on one grid slides over a larger one."""
+"""A fully connected layer written as a convolution, so that it slides over a grid larger than its own."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from stconv.nn.norm import Activation
 
 
 class Dense(Convolution):
-    """Connect every value of a cube of the given size with every output: a convolution of that size.
+    """Connect every value of a cube with every output, as a convolution of the cube's size.
 
-    On its own cube it gives one value per output, as a dense layer with the same weights; on a larger one it
-    gives one for each position of the cube in it.
+    On a cube of this size it gives one value per output, as a dense layer with the same weights does; on a
+    larger input it gives one value for each position of the cube.
 
     Args:
         c_in: Number of input channels.
         c_out: Number of outputs.
-        size: Cube along (time, lat, lon) that is fully connected, or one size for all.
+        size: Size of the cube along (time, lat, lon), or one size for all.
         activation: leaky_relu, relu, gelu, silu, tanh, sigmoid or none.
 
     Raises:

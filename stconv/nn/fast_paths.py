@@ -1,9 +1,9 @@
-"""May a fast path be taken? One answer for all of them; wherever it is no, torch's own layers compute.
+"""The condition for taking a fast path, the same for all of them; otherwise torch's own layers compute.
 
-The fast paths of `stconv.nn` work in place and on buffers of their own, which is right for plain tensors on a
-CPU and for nothing else. They step aside for tensors of another kind (fake, wrapped, quantized), for all that
-records or transforms a computation (`torch.compile`, `torch.export`, tracing, functorch, forward-mode
-derivatives, derivatives of derivatives), and for layers that are watched by hooks or are not the plain ones.
+The fast paths of `stconv.nn` work in place and on buffers of their own, which is safe only for plain tensors
+on a CPU. They are skipped for other kinds of tensors (fake, wrapped, quantized), while a computation is
+recorded or transformed (`torch.compile`, `torch.export`, tracing, functorch, forward-mode derivatives, second
+derivatives), and for layers that have hooks or are subclassed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _only_torch = ContextVar("only_torch", default=False)
 
 @contextmanager
 def only_torch() -> Iterator[None]:
-    """Compute with torch's own layers, one by one: what the fast paths are tested and measured against."""
+    """Compute with torch's own layers inside this context; the fast paths are compared with them."""
     token = _only_torch.set(True)
     try:
         yield
@@ -35,10 +35,10 @@ def only_torch() -> Iterator[None]:
 
 
 def takes_fast_paths(*tensors: Tensor | None) -> bool:
-    """Whether all these tensors are plain ones on a CPU, while nobody records or transforms what is done.
+    """Whether all tensors are plain CPU tensors and the computation is neither recorded nor transformed.
 
     Args:
-        tensors: Input, weight, bias, ...; None is none.
+        tensors: Input, weight, bias, ...; None is skipped.
     """
     if _is_recorded():
         return False
@@ -54,7 +54,7 @@ def takes_fast_paths(*tensors: Tensor | None) -> bool:
 
 
 def _is_recorded() -> bool:
-    """Asked first: what follows is itself more than some of those who record can follow."""
+    """Whether torch is compiling or tracing; asked first, since a tracer cannot follow the other checks."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
 
 
@@ -70,10 +70,10 @@ def _is_plain_tensor(x: Tensor) -> bool:
 
 
 def is_plain(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module is exactly of one of these kinds and nobody watches it, so that it may be skipped.
+    """Whether a module is exactly of one of these classes and has no hooks, so that it may be bypassed.
 
-    A subclass (a parametrized layer is one), a wrapper, a method replaced on the object, and a hook of any
-    sort, on the module or on all modules, say no.
+    It is not if it is a subclass (such as a parametrized layer) or a wrapper, if its `forward` is replaced on
+    the object, or if there is any hook on the module or on all modules.
     """
     return (
         not _is_recorded()
@@ -85,5 +85,5 @@ def is_plain(module: nn.Module, *kinds: type[nn.Module]) -> bool:
 
 
 def is_finite(*tensors: Tensor | None) -> bool:
-    """Whether there is neither NaN nor infinity; sums that overflow say no too."""
+    """Whether the tensors hold neither NaN nor infinity; False also if a sum overflows."""
     return all(math.isfinite(float(tensor.detach().sum())) for tensor in tensors if tensor is not None)

@@ -1,4 +1,4 @@
-"""Frames as channels: what a network in two dimensions makes of (batch, channel, time, lat, lon)."""
+"""Layers that turn frames into channels and back, for networks in two dimensions."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from torch import Tensor, nn
 
 
 class StackFrames(nn.Module):
-    """Lay the steps of each channel side by side: (batch, c, t, lat, lon) to (batch, c t, 1, lat, lon)."""
+    """Turn frames into channels: (batch, c, t, lat, lon) to (batch, c t, 1, lat, lon)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the frames as channels, those of a channel next to each other, the newest last."""
+        """Return the frames as channels; the frames of one channel are adjacent, the newest last."""
         return x.flatten(1, 2).unsqueeze(2)
 
 
 class UnstackFrames(nn.Module):
-    """The reverse of `StackFrames`: (batch, c t, 1, lat, lon) to (batch, c, t, lat, lon).
+    """Undo `StackFrames`: (batch, c t, 1, lat, lon) to (batch, c, t, lat, lon).
 
     Args:
-        steps: t.
+        steps: Number of frames t.
     """
 
     def __init__(self, steps: int) -> None:

@@ -1,4 +1,4 @@
-"""Batch normalization and activation in one step, over values whose channels lie innermost."""
+"""Batch normalization and activation in one step, for tensors with channels innermost."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from stconv.nn.fast_paths import is_plain, takes_fast_paths
 class NormalizedActivation(torch.autograd.Function):
     """Batch normalization in training, then max(y, slope y) in place.
 
-    Nothing but the input and, if there is an activation, the sign of the result is kept for the backward
-    pass, so that the result may be changed in place afterwards.
+    Only the input and, if there is an activation, the sign of the result are kept for the backward pass, so
+    that the result may be changed in place afterwards.
 
     Args:
-        x: (rows, channel), contiguous.
+        x: Values, (rows, channel), contiguous.
         weight: Scale, (channel,).
         bias: Shift, (channel,).
-        mean: Running mean, updated.
-        variance: Running variance, updated.
-        momentum: Share of the batch in the running statistics.
+        mean: Running mean, updated in place.
+        variance: Running variance, updated in place.
+        momentum: Weight of the batch in the running statistics.
         eps: Added to the variance.
-        slope: Of the activation below zero, in [0, 1].
+        slope: Slope of the activation below zero, in [0, 1]; 1 for no activation.
     """
 
     @staticmethod
@@ -42,7 +42,7 @@ class NormalizedActivation(torch.autograd.Function):
         eps: float,
         slope: float,
     ) -> Tensor:
-        """Normalize by the statistics of the rows."""
+        """Normalize by the mean and variance of the rows."""
         y, means, inverses = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
         torch.native_batch_norm(
             _image(x), weight, bias, mean, variance, True, momentum, eps, out=(_image(y), means, inverses)
@@ -56,7 +56,7 @@ class NormalizedActivation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Undo the activation by the sign of the result, then torch's own gradient, twice differentiable."""
+        """Return the gradients, by torch's own operations, which can be differentiated again."""
         x, weight, means, inverses, above = ctx.saved_tensors
         change = dy.contiguous()
         if above is not None:
@@ -71,7 +71,7 @@ def normalized(x: Tensor, norm: nn.Module, activation: nn.Module) -> Tensor:
     """Return activation(norm(x)), in one step where that is possible.
 
     Args:
-        x: (batch, channel, time, lat, lon), in any order in memory.
+        x: Values, (batch, channel, time, lat, lon), in any memory order.
         norm: Any normalization.
         activation: Any activation.
     """
@@ -107,16 +107,16 @@ def _is_fused(x: Tensor, norm: nn.Module) -> bool:
 
 
 def _check_values(x: Tensor, norm: nn.BatchNorm3d) -> None:
-    """Raise ShapeError where there is no variance to normalize by."""
+    """Raise ShapeError if there is a single value per channel, which has no variance."""
     if norm.training and x.numel() == x.shape[1]:
         raise ShapeError(
             f"batch normalization got input size {tuple(x.shape)}; expected more than 1 value per channel "
-            "when training, of which to take the variance. Use a larger batch or grid, or norm 'layer'."
+            "in training, since one value has no variance. Use a larger batch or grid, or norm 'layer'."
         )
 
 
 def is_constant(norm: nn.Module) -> bool:
-    """Whether a normalization is a scale and a shift that the convolution before it can take over."""
+    """Whether a normalization is a fixed scale and shift, which a convolution before it can take over."""
     return (
         isinstance(norm, nn.BatchNorm3d)
         and is_plain(norm, nn.BatchNorm3d)
@@ -128,7 +128,7 @@ def is_constant(norm: nn.Module) -> bool:
 
 
 def folded(conv: nn.Conv3d, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of the convolution that does what both do in evaluation mode."""
+    """Return the weight and bias of one convolution that equals both layers in evaluation mode."""
     assert isinstance(norm, nn.BatchNorm3d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -138,7 +138,7 @@ def folded(conv: nn.Conv3d, norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def slope_of(activation: nn.Module) -> float | None:
-    """Return the slope below zero, in [0, 1], of an activation that is two lines; None of any other."""
+    """Return the slope below zero of a piecewise linear activation, in [0, 1]; None for any other."""
     if not is_plain(activation, nn.Identity, nn.ReLU, nn.LeakyReLU):
         return None
     if isinstance(activation, nn.LeakyReLU):
@@ -147,12 +147,12 @@ def slope_of(activation: nn.Module) -> float | None:
 
 
 def activate_(y: Tensor, slope: float) -> Tensor:
-    """Apply max(y, slope y) in place; a slope of zero gives zero for minus infinity too."""
+    """Apply max(y, slope y) in place; with a slope of zero, minus infinity becomes zero too."""
     return F.relu_(y) if slope == 0 else F.leaky_relu_(y, slope) if slope != 1 else y
 
 
 def _image(rows: Tensor) -> Tensor:
-    """View (rows, channel) as an image of one column whose channels lie innermost."""
+    """View (rows, channel) as an image of one column with channels innermost."""
     return rows.view(1, len(rows), 1, -1).permute(0, 3, 1, 2)
 
 

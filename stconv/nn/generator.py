@@ -1,4 +1,4 @@
-"""The generator of STConvS2S: more steps out than in."""
+"""The generator of STConvS2S, which lengthens features in time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from stconv.nn.transposed import Transposed
 
 
 class Generator(nn.Module):
-    """Lengthen t_in steps to more, by transposed convolutions in time, and refine them in space.
+    """Lengthen t_in steps by transposed convolutions in time, and refine them by convolutions in space.
 
-    n = ceil((steps - t_in) / (2 t_in)) doublings, transposed convolutions (4, 1, 1) with stride 2; their
-    result follows the input along time; of the t_in (1 + 2^n) steps the central ones are kept; then steps //
-    t_in convolutions (1, k, k) with channels d, 2d, d, d, ... (a single one gives d).
+    n = ceil((steps - t_in) / (2 t_in)) transposed convolutions (4, 1, 1) with stride 2 double the steps.
+    Their result is appended to the input along time, and the central ones of these t_in (1 + 2^n) steps are
+    kept. Then follow steps // t_in convolutions (1, k, k) with channels d, 2d, d, d, ... (a single one gives
+    d).
 
     Args:
         channels: Number of channels d, in and out.
@@ -30,7 +31,7 @@ class Generator(nn.Module):
         space_padding: zero, replicate or periodic.
 
     Raises:
-        ConfigError: There are not more steps out than in, or a setting is out of its range.
+        ConfigError: `steps` is not larger than `t_in`, or a setting is out of its range.
 
     Source:
         Castro et al. (2021), Neurocomputing 426.
@@ -44,7 +45,7 @@ class Generator(nn.Module):
         check_count("t_in", t_in, where)
         if check_count("steps", steps, where) <= t_in:
             raise ConfigError(
-                f"Generator makes {steps} steps of {t_in}; expected more out than in. Leave it out."
+                f"Generator makes {steps} steps from {t_in}; expected more steps out than in. Leave it out."
             )
         n_doublings, n_refinements = ceil((steps - t_in) / (2 * t_in)), steps // t_in
         widths = [2 * channels] + [channels] * (n_refinements - 1) if n_refinements > 1 else [channels]

@@ -1,7 +1,7 @@
-"""The gradients of a convolution by torch's own operations, which can be differentiated again and batched.
+"""Gradients of a convolution by torch's own operations, which can be differentiated again and batched.
 
-A fast path goes back this way wherever its own products do not do: for derivatives of derivatives, under
-functorch, or with gradients that it could not keep exact.
+A fast path uses them where its own products do not suffice: for second derivatives, under functorch, or for
+gradients that it could not compute accurately.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def convolution_gradients(
     """Return the gradients of a convolution of stride 1 with respect to input, weight and bias.
 
     Args:
-        dy: Gradient of the output, (n, c_out, ...).
+        dy: Gradient of the loss with respect to the output, (n, c_out, ...).
         x: Input, (n, c_in, ...).
-        weight: (c_out, c_in, ...).
-        wanted: Which of the three to compute; None stands for the others.
-        zeros: Zeros before and after the first axis after the channels, besides `padding`.
+        weight: Weight, (c_out, c_in, ...).
+        wanted: Whether to compute each of the three; the others are None.
+        zeros: Zeros before and after the first axis behind the channels, in addition to `padding`.
         padding: Zeros on either side of each axis.
     """
     n_axes = weight.ndim - 2

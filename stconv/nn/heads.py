@@ -1,4 +1,4 @@
-"""Heads: from features at the input steps to the forecast at the leads."""
+"""Heads, which turn features at the input steps into a forecast at the leads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from stconv.nn.settings import check_count, check_odd
 
 
 class LeadHead(nn.Module):
-    """One convolution over all frames at once, with a set of filters for each lead.
+    """A convolution over all frames at once, with separate filters for each lead.
 
     The kernel is (t_in, k, k), without padding in time, so that every lead sees every frame, the newest
-    included, for any t_in >= 1 and any number of leads >= 1. It is the lead's own filters, not its position
-    in a sequence, that tell one lead from the next.
+    included, for any t_in >= 1 and any number of leads >= 1. Leads differ by their filters, not by a position
+    in a sequence.
 
     Args:
         c_in: Number of feature channels.
@@ -51,12 +51,11 @@ class LeadHead(nn.Module):
 
 
 class PaperHead(nn.Module):
-    """The paper's head: a (k, k, k) convolution with bias, whose step l is taken for lead l.
+    """The head of the paper: a (k, k, k) convolution with bias whose step l is lead l.
 
-    With fewer leads than steps the first steps are taken: the paper pairs step l with lead l, and a network
-    for two leads then differs from one for five in nothing but the leads it leaves out. (Taking the newest
-    steps instead would be another alignment; `LeadHead` is the one that serves.) Steps that are not taken
-    are not computed.
+    With fewer leads than steps the first steps are used: the paper pairs step l with lead l, so that a
+    network for two leads gives the first two leads of one for five. (Using the newest steps would be another
+    alignment; for that, take `LeadHead`.) Unused steps are not computed.
 
     Args:
         c_in: Number of feature channels.

@@ -1,4 +1,4 @@
-"""Kinds of convolution by name, so that a configuration can choose one for any family that takes a maker."""
+"""Kinds of convolution by name, for configurations of every family that takes a `ConvolutionMaker`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from stconv.nn.separable import AxisSeparable, DepthwiseSeparable
 from stconv.nn.settings import check_choice
 
 Kind = Literal["full", "factored", "depthwise", "separable"]
-"""full: one kernel over all axes. factored: (2+1)D, in space, then in time. depthwise: each channel by
-itself, then the channels of a cell. separable: along lat, then lon, then time."""
+"""`full`: one kernel over all axes. `factored`: (2+1)D, in space, then in time. `depthwise`: each channel
+separately, then across channels. `separable`: along lat, then lon, then time."""
 
 
 def maker_of(kind: Kind, where: str) -> ConvolutionMaker:
-    """Return what makes a convolution of this kind.
+    """Return the maker of a kind of convolution.
 
     Raises:
         ConfigError: The kind is unknown.

@@ -12,7 +12,7 @@ from stconv.nn.padding import GridPadding
 from stconv.nn.settings import check_choice
 
 Alignment = Literal["lead", "paper"]
-"""lead: every lead sees every frame. paper: lead l is step l of the features, as published."""
+"""`lead`: every lead sees every frame. `paper`: lead l is step l of the features, as published."""
 
 
 def features_to_leads(

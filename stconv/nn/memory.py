@@ -1,4 +1,4 @@
-"""How the weights of a network lie in memory, and what is kept there for the backward pass."""
+"""Memory layout of a network's weights, and recomputation of blocks in the backward pass."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from stconv.nn.conv import Convolution
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Lay the weights of all 3D convolutions out with the channel last, in place; forecasts do not change.
+    """Store the weights of all 3D convolutions channels-last, in place; forecasts do not change.
 
-    Only convolutions: a parameter of four dimensions, such as a damping per cell, can not follow.
+    Other parameters are left alone: one of four dimensions, such as a damping per cell, has no such layout.
 
     Returns:
         The network.
@@ -23,9 +23,9 @@ def channels_last(network: nn.Module) -> nn.Module:
 
 
 def recompute(network: nn.Module, wanted: bool = True) -> nn.Module:
-    """Let every convolution block keep only its input for the backward pass, and run once more there.
+    """Let every convolution block keep only its input for the backward pass, and compute the rest again.
 
-    Gradients and running statistics do not change; what it saves and costs: benchmarks/RESULTS.md.
+    Gradients and running statistics do not change. Savings and costs are in benchmarks/RESULTS.md.
 
     Returns:
         The network.

@@ -1,4 +1,4 @@
-"""Mixed convolutions: some layers of a stack see time, the others only space."""
+"""Mixed convolutions: some layers of a stack convolve in 3D, the others in space alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stconv.nn.settings import check_count, check_triple
 def spatial(
     c_in: int, c_out: int, kernel: Sizes, *, maker: ConvolutionMaker = Convolution, **settings: Any
 ) -> nn.Module:
-    """Return a convolution (1, h, w), whatever the kernel's size along time: a `ConvolutionMaker`."""
+    """Return a convolution (1, h, w), whatever the kernel's size along time; a `ConvolutionMaker`."""
     _, h, w = check_triple("kernel", kernel, "spatial")
     return maker(c_in, c_out, (1, h, w), **settings)
 
@@ -23,12 +23,12 @@ def spatial(
 def mixed(
     n_layers: int, n_3d: int, *, time_last: bool = False, maker: ConvolutionMaker = Convolution
 ) -> list[ConvolutionMaker]:
-    """Return a maker for each layer: `n_3d` in three dimensions, the rest in space alone.
+    """Return a maker for each layer: `n_3d` convolve in 3D, the others in space alone.
 
-    MC: the layers near the input see time. rMC (`time_last`): those near the output do.
+    In MC the layers near the input see time; in rMC (`time_last`) those near the output do.
 
     Raises:
-        ConfigError: There are more layers in three dimensions than layers.
+        ConfigError: `n_3d` is larger than the number of layers.
 
     Source:
         Tran et al. (2018), arXiv 1711.11248, section 3.4.

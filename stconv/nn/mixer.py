@@ -1,4 +1,4 @@
-"""Blocks that mix cells and channels in turn: the translators of `FrameMixer`."""
+"""Blocks that mix cells and channels in turn, the translators of `FrameMixer`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _depthwise(channels: int, kernel: int, dilation: int, space_padding: GridPad
 def conv_mixer(
     channels: int, kernel: int = 7, norm: Norm = "batch", space_padding: GridPadding = "zero"
 ) -> nn.Sequential:
-    """Return a ConvMixer block: cells channel by channel beside a shortcut, then channels cell by cell.
+    """Return a ConvMixer block: a depthwise convolution with a shortcut, then a pointwise one.
 
     y = x + norm(gelu(depthwise(x)));  norm(gelu(pointwise(y)))
 
@@ -41,14 +41,14 @@ def conv_mixer(
 
 
 class GatedAttention(nn.Module):
-    """Attention of a large kernel, gated: a wide window at the cost of two small depthwise ones.
+    """Gated attention with a large kernel, which is composed of two small depthwise ones.
 
     a, g = W * dilated(local(x));  y = sigmoid(g) a
 
-    The local kernel is (5, 5); the dilated one (7, 7) with taps 3 apart; together a cell sees 23 x 23.
+    The local kernel is (5, 5), the dilated one (7, 7) with dilation 3; together a cell sees 23 x 23 cells.
 
     Args:
-        channels: Channels in and out.
+        channels: Number of channels, in and out.
         space_padding: zero, replicate or periodic.
 
     Source:
@@ -71,7 +71,7 @@ class GatedAttention(nn.Module):
 def gated_block(
     channels: int, norm: Norm = "batch", space_padding: GridPadding = "zero", expansion: int = 2
 ) -> nn.Sequential:
-    """Return a gSTA block: gated attention, then a small network of the channels, each beside a shortcut.
+    """Return a gSTA block: gated attention, then a feed-forward part over channels, each with a shortcut.
 
     Source:
         Tan et al. (2022), arXiv 2211.12509, section 3.3.

@@ -1,7 +1,7 @@
-"""Motion of a field, and what is carried along it: plain torch, without a weight, differentiable.
+"""Motion of a field and advection along it, in plain torch: no weights, differentiable.
 
 Displacements are (batch, 2, rows, columns), along lon, then lat, in half widths of the grid (its edges are at
--1 and 1), so that they serve a grid of any resolution.
+-1 and 1), so that they apply to a grid of any resolution.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MOST_CELLS, FEWEST_CELLS = 128, 12
-"""The motion is looked for on coarser and coarser grids between these sizes, the coarsest first."""
+"""Smallest and largest side, in cells, of the grids on which the motion is refined, coarsest first."""
 WINDOW = 15
-"""Cells along a side of the neighborhood that is taken to move as one; it is weighted by a triangle."""
+"""Side, in cells, of the neighborhood that is assumed to move as one, with triangular weights."""
 PRIOR = 0.05
-"""Weight of the whole field beside each neighborhood: what is dry or uniform moves as the rest does."""
+"""Weight of the whole field next to each neighborhood, so that dry or uniform areas move with the rest."""
 STIFFNESS = 1e-3
-"""Share of the mean square slope: where nothing has a slope, nothing moves."""
+"""Regularization as a share of the mean squared slope: a field without slopes does not move."""
 ROUNDS = 2
-"""Refinements on each grid."""
+"""Number of refinements on each grid."""
 LARGEST_STEP = 2.0
-"""Cells by which one refinement may change the motion."""
+"""Largest change of the motion by one refinement, in cells."""
 
 
 def motion(frames: Tensor) -> Tensor:
-    """Find the motion that all channels share in all steps, by least squares in each neighborhood.
+    """Estimate the motion that all channels and steps share, by least squares in each neighborhood.
 
     Args:
-        frames: float32, (batch, channel, time, lat, lon).
+        frames: Fields, float32, (batch, channel, time, lat, lon).
 
     Returns:
         Displacement per step on a grid of at most 128 cells along a side; zero for a single frame.
 
     Source:
         Lucas and Kanade (1981), IJCAI 2, 674-679; Bouguet (2001), Pyramidal implementation of the Lucas
-        Kanade feature tracker, on the whole field instead of at its corners.
+        Kanade feature tracker; here on the whole field instead of at corners.
     """
     n_batch, n_time = frames.shape[0], frames.shape[2]
     levels = [frames.flatten(1, 2)]
@@ -59,14 +59,14 @@ def motion(frames: Tensor) -> Tensor:
 
 
 def paths(velocity: Tensor, steps: int) -> list[Tensor]:
-    """Follow a steady motion back from every cell.
+    """Trace a steady motion back from every cell.
 
     Args:
         velocity: Displacement per step.
-        steps: How far.
+        steps: Number of steps.
 
     Returns:
-        The displacement from where it comes to the cell, after 1, 2, ..., `steps` steps.
+        The displacement from the point of departure to the cell, after 1, 2, ..., `steps` steps.
 
     Source:
         Germann and Zawadzki (2002), Monthly Weather Review 130, 2859-2873, eq. 9-11, by midpoints.
@@ -80,14 +80,14 @@ def paths(velocity: Tensor, steps: int) -> list[Tensor]:
 
 
 def carry(field: Tensor, displacement: Tensor) -> Tensor:
-    """Move a field; what would come from outside of the grid is left as it is.
+    """Move a field; cells whose point of departure is outside the grid keep their values.
 
     Args:
         field: (batch, channel, lat, lon).
-        displacement: From where it comes to each cell; on any grid.
+        displacement: Displacement from the point of departure to each cell, on a grid of any size.
 
     Returns:
-        The field, moved.
+        The moved field, shaped like `field`.
     """
     size = field.shape[-2:]
     back = -F.interpolate(displacement, size, mode="bilinear", align_corners=False)
@@ -96,7 +96,7 @@ def carry(field: Tensor, displacement: Tensor) -> Tensor:
 
 
 def _centers(field: Tensor) -> Tensor:
-    """Centers of the cells of a field, (1, 2, rows, columns)."""
+    """Return the centers of the cells of a field, (1, 2, rows, columns)."""
     rows, columns = field.shape[-2:]
     y, x = (
         (2 * torch.arange(n, dtype=field.dtype, device=field.device) + 1) / n - 1 for n in (rows, columns)
@@ -105,13 +105,13 @@ def _centers(field: Tensor) -> Tensor:
 
 
 def _sample(field: Tensor, displacement: Tensor) -> Tensor:
-    """The field at each cell plus a displacement; beyond the grid its edge goes on."""
+    """Interpolate the field at each cell plus a displacement; beyond the grid the edge is repeated."""
     at = _centers(field) + displacement
     return F.grid_sample(field, at.movedim(1, -1), padding_mode="border", align_corners=False)
 
 
 def _least_squares(field: Tensor, change: Tensor) -> Tensor:
-    """The displacement in cells by which the slopes of a field explain a change, (batch, 2, rows, cols)."""
+    """Return the displacement in cells that explains a change of the field, (batch, 2, rows, cols)."""
     padded = F.pad(field, (1, 1, 1, 1), mode="replicate")
     x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2

@@ -1,4 +1,4 @@
-"""Normalization and activation layers by name, as every block takes them."""
+"""Normalization and activation layers by name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Norm = Literal["batch", "group", "layer", "none"]
 Activation = Literal["leaky_relu", "relu", "gelu", "silu", "tanh", "sigmoid", "none"]
 
 GROUPS = 8
-"""Groups of a group normalization, or the largest number below that divides the channels."""
+"""Number of groups of a group normalization, or the largest number below it that divides the channels."""
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalization over the channels of each cell and step, the same on a grid of any size.
+    """Layer normalization over the channels of each cell and step, independent of the grid's size.
 
     Args:
         channels: Number of channels.

@@ -4,16 +4,16 @@
 |-----------|--------------------|-------------------------------------------------------|
 | symmetric | as many as inputs  | (k-1)/2 steps before and after itself; zeros outside  |
 | causal    | as many as inputs  | itself and the k-1 steps before it; zeros outside     |
-| valid     | k-1 fewer          | k whole steps                                         |
+| valid     | k-1 fewer          | k steps, none outside the frames                      |
 
 | space     | outputs            | outside the grid                                      |
 |-----------|--------------------|-------------------------------------------------------|
 | zero      | as many as inputs  | zeros                                                 |
 | replicate | as many as inputs  | the nearest cell of the grid                          |
 | periodic  | as many as inputs  | in longitude the opposite edge; in latitude zeros     |
-| valid     | k-1 fewer          | is never looked at                                    |
+| valid     | k-1 fewer          | not used                                              |
 
-k is the dilated size, dilation * (kernel - 1) + 1; the numbers of outputs are those at stride 1.
+k is the dilated size, dilation * (kernel - 1) + 1; the numbers of outputs are for stride 1.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from stconv.nn.settings import Triple, check_choice
 
 TimePadding = Literal["symmetric", "causal", "valid"]
 Steps = tuple[int, int]
-"""Steps of zeros before and after the frames; a negative number leaves frames out."""
+"""Steps of zeros before and after the frames; a negative number drops frames."""
 GridPadding = Literal["zero", "replicate", "periodic"]
-"""Padding that keeps the grid, as a forecast needs it."""
+"""Paddings that keep the grid, as a forecast requires."""
 SpacePadding = Literal[GridPadding, "valid"]
 
 
 class Pad(nn.Module):
-    """Pad time with zeros, and space in one of three ways.
+    """Pad time with zeros, and space with zeros, edge values or periodically.
 
     Args:
         time: Steps to add before the oldest and after the newest frame; a negative number crops.
         lat: Rows to add on either side.
         lon: Columns to add on either side.
-        space: How to fill rows and columns: zero, replicate or periodic.
+        space: Values of the added rows and columns: zero, replicate or periodic.
     """
 
     def __init__(
@@ -70,30 +70,30 @@ class Pad(nn.Module):
             x = F.pad(x, self._copies, mode=self._mode)
         if not any(self._zeros):
             return x
-        in_time = self.lat == self.lon == 0  # what follows then works cell by cell, most likely
+        in_time = self.lat == self.lon == 0  # such padding mostly precedes a convolution in time
         if takes_fast_paths(x) and (in_cells(x) or (in_time and channels_innermost(x))):
             columns, rows, time = (self._zeros[i : i + 2] for i in (0, 2, 4))
             return from_cells(F.pad(to_cells(x), (0, 0, *time, 0, 0, *columns, *rows)))
         return F.pad(x, self._zeros)
 
     def extra_repr(self) -> str:
-        """Say the amounts when the module is printed."""
+        """Return the settings shown when the module is printed."""
         return f"time={self.time}, lat={self.lat}, lon={self.lon}, space={self.space}"
 
 
 def plan_padding(
     kernel: Triple, dilation: Triple, time: TimePadding | Steps, space: SpacePadding, where: str
 ) -> tuple[nn.Module, Triple, Steps]:
-    """Divide the padding between a module to run first and what the convolution pads itself.
+    """Divide the padding between a module that runs first and the convolution's own zeros.
 
-    Copies of cells are padded before; zeros are the convolution's own, so that it need not multiply them.
+    Copied cells are added by the module. Zeros are left to the convolution, which need not multiply them.
 
     Returns:
-        The module (an identity if there is nothing to do), the convolution's own padding along (time, lat,
-        lon), the same on both sides, and the steps of zeros around the frames besides.
+        The module (an identity if nothing is copied), the convolution's own padding along (time, lat, lon),
+        the same on both sides, and further steps of zeros before and after the frames.
 
     Raises:
-        ConfigError: An unknown mode, or an even window where it needs a center.
+        ConfigError: A mode is unknown, or an even window has no center to pad around.
     """
     if isinstance(time, str):
         check_choice("time_padding", time, get_args(TimePadding), where)

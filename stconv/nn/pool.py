@@ -1,4 +1,4 @@
-"""Pooling: one value for each window of steps and cells."""
+"""Pooling over windows of steps and cells."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Pooling = Literal["max", "min", "average", "sum"]
 
 
 class Pool(nn.Module):
-    """The largest, smallest, average or summed value of each window, channel by channel.
+    """Maximum, minimum, average or sum over each window, separately for each channel.
 
-    An axis of W gives floor((W - kernel + 2 padding) / stride) + 1. Windows overlap where the stride is less
-    than the kernel. Padding never is the maximum or minimum; to a sum it adds zero, and an average divides
-    by the whole kernel, as in torch.
+    An axis of W values gives floor((W - kernel + 2 padding) / stride) + 1. Windows overlap if the stride is
+    smaller than the kernel. Padding is ignored by the maximum and minimum and counts as zeros in a sum or an
+    average, as in torch.
 
     Args:
         kind: max, min, average or sum.
         kernel: Size along (time, lat, lon), or one size for all.
-        stride: Step along each axis; the kernel by default, so that windows lie side by side.
-        padding: Steps, rows and columns added on either side, at most half the kernel.
+        stride: Step along each axis; by default the kernel size, so that windows do not overlap.
+        padding: Steps, rows and columns added on either side, at most half of the kernel.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -45,7 +45,7 @@ class Pool(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, channel, time, lat, lon) to fewer steps and cells."""
+        """Map (batch, channel, time, lat, lon) to (batch, channel, time', lat', lon')."""
         if self.kind == "max":
             return F.max_pool3d(x, self.kernel, self.stride, self.padding)
         if self.kind == "min":
@@ -54,5 +54,5 @@ class Pool(nn.Module):
         return F.avg_pool3d(x, self.kernel, self.stride, self.padding, divisor_override=divisor)
 
     def extra_repr(self) -> str:
-        """Say the settings when the module is printed."""
+        """Return the settings shown when the module is printed."""
         return f"{self.kind}, kernel={self.kernel}, stride={self.stride}, padding={self.padding}"

@@ -1,4 +1,4 @@
-"""From logits to probabilities."""
+"""Conversion of logits to probabilities."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from torch import Tensor
 
 
 def probability(logits: Tensor) -> Tensor:
-    """Return the probability of an event, or of classes that exclude each other.
+    """Return the probability of an event, or of mutually exclusive classes.
 
     Args:
-        logits: (batch, class, ...).
+        logits: Logits, (batch, class, ...).
 
     Returns:
-        The same shape: of one class its sigmoid, of several their softmax, whose sum is 1.
+        Probabilities of the same shape: the sigmoid of a single class; the softmax of several, which sums to
+        1.
     """
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)

@@ -1,4 +1,4 @@
-"""Coarser and finer grids of any size: padding to a multiple, and coming back."""
+"""Layers for networks on several grids: padding to a multiple, and doubling the resolution."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from stconv.nn.padding import GridPadding
 
 
 class PadToMultiple(nn.Module):
-    """Lengthen lat and lon at their ends to a multiple, so that halving goes without a remainder.
+    """Pad lat and lon at their ends to a multiple, so that they can be halved without a remainder.
 
     Args:
-        multiple: What the sizes become a multiple of.
-        space_padding: With periodic the first columns follow the last ones; otherwise, and along lat, the
-            last cell is repeated.
+        multiple: Number that divides the padded sizes.
+        space_padding: With `periodic` the first columns follow the last ones; otherwise, and always along
+            lat, the last cell is repeated.
     """
 
     def __init__(self, multiple: int, space_padding: GridPadding = "zero") -> None:
@@ -22,23 +22,23 @@ class PadToMultiple(nn.Module):
         self.multiple, self.space_padding = multiple, space_padding
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the lengthened tensor, (batch, channel, time, lat', lon')."""
+        """Return the padded tensor, (batch, channel, time, lat', lon')."""
         rows, columns = (-x.shape[-2] % self.multiple, -x.shape[-1] % self.multiple)
         x = F.pad(x, (0, 0, 0, rows, 0, 0), mode="replicate")
         wraps = self.space_padding == "periodic" and columns <= x.shape[-1]
         return F.pad(x, (0, columns, 0, 0, 0, 0), mode="circular" if wraps else "replicate")
 
     def extra_repr(self) -> str:
-        """Say the settings when the module is printed."""
+        """Return the settings shown when the module is printed."""
         return f"{self.multiple}, {self.space_padding}"
 
 
 class Finer(nn.Upsample):
-    """Twice the cells along lat and lon, by linear interpolation between their centers.
+    """Double the cells along lat and lon by linear interpolation between cell centers.
 
     Args:
-        space_padding: With periodic the last column and the first are neighbors, and there is no seam
-            between them; otherwise, and along lat, the outermost cells go on beyond the edge.
+        space_padding: With `periodic` the first and last columns are neighbors, so that there is no seam;
+            otherwise, and always along lat, the outermost cells are repeated beyond the edge.
     """
 
     def __init__(self, space_padding: GridPadding = "zero") -> None:
@@ -52,5 +52,5 @@ class Finer(nn.Upsample):
         return super().forward(F.pad(x, (1, 1, 0, 0, 0, 0), mode="circular"))[..., 2:-2]
 
     def extra_repr(self) -> str:
-        """Say the settings when the module is printed."""
+        """Return the settings shown when the module is printed."""
         return f"{super().extra_repr()}, {self.space_padding}"

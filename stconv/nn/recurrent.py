@@ -1,4 +1,4 @@
-"""Recurrent cells over fields: what they remember is a field for each channel.
+"""Recurrent cells whose states are fields.
 
 A frame is (batch, channel, 1, lat, lon); each gate is a convolution (1, k, k).
 """
@@ -12,7 +12,7 @@ from stconv.nn.conv import Convolution
 from stconv.nn.padding import GridPadding
 
 State = tuple[Tensor, ...]
-"""What a cell hands to itself at the next step."""
+"""State that a cell passes to its next step."""
 
 
 def _gates(c_in: int, c_out: int, kernel: int, space_padding: GridPadding) -> Convolution:
@@ -23,13 +23,13 @@ def _gates(c_in: int, c_out: int, kernel: int, space_padding: GridPadding) -> Co
 
 
 class ConvLSTMCell(nn.Module):
-    """A long short-term memory whose products are convolutions, without peepholes.
+    """A long short-term memory cell with convolutions in place of matrix products, without peepholes.
 
     i, f, o, g = W * [x, h];  c = sigmoid(f) c + sigmoid(i) tanh(g);  h = sigmoid(o) tanh(c)
 
     Args:
-        c_in: Channels of x.
-        channels: Channels of the state.
+        c_in: Number of channels of x.
+        channels: Number of channels of the state.
         kernel: Odd size k along lat and lon.
         space_padding: zero, replicate or periodic.
 
@@ -50,14 +50,14 @@ class ConvLSTMCell(nn.Module):
 
 
 class SpatioTemporalCell(nn.Module):
-    """The cell of PredRNN: a memory c of its own through time, and a memory m that runs through all layers.
+    """The cell of PredRNN: memory c passes through time, memory m through all layers.
 
     c = f c + i g, gates from [x, h];  m = f' m + i' g', gates from [x, m]
     h = sigmoid(W * [x, h] + V * [c, m]) tanh(U [c, m])
 
     Args:
-        c_in: Channels of x.
-        channels: Channels of h, c and m.
+        c_in: Number of channels of x.
+        channels: Number of channels of each of h, c and m.
         kernel: Odd size k along lat and lon.
         space_padding: zero, replicate or periodic.
 

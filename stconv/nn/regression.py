@@ -1,7 +1,7 @@
-"""Linear regression in closed form, fed batch by batch: on a cell, or on the 3 x 3 cells around it.
+"""Linear regression in closed form on a cell or its 3 x 3 neighborhood, fitted batch by batch.
 
-The start of a network (`nn.damping`) and the references it is tested against (`datasets.references`) are
-fitted and computed by the same lines.
+The same code fits the damping that a network starts from (`nn.damping`) and the references that it is tested
+against (`datasets.references`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LAGS = 3
-"""A regression sees as many of the newest frames, where there are so many: more of them change nothing."""
+"""Largest number of newest frames in a regression; more of them do not improve it."""
 MAX_ROWS = 2_000_000
-"""Weights that all cells share are fitted on about as many cells, drawn at random from all windows."""
+"""Approximate number of cells, drawn at random from all windows, in a fit of shared weights."""
 Windows = Callable[[], Iterable[tuple[Tensor, Tensor, Tensor]]]
-"""Gives batches of (x, y, weight) anew at each call: inputs (batch, c_in, t_in, lat, lon), targets and their
-weights, 0 where missing, (batch, c_out, leads, lat, lon), all normalized, in the order of time."""
+"""Callable that returns a new iterator over batches of (x, y, weight), in order of time, normalized: inputs
+(batch, c_in, t_in, lat, lon), targets and their weights, 0 where missing, (batch, c_out, leads, lat, lon)."""
 RIDGE = 1e-6
-"""Share of the mean square of the features; it only matters where they are dependent."""
+"""Ridge term as a share of the features' mean square; it matters only if features are dependent."""
 
 
 class NormalEquations:
-    """Sums of several weighted least-squares problems with the same number of features, in float64.
+    """Sums of several weighted least-squares problems with equally many features, in float64.
 
     Args:
-        problems: Sizes, such as (target, lead): one problem for each.
-        n_features: Columns of each.
+        problems: Shape of the set of problems, such as (target, lead).
+        n_features: Number of features of each problem.
     """
 
     def __init__(self, problems: Sequence[int], n_features: int) -> None:
@@ -36,30 +36,30 @@ class NormalEquations:
         self.moment = torch.zeros(*problems, n_features, dtype=torch.float64)
 
     def add(self, problem: tuple[int, ...], rows: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
-        """Add rows of features, (row, feature), what they should give, (row,), and their weight, (row,)."""
+        """Add rows of features, (row, feature), with their target values and weights, both (row,)."""
         rows, y = rows.double(), y.double()
         weighted = rows if weight is None else rows * weight.double()[:, None]
         self.gram[problem] += weighted.T @ rows
         self.moment[problem] += weighted.T @ y
 
     def solve(self) -> Tensor:
-        """The weights, float64, (*problems, feature)."""
+        """Return the fitted weights, float64, (*problems, feature)."""
         mean_square = self.gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-12)
         ridge = RIDGE * mean_square[..., None, None] * torch.eye(self.gram.shape[-1], dtype=torch.float64)
         return torch.linalg.solve(self.gram + ridge, self.moment)
 
 
 def ratio_with_error(products: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-    """The w of y = w a by least squares, and its standard error, from sums over blocks of a series.
+    """Fit w of y = w a by least squares, with its standard error, from sums over blocks of a series.
 
     w = sum_b p_b / sum_b s_b, error^2 = B / (B - 1) sum_b (p_b - w s_b)^2 / (sum_b s_b)^2
 
-    Blocks that are long beside the memory of the series make the error honest: windows that follow each other
-    say the same thing many times. Where a is nothing, w is 1 and certain.
+    The standard error is reliable if blocks are long compared with the memory of the series, since successive
+    windows are not independent. Where a is zero throughout, w is 1 with an error of 0.
 
     Args:
-        products: Sums of a y, (block, ...).
-        squares: Sums of a^2, likewise.
+        products: Sum of a y over each block, (block, ...).
+        squares: Sum of a^2 over each block, (block, ...).
 
     Source:
         Cochran (1977), Sampling Techniques, 6.3-6.4: a ratio estimated from clusters, and its variance.
@@ -73,7 +73,7 @@ def ratio_with_error(products: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]
 
 
 class CellSlopes:
-    """The slope d of y = d x by least squares, in each cell of each target and lead; sums are float64.
+    """Slope d of y = d x by least squares in each cell, per target and lead; sums are float64.
 
     Source:
         Murphy (1992), Weather and Forecasting 7, 692-698: the regression of the state on an earlier one.
@@ -88,9 +88,9 @@ class CellSlopes:
         """Add windows.
 
         Args:
-            x: (batch, target, 1, lat, lon).
-            y: (batch, target, leads, lat, lon).
-            weight: 0 where either is missing, likewise.
+            x: Predictor, (batch, target, 1, lat, lon).
+            y: Predictand, (batch, target, leads, lat, lon).
+            weight: Weight, 0 where either is missing, shaped like y.
         """
         x, y, weight = (part.double().cpu() for part in (x, y, weight))
         self.products = self.products + (weight * x * y).sum(0)
@@ -98,17 +98,17 @@ class CellSlopes:
         self.weights = self.weights + weight.sum(0)
 
     def common(self) -> Tensor:
-        """The slope of all cells together, (target, leads, 1, 1), in [0, 1]."""
+        """Return the slope of all cells together, (target, leads, 1, 1), in [0, 1]."""
         return self._ratio(*self._over_cells(self.products, self.squares)).clamp(0, 1)
 
     def by_cell(self, prior_windows: float = 0.0) -> Tensor:
-        """The slope of each cell, (target, leads, lat, lon), in [0, 1]; 0 in a cell without data.
+        """Return the slope of each cell, (target, leads, lat, lon), in [0, 1]; 0 in a cell without data.
 
         d = (sum w x y + n s d0) / (sum w x^2 + n s), with d0 the slope of all cells together before it is
         held to [0, 1], and s the mean of x^2.
 
         Args:
-            prior_windows: n; a cell with little data follows the others.
+            prior_windows: Weight n of the common slope, in windows; a cell with few data is drawn to it.
         """
         products, squares, weights = self._over_cells(self.products, self.squares, self.weights)
         prior = prior_windows * self._ratio(squares, weights)
@@ -126,14 +126,14 @@ class CellSlopes:
 
 
 class NeighborRegression:
-    """Weighted least squares of each target and lead on the 3 x 3 neighborhood, the same in all cells.
+    """Weighted least squares of each target and lead on the 3 x 3 neighborhood, shared by all cells.
 
     Args:
         n_targets: Number of targets.
         leads: Number of leads.
-        lags: Frames to look back.
-        share: Share of the cells of each window that are used, drawn at random, the same ones each time.
-        constant: Fit a constant, too.
+        lags: Number of newest frames in the regression.
+        share: Share of the cells of each window that are used, drawn at random from a fixed seed.
+        constant: Whether to fit a constant as well.
     """
 
     def __init__(self, n_targets: int, leads: int, lags: int, share: float, constant: bool = False) -> None:
@@ -147,8 +147,8 @@ class NeighborRegression:
 
         Args:
             past: Frames of each target, the newest last, finite, (batch, target, frames, lat, lon).
-            y: What they should give, finite, (batch, target, leads, lat, lon).
-            weight: 0 where y is not known, likewise.
+            y: Predictand, finite, (batch, target, leads, lat, lon).
+            weight: Weight, 0 where y is missing, shaped like y.
         """
         past, y, weight = past[:, :, -self.lags :].cpu(), y.cpu().flatten(3), weight.cpu().flatten(3)
         n_cells = y.shape[-1]
@@ -163,7 +163,7 @@ class NeighborRegression:
                 self._equations.add((target, lead), rows, y[at].flatten(), weight[at].flatten())
 
     def solve(self) -> Tensor:
-        """The weights, float64, (target, leads, 9 lags), then the constant if there is one."""
+        """Return the weights, float64, (target, leads, 9 lags), followed by the constant if there is one."""
         return self._equations.solve()
 
 
@@ -172,10 +172,10 @@ def on_neighborhoods(past: Tensor, weight: Tensor) -> Tensor:
 
     Args:
         past: Frames of each target, the newest last, (batch, target, lags, lat, lon).
-        weight: (target * leads, lags, 3, 3).
+        weight: Weights, (target * leads, lags, 3, 3).
 
     Returns:
-        (batch, target, leads, lat, lon); beyond the grid its edge goes on.
+        Forecast, (batch, target, leads, lat, lon); beyond the grid the edge cells are repeated.
     """
     n_targets = past.shape[1]
     padded = F.pad(past.flatten(1, 2), (1, 1, 1, 1), mode="replicate")
@@ -183,8 +183,8 @@ def on_neighborhoods(past: Tensor, weight: Tensor) -> Tensor:
 
 
 def neighborhoods(frames: Tensor) -> Tensor:
-    """The 3 x 3 cells around every cell: (batch, frames, lat, lon) to (batch, cell, 9 frames).
+    """Gather the 3 x 3 cells around every cell: (batch, frames, lat, lon) to (batch, cell, 9 frames).
 
-    Beyond the grid its edge goes on.
+    Beyond the grid the edge cells are repeated.
     """
     return F.unfold(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3).transpose(1, 2)

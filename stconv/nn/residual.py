@@ -1,4 +1,4 @@
-"""Blocks that add to what they are given, so that a deep network starts as a shallow one."""
+"""Residual blocks, whose output is added to their input."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Residual(nn.Module):
     """Add a body to its input, or to a projection of it: y = activation(shortcut(x) + body(x)).
 
     Args:
-        body: The change.
-        shortcut: Brings the input to the body's channels and grid; nothing by default.
-        activation: Applied to the sum.
+        body: Module that computes the residual.
+        shortcut: Module that brings the input to the body's channels and grid; an identity by default.
+        activation: Activation of the sum.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Residual(nn.Module):
         self.activation = make_activation(activation, type(self).__name__)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, c_in, time, lat, lon) to what body and shortcut agree on."""
+        """Map (batch, c_in, time, lat, lon) to the common output shape of body and shortcut."""
         y: Tensor = self.activation(self.shortcut(x) + self.body(x))
         return y
 
@@ -48,20 +48,20 @@ def residual_block(
     dropout: float = 0.0,
     **settings: Any,
 ) -> Residual:
-    """Return the basic block of ResNet: two convolutions, and a shortcut around them.
+    """Return the basic block of ResNet: two convolutions with a shortcut around them.
 
-    The second convolution has no activation of its own; the sum has. Where channels or grid change the
-    shortcut is a convolution (1, 1, 1) with the same stride and normalization.
+    The second activation follows the sum. If channels or grid change, the shortcut is a convolution (1, 1, 1)
+    with the same stride and normalization.
 
     Args:
-        maker: What makes a convolution.
-        c_in: Channels in.
-        c_out: Channels out.
+        maker: Maker of the convolutions.
+        c_in: Number of input channels.
+        c_out: Number of output channels.
         kernel: Size along (time, lat, lon).
         stride: Step of the first convolution.
         norm: Normalization of every convolution.
-        activation: After the first convolution and after the sum.
-        dropout: Share of channels that are dropped between the two convolutions, in training.
+        activation: Activation after the first convolution and after the sum.
+        dropout: Share of channels dropped between the two convolutions, in training.
         **settings: Further keywords of the `ConvolutionMaker`.
 
     Source:
@@ -78,7 +78,7 @@ def residual_block(
 
 
 def channel_dropout(share: float) -> nn.Module:
-    """Return what drops whole channels in training; nothing if the share is 0.
+    """Return a layer that drops whole channels in training; an identity if the share is 0.
 
     Raises:
         ConfigError: The share is not in [0, 1).
@@ -90,7 +90,7 @@ def channel_dropout(share: float) -> nn.Module:
 
 @torch.no_grad()
 def start_at_zero(block: Block) -> Block:
-    """Let the last convolution of a block begin at zero, so that what it adds to begins unchanged.
+    """Set the last convolution of a block to zero, so that a residual block starts as an identity.
 
     Returns:
         The block.

@@ -1,4 +1,4 @@
-"""The temporal layers of STConvS2S-R, which run over time from the newest frame to the oldest."""
+"""The temporal layers of STConvS2S-R, which run through time from the newest frame to the oldest."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from stconv.nn.settings import check_choice, check_triple
 
 
 class Reversed(nn.Module):
-    """Run a module over time backwards: flip, run, flip back.
+    """Run a module on time-reversed frames, and reverse its output.
 
     Args:
-        module: Maps (batch, channel, time, lat, lon) to as many steps.
+        module: Module over (batch, channel, time, lat, lon) that keeps the number of steps.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -28,13 +28,13 @@ class Reversed(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, channel, time, lat, lon) to as many steps."""
+        """Map (batch, channel, time, lat, lon) to (batch, channel', time, lat', lon')."""
         y: Tensor = self.module(x.flip(2))
         return y.flip(2)
 
 
 class Replicated(nn.Module):
-    """A convolution over two steps, whose last output stands once more at the end: as many steps out as in.
+    """A convolution over two steps whose last output is repeated, so that the number of steps is kept.
 
     Args:
         convolution: A block that is valid in time with two taps.
@@ -51,16 +51,16 @@ class Replicated(nn.Module):
 
 
 class SpreadDifference(torch.autograd.Function):
-    """(a - b[0], ..., a - b[k-2], a - b[k-2]) in one pass, without the copy that `Replicated` makes.
+    """Compute (a - b[0], ..., a - b[k-2], a - b[k-2]) in one pass, without the copy that `Replicated` makes.
 
     Args:
-        a: One step, (lat, lon, batch, 1, channel).
-        b: k-1 steps, (lat, lon, batch, k-1, channel).
+        a: Minuend, one step, (lat, lon, batch, 1, channel).
+        b: Subtrahends, k-1 steps, (lat, lon, batch, k-1, channel).
     """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        """Return k steps."""
+        """Return the k differences."""
         y = a.new_empty(*b.shape[:3], b.shape[3] + 1, b.shape[4])
         torch.sub(a, b, out=y[..., :-1, :])
         torch.sub(a, b[..., -1:, :], out=y[..., -1:, :])
@@ -68,13 +68,13 @@ class SpreadDifference(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
-        """The last step of b counts twice."""
+        """Return the gradients; the last step of b is used twice."""
         *first, before_last, last = dy.unbind(3)
         return dy.sum(3, keepdim=True), torch.stack((*first, before_last + last), 3).neg_()
 
 
 class TwoBranch(nn.Module):
-    """A convolution over k steps, whose last output is spread over the last k steps by a second one.
+    """A convolution over k steps whose last output is extended to the last k steps by a second one.
 
     A is `whole` over all t steps (t-k+1 out), B is `last` over the last k steps (k out):
     y = (A[0], ..., A[t-k-1], A[t-k] - B[0], ..., A[t-k] - B[k-1])
@@ -117,15 +117,15 @@ def reversal_layer(
     activation: Activation = "leaky_relu",
     maker: ConvolutionMaker = Convolution,
 ) -> nn.Module:
-    """Return a layer of STConvS2S-R for k steps, which keeps their number: a `ConvolutionMaker`.
+    """Return a layer of STConvS2S-R with a kernel of k steps, which keeps the number of steps.
 
-    k >= 3 gives two branches, A with the kernel (k, h, w) and B with (2, 1, 1); k = 2 is B alone, with the
-    kernel (2, h, w); k = 1 needs no second branch. Arguments are those of `Convolution`, and what
-    makes one.
+    For k >= 3 there are two branches, A with the kernel (k, h, w) and B with (2, 1, 1). For k = 2 there is
+    only B, with the kernel (2, h, w), and for k = 1 only A. The arguments are those of `Convolution`, and
+    `maker`, the maker of the convolutions.
 
     Raises:
-        ConfigError: A setting is out of its range, or one that this layer does not have: a stride, a
-            dilation, a padding of time other than its own, space without padding.
+        ConfigError: A setting is out of its range, or is not supported by this layer: a stride, a dilation,
+            another padding of time than its own, or space without padding.
     """
     where = "reversal_layer"
     k, _, _ = size = check_triple("kernel", kernel, where)

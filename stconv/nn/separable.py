@@ -1,4 +1,4 @@
-"""Convolutions that are cheaper because their kernel is a product: over channels, or over axes."""
+"""Convolutions that are cheaper because their kernel is a product, over channels or over axes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from stconv.nn.settings import check_triple
 
 
 class DepthwiseSeparable(nn.Sequential):
-    """Each channel by itself with the kernel, then the channels of each cell with each other, (1, 1, 1).
+    """A depthwise separable convolution: each channel separately, then (1, 1, 1) across channels.
 
-    Each half is a `Convolution` with its own normalization and activation. It costs 1/c_out + 1/(t h w) of
-    the full convolution. Arguments are those of `Convolution`.
+    Each half is a `Convolution` with its own normalization and activation. It takes 1/c_out + 1/(t h w) of
+    the multiply-adds of the full convolution. The arguments are those of `Convolution`.
 
     Raises:
         ConfigError: A setting is out of its range, or contradicts another.
@@ -46,11 +46,11 @@ class DepthwiseSeparable(nn.Sequential):
 
 
 class AxisSeparable(nn.Sequential):
-    """One convolution along each axis whose kernel is longer than 1: lat, lon, then time.
+    """A spatially separable convolution: one along each axis with a kernel longer than 1 (lat, lon, time).
 
-    Only the last has a bias, a normalization and an activation, so that with one channel the block is the
-    convolution whose kernel is the outer product of the three. With K taps along lat and lon it costs 2/K of
-    the (1, K, K) convolution. Arguments are those of `Convolution`.
+    Only the last has a bias, a normalization and an activation, so that with one channel the block equals the
+    convolution whose kernel is the outer product of the three. With K taps along lat and lon it takes 2/K of
+    the multiply-adds of the (1, K, K) convolution. The arguments are those of `Convolution`.
 
     Raises:
         ConfigError: A setting is out of its range, or contradicts another.

@@ -1,4 +1,4 @@
-"""Checks of a constructor's settings, so that `forward` never discovers a bad one."""
+"""Checks of settings in constructors, so that `forward` can rely on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Triple = tuple[int, int, int]
 
 
 def check_count(name: str, value: int, where: str, at_least: int = 1) -> int:
-    """Return an integer setting, held to its lower bound.
+    """Return an integer setting, or refuse one below its lower bound.
 
     Raises:
         ConfigError: It is not an integer, or too small.
@@ -22,7 +22,7 @@ def check_count(name: str, value: int, where: str, at_least: int = 1) -> int:
 
 
 def check_odd(name: str, value: int, where: str) -> int:
-    """Return an odd integer setting.
+    """Return an odd integer setting, or refuse any other value.
 
     Raises:
         ConfigError: It is not an odd positive integer.
@@ -36,10 +36,10 @@ def check_odd(name: str, value: int, where: str) -> int:
 
 
 def check_choice(name: str, value: str, choices: Iterable[str], where: str) -> str:
-    """Return a setting, held to the values it may have.
+    """Return a setting, or refuse one that is not among its allowed values.
 
     Raises:
-        ConfigError: It is none of them.
+        ConfigError: The value is not one of them.
     """
     known = list(choices)
     if value not in known:

@@ -1,15 +1,16 @@
-"""Convolutions in space with a wide kernel, as products in the frequency domain.
+"""Convolutions in space with a wide kernel, computed as products in the frequency domain.
 
-On a grid of some ten to a hundred cells a side a discrete Fourier transform is fastest as a product with a
-small matrix of cosines and sines, and then all of the convolution is matrix products: along lat (real to
-complex), along lon, over the channels for each pair of wave numbers, and back. A (1, 5, 5) convolution from
-64 to 128 channels on 32 x 32 cells takes a fifth of the multiply-adds of the direct sum, and rounds less.
+On a grid of ten to a hundred cells a side, a discrete Fourier transform is fastest as a product with a small
+matrix of cosines and sines. The whole convolution then consists of matrix products: along lat (real to
+complex), along lon, over the channels for each pair of wavenumbers, and back. A (1, 5, 5) convolution from 64
+to 128 channels on 32 x 32 cells takes a fifth of the multiply-adds of the direct sum, with a smaller rounding
+error.
 
-Cells lie on a circle. With zeros around the grid, n cells and a padding of p need a period of n + p: what is
-wrapped around one edge are the zeros beyond the other. Tap j of a kernel stands at position p - j.
+The transform is periodic. With zeros around the grid, n cells and a padding of p need a period of n + p, so
+that both edges share the same zeros. Tap j of a kernel has the position p - j.
 
-Every wave passes through all cells of a frame, and so does its rounding. That is harmless where cells are of
-like size and not where one outshines the others; `is_even` tells them apart.
+A wave covers all cells of a frame, and so does its rounding error. That is harmless if the values of all
+cells are of similar size, which `is_even` checks.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ from stconv.nn.fast_paths import takes_fast_paths
 from stconv.nn.gradients import convolution_gradients
 
 SCRATCH = 2**20
-"""Numbers in a temporary of the loop over wave numbers: few enough to stay in the cache."""
+"""Values in a temporary tensor of the loop over wavenumbers, few enough to stay in the cache."""
 
 EVEN = 300.0
-"""How much larger than the faintest cell of a frame the brightest may be, each by its largest channel: the
-rounding of the brightest, 3e-7 of it in float32, is then 1e-4 of the faintest at most."""
+"""Largest ratio of the largest cell of a frame to its smallest, each by its largest channel. The rounding
+error, 3e-7 of the largest cell in float32, is then at most 1e-4 of the smallest."""
 
 Sizes = tuple[int, int]
-"""Along (lat, lon)."""
+"""Two values along (lat, lon)."""
 
 
 def is_even(values: Tensor, channel: int, grid: Sizes) -> bool:
-    """Whether waves through the frames keep each cell exact, and neither overflow nor hold NaN or infinity.
+    """Whether all cells keep their precision in the frequency domain, without overflow, NaN or infinity.
 
     Args:
-        values: Frames, in any order of dimensions.
+        values: Frames, with dimensions in any order.
         channel: Dimension of the channels.
         grid: Dimensions along lat and lon.
     """
@@ -53,14 +54,14 @@ def is_even(values: Tensor, channel: int, grid: Sizes) -> bool:
 
 
 def multiply_adds(grid: Sizes, kernel: Sizes, c_in: int, c_out: int, rows: int) -> float:
-    """Return the multiply-adds of a forward pass for each cell and row; the direct sum has k m c_in c_out.
+    """Return the multiply-adds of a forward pass per cell and row; the direct sum takes k m c_in c_out.
 
     Args:
-        grid: Cells.
+        grid: Number of cells along (lat, lon).
         kernel: Odd sizes (k, m), padded to keep the grid.
         c_in: Number of input channels.
         c_out: Number of output channels.
-        rows: Batch times steps; they share the transform of the kernel.
+        rows: Batch size times steps, which share the transform of the kernel.
     """
     (n_lat, n_lon), (k, m) = grid, kernel
     tall, wide = 2 * ((n_lat + k // 2) // 2 + 1), n_lon + m // 2
@@ -70,13 +71,13 @@ def multiply_adds(grid: Sizes, kernel: Sizes, c_in: int, c_out: int, rows: int) 
 
 
 class SpectralProduct(torch.autograd.Function):
-    """Convolution over lat and lon, by way of the wave numbers along both.
+    """Convolution over lat and lon in the frequency domain.
 
     Args:
-        x: (lat, lon, rows, c_in), contiguous.
-        weight: (c_out, c_in, k, m).
-        bias: (c_out,), or None.
-        padding: Zeros (p, q) on either side.
+        x: Input, (lat, lon, rows, c_in), contiguous.
+        weight: Weight, (c_out, c_in, k, m).
+        bias: Bias, (c_out,), or None.
+        padding: Zeros (p, q) on either side along lat and lon.
 
     Returns:
         (lat + 2 p - k + 1, lon + 2 q - m + 1, rows, c_out).
@@ -84,7 +85,7 @@ class SpectralProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sizes) -> Tensor:
-        """Transform, multiply for each pair of wave numbers, transform back."""
+        """Transform, multiply for each pair of wavenumbers, and transform back."""
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
         inside, taps, outside, period = _positions(x, weight, padding)
@@ -96,13 +97,13 @@ class SpectralProduct(torch.autograd.Function):
             yr = torch.bmm(xr, wr).baddbmm_(xi, wi, alpha=-1)
             yi = torch.bmm(xr, wi).baddbmm_(xi, wr)
             if bias is not None and some.start == 0:
-                yr[0] += bias * math.prod(period)  # wave number zero is the mean over the circle
+                yr[0] += bias * math.prod(period)  # wavenumber zero is the mean over the period
             result[some] = yr, yi
         return result.values()
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute the gradients: conjugate one factor, and go the same way."""
+        """Compute the gradients the same way, with one factor conjugated."""
         x, weight = ctx.saved_tensors
         if torch.is_grad_enabled() or not takes_fast_paths(dy, x, weight) or not is_even(dy, 3, (0, 1)):
             of_x, of_weight, of_bias = convolution_gradients(
@@ -138,10 +139,10 @@ def spectral_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding
     """Convolve (lat, lon, batch, time, c_in) over lat and lon.
 
     Args:
-        x: Contiguous.
-        weight: (c_out, c_in, k, m).
-        bias: (c_out,), or None.
-        padding: Zeros on either side.
+        x: Input, contiguous.
+        weight: Weight, (c_out, c_in, k, m).
+        bias: Bias, (c_out,), or None.
+        padding: Zeros (p, q) on either side along lat and lon.
 
     Returns:
         (lat', lon', batch, time, c_out).
@@ -154,7 +155,7 @@ Positions = tuple[range, range]
 
 
 def _positions(x: Tensor, weight: Tensor, padding: Sizes) -> tuple[Positions, Positions, Positions, Sizes]:
-    """Where the cells of the input, the taps and the cells of the output stand, and the period."""
+    """Return the positions of input cells, taps and output cells on the period, and the period."""
     grid, kernel = x.shape[:2], weight.shape[2:]
     axes = list(zip(grid, kernel, padding, strict=True))
     inside, taps, outside, period = (
@@ -167,7 +168,7 @@ def _positions(x: Tensor, weight: Tensor, padding: Sizes) -> tuple[Positions, Po
 
 
 class _Analysis:
-    """Values at positions, (lat, lon, a, b), as waves: along lat at once, along lon portion by portion."""
+    """Transform of values (lat, lon, a, b): along lat at once, along lon in portions."""
 
     def __init__(self, values: Tensor, positions: Positions, period: Sizes) -> None:
         lat, lon, *self.shape = values.shape
@@ -177,7 +178,7 @@ class _Analysis:
         self.matrix = _waves_to_waves(positions[1], period[1], values.dtype)
 
     def __getitem__(self, some: slice) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part for some wave numbers along lat and all along lon, (waves, a, b)."""
+        """Return real and imaginary parts of one portion, all wavenumbers along lon, (waves, a, b)."""
         half = self.half[some]
         waves = torch.bmm(self.matrix.expand(len(half), -1, -1), half)
         real, imaginary = waves.view(-1, 2, *self.shape).unbind(1)
@@ -185,7 +186,7 @@ class _Analysis:
 
 
 class _Synthesis:
-    """The reverse of `_Analysis`: filled portion by portion."""
+    """Inverse of `_Analysis`, filled in portions."""
 
     def __init__(self, positions: Positions, period: Sizes, shape: tuple[int, int], like: Tensor) -> None:
         self.positions, self.period, self.shape = positions, period, shape
@@ -199,22 +200,23 @@ class _Synthesis:
             torch.baddbmm(half, matrix.expand(len(half), -1, -1), part, beta=beta, out=half)
 
     def values(self) -> Tensor:
-        """Return (lat, lon, a, b)."""
+        """Return the values, (lat, lon, a, b)."""
         matrix = _real_from_waves(self.positions[0], self.period[0], self.half.dtype)
-        values = self.half.new_empty(*map(len, self.positions), *self.shape)  # a view could not be returned
+        # computed into a tensor of its own, since an autograd function must not return a view
+        values = self.half.new_empty(*map(len, self.positions), *self.shape)
         torch.mm(matrix, self.half.view(matrix.shape[1], -1), out=values.view(len(values), -1))
         return values
 
 
 def _portions(period: Sizes, *parts: _Analysis | _Synthesis) -> Iterator[slice]:
-    """Divide the wave numbers along lat so that what belongs to a portion fits in the cache."""
+    """Divide the wavenumbers along lat into portions that fit in the cache."""
     largest = 2 * period[1] * max(math.prod(part.shape) for part in parts)
     n, size = period[0] // 2 + 1, max(1, SCRATCH // largest)
     return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
 
 def _angles(positions: range, period: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of each wave number (row) at each position (column)."""
+    """Return cosine and sine of each wavenumber (row) at each position (column)."""
     turns = torch.outer(*(torch.tensor(n, device="cpu") for n in (range(period), positions))) % period
     angle = turns.double() * (2 * math.pi / period)
     return angle.cos(), angle.sin()
@@ -222,14 +224,14 @@ def _angles(positions: range, period: int) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=64)
 def _real_to_waves(positions: range, period: int, dtype: torch.dtype) -> Tensor:
-    """Rows: wave number up to half the period, then real and imaginary part."""
+    """Return the transform; rows: wavenumbers up to half the period, then real and imaginary part."""
     cos, sin = _angles(positions, period)
     return torch.stack((cos, -sin), 1)[: period // 2 + 1].flatten(0, 1).to(dtype)
 
 
 @lru_cache(maxsize=64)
 def _real_from_waves(positions: range, period: int, dtype: torch.dtype) -> Tensor:
-    """The reverse; the wave numbers left out are the conjugates of those that are there."""
+    """Return the inverse; omitted wavenumbers are the conjugates of the ones present."""
     n = period // 2 + 1
     cos, sin = _angles(positions, period)
     times = cos.new_full((n, 1, 1), 2.0 / period)
@@ -239,13 +241,13 @@ def _real_from_waves(positions: range, period: int, dtype: torch.dtype) -> Tenso
 
 @lru_cache(maxsize=64)
 def _waves_to_waves(positions: range, period: int, dtype: torch.dtype) -> Tensor:
-    """Rows: wave number, part; columns: part, position."""
+    """Return the complex transform; rows: wavenumber, part; columns: part, position."""
     cos, sin = _angles(positions, period)
     return torch.stack((torch.cat((cos, sin), 1), torch.cat((-sin, cos), 1)), 1).flatten(0, 1).to(dtype)
 
 
 @lru_cache(maxsize=64)
 def _waves_from_waves(positions: range, period: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The reverse: what the real, and what the imaginary part of the waves adds to (part, position)."""
+    """Return the inverse: contributions of the waves' real and imaginary parts to (part, position)."""
     cos, sin = (part.T / period for part in _angles(positions, period))
     return torch.cat((cos, sin)).to(dtype), torch.cat((-sin, cos)).to(dtype)

@@ -1,4 +1,4 @@
-"""Layers one after the other, and the paper's rule for their channels."""
+"""Stacks of layers, and the rule of the STConvS2S paper for their channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stconv.nn.conv import ConvolutionMaker, Sizes
 
 
 def widening(n_filters: int, n_layers: int) -> list[int]:
-    """Return the channels after each layer: d * 2^(i+1) for layer i = 0, 1, ..., but d after the last.
+    """Return the channels after each layer: d * 2^(i+1) for layer i = 0, 1, ..., and d after the last.
 
     Source:
         Castro et al. (2021), Neurocomputing 426; 3 layers of 32 filters give 64, 128, 32.
@@ -27,14 +27,14 @@ def stack(
     kernel: Sizes,
     **settings: Any,
 ) -> nn.Sequential:
-    """Return blocks from c_in through each of `channels`, all with the same kernel and settings.
+    """Return a stack of blocks that share kernel and settings.
 
     Args:
-        maker: What makes one block, or one maker for each block.
-        c_in: Channels of the input.
-        channels: Channels after each block; none gives an empty stack, which changes nothing.
+        maker: Maker of every block, or a list with one for each block.
+        c_in: Number of channels of the input.
+        channels: Number of channels after each block; an empty list gives an empty stack, an identity.
         kernel: Size along (time, lat, lon).
-        **settings: Keywords of the `ConvolutionMaker`.
+        **settings: Further keywords of the `ConvolutionMaker`.
     """
     makers = [maker] * len(channels) if callable(maker) else maker
     sizes = zip(makers, pairwise([c_in, *channels]), strict=True)

@@ -1,4 +1,4 @@
-"""Handcrafted filters to start a first layer from: differences that a meteorologist would take."""
+"""Finite differences as initial filters of a network's first layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Filter = Literal[
     "identity", "gradient", "gradient_lat", "gradient_lon", "laplacian", "sobel", "sobel_lat", "sobel_lon",
     "tendency",
 ]  # fmt: skip
-"""A stencil, or both directions of a difference."""
+"""Name of a stencil, or of both directions of a difference."""
 Filters = Filter | list[Filter] | None
 
 _CENTER = ((0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0))
@@ -30,7 +30,7 @@ _SOBEL = ((-1.0, -2.0, -1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
 def stencil(name: Stencil) -> Tensor:
     """Return a stencil, float32, (time, lat, lon): (1, 3, 3), or (2, 1, 1) for the tendency.
 
-    Indices run as the data do: lat and lon ascend, and the last step is the newest. Differences are per grid
+    Indices follow the data: lat and lon ascend, and the last step is the newest. Differences are per grid
     cell and per step; `sobel` is 8 times a smoothed gradient.
 
     Raises:
@@ -45,13 +45,13 @@ def stencil(name: Stencil) -> Tensor:
 
 
 def first_filters(block: nn.Module, filters: Filters, where: str, *, backwards: bool = False) -> None:
-    """Let the first convolution of a block that reads the inputs start from stencils, see `Filters`.
+    """Initialize the first convolution of a block that reads the inputs with stencils (see `Filters`).
 
     Args:
-        block: Its first 3D convolution is the first that runs.
-        filters: Names, or None to leave the filters as they are.
-        where: The network, for messages.
-        backwards: The block sees the frames from the newest to the oldest.
+        block: Block whose first 3D convolution is also the first to run.
+        filters: Names of stencils, or None to leave the filters as they are.
+        where: Name of the network, for messages.
+        backwards: Whether the block reads the frames from the newest to the oldest.
 
     Raises:
         ConfigError: A name is unknown, or the kernel is smaller than a stencil.
@@ -73,17 +73,17 @@ def first_filters(block: nn.Module, filters: Filters, where: str, *, backwards: 
 def start_from_stencils(
     conv: nn.Conv3d, names: Sequence[Stencil], scale: float = 1.0, *, backwards: bool = False
 ) -> None:
-    """Let the first filters of a convolution be stencils, each on one input channel; the others stay random.
+    """Set the first filters of a convolution to stencils, each on one input channel; the others stay random.
 
-    Filter i takes stencil i modulo their number, and input channel i divided by it, as long as there are
-    channels. In a larger kernel a stencil stands in the center of space and at the newest taps. A depthwise
-    convolution has one filter for each channel, and all of them take a stencil.
+    With n stencils, filter i takes stencil i % n on input channel i // n, until the channels are used up. In
+    a larger kernel the stencil is centered in space and placed at the newest taps. In a depthwise convolution
+    every filter takes a stencil.
 
     Args:
         conv: The convolution; its weights are changed in place.
-        names: Stencils to use.
+        names: Names of the stencils.
         scale: Factor on the stencils.
-        backwards: The last tap sees the oldest frame.
+        backwards: Whether the last tap sees the oldest frame.
 
     Raises:
         ConfigError: A name is unknown, or the kernel is smaller than a stencil.

@@ -1,8 +1,8 @@
-"""Convolutions with few outputs: first what each tap adds, as one matrix product, then the sum of the taps.
+"""Convolutions with few outputs, as one matrix product for all taps and a sum over the taps.
 
-A head from 32 channels to one gives a direct convolution nothing to share between outputs. Here the taps of
-the kernel are the outputs of a product over (time, channel), and what they add is shifted and summed, a band
-of rows after the other, so that little memory is needed besides input and result.
+In a head from 32 channels to one, a direct convolution has no outputs to share its input between. Here the
+taps of the kernel are the outputs of a product over (time, channel). Their contributions are shifted and
+summed, one band of rows at a time, so that little memory is needed beyond input and result.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from stconv.nn.fast_paths import takes_fast_paths
 from stconv.nn.gradients import convolution_gradients
 
 SCRATCH = 2**20
-"""Numbers that the taps of a band of rows add, as far as one row does not need more."""
+"""Largest number of contributions in a band of rows, unless a single row has more."""
 Sizes = tuple[int, int]
 
 
 class TapProduct(torch.autograd.Function):
-    """Convolution (t, k, m), padded with zeros.
+    """Convolution (t, k, m) with zero padding.
 
     Args:
-        x: (lat, lon, batch, steps, c_in), contiguous.
-        weight: (c_out, c_in, t, k, m).
-        bias: (c_out,), or None.
+        x: Input, (lat, lon, batch, steps, c_in), contiguous.
+        weight: Weight, (c_out, c_in, t, k, m).
+        bias: Bias, (c_out,), or None.
         zeros: Steps of zeros before and after the frames.
         padding: Zeros (p, q) on either side along lat and lon.
 
@@ -40,7 +40,7 @@ class TapProduct(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, zeros: Sizes, padding: Sizes
     ) -> Tensor:
-        """Compute what each tap adds, and sum."""
+        """Compute the contribution of each tap, and sum."""
         ctx.save_for_backward(x, weight)
         ctx.zeros, ctx.padding = zeros, padding
         taps, n_steps = _taps(weight), len(steps_seen(x.shape[3], weight.shape[2], zeros))
@@ -58,7 +58,7 @@ class TapProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Spread the gradient of each sum over its taps."""
+        """Distribute the gradient of each sum to its taps."""
         x, weight = ctx.saved_tensors
         c_out, c_in, t, k, m = weight.shape
         if torch.is_grad_enabled() or not takes_fast_paths(dy, x, weight):
@@ -85,14 +85,14 @@ class TapProduct(torch.autograd.Function):
 
 
 def tap_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, zeros: Sizes, padding: Sizes) -> Tensor:
-    """Convolve (lat, lon, batch, time, c_in), padded with zeros.
+    """Convolve (lat, lon, batch, time, c_in) with zero padding.
 
     Args:
-        x: Contiguous.
-        weight: (c_out, c_in, t, k, m).
-        bias: (c_out,), or None.
+        x: Input, contiguous.
+        weight: Weight, (c_out, c_in, t, k, m).
+        bias: Bias, (c_out,), or None.
         zeros: Steps of zeros before and after the frames.
-        padding: Zeros on either side along lat and lon.
+        padding: Zeros (p, q) on either side along lat and lon.
 
     Returns:
         (batch, c_out, time + before + after - t + 1, lat', lon').
@@ -102,7 +102,7 @@ def tap_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, zeros: Sizes
 
 
 def _frames(x: Tensor, weight: Tensor, zeros: Sizes) -> list[tuple[Tensor, slice]]:
-    """View what each output step sees, as (cells, steps c_in), and say which columns of the taps see it."""
+    """View the frames of each output step as (cells, steps c_in), with the columns of their taps."""
     c_in, t = weight.shape[1:3]
     flat = x.view(-1, x.shape[3] * c_in)
     return [
@@ -112,7 +112,7 @@ def _frames(x: Tensor, weight: Tensor, zeros: Sizes) -> list[tuple[Tensor, slice
 
 
 def _shape_added(x: Tensor, weight: Tensor) -> tuple[int, ...]:
-    """What each tap adds to one step: (c_out, k, m, lat, lon, batch)."""
+    """Return the contribution of each tap to one step, (c_out, k, m, lat, lon, batch)."""
     c_out, _, _, k, m = weight.shape
     return c_out, k, m, *x.shape[:3]
 
@@ -126,7 +126,7 @@ Area = tuple[slice, slice]
 
 
 def _bands(x: Tensor, weight: Tensor) -> Iterator[slice]:
-    """Divide the rows so that what is added to one step by the taps of a band fits in the cache."""
+    """Divide the rows into bands whose contributions to one step fit in the cache."""
     n_rows, in_a_row = x.shape[0], weight.shape[0] * weight.shape[3:].numel() * x.shape[1:3].numel()
     size = max(1, SCRATCH // in_a_row)
     return (slice(start, min(n_rows, start + size)) for start in range(0, n_rows, size))
@@ -135,7 +135,7 @@ def _bands(x: Tensor, weight: Tensor) -> Iterator[slice]:
 def _overlaps(
     x: Tensor, weight: Tensor, padding: Sizes, band: slice
 ) -> Iterator[tuple[int, int, Area, Area]]:
-    """For each tap (i, j): the cells of the output that it adds to, and those of the band it sees there."""
+    """Yield for each tap (i, j) the output cells it contributes to and the cells of the band it reads."""
     bands = (band, slice(0, x.shape[1]))
     for i in range(weight.shape[3]):
         for j in range(weight.shape[4]):

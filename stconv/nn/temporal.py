@@ -1,4 +1,4 @@
-"""Convolutions in time alone, (k, 1, 1), as matrix products over (time, channel)."""
+"""Convolutions in time alone, (k, 1, 1), computed as matrix products over (time, channel)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from stconv.nn.gradients import convolution_gradients
 class TemporalProduct(torch.autograd.Function):
     """Convolution along time: y[t] = sum over j of x[t + j - before] w[j].
 
-    The k steps that an output step sees lie one after the other, so that it is one product of
-    (rows, k c_in) by (k c_in, c_out), and every multiply-add counts.
+    The k steps that an output step sees are contiguous, so that it is one product of (rows, k c_in) by (k
+    c_in, c_out), without multiplying any padding.
 
     Args:
-        x: (rows, steps, c_in), contiguous.
-        weight: (c_out, c_in, k).
-        bias: (c_out,), or None.
+        x: Input, (rows, steps, c_in), contiguous.
+        weight: Weight, (c_out, c_in, k).
+        bias: Bias, (c_out,), or None.
         zeros: Steps of zeros before and after the frames.
 
     Returns:
@@ -30,7 +30,7 @@ class TemporalProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, zeros: tuple[int, int]) -> Tensor:
-        """Compute the output, step by step."""
+        """Compute the output step by step."""
         ctx.save_for_backward(x, weight)
         ctx.zeros = zeros
         rows, steps, c_in = x.shape
@@ -49,7 +49,7 @@ class TemporalProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute both gradients; that of the input is a product over the output steps that saw it."""
+        """Compute the gradients; that of an input step is a product over the output steps that see it."""
         x, weight = ctx.saved_tensors
         if torch.is_grad_enabled() or not takes_fast_paths(dy, x, weight):
             of_x, of_weight, of_bias = convolution_gradients(
@@ -62,7 +62,7 @@ class TemporalProduct(torch.autograd.Function):
         n_out = len(found)
         flat = dy.reshape(rows, n_out * c_out)
         dx = dw = None
-        if ctx.needs_input_grad[0] and (n_out, steps) == (1, k):  # every step was seen once
+        if ctx.needs_input_grad[0] and (n_out, steps) == (1, k):  # every step is seen once
             dx = torch.mm(flat, weight.permute(0, 2, 1).reshape(c_out, k * c_in)).view_as(x)
         elif ctx.needs_input_grad[0]:
             taps = weight.flip(2).permute(2, 0, 1).reshape(k * c_out, c_in)
@@ -88,9 +88,9 @@ def temporal_convolution(
     """Convolve (lat, lon, batch, time, c_in) along time.
 
     Args:
-        x: Contiguous.
-        weight: (c_out, c_in, k).
-        bias: (c_out,), or None.
+        x: Input, contiguous.
+        weight: Weight, (c_out, c_in, k).
+        bias: Bias, (c_out,), or None.
         zeros: Steps of zeros before and after the frames.
 
     Returns:

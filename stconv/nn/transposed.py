@@ -1,4 +1,4 @@
-"""Transposed convolution: more steps or cells out than in."""
+"""Transposed convolution, which multiplies the number of steps or cells."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from stconv.nn.settings import check_count, check_triple
 
 
 class Transposed(nn.Module):
-    """The transpose of a convolution with a stride: n steps or cells give stride * n.
+    """The transpose of a convolution with a stride; n steps or cells give stride * n.
 
-    (n - 1) stride + K values, where K is the dilated kernel, lose (K - stride) / 2 on each side. Arguments
-    are those of `Convolution`, of which time_padding and space_padding stay at their defaults.
+    The result of (n - 1) stride + K values, where K is the dilated kernel, is cropped by (K - stride) / 2 on
+    each side. The arguments are those of `Convolution`; time_padding and space_padding must keep their
+    defaults.
 
     Raises:
         ConfigError: K - stride is odd or negative along an axis, a padding other than the default is asked
