@@ -1,1 +1,1 @@
-"""The web layer over stconv.forecast; thin, no numerics."""
+"""The HTTP service over stconv.forecast: a thin layer without numerics."""

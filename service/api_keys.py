@@ -1,4 +1,4 @@
-"""API keys as they are stored: the sha256, what it may do, and how often."""
+"""Stored API keys: SHA-256 hash, scopes and quota of each key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from stconv.errors import ConfigError
 
 SCOPES = ("read", "forecast", "admin")
-"""Look at models and at forecasts from the server's own data; have one's own fields forecast; swap models."""
+"""Scopes: `read` models and the server's own forecasts, `forecast` from uploads, `admin` to swap models."""
 DEFAULT_SCOPES = ("read", "forecast")
 PREFIX = "stconv_"
 HEXADECIMAL = frozenset("0123456789abcdef")
@@ -20,13 +20,13 @@ HEXADECIMAL = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True)
 class ApiKey:
-    """What is known of a key.
+    """An API key without the key itself.
 
     Attributes:
-        sha256: Hash of the key; the key itself is stored nowhere.
-        scopes: Among SCOPES.
-        per_minute: Requests; None is the quota of all keys.
-        name: Whose it is, for the operator.
+        sha256: SHA-256 hash of the key, hexadecimal; the key itself is not stored.
+        scopes: Granted scopes, a subset of SCOPES.
+        per_minute: Quota of the key, requests per minute; None for the quota of the server.
+        name: Name of the key's owner, for the operator.
     """
 
     sha256: str
@@ -37,8 +37,8 @@ class ApiKey:
     def __post_init__(self) -> None:
         if len(self.sha256) != 64 or set(self.sha256) - HEXADECIMAL:
             raise ValueError(
-                f"no sha256 in hexadecimal (64 digits, found {len(self.sha256)}). Give the hash, not the "
-                "key: `printf %s KEY | sha256sum`, or make one with `stconv key`."
+                f"expected a SHA-256 hash of 64 hexadecimal digits, found {len(self.sha256)} characters. "
+                "Give the hash, not the key: `printf %s KEY | sha256sum`, or make one with `stconv key`."
             )
         if unknown := set(self.scopes) - set(SCOPES):
             raise ValueError(f"unknown scope {sorted(unknown)[0]!r}; expected {', '.join(SCOPES)}.")
@@ -47,42 +47,42 @@ class ApiKey:
 
 
 def read_entry(text: str) -> ApiKey:
-    """Read `SHA256` or `SHA256:SCOPE+SCOPE`, as in an environment variable.
+    """Read `SHA256` or `SHA256:SCOPE+SCOPE`, the form in an environment variable.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text has neither form.
     """
     digest, _, scopes = text.partition(":")
     return ApiKey(digest.lower(), tuple(scopes.split("+")) if scopes else DEFAULT_SCOPES)
 
 
 def read_file(path: Path) -> list[ApiKey]:
-    """Read the keys that `add_key` stored.
+    """Read the keys stored by `add_key`.
 
     Raises:
-        ConfigError: The file is missing, or holds something else.
+        ConfigError: The file does not exist or is not a key file.
     """
     try:
         entries = json.loads(path.read_text())
         return [ApiKey(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in entries]
     except FileNotFoundError as error:
         raise ConfigError(
-            f"There is no '{path}' with API keys. Make one: stconv key --file {path}"
+            f"Cannot find the file of API keys '{path}'. Create it: stconv key --file {path}"
         ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"'{path}' holds no API keys as `stconv key` writes them: {error}") from error
+        raise ConfigError(f"'{path}' is not a file of API keys written by `stconv key`: {error}") from error
 
 
 def add_key(path: Path, name: str, scopes: tuple[str, ...], per_minute: int | None = None) -> str:
-    """Make a key of 256 random bits and store its hash.
+    """Create a key of 256 random bits and store its hash.
 
-    A fast hash is enough: nobody guesses a key that no person chose.
+    A fast hash is sufficient, because a random key of this length cannot be guessed.
 
     Returns:
-        The key, for its only time.
+        The key, which cannot be retrieved later.
 
     Raises:
-        ConfigError: The file holds something else, or the name is taken.
+        ConfigError: The file is not a key file, or the name is already used.
     """
     keys = read_file(path) if path.exists() else []
     if name in {key.name for key in keys}:
@@ -98,5 +98,5 @@ def add_key(path: Path, name: str, scopes: tuple[str, ...], per_minute: int | No
 
 
 def hash_of(key: str) -> str:
-    """As it is stored."""
+    """The key as a JSON object, in the form of the file."""
     return hashlib.sha256(key.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""`create_app(settings)`: the routes and what they share. Nothing is made at import."""
+"""The ASGI application: `create_app` assembles routes and shared state; importing has no side effect."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ DESCRIPTION = "Forecasts of gridded fields. Errors are application/problem+json 
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the application of one server.
+    """Create the application of one server.
 
     Args:
-        settings: Models, data, limits and keys; nothing else is read from the environment.
+        settings: Settings of the server; the application reads nothing else from the environment.
 
     Returns:
-        An ASGI application; its lifespan starts and stops the worker processes.
+        ASGI application whose lifespan starts and stops the worker processes.
     """
     app = FastAPI(
         title="stconv",
@@ -90,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Start the processes; fail with the reason if a model cannot be loaded."""
+    """Start the processes; raise an error with the reason if a model cannot be loaded."""
     settings: Settings = app.state.settings
     app.state.parsers = Parsers(settings)
     app.state.uploads = asyncio.Semaphore(settings.queue_size + settings.parsers + 2 * settings.max_batch)

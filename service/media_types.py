@@ -1,4 +1,4 @@
-"""The formats we read and write."""
+"""Media types that the service reads and writes."""
 
 NETCDF = "application/x-netcdf"
 JSON = "application/json"

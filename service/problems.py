@@ -1,6 +1,6 @@
 """Errors as application/problem+json (RFC 9457), and the one table from exception to status.
 
-No web framework here: the processes that read uploads and run models refuse in these words, too.
+No web framework is imported here, because parser and model processes raise these errors, too.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 from stconv.errors import BY_CODE, URN, ConfigError, DataError, ServiceError, ShapeError, StconvError
 
 MEDIA_TYPE = "application/problem+json"
-NO_ROOM = "There is no room on the server's disk."
+NO_ROOM = "The server's disk is full."
 
 
-class Problem(Exception):  # noqa: N818 - the word of RFC 9457
-    """An answer other than success: a status, a sentence, and the numbers that belong to it.
+class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+    """An error answer: HTTP status, explanation, and further members of the problem document.
 
-    `code` ends the `type` of the document where no `kind` among the numbers says it more narrowly. Clients go
-    by it, so it stays when a class gets another name.
+    `code` is the last part of the `type` of the document, unless the member `kind` is more specific. Clients
+    rely on it, so it does not change when a class is renamed.
     """
 
     status = 500
@@ -33,35 +33,35 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
 
 
 class Malformed(Problem):
-    """The body is not of the format it says."""
+    """The request cannot be parsed."""
 
     status = 400
     code = "malformed"
 
 
 class Unauthorized(Problem):
-    """No key, or an unknown one."""
+    """The request has no key or an unknown key."""
 
     status = 401
     code = "unauthorized"
 
 
 class Forbidden(Problem):
-    """The key is known, and may not do this."""
+    """The key lacks the required scope."""
 
     status = 403
     code = "forbidden"
 
 
 class UnknownModel(Problem):
-    """No model of that name is served."""
+    """The server has no model of that name."""
 
     status = 404
     code = "unknown-model"
 
 
 class UnknownFile(Problem):
-    """No file of that name belongs to the pages."""
+    """The web pages have no file of that name."""
 
     status = 404
     code = "unknown-file"
@@ -75,49 +75,49 @@ class NoData(Problem):
 
 
 class NotAcceptable(Problem):
-    """None of the formats in Accept can be given."""
+    """The service supports none of the formats in Accept."""
 
     status = 406
     code = "not-acceptable"
 
 
 class NotLoaded(Problem):
-    """Another version was to be loaded and could not be; the present one stays."""
+    """The requested version could not be loaded; the current version stays in use."""
 
     status = 409
     code = "not-loaded"
 
 
 class TooSlow(Problem):
-    """The body did not arrive in time."""
+    """The body did not arrive before the deadline."""
 
     status = 408
     code = "too-slow"
 
 
 class TooLarge(Problem):
-    """More bytes or values than the limit; the numbers are members of the problem."""
+    """The request exceeds a limit; size and limit are members of the problem."""
 
     status = 413
     code = "too-large"
 
 
 class UnsupportedMedia(Problem):
-    """The body's type is none we read."""
+    """The service does not read this media type."""
 
     status = 415
     code = "unsupported-media"
 
 
 class Unprocessable(Problem):
-    """Well-formed, but not what the model needs."""
+    """The request is well-formed but does not fit the model."""
 
     status = 422
     code = "unprocessable"
 
 
 class Unavailable(Problem):
-    """Busy, draining, or the worker is being replaced. Retry-After says when to come back."""
+    """The server is busy or draining, or the worker is restarting; Retry-After says when to retry."""
 
     status = 503
     code = "unavailable"
@@ -126,26 +126,26 @@ class Unavailable(Problem):
         super().__init__(detail, {"Retry-After": str(retry_after_seconds)}, **extra)
 
 
-class ClientLeft(Exception):  # noqa: N818 - not an error: nobody is there to be answered
-    """The client closed the connection before its answer."""
+class ClientLeft(Exception):  # noqa: N818 - not an error: no client waits for an answer
+    """The client closed the connection before the answer was ready."""
 
 
 class DeadlineExceeded(Problem):
-    """Not computed in time."""
+    """The forecast was not computed before the deadline."""
 
     status = 504
     code = "deadline-exceeded"
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Whether something could not be written because there is no room."""
+    """Whether a write failed because the disk is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 OF_UPLOADS: dict[str, type[Problem]] = {
     kind.code: kind for kind in (Malformed, TooLarge, UnsupportedMedia, Unprocessable)
 }
-"""What a process that reads uploads may refuse them with, by code."""
+"""Problems that a parser process may report, by code."""
 
 STATUS_OF_LIBRARY_ERROR: dict[type[StconvError], int] = {
     DataError: 422,
@@ -153,26 +153,26 @@ STATUS_OF_LIBRARY_ERROR: dict[type[StconvError], int] = {
     ConfigError: 422,
     ServiceError: 503,
 }
-"""Status of each exception that a client can mend or wait for, and of all derived from it."""
+"""HTTP status of each exception that a client can fix or wait for; it holds for subclasses, too."""
 INTERNAL = "internal"
-"""Code of every other exception: a fault of the server, whose words stay in its log."""
+"""Code of every other exception: a fault of the server, whose message goes to the log only."""
 
 
 def code_of(error: BaseException) -> str:
-    """The code under which an exception of the library crosses to another process."""
+    """The code that represents an exception of the library between processes."""
     known = isinstance(error, tuple(STATUS_OF_LIBRARY_ERROR))
     return error.code if known and isinstance(error, StconvError) else INTERNAL
 
 
 def refusal(code: str, detail: str) -> Problem:
-    """The problem of a code of `code_of`."""
+    """The problem for a code of `code_of`."""
     kind = BY_CODE.get(code, StconvError)
     for known, status in STATUS_OF_LIBRARY_ERROR.items():
         if issubclass(kind, known):
             problem = Problem(detail, kind=code)
             problem.status = status
             return problem
-    return Problem("The server failed to compute this forecast; its log says why.")
+    return Problem("The server failed to compute this forecast. The reason is in its log.")
 
 
 def document(status: int, detail: str, instance: str | None = None, **extra: Any) -> dict[str, Any]:
@@ -190,6 +190,6 @@ def document(status: int, detail: str, instance: str | None = None, **extra: Any
 
 
 def problem_document(problem: Problem, instance: str | None = None) -> dict[str, Any]:
-    """The document of a problem."""
+    """The problem document of a `Problem`."""
     kind = problem.extra.get("kind", problem.code)
     return document(problem.status, problem.detail, instance, **problem.extra | {"kind": kind})

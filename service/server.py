@@ -1,4 +1,4 @@
-"""Running the application: the port, the signals, and an orderly end."""
+"""Running the application: port, signals and graceful shutdown."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def serve(settings: Settings, on_ready: Callable[[Mapping[str, Worker], str], No
     """Serve until SIGTERM or SIGINT, then drain.
 
     Args:
-        settings: What to serve, and where.
-        on_ready: Called with the workers by model name and the URL, when every model is loaded and the
-            port is open.
+        settings: Settings of the server.
+        on_ready: Function called with the workers by model name and the URL once every model is loaded and
+            the port is open.
 
     Returns:
-        Exit status 0 after an orderly end.
+        Exit status 0 after a graceful shutdown.
 
     Raises:
-        ServiceError: The port is taken, or a model cannot be loaded.
+        ServiceError: The port is in use, or a model cannot be loaded.
     """
     listener = _bind(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -47,7 +47,7 @@ def serve(settings: Settings, on_ready: Callable[[Mapping[str, Worker], str], No
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but SIGTERM first makes the server not ready, and it ends with status 0."""
+    """A uvicorn server that reports itself as not ready on SIGTERM and then exits with status 0."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, on_ready: Callable[[FastAPI], None]) -> None:
         super().__init__(config)
@@ -62,10 +62,10 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # uvicorn's own would raise the signal again at the end, and the status would not be 0
+        yield  # uvicorn's handler raises the signal again at the end, which makes the exit status nonzero
 
     def drain(self) -> None:
-        """The first signal drains; the second ends at once."""
+        """Drain on the first signal; exit immediately on the second."""
         if self._draining is not None:
             self.force_exit = self.should_exit = True
             return
@@ -88,13 +88,13 @@ async def _serve(app: FastAPI, listener: socket.socket, on_ready: Callable[[Fast
     config = uvicorn.Config(
         app,
         http=patient(settings.header_seconds, settings.answer_seconds, settings.max_connections),
-        lifespan="off",  # run below, so that a model that cannot be loaded is an error with its own words
+        lifespan="off",  # run below, so that the error of a model that cannot be loaded keeps its message
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=1,  # after our own drain
+        timeout_graceful_shutdown=1,  # `_drain` has finished by then
     )
     server = _Server(config, app, on_ready)
     loop = asyncio.get_running_loop()
@@ -122,7 +122,7 @@ async def _serve(app: FastAPI, listener: socket.socket, on_ready: Callable[[Fast
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named, because asyncio switches Nagle's delay off (40 ms an answer) only where it is.
+    # asyncio disables Nagle's algorithm (40 ms per answer) only if the protocol is named.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,8 +132,8 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise ServiceError(
-                f"Port {port} of {host} is in use. Stop what listens there, or take another: "
-                f"`--port {port + 1}` (`--port 0` takes a free one)."
+                f"Port {port} of {host} is in use. Stop the program that uses it, or choose another port: "
+                f"`--port {port + 1}` (`--port 0` picks a free one)."
             ) from error
         raise ServiceError(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
     listener.setblocking(False)

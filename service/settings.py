@@ -1,4 +1,4 @@
-"""The settings of a server, from the environment (`STCONV_SERVE_*`) or from the command line."""
+"""The settings of a server, from the environment (`STCONV_SERVE_*`) or the command line."""
 
 from __future__ import annotations
 
@@ -21,128 +21,159 @@ def _comma_separated(value: object) -> object:
 
 
 class Settings(BaseSettings):
-    """Settings of one server. Sizes are bytes, times are seconds."""
+    """Settings of one server; sizes in bytes, times in seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(env_prefix="STCONV_SERVE_", extra="forbid", frozen=True)
 
     models: dict[str, Path] = Field(
-        default_factory=dict, description="Bundle folder by the name clients use."
+        default_factory=dict, description="Bundle folder of each served model, by model name."
     )
     versions: dict[str, str] = Field(
-        default_factory=dict, description="Version to state, by model; else a part of the bundle's hash."
+        default_factory=dict,
+        description="Version that each model reports, by model name; default: a part of the bundle's hash.",
     )
     data: Annotated[list[Path], NoDecode] = Field(
-        default_factory=list, description="Files that GET /v1/forecast starts from; comma-separated."
+        default_factory=list,
+        description="Files, folders or patterns of the server's own data, comma-separated; default: none.",
     )
     state: Path | None = Field(
         default=None,
-        description="Folder of stored forecasts and jobs; None: a temporary one, removed at the end.",
+        description="Folder of stored forecasts and jobs; default: a temporary folder, removed at shutdown.",
     )
-    watch_seconds: float = Field(default=10.0, gt=0, description="Between two looks at the data source.")
+    watch_seconds: float = Field(
+        default=10.0, gt=0, description="Interval between two checks of the data source, s."
+    )
     archive_backfill: int = Field(
-        default=20, gt=0, description="Reference times forecast when nothing is stored yet."
+        default=20, gt=0, description="Number of past reference times to forecast when none is stored yet."
     )
-    archive_keep: int = Field(default=200, gt=0, description="Stored forecasts of a model, all versions.")
-    archive_days: float | None = Field(default=None, gt=0, description="Their age; None: any.")
+    archive_keep: int = Field(
+        default=200, gt=0, description="Number of stored forecasts to keep per model, over all versions."
+    )
+    archive_days: float | None = Field(
+        default=None, gt=0, description="Age at which stored forecasts are removed, days; default: no limit."
+    )
     verification_cases: int = Field(
-        default=200, gt=0, description="Newest forecasts that the live scores are made of."
+        default=200, gt=0, description="Number of newest stored forecasts in the live verification."
     )
     minimum_skill: float | None = Field(
-        default=0.0, lt=1, description="Live skill against persistence below which a lead is reported."
+        default=0.0,
+        lt=1,
+        description="Live skill against persistence below which a lead is reported; None: never.",
     )
-    minimum_cases: int = Field(default=10, gt=0, description="Cases of a lead before it is judged.")
-    max_jobs: int = Field(default=16, gt=0, description="Jobs that may wait and run.")
-    max_job_steps: int = Field(default=10_000, gt=0)
+    minimum_cases: int = Field(
+        default=10, gt=0, description="Number of verified forecasts before the skill of a lead is judged."
+    )
+    max_jobs: int = Field(default=16, gt=0, description="Limit of unfinished jobs, waiting and running.")
+    max_job_steps: int = Field(default=10_000, gt=0, description="Limit of leads per job.")
     max_job_values: int = Field(
-        default=200_000_000, gt=0, description="Cells x leads x variables of one job's result."
+        default=200_000_000,
+        gt=0,
+        description="Limit of values (cells x leads x variables) in the result of a job.",
     )
     max_job_bytes: int = Field(
-        default=4096 * MEBIBYTE, gt=0, description="All results on disk; the oldest go first."
+        default=4096 * MEBIBYTE,
+        gt=0,
+        description="Limit of all stored job results, bytes; the oldest are removed first.",
     )
-    job_hours: float = Field(default=24.0, gt=0, description="How long a finished job is kept; then 410.")
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
+    job_hours: float = Field(
+        default=24.0,
+        gt=0,
+        description="Hours for which a finished job is kept; afterwards it is answered with 410.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0: a free one.")
 
     api_keys: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="sha256 of each accepted key, hexadecimal, and :SCOPE+SCOPE if not :read+forecast; "
-        "comma-separated.",
+        description="SHA-256 hashes of the accepted keys, hexadecimal, comma-separated; each may end in "
+        ":SCOPE+SCOPE (default: read+forecast).",
     )
-    keys_file: Path | None = Field(default=None, description="Accepted keys as `stconv key` stores them.")
+    keys_file: Path | None = Field(
+        default=None, description="File of accepted keys, written by `stconv key`."
+    )
     bundles: Path | None = Field(
-        default=None, description="Folder of bundles that an admin may load by their folder's name."
+        default=None, description="Folder of bundles that an admin may load by folder name; default: none."
     )
-    cache: Path = Field(
-        default_factory=cache_dir, description="Where registered models are kept once loaded."
-    )
+    cache: Path = Field(default_factory=cache_dir, description="Folder for copies of registered models.")
     requests_per_minute: int | None = Field(
-        default=None, gt=0, description="Quota of each key; None: no quota."
+        default=None, gt=0, description="Quota of each key, requests per minute; default: no quota."
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
-        default_factory=list, description="Pages of other origins that may ask; comma-separated."
+        default_factory=list,
+        description="Origins of web pages that may call the service, comma-separated; default: none.",
     )
-    allow_anonymous: bool = Field(default=False, description="Serve without keys beyond loopback.")
+    allow_anonymous: bool = Field(default=False, description="Serve beyond loopback without API keys.")
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="Accepted Host headers; empty: loopback names on loopback, else any.",
+        description="Accepted Host headers, comma-separated; default: loopback names on loopback, else any.",
     )
 
-    max_body_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
+    max_body_bytes: int = Field(default=64 * MEBIBYTE, gt=0, description="Limit of a request's body, bytes.")
     max_decoded_bytes: int = Field(
-        default=256 * MEBIBYTE, gt=0, description="Values of one request, decompressed."
+        default=256 * MEBIBYTE, gt=0, description="Limit of an upload's values after decompression, bytes."
     )
     max_output_values: int = Field(
-        default=50_000_000, gt=0, description="Cells x leads x variables of one answer."
+        default=50_000_000, gt=0, description="Limit of values (cells x leads x variables) in an answer."
     )
     max_text_values: int = Field(
-        default=5_000_000, gt=0, description="The same of an answer in JSON or CoverageJSON."
+        default=5_000_000, gt=0, description="Limit of values in an answer in JSON or CoverageJSON."
     )
-    max_steps: int = Field(default=1000, gt=0)
-    max_connections: int = Field(default=1000, gt=0)
+    max_steps: int = Field(default=1000, gt=0, description="Limit of leads per request.")
+    max_connections: int = Field(default=1000, gt=0, description="Limit of open connections.")
     header_seconds: float = Field(
-        default=10.0, gt=0, description="From a connection to the end of a request's headers."
+        default=10.0, gt=0, description="Deadline for a request's headers after the connection opened, s."
     )
     answer_seconds: float = Field(
-        default=60.0, gt=0, description="In which a client must have taken an answer that is written."
+        default=60.0, gt=0, description="Deadline for a client to receive an answer after it was written, s."
     )
-    body_seconds: float = Field(
-        default=30.0, gt=0, description="From the first to the last byte of a request."
-    )
+    body_seconds: float = Field(default=30.0, gt=0, description="Deadline for a request's body, s.")
     parse_seconds: float = Field(
-        default=20.0, gt=0, description="Wall clock and processor time of one parse."
+        default=20.0, gt=0, description="Limit of wall-clock and of processor time to parse an upload, s."
     )
-    parse_memory_bytes: int = Field(default=1024 * MEBIBYTE, gt=0, description="Address space of one parse.")
-    parsers: int = Field(default=2, gt=0, description="Uploads parsed at once.")
+    parse_memory_bytes: int = Field(
+        default=1024 * MEBIBYTE, gt=0, description="Limit of memory to parse an upload, bytes."
+    )
+    parsers: int = Field(default=2, gt=0, description="Number of uploads parsed in parallel.")
 
-    max_batch: int = Field(default=8, gt=0, description="Windows that one model computes together.")
+    max_batch: int = Field(default=8, gt=0, description="Limit of windows in one batch of a model.")
     batch_seconds: float = Field(
-        default=0.003, ge=0, description="How long a window waits for others that may join it."
+        default=0.003, ge=0, description="Time for which a window waits for others to join its batch, s."
     )
     queue_size: int = Field(
-        default=16, gt=0, description="Requests that may wait for a model, besides two batches."
+        default=16, gt=0, description="Limit of requests that wait for a model, in addition to two batches."
     )
-    deadline_seconds: float = Field(default=60.0, gt=0, description="Waiting and computing; then 504.")
-    hang_seconds: float = Field(default=120.0, gt=0, description="Computing; then the worker is replaced.")
-    load_seconds: float = Field(default=120.0, gt=0, description="A worker's start, with load and warm-up.")
+    deadline_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Deadline for a forecast, waiting included, s; afterwards it is answered with 504.",
+    )
+    hang_seconds: float = Field(
+        default=120.0, gt=0, description="Time without an answer after which a busy worker is replaced, s."
+    )
+    load_seconds: float = Field(
+        default=120.0, gt=0, description="Deadline for a worker to start, load and warm up, s."
+    )
     drain_seconds: float = Field(
-        default=30.0, gt=0, description="From SIGTERM to the end of requests under way."
+        default=30.0, gt=0, description="Time after SIGTERM for running requests to finish, s."
     )
     drain_notice_seconds: float = Field(
-        default=0.5, ge=0, description="How long /readyz says no before the port is closed."
+        default=0.5, ge=0, description="Time for which /readyz reports 503 before the port is closed, s."
     )
     threads: int | None = Field(
-        default=None, gt=0, description="Threads of one model; None: as torch chooses."
+        default=None, gt=0, description="Number of threads per model; default: PyTorch's choice."
     )
     engine: Literal["torch", "openvino", "openvino-int8"] = Field(
-        default="torch", description="What computes the networks."
+        default="torch", description="Engine that computes the networks."
     )
     tile: int | None = Field(
-        default=None, ge=0, description="Cells of a tile; 0: the grid in one piece; None: by memory."
+        default=None,
+        ge=0,
+        description="Edge of a tile, cells; 0: no tiles; default: chosen by the available memory.",
     )
     imports: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
         description="Modules or .py files that register networks outside of stconv; comma-separated. "
-        "A bundle that names a module is no reason to import it.",
+        "Modules that only a bundle names are not imported.",
     )
 
     @field_validator("data", "imports", "api_keys", "allowed_hosts", "cors_origins", mode="before")
@@ -172,18 +203,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _not_open_to_the_world(self) -> Settings:
-        keys = self.keys  # read now: a file that cannot be read is said at the start
+        keys = self.keys  # read now, so that an unreadable file is an error at startup
         if self.host not in LOOPBACK and not keys and not self.allow_anonymous:
             raise ValueError(
                 f"host {self.host} is beyond loopback and no API key is configured. Set "
-                "STCONV_SERVE_KEYS_FILE to what `stconv key` writes, STCONV_SERVE_API_KEYS to sha256 hashes, "
-                "or say --allow-anonymous if that is meant."
+                "STCONV_SERVE_KEYS_FILE to a file written by `stconv key`, or STCONV_SERVE_API_KEYS to "
+                "SHA-256 hashes, or give --allow-anonymous to serve without keys."
             )
         return self
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Accepted Host names; empty means any. On loopback without keys this is what stops DNS rebinding."""
+        """Accepted Host names; empty for any. On loopback without keys they prevent DNS rebinding."""
         if self.allowed_hosts or self.host not in LOOPBACK:
             return frozenset(self.allowed_hosts)
         return frozenset({*LOOPBACK, "[::1]"})

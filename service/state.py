@@ -1,4 +1,4 @@
-"""Stored forecasts and jobs, which outlive a request: in a folder of the operator or a temporary one."""
+"""Stored forecasts and jobs, in the operator's folder or in a temporary one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from stconv.errors import ServiceError
 
 @contextmanager
 def state_folder(settings: Settings) -> Iterator[Path]:
-    """The folder that the settings name, or one that is removed at the end."""
+    """Yield the folder of the settings, or a temporary folder that is removed at shutdown."""
     if settings.state is not None:
         try:
             settings.state.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            said = f"The folder '{settings.state}' for forecasts and jobs cannot be made: {error.strerror}."
-            raise ServiceError(f"{said} Name another with --state.") from error
+            said = (
+                f"The folder '{settings.state}' for forecasts and jobs cannot be created: {error.strerror}."
+            )
+            raise ServiceError(f"{said} Choose another folder with --state.") from error
         yield settings.state
         return
     with tempfile.TemporaryDirectory(prefix="stconv-state-", ignore_cleanup_errors=True) as folder:
@@ -36,7 +38,7 @@ def state_folder(settings: Settings) -> Iterator[Path]:
 
 @contextmanager
 def watched(app: FastAPI) -> Iterator[None]:
-    """Watch the data source for each model, if there is one."""
+    """Watch the data source, if there is one, for each model."""
     settings: Settings = app.state.settings
     watching = []
     for worker in app.state.workers.values() if settings.data else ():
@@ -52,7 +54,7 @@ def watched(app: FastAPI) -> Iterator[None]:
 
 @contextmanager
 def job_runner(app: FastAPI) -> Iterator[None]:
-    """Work on jobs until the server ends."""
+    """Process jobs until the server shuts down."""
     settings: Settings = app.state.settings
     store = JobStore(app.state.folder / "jobs", HOUR.seconds * settings.job_hours, settings.max_job_bytes)
     jobs = app.state.jobs = Jobs(store, app.state.workers, settings)

@@ -104,7 +104,7 @@ def test_refusals_are_the_errors_of_the_library(client, service_server):
         client.forecast(ds.assign(t2m=ds["t2m"].assign_attrs(units="degC")))
     with pytest.raises(VariableError, match="'rain'"):
         client.latest(variables=["rain"])
-    with pytest.raises(ServiceError, match="404: No model 'nobody/x'"):
+    with pytest.raises(ServiceError, match="404: There is no model 'nobody/x'"):
         client.latest(model="nobody/x")
 
 

@@ -212,10 +212,10 @@ def test_old_forecasts_go_and_say_so(client, made, place):
     assert NAMES[0] not in names
     gone = client.get(f"/zarr/air/{NAMES[0]}/zarr.json")
     assert gone.status_code == 410, "not 404: Zarr would read a missing chunk as fill value"
-    assert "too old" in gone.json()["detail"]
+    assert "because of its age" in gone.json()["detail"]
     unknown = client.get("/v1/forecasts/noon")
     assert unknown.status_code == 404
-    assert "6 stored, from 2020-01-09T12:00:00Z to 2020-01-10T18:00:00Z" in unknown.json()["detail"]
+    assert "forecasts: 6, from 2020-01-09T12:00:00Z to 2020-01-10T18:00:00Z" in unknown.json()["detail"]
 
 
 def test_a_new_server_knows_what_was_stored(client, made, service_bundle, place, tmp_path):

@@ -67,5 +67,5 @@ def test_a_job_without_bands_is_another_job_than_one_with_them(client, service_s
     ds = service_server.fields()
     job = client.submit(ds, idempotency_key="one")
     assert client.submit(ds, idempotency_key="one").id == job.id
-    with pytest.raises(ServiceError, match="This Idempotency-Key was used for another request"):
+    with pytest.raises(ServiceError, match="This Idempotency-Key was used for a different request"):
         client.submit(ds, idempotency_key="one", bands=False)

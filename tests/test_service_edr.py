@@ -126,7 +126,7 @@ def test_times_and_names(client):
         ("position", {"coords": "POINT(4 44)", "datetime": "1999-01-01"}, 422, "2020-01-11T00:00:00Z"),
         ("position", {"coords": "POINT(4 44)", "datetime": "2021-01-01/2020-01-01"}, 400, "before"),
         ("area", {"coords": "POLYGON((0 0, 1 1, 0 0))"}, 400, "4 to 1000"),
-        ("area", {"coords": "POLYGON((0 40, 4 40, 4 44, 0 44))"}, 400, "ends where it begins"),
+        ("area", {"coords": "POLYGON((0 40, 4 40, 4 44, 0 44))"}, 400, "ends at its first point"),
         ("area", {"coords": "POLYGON((" + "0 0," * 1001 + "0 0))"}, 400, "1000"),
         ("area", {"coords": "POLYGON((60 0, 61 0, 61 1, 60 0))"}, 422, "No cell"),
         ("cube", {"bbox": "1,2,3"}, 400, "WEST"),

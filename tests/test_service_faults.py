@@ -216,7 +216,7 @@ def test_a_model_that_finds_no_room_says_come_back(capsys):
 
     answer = answer_request(SimpleNamespace(newest=full), ForecastNewest(None, Form("image/png", None)))
     refused = refusal(answer.code, answer.detail)
-    assert (refused.status, refused.detail) == (503, "There is no room on the server's disk.")
+    assert (refused.status, refused.detail) == (503, "The server's disk is full.")
 
 
 def test_a_full_disk_in_the_server_is_503():
@@ -239,7 +239,7 @@ def test_a_full_disk_in_the_server_is_503():
             return await client.get("/full")
 
     answer = asyncio.run(ask())
-    problem(answer, 503, "no room")
+    problem(answer, 503, "disk is full")
     assert answer.headers["retry-after"] == "60"
 
 

@@ -307,4 +307,4 @@ def test_disk_full_is_the_end_of_the_job_only(tmp_path, monkeypatch):
     asyncio.run(run())
     assert (first.status, second.status) == ("failed", "failed")
     assert first.problem["status"] == 503
-    assert "no room" in first.problem["detail"]
+    assert "disk is full" in first.problem["detail"]

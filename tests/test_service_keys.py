@@ -59,7 +59,7 @@ def test_each_scope_opens_its_own_routes(client, made, method, path, scope):
         assert (answer.status_code == 403) == (name != scope), (name, answer.text)
         if name != scope:
             assert answer.json()["scope"] == scope
-            assert f"may {name}" in answer.json()["detail"]
+            assert f"this key has {name}" in answer.json()["detail"]
 
 
 def test_a_key_has_a_quota_of_its_own(client, made):

@@ -170,7 +170,7 @@ def test_sigterm_drains_and_ends_with_0(server, body):
             until(lambda: not is_ready(client))
             refused = post(client, body)
             assert refused.status_code == 503
-            assert "draining" in refused.json()["detail"]
+            assert "shutting down" in refused.json()["detail"]
         assert [each.result().status_code for each in running] == [200] * 3, "what was under way is finished"
     assert server.wait() == 0
     assert server.model_pid() is None

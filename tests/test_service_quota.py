@@ -29,7 +29,7 @@ def test_bucket_by_hand():
     quota = Quota(3, clock=lambda: now[0])
     remaining = [quota.spend("k")["RateLimit-Remaining"] for _ in range(3)]
     assert remaining == ["2", "1", "0"]
-    with pytest.raises(QuotaExceeded, match="3 times a minute; ask again in 20 s") as raised:
+    with pytest.raises(QuotaExceeded, match=r"3 requests per minute\. Try again in 20 s") as raised:
         quota.spend("k")
     assert raised.value.headers["Retry-After"] == "20"
     assert raised.value.headers["RateLimit-Reset"] == "60"

@@ -226,7 +226,7 @@ def test_a_corrupt_download_is_not_kept(registry, tmp_path, bundles):
 
 @pytest.mark.parametrize("reference", ["http://x/y", "models:/../../etc", "models:/", "runs:/1"])
 def test_references_that_are_none(tmp_path, reference):
-    with pytest.raises(TrackingError, match="names no registered model"):
+    with pytest.raises(TrackingError, match="is not a reference to a registered model"):
         fetch_model(reference, tmp_path)
 
 

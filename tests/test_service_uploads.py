@@ -281,7 +281,7 @@ def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
             pytest.skip("the kernel lets no system call filter be set")
         assert done == b""
     else:
-        with pytest.raises(Unprocessable, match="was stopped"):
+        with pytest.raises(Unprocessable, match="was killed"):
             in_a_parser(work, parse_seconds=1 if act is crashing else 30)
 
 

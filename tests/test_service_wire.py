@@ -156,7 +156,7 @@ def test_another_version_of_the_messages_is_refused():
     send(ours, Hello())
     receive_hello(theirs)
     send(ours, Hello(PROTOCOL + 1))
-    with pytest.raises(Garbled, match=rf"speaks version {PROTOCOL + 1} .*, the server version {PROTOCOL}"):
+    with pytest.raises(Garbled, match=rf"uses version {PROTOCOL + 1} .*, the server version {PROTOCOL}"):
         receive_hello(theirs)
 
 

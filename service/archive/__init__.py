@@ -1,1 +1,1 @@
-"""Stored forecasts: where they are, the server's table of them, and watching the data source."""
+"""Stored forecasts: their folder, the server's table of them, and their view as Zarr."""

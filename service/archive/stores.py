@@ -1,7 +1,7 @@
 """The folder of stored forecasts: a Zarr store for each reference time, under the model and its version.
 
-FOLDER/MODEL/VERSION/20141231T180000Z.zarr    written beside and renamed, never changed, removed when too old
-FOLDER/MODEL/VERSION/scores.nc                sums of errors of those whose truth came in
+FOLDER/MODEL/VERSION/20141231T180000Z.zarr    written under a temporary name, never changed, removed when too
+old FOLDER/MODEL/VERSION/scores.nc                error sums of the verified forecasts
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _STORED = re.compile(r"\d{8}T\d{6}Z")
 
 
 def version_folder(root: Path, model: str, bundle_sha256: str) -> Path:
-    """Where the forecasts of one version are; the model's name is made safe for a folder."""
+    """Return the folder of one version; the model's name is made safe for a folder name."""
     return root / re.sub(r"[^\w.-]|^\.", "_", model) / bundle_sha256[:VERSION_LETTERS]
 
 
 def reference_name(when: Any) -> str:
-    """What a reference time (datetime64 or cftime) is called in files and URLs: 20141231T180000Z."""
+    """Return the name of a reference time (datetime64 or cftime) in files and URLs: 20141231T180000Z."""
     if hasattr(when, "strftime"):
         return str(when.strftime("%Y%m%dT%H%M%SZ"))
     return re.sub("[-:]", "", str(when.astype("datetime64[s]"))) + "Z"
 
 
 def iso_time(name: str) -> str:
-    """The time of a name: 2014-12-31T18:00:00Z."""
+    """Return the ISO 8601 time of a name: 2014-12-31T18:00:00Z."""
     return f"{name[:4]}-{name[4:6]}-{name[6:8]}T{name[9:11]}:{name[11:13]}:{name[13:15]}Z"
 
 
 def find_name(text: str) -> str | None:
-    """The name that a client means by a time, written as a name or as ISO 8601; None if it is neither."""
+    """Return the name for a client's time, given as a name or in ISO 8601; None if it is neither."""
     if _STORED.fullmatch(text):
         return text
     name = re.sub(r"\+00:?00$|Z$", "", text.strip()).replace("-", "").replace(":", "").replace(" ", "T")
@@ -48,7 +48,7 @@ def find_name(text: str) -> str | None:
 
 
 def stored(folder: Path) -> dict[str, Path]:
-    """The stores of a version by name, oldest reference time first."""
+    """List the stores of a version by name, oldest reference time first."""
     if not folder.is_dir():
         return {}
     found = {path.name.removesuffix(SUFFIX): path for path in folder.iterdir() if path.suffix == SUFFIX}
@@ -56,12 +56,12 @@ def stored(folder: Path) -> dict[str, Path]:
 
 
 def prune(folder: Path, keep: int, days: float | None) -> None:
-    """Remove what was made longest ago, of this version and of older ones, and what broken writes left.
+    """Remove the oldest stores, of this version and of older ones, and the remains of interrupted writes.
 
     Args:
         folder: Folder of the version that is served.
-        keep: Number of forecasts to keep, of all versions together.
-        days: Age to keep; None: any.
+        keep: Number of forecasts to keep, over all versions.
+        days: Age at which forecasts are removed, days; None for no limit.
     """
     if not folder.parent.is_dir():
         return
@@ -71,7 +71,7 @@ def prune(folder: Path, keep: int, days: float | None) -> None:
     oldest = -float("inf") if days is None else time.time() - DAY.seconds * days
     for number, (when, path) in enumerate(made):
         if number < len(made) - keep or when < oldest:
-            hidden = path.with_name(f".{path.name}")  # gone at once, not file by file
+            hidden = path.with_name(f".{path.name}")  # renamed first, so that the store disappears as a whole
             path.rename(hidden)
             shutil.rmtree(hidden, ignore_errors=True)
     for other in folder.parent.iterdir():
@@ -80,5 +80,5 @@ def prune(folder: Path, keep: int, days: float | None) -> None:
 
 
 def as_instant(name: str) -> datetime:
-    """The time of a name in the Gregorian calendar, UTC."""
+    """Return the time of a name, Gregorian calendar, UTC."""
     return datetime.fromisoformat(iso_time(name))

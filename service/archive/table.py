@@ -1,4 +1,4 @@
-"""The server's table of stored forecasts: what is not in it cannot be asked for."""
+"""The server's table of stored forecasts; requests can reach only its entries."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PER_FORECAST = ("time", "forecast_reference_time")
 
 
 class UnknownForecast(Problem):
-    """No forecast of that reference time is stored."""
+    """There is no stored forecast with that reference time."""
 
     status = 404
     code = "unknown-forecast"
 
 
 class ForecastGone(Problem):
-    """The forecast was stored, and removed when it was too old."""
+    """The stored forecast was removed because of its age."""
 
     status = 410
     code = "forecast-gone"
@@ -35,11 +35,11 @@ class StoredForecast:
     """One stored forecast.
 
     Attributes:
-        name: Its reference time, like 20141231T180000Z.
+        name: Reference time, like 20141231T180000Z.
         path: Folder of the Zarr store.
-        metadata: Metadata of the store, consolidated.
-        files: The files of the store by key.
-        form: Equal for forecasts that differ in nothing but times and values.
+        metadata: Consolidated metadata of the store.
+        files: Files of the store by key.
+        form: Text that is equal for forecasts that differ only in times and values.
     """
 
     name: str
@@ -49,7 +49,7 @@ class StoredForecast:
     form: str
 
     def facts(self) -> dict[str, Any]:
-        """What a list says of it."""
+        """The entry of the forecast in a list, as JSON values."""
         attrs = self.metadata["attributes"]
         arrays = self.metadata["consolidated_metadata"]["metadata"]
         names = ("made", "made_when_truth_was_known", *STATED)
@@ -62,7 +62,7 @@ class StoredForecast:
 
 
 class StoredForecasts:
-    """Those of one model's version."""
+    """The stored forecasts of one version of a model."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, StoredForecast] = {}
@@ -70,33 +70,35 @@ class StoredForecasts:
         self._removed: set[str] = set()
 
     def refresh(self, folder: Path) -> None:
-        """Look what is in the folder; a store never changes, so each is read once.
+        """Update the table from the folder; a store never changes, so each is read once.
 
-        Another version of the model has another folder: what the one before forecast is gone.
+        Another version of the model has another folder, so that forecasts of the previous version disappear.
         """
         found, known = stored(folder), {entry.path: entry for entry in self.by_name.values()}
         self._removed = (self._removed | set(self.by_name)) - set(found)
         self.by_name = {name: known.get(path) or read(name, path) for name, path in found.items()}
 
     def get(self, text: str) -> StoredForecast:
-        """The forecast of a reference time.
+        """Find the forecast of a reference time.
 
         Args:
-            text: Its name, or the time in ISO 8601.
+            text: Name of the forecast, or the reference time in ISO 8601.
 
         Raises:
-            UnknownForecast: None.
-            ForecastGone: Not any more.
+            UnknownForecast: There is no such forecast.
+            ForecastGone: The forecast was removed.
         """
         name = find_name(text)
         if name in self.by_name:
             return self.by_name[name]
         if name in self._removed:
-            raise ForecastGone(f"The forecast from {iso_time(name)} was removed when it was too old.")
-        span = f"{len(self.by_name)} stored"
+            raise ForecastGone(f"The forecast from {iso_time(name)} was removed because of its age.")
+        span = f"{len(self.by_name)}"
         if self.by_name:
             span += f", from {iso_time(min(self.by_name))} to {iso_time(max(self.by_name))}"
-        raise UnknownForecast(f"No forecast from {text[:60]!r} is stored; there are {span}.")
+        raise UnknownForecast(
+            f"No forecast from {text[:60]!r} is stored. Number of stored forecasts: {span}."
+        )
 
 
 def read(name: str, path: Path) -> StoredForecast:
@@ -115,10 +117,10 @@ def read(name: str, path: Path) -> StoredForecast:
 
 
 def per_forecast(variable: str, array: dict[str, Any]) -> bool:
-    """Whether a variable of a store differs from forecast to forecast: times, and what has a lead."""
+    """Whether a variable differs between forecasts: times, and variables with a lead."""
     return variable in PER_FORECAST or ("lead" in dimensions(array) and variable != "lead")
 
 
 def dimensions(array: dict[str, Any]) -> list[str]:
-    """Names of the dimensions of an array; a scalar's metadata have none."""
+    """Names of the dimensions of an array; empty for a scalar, whose metadata have none."""
     return list(array.get("dimension_names") or [])

@@ -1,6 +1,6 @@
-"""Stored forecasts as Zarr 3 groups: the files as they are, or many as one array along the reference time.
+"""View of stored forecasts as Zarr 3 groups: one forecast, or many joined along the reference time.
 
-No byte is computed: a chunk of the whole is a chunk of one forecast under another name.
+Chunks are not copied: a chunk of the joined group is a chunk of one forecast under another key.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _UNSHARED = ("history", "title", "made", "made_when_truth_was_known", "older_win
 
 
 def find_group(stored: StoredForecasts, text: str) -> list[StoredForecast]:
-    """The forecasts that a part of a URL names: one, or FIRST--LAST.
+    """Find the forecasts that a part of a URL names: one, or FIRST--LAST.
 
-    Those between that lie on another grid or have other variables than the first are left out.
+    Forecasts in between on another grid or with other variables than the first are left out.
 
     Raises:
         UnknownForecast: The first or the last is not stored.
-        ForecastGone: It was removed.
+        ForecastGone: The first or the last was removed.
     """
     first, between, last = text.partition(BETWEEN)
     begin = stored.get(first)
@@ -44,15 +44,15 @@ def find_group(stored: StoredForecasts, text: str) -> list[StoredForecast]:
 
 
 def find_file(forecasts: list[StoredForecast], whole: bool, key: str) -> bytes | Path:
-    """What is behind a key of a group: metadata, or the file of a chunk; looked up, never joined to a path.
+    """Return the content of a key: metadata, or the file of a chunk; a key is never joined to a path.
 
     Args:
-        forecasts: As `find_group` returns them.
-        whole: Several as one, along the reference time.
-        key: Key of the Zarr store.
+        forecasts: Result of `find_group`.
+        whole: Whether the forecasts are joined along the reference time.
+        key: Key in the Zarr store.
 
     Raises:
-        UnknownForecast: No such key.
+        UnknownForecast: There is no such key.
     """
     if not whole:
         found = forecasts[0].files.get(key)
@@ -65,7 +65,7 @@ def find_file(forecasts: list[StoredForecast], whole: bool, key: str) -> bytes |
             return json.dumps(arrays[variable]).encode()
         found = _chunk(forecasts, variable, rest, arrays)
     if found is None:
-        raise UnknownForecast(f"The store holds no key {key[:80]!r}.")
+        raise UnknownForecast(f"The store has no key {key[:80]!r}.")
     return found
 
 
@@ -80,7 +80,7 @@ def _chunk(forecasts: list[StoredForecast], variable: str, rest: str, arrays: di
 
 
 def joined_metadata(forecasts: list[StoredForecast]) -> dict[str, Any]:
-    """Metadata of the group that joins forecasts: what differs between them gets the reference time first."""
+    """Metadata of the joined group; variables that differ get the reference time as their first dimension."""
     newest = forecasts[-1].metadata
     arrays = {}
     for name, array in newest["consolidated_metadata"]["metadata"].items():
@@ -106,7 +106,7 @@ def _along_reference(array: dict[str, Any], n: int) -> dict[str, Any]:
 
 
 def tree_metadata(stored: StoredForecasts) -> dict[str, Any]:
-    """Metadata of the group of all forecasts of a model: a tree with a branch for each."""
+    """Metadata of the tree of all forecasts of a model, with a group for each."""
     nodes: dict[str, Any] = {}
     for name, forecast in stored.by_name.items():
         metadata = dict(forecast.metadata)
@@ -116,6 +116,6 @@ def tree_metadata(stored: StoredForecasts) -> dict[str, Any]:
     return {
         "zarr_format": 3,
         "node_type": "group",
-        "attributes": {"title": "Stored forecasts, a group for each reference time"},
+        "attributes": {"title": "Stored forecasts, one group for each reference time"},
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": nodes},
     }

@@ -1,1 +1,1 @@
-"""Jobs: forecasts that take longer than a client wants to wait."""
+"""Background work: jobs and the watch of the data source."""

@@ -1,4 +1,4 @@
-"""Jobs on disk: what each is, and its result. Everything is written beside and renamed."""
+"""Jobs on disk: description and result of each. Files are written under a temporary name and renamed."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from typing import Any
 
 UNFINISHED = ("queued", "running")
 TOMBSTONE_LIVES = 10
-"""For so many lifetimes a job that expired is known to have been there."""
+"""Number of lifetimes for which an expired job is answered with 410 rather than 404."""
 
 
 @dataclass
 class Job:
-    """One piece of long work.
+    """A forecast computed in the background.
 
     Attributes:
-        id: Made by the server; who knows it and has the key it was submitted with can read it.
-        owner: Hash of the API key; "" where there are none.
+        id: Random id; reading the job needs the id and the key that submitted it.
+        owner: Hash of the API key; "" if the server has no keys.
         model: Name of the model.
-        steps: Leads asked for.
-        media_type: Format of the result.
-        variables: To be given; None: all.
-        bands: Whether the bands of uncertainty are.
-        digest: Hash of the request; equal for equal requests.
-        idempotency_key: Hash of the client's, or "".
-        status: queued, running, done, failed, cancelled, interrupted or expired.
-        leads_done: How far it is.
-        created: Seconds since 1970.
-        ended: The same; None: not yet.
-        problem: Status, detail and type where it failed.
-        headers: Headers of the result.
+        steps: Number of requested leads.
+        media_type: Media type of the result.
+        variables: Requested variables; None for all.
+        bands: Whether the uncertainty bands are included.
+        digest: Hash of the request, to recognize equal requests.
+        idempotency_key: Hash of the client's Idempotency-Key, or "".
+        status: One of queued, running, done, failed, cancelled, interrupted, expired.
+        leads_done: Number of finished leads.
+        created: Time of submission, s since 1970.
+        ended: Time of the end, s since 1970; None if unfinished.
+        problem: Status, detail and type of the problem of a failed job.
+        headers: HTTP headers of the result.
     """
 
     id: str
@@ -56,7 +56,7 @@ class Job:
     bands: bool = True
 
     def facts(self, life_seconds: float) -> dict[str, Any]:
-        """What its owner sees."""
+        """The job as its owner sees it, as JSON values."""
         return {
             "id": self.id,
             "status": self.status,
@@ -74,17 +74,17 @@ class Job:
 
 
 class JobStore:
-    """The jobs of one server, by id; what was unfinished when the server ended is marked so.
+    """The jobs of one server by id; jobs that were unfinished at shutdown are marked as interrupted.
 
     Args:
-        folder: Where they are kept.
-        life_seconds: How long after its end a job is kept.
-        max_bytes: Limit for all results together; the oldest go first.
+        folder: Folder of the jobs.
+        life_seconds: Time for which a finished job is kept, s.
+        max_bytes: Limit for all results together, bytes; the oldest are removed first.
     """
 
     def __init__(self, folder: Path, life_seconds: float, max_bytes: int) -> None:
         self._folder, self.life_seconds, self._max_bytes = folder, life_seconds, max_bytes
-        self._writing = threading.RLock()  # a job may be cancelled while a thread writes that it runs
+        self._writing = threading.RLock()  # a job may be canceled while a thread writes its progress
         self.by_id: dict[str, Job] = {}
         for path in folder.glob("*/job.json"):
             try:
@@ -98,7 +98,7 @@ class JobStore:
                 self.end(job, "interrupted")
 
     def save(self, job: Job) -> None:
-        """Write what a job is.
+        """Write the description of a job.
 
         Raises:
             OSError: The disk is full.
@@ -108,12 +108,12 @@ class JobStore:
             self._write(job, "job.json", json.dumps(asdict(job)).encode())
 
     def end(self, job: Job, status: str, problem: dict[str, Any] | None = None) -> None:
-        """Note how a job ended."""
+        """Record the end of a job."""
         job.status, job.problem, job.ended = status, problem, time.time()
         self.save(job)
 
     def finish(self, job: Job, result: bytes) -> None:
-        """Keep the result, then say that it is there; that of a job cancelled meanwhile is thrown away.
+        """Store the result and mark the job as done; the result of a job canceled meanwhile is discarded.
 
         Raises:
             OSError: The disk is full.
@@ -126,17 +126,17 @@ class JobStore:
                 (self._folder / job.id / "result").unlink(missing_ok=True)
 
     def result(self, job: Job) -> bytes:
-        """Read the result of a job that is done."""
+        """Read the result of a finished job."""
         return (self._folder / job.id / "result").read_bytes()
 
     def expire(self, job: Job) -> None:
-        """Remove the result; only that it was there is remembered."""
+        """Remove the result and keep only the description."""
         (self._folder / job.id / "result").unlink(missing_ok=True)
         job.status = "expired"
         self.save(job)
 
     def sweep(self) -> None:
-        """Expire what is too old or, in sum, too large."""
+        """Expire jobs that are too old, and the oldest while all results exceed the limit."""
         now, total = time.time(), 0
         ended = [job for job in self.by_id.values() if job.ended is not None]
         for job in sorted(ended, key=lambda job: job.ended or 0, reverse=True):

@@ -1,4 +1,4 @@
-"""Long work in the background: one job after the other for each model, a block of leads at a time."""
+"""Jobs in the background: one at a time for each model, computed in blocks of leads."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ A = TypeVar("A")
 
 
 class UnknownJob(Problem):
-    """No job of that id, or it was submitted with another key."""
+    """There is no job with that id, or it was submitted with another key."""
 
     status = 404
     code = "unknown-job"
 
 
 class JobGone(Problem):
-    """The job expired, was cancelled, or was interrupted by a restart."""
+    """The job expired, was canceled, or was interrupted by a restart."""
 
     status = 410
     code = "job-gone"
 
 
 class JobUnfinished(Problem):
-    """The result is not there yet."""
+    """The job is not finished."""
 
     status = 409
     code = "job-unfinished"
 
 
 class Jobs:
-    """Submitting, running and finding jobs.
+    """Submission, execution and lookup of jobs.
 
     Args:
-        store: Where they are kept.
-        workers: The models.
-        settings: Limits.
+        store: Jobs on disk.
+        workers: Workers by model name.
+        settings: Settings of the server.
     """
 
     def __init__(self, store: JobStore, workers: dict[str, Worker], settings: Settings) -> None:
@@ -61,25 +61,25 @@ class Jobs:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Start working."""
+        """Start to process jobs."""
         self._tasks = [asyncio.create_task(self._work(name)) for name in self._workers]
         self._tasks.append(asyncio.create_task(self._sweep()))
 
     def stop(self) -> None:
-        """Stop; what is unfinished is found so by the next server."""
+        """Stop processing; the next server marks unfinished jobs as interrupted."""
         for task in self._tasks:
             task.cancel()
 
     def check_room(self) -> None:
-        """Refuse a job before its body is read, if too many wait.
+        """Refuse a job before its body is read if too many are unfinished.
 
         Raises:
-            Unavailable: With the numbers.
+            Unavailable: The number of unfinished jobs has reached the limit.
         """
         waiting = sum(job.status in UNFINISHED for job in self._store.by_id.values())
         if waiting >= self._settings.max_jobs:
             raise Unavailable(
-                f"{waiting} jobs wait or run, the limit.",
+                f"{waiting} jobs run or wait, which is the limit.",
                 retry_after_seconds=30,
                 waiting=waiting,
                 limit=self._settings.max_jobs,
@@ -96,13 +96,13 @@ class Jobs:
         body: bytes,
         idempotency_key: str | None,
     ) -> tuple[Job, bool]:
-        """Make a job, or find the one that was made of the same request with the same idempotency key.
+        """Create a job, or find that of the same request with the same idempotency key.
 
         Returns:
-            The job, and whether it is new. A new one waits for `submit` or `fail`.
+            The job, and whether it is new. The caller must `submit` or `fail` a new one.
 
         Raises:
-            Unprocessable: The idempotency key was used for another request.
+            Unprocessable: The idempotency key was used for a different request.
             Unavailable: The job cannot be written.
         """
         facts = json.dumps([model, steps, variables, bands, media_type]).encode()
@@ -113,7 +113,7 @@ class Jobs:
                 continue
             if job.digest != digest:
                 raise Unprocessable(
-                    "This Idempotency-Key was used for another request. Take a new one.",
+                    "This Idempotency-Key was used for a different request. Choose a new one.",
                     kind="idempotency-key",
                 )
             return job, False
@@ -134,28 +134,28 @@ class Jobs:
             self._store.save(job)
         except OSError as error:
             del self._store.by_id[job.id]
-            log.error("a job cannot be written: %s", error)
-            raise Unavailable("The job cannot be kept: no room.", retry_after_seconds=60) from None
+            log.error("cannot write a job: %s", error)
+            raise Unavailable("The job cannot be stored: the disk is full.", retry_after_seconds=60) from None
         return job, True
 
     def submit(self, job: Job, fields: bytes) -> None:
-        """Let a new job wait for its turn, with its parsed input."""
+        """Queue a new job with its parsed input."""
         self._inputs[job.id] = fields
         self._queues[job.model].put_nowait(job.id)
 
     def fail(self, job: Job, problem: Problem) -> None:
-        """End a job with the problem that it met."""
+        """Mark a job as failed with a problem."""
         try:
             self._store.end(job, "failed", problem_document(problem))
         except OSError as error:
-            log.error("job %s cannot be written: %s", job.id, error)
+            log.error("cannot write job %s: %s", job.id, error)
 
     def get(self, owner: str, key: str) -> Job:
-        """A job of the one who asks.
+        """Find a job of this owner.
 
         Raises:
-            UnknownJob: There is none; another's are as if there were none.
-            JobGone: It expired.
+            UnknownJob: There is no such job, or it belongs to another owner.
+            JobGone: The job expired.
         """
         job = self._store.by_id.get(key)
         if job is None or job.owner != owner:
@@ -167,12 +167,12 @@ class Jobs:
         return job
 
     def result(self, job: Job) -> bytes:
-        """The result of a job. Reads from disk: not for the event loop.
+        """Read the result of a job from disk; do not call in the event loop.
 
         Raises:
-            JobUnfinished: Not yet; Retry-After says when to ask again.
-            JobGone: There will be none.
-            Problem: The job failed, with this.
+            JobUnfinished: The job is not finished; Retry-After says when to try again.
+            JobGone: The job expired, or was canceled or interrupted.
+            Problem: The job failed; this is its problem.
         """
         if job.status in UNFINISHED:
             raise JobUnfinished(
@@ -185,7 +185,7 @@ class Jobs:
             raise failed
         if job.status != "done":
             raise JobGone(
-                "The server ended before the job did. Submit it again."
+                "The server stopped before the job was finished. Submit it again."
                 if job.status == "interrupted"
                 else f"The job was {job.status}."
             )
@@ -195,7 +195,7 @@ class Jobs:
             raise JobGone("The result was removed. Submit the job again.") from None
 
     def cancel(self, job: Job) -> None:
-        """Stop a job that is not finished; throw away the result of one that is."""
+        """Cancel an unfinished job, or remove the result of a finished one."""
         self._inputs.pop(job.id, None)
         if job.status in UNFINISHED:
             self._store.end(job, "cancelled")
@@ -217,12 +217,12 @@ class Jobs:
             try:
                 await self._run(self._workers[model], job, fields)
             except Problem as problem:
-                if job.status in UNFINISHED:  # and not cancelled meanwhile
+                if job.status in UNFINISHED:  # not canceled meanwhile
                     self.fail(job, problem)
             except OSError as error:
-                log.error("the result of job %s cannot be written: %s", job.id, error)
+                log.error("cannot write the result of job %s: %s", job.id, error)
                 if job.status in UNFINISHED:
-                    self.fail(job, Unavailable("The result cannot be kept: no room."))
+                    self.fail(job, Unavailable("The result cannot be stored: the disk is full."))
 
     async def _run(self, worker: Worker, job: Job, fields: bytes) -> None:
         job.status = "running"
@@ -240,13 +240,13 @@ class Jobs:
 
 
 def _may_be_repeated(job: Job) -> bool:
-    """Whether the same request may be tried again: it ended for reasons of the server."""
+    """Whether the server, not the request, was the reason for the end, so that a retry is allowed."""
     broken = job.problem is not None and job.problem["status"] >= 500
     return broken or job.status in ("interrupted", "expired", "cancelled")
 
 
 async def _patiently(worker: Worker, job: Job, request: Request[A]) -> A:
-    """Ask; where clients fill the queue or the model is being replaced, later again; until cancelled."""
+    """Send a request to the model; retry while the queue is full or the model is being replaced."""
     while True:
         try:
             return await worker.ask(request)

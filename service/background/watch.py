@@ -1,4 +1,4 @@
-"""Watching the data source: new reference times are forecast and stored, past forecasts verified."""
+"""Watch of the data source: forecasts from new reference times, verification of past ones."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 class Watch:
-    """Asks one model, again and again, to do the next piece of work on its archive.
+    """Requests the next piece of archive work from one model, again and again.
 
     Args:
-        worker: The model.
-        stored: Its table, to be kept up to date.
+        worker: Worker of the model.
+        stored: Table of stored forecasts to update.
         folder: Folder of the archive.
-        settings: How often, how many, how old.
-        metrics: Where the live skill goes.
+        settings: Settings of the server.
+        metrics: Metrics that show the live skill.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Watch:
         self._said = ""
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Watch until canceled."""
         name, sha256 = self._worker.name, self._worker.schema["bundle_sha256"]
         await asyncio.to_thread(self._stored.refresh, version_folder(self._folder, name, sha256))
         while True:
@@ -48,8 +48,8 @@ class Watch:
                 self._said = ""
             except (Problem, OSError, ValueError, KeyError) as error:
                 self._metrics.archive_failures.labels(self._worker.name).inc()
-                if str(error) != self._said:  # once, not every few seconds
-                    log.error("model %s: forecasts are not stored: %s", self._worker.name, error)
+                if str(error) != self._said:  # logged once, not at every check
+                    log.error("model %s: cannot store forecasts: %s", self._worker.name, error)
                 self._said = str(error)
             await asyncio.sleep(0 if more else self._settings.watch_seconds)
 
@@ -74,7 +74,7 @@ class Watch:
 
 
 def judged(found: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """Say at which leads the skill against persistence is below the level that was set."""
+    """Add the leads whose skill against persistence is below `minimum_skill`."""
     below = [
         {"variable": name, "lead": lead, "skill": skill}
         for name, scores in found["variables"].items()

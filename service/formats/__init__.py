@@ -1,1 +1,1 @@
-"""A forecast as bytes: NetCDF, JSON, CoverageJSON, PNG; runs in the model's process."""
+"""Writers of forecasts: NetCDF, JSON, CoverageJSON and PNG; they run in the model's process."""

@@ -1,4 +1,4 @@
-"""A forecast as bytes: NetCDF, or JSON with null for missing."""
+"""Writers of NetCDF and of JSON, where null stands for a missing value."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import xarray as xr
 
 CLASSIC_BYTES = 2**20
-"""Up to here the time of compressing is more than that of sending what it saves."""
+"""Size, bytes, up to which compression takes longer than it saves in transfer."""
 
 
 def chosen(forecast: xr.Dataset, variables: Sequence[str] | None, bands: bool = True) -> xr.Dataset:
-    """The variables that are asked for, in that order; None is all, maybe without those of the bands.
+    """Select the requested variables, in that order; None for all, with or without the bands.
 
     Raises:
-        VariableError: One is not forecast.
+        VariableError: A variable is not forecast.
     """
     if not bands:
         from stconv.forecast.bounds import without_bands
@@ -35,7 +35,7 @@ def chosen(forecast: xr.Dataset, variables: Sequence[str] | None, bands: bool = 
 
 
 def to_netcdf(forecast: xr.Dataset) -> bytes:
-    """Write NetCDF in memory, NaN where a value is missing: classic if small, else NetCDF 4, compressed."""
+    """Write NetCDF in memory, with NaN for missing values: classic if small, else compressed NetCDF 4."""
     small = to_classic(forecast) if forecast.nbytes <= CLASSIC_BYTES else None
     if small is not None:
         return small
@@ -47,7 +47,7 @@ def to_netcdf(forecast: xr.Dataset) -> bytes:
 
 
 def to_json(forecast: xr.Dataset) -> bytes:
-    """Write coordinates and variables as nested lists, with the attributes that say what they are."""
+    """Write JSON: coordinates and variables as nested lists with their attributes."""
     document: dict[str, Any] = {
         "attributes": {str(key): _plain(value) for key, value in forecast.attrs.items()},
         "coordinates": {},
@@ -63,18 +63,18 @@ def to_json(forecast: xr.Dataset) -> bytes:
 
 
 def _numbers(values: np.ndarray) -> Any:
-    """An array that orjson writes, shortest float32 digits and null for what is not finite; else `nested`."""
+    """Prepare an array for orjson, which writes non-finite values as null; `nested` for other types."""
     if values.dtype.kind == "f" and values.dtype.itemsize in (4, 8):
         return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
     return nested(values)
 
 
 def nested(array: xr.DataArray | np.ndarray) -> Any:
-    """Values as (nested lists of) numbers, text, ISO times, and None for missing."""
+    """Convert values to nested lists of numbers, text and ISO times, with None for missing values."""
     values = np.asarray(array)
     if values.dtype.kind == "M":
         return np.datetime_as_string(values, unit="s").tolist()
-    if values.dtype.kind == "O":  # cftime, or text of varying length
+    if values.dtype.kind == "O":  # cftime, or text of variable length
         return np.vectorize(lambda item: getattr(item, "isoformat", item.__str__)(), otypes=[object])(
             values
         ).tolist()

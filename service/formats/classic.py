@@ -1,4 +1,4 @@
-"""A small forecast as NetCDF classic: numbers after a header, in a tenth of the time of NetCDF 4."""
+"""Writer of NetCDF classic, which for small forecasts takes a tenth of the time of NetCDF 4."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from stconv.clock import TIME_UNITS
 OFFSETS_OF_64_BITS = 2
 
 
-class NotClassic(Exception):  # noqa: N818 - not an error: NetCDF 4 holds it
-    """The format has no way to say this."""
+class NotClassic(Exception):  # noqa: N818 - not an error: NetCDF 4 is written instead
+    """The classic format cannot represent this value."""
 
 
 def to_classic(forecast: xr.Dataset) -> bytes | None:
-    """Write NetCDF classic with 64-bit offsets in memory, NaN where a value is missing.
+    """Write NetCDF classic with 64-bit offsets in memory, with NaN for missing values.
 
-    Integers become 32 bits wide, times 32-bit counts of the largest unit from days to seconds that is exact.
+    Integers become 32-bit; times become 32-bit counts of the largest exact unit, days to seconds.
 
     Returns:
-        The file; None where it would say less than NetCDF 4: text, 64-bit integers, times of other calendars.
+        The file; None if the format cannot represent the forecast: text, 64-bit integers, other calendars.
 
     Source:
         NetCDF users' guide, the classic file format.
@@ -50,7 +50,7 @@ def to_classic(forecast: xr.Dataset) -> bytes | None:
 
 
 def _values(variable: xr.Variable) -> tuple[np.ndarray, dict[str, Any]]:
-    """Numbers as the format has them, and the attributes that say what they count."""
+    """Convert values to a type of the format; returns them and their encoding attributes."""
     values = variable.values
     if values.dtype.kind == "M":
         return _times(values)
@@ -70,7 +70,7 @@ def _times(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
             origin = str(first).replace("T", " ")
             attrs = {"units": f"{unit.name}s since {origin}", "calendar": "proleptic_gregorian"}
             return _narrowed(np.asarray(counts)), attrs
-    raise NotClassic  # parts of seconds, and NaT
+    raise NotClassic  # fractions of a second, and NaT
 
 
 def _narrowed(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A forecast as CoverageJSON (OGC 21-069r2): a Grid, or a PointSeries."""
+"""Writers of CoverageJSON (OGC 21-069r2): Grid and PointSeries."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ UCUM = "http://www.opengis.net/def/uom/UCUM/"
 
 
 def to_coverage(forecast: xr.Dataset) -> bytes:
-    """Write a Grid over t, y and x; null is missing.
+    """Write a Grid over t, y and x, with null for missing values.
 
     Raises:
-        TimeAxisError: The calendar is not that of CoverageJSON.
+        TimeAxisError: The calendar is not Gregorian.
     """
     layout = find_layout(forecast)
     return grid_coverage(forecast, layout).model_dump_json(exclude_none=True).encode()
 
 
 def grid_coverage(forecast: xr.Dataset, layout: Layout) -> Coverage:
-    """The Grid of a forecast whose axes are known."""
+    """Build the Grid of a forecast with known axes."""
     times = utc_times(forecast)
     axes = Axes(
         x=ValuesAxis[float](values=layout.columns.tolist()),
@@ -52,7 +52,7 @@ def grid_coverage(forecast: xr.Dataset, layout: Layout) -> Coverage:
 
 
 def point_coverage(forecast: xr.Dataset, layout: Layout, row: int, column: int) -> Coverage:
-    """The PointSeries of one cell; x and y are those of the cell."""
+    """Build the PointSeries of one cell; x and y are the center of the cell."""
     times = utc_times(forecast)
     axes = Axes(
         x=ValuesAxis[float](values=[float(layout.columns[column])]),
@@ -80,16 +80,16 @@ def _coverage(
 
 
 def utc_times(forecast: xr.Dataset) -> list[str]:
-    """UTC times, ISO 8601.
+    """Valid times as ISO 8601 text, UTC.
 
     Raises:
-        TimeAxisError: Another calendar.
+        TimeAxisError: The calendar is not Gregorian.
     """
     calendar = str(forecast[TIME].dt.calendar)
     if calendar not in GREGORIAN_CALENDARS:
         raise TimeAxisError(
-            f"The calendar of the forecast is '{calendar}'; CoverageJSON knows the Gregorian one only. "
-            "Ask for application/x-netcdf or application/json."
+            f"The calendar of the forecast is '{calendar}'; CoverageJSON supports the Gregorian one only. "
+            "Request application/x-netcdf or application/json."
         )
     return [f"{text}Z" for text in nested(forecast[TIME])]
 
@@ -97,7 +97,7 @@ def utc_times(forecast: xr.Dataset) -> list[str]:
 def _range(values: np.ndarray, axes: list[str], shape: list[int]) -> NdArrayFloat:
     flat = values.astype(object).ravel()
     flat[~np.isfinite(values).ravel()] = None
-    # Not validated: they are ours, and there may be millions.
+    # Not validated: the service made them, and there may be millions.
     return NdArrayFloat.model_construct(axisNames=axes, shape=shape, values=flat.tolist())
 
 

@@ -1,4 +1,4 @@
-"""The rows and columns of a forecast, whatever its file calls them."""
+"""Rows and columns of a forecast, independent of the names of its dimensions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Layout:
         x: Dimension of the columns.
         rows: Coordinate of the rows: degrees north, projected, or numbers from 0.
         columns: Coordinate of the columns: degrees east, projected, or numbers from 0.
-        geographic: Whether they are latitude and longitude.
+        geographic: Whether the coordinates are latitude and longitude.
     """
 
     y: str
@@ -31,7 +31,7 @@ class Layout:
     geographic: bool
 
     def fields(self, array: xr.DataArray) -> np.ndarray:
-        """Values as (lead, row, column)."""
+        """Return the values of a variable, (lead, row, column)."""
         return np.asarray(array.transpose(LEAD, self.y, self.x).values)
 
 
@@ -39,11 +39,11 @@ def find_layout(forecast: xr.Dataset, source: GridSpec | None = None) -> Layout:
     """Find the axes by their attributes and names.
 
     Args:
-        forecast: As `Forecaster.forecast` returns it.
-        source: Names that the training data had; used where the forecast has them too.
+        forecast: Result of `Forecaster.forecast`.
+        source: Names of the axes in the training data; tried first.
 
     Raises:
-        GridError: They are not to be found.
+        GridError: The axes cannot be identified.
     """
     source = source or GridSpec()
     present = {*map(str, forecast.variables), *map(str, forecast.dims)}

@@ -1,4 +1,4 @@
-"""A forecast as a picture: a map for each lead, drawn by the library."""
+"""Writer of PNG: a map for each lead, drawn by the library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stconv.dims import LEAD, TIME
 
 
 def to_png(forecast: xr.Dataset) -> bytes:
-    """Draw the first variable; at most as many leads as fit beside each other."""
+    """Draw the first variable, for at most as many leads as fit next to each other."""
     from stconv.verification.report.plots import forecast_plot
 
     name = next(iter(forecast.data_vars))
@@ -37,8 +37,9 @@ def to_png(forecast: xr.Dataset) -> bytes:
             lat=layout.rows[rows],
             lon=columns,
             geographic=layout.geographic,
-            title=f"{array.attrs.get('long_name') or name}: {forecast.attrs.get('model_name', 'forecast')} "
-            f"from {nested(forecast['forecast_reference_time'])[:16].replace('T', ' ')} UTC",
+            title=f"{array.attrs.get('long_name') or name}: "
+            f"{forecast.attrs.get('model_name', 'forecast')} from "
+            f"{nested(forecast['forecast_reference_time'])[:16].replace('T', ' ')} UTC",
             units=str(array.attrs.get("units", "")),
         )
         return path.read_bytes()

@@ -1,4 +1,4 @@
-"""The provenance that every answer states: model, reference time, and how unusual its input was."""
+"""Provenance of an answer: model, reference time, and remarks on unusual input."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ STATED = (
     "input_outside_training_range",
     "older_window",
 )
-"""Attributes of a forecast; the last two are sentences, there only where there is something to say."""
+"""Attributes of a forecast; the last two are remarks that are present only if they apply."""
 
 
 def statement(forecast: xr.Dataset) -> dict[str, Any]:
-    """The attributes that say where a forecast comes from, as plain values."""
+    """Return the provenance attributes of a forecast as JSON values."""
     return {name: forecast.attrs[name] for name in STATED if name in forecast.attrs}
 
 
 def forecast_headers(forecast: xr.Dataset) -> dict[str, str]:
-    """The same as HTTP headers, for formats that hold no text."""
+    """Return the provenance as HTTP headers, for formats without attributes."""
     attrs = forecast.attrs
     found = {
         "Stconv-Model-Version": attrs.get("model_version"),

@@ -1,4 +1,4 @@
-"""The formats of an answer, and how each is written."""
+"""Table from media type of an answer to its writer."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The application: limits, keys, quotas, errors as problem documents, and the server that runs it."""
+"""HTTP rules that all routes share: limits, keys, quotas, content negotiation and problem documents."""

@@ -1,4 +1,4 @@
-"""The outermost ASGI layer: Host names, received bytes, and the headers that every answer carries."""
+"""The outermost ASGI layer: Host check, body limit, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ HEADERS = {
 
 
 class UnknownHost(Problem):
-    """The Host header names another server: DNS rebinding, or a proxy to configure."""
+    """The Host header is not accepted: DNS rebinding, or a proxy that must be configured."""
 
     status = 421
     code = "unknown-host"
 
 
 class Gate:
-    """Refuse what is not for us or too large, before any of our code reads it.
+    """Refuse requests for other hosts and bodies that are too large, before any route reads them.
 
-    Bytes are counted as they arrive, whatever Content-Length says.
+    Bytes are counted as they arrive, because Content-Length cannot be trusted.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -41,12 +41,12 @@ class Gate:
         self.hosts = settings.hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check, then pass on with a counting `receive`."""
+        """Check the request, then pass it on with a `receive` that counts bytes."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        # HEAD is GET whose answer has no body; only the routes of Zarr know it themselves.
+        # HEAD is answered as GET without a body; only the Zarr routes handle it themselves.
         head = scope["method"] == "HEAD" and not scope["path"].startswith("/zarr/")
         if head:
             scope["method"] = "GET"
@@ -82,8 +82,8 @@ class Gate:
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if self.hosts and name.strip("[]").lower() not in self.hosts:
             return UnknownHost(
-                f"This server does not answer for Host {host[:100]!r}. "
-                "Set STCONV_SERVE_ALLOWED_HOSTS if it should."
+                f"This server does not answer for Host {host[:100]!r}. Add the name to "
+                "STCONV_SERVE_ALLOWED_HOSTS if it should."
             )
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > self.limit:
@@ -92,7 +92,7 @@ class Gate:
 
     def _too_large(self, size: int, how: str) -> TooLarge:
         return TooLarge(
-            f"The body has {size} bytes ({how}); at most {self.limit} are taken.",
+            f"The body has {size} bytes ({how}); at most {self.limit} are accepted.",
             body_bytes=size,
             limit_bytes=self.limit,
         )

@@ -1,6 +1,6 @@
-"""The rights of a key: only the sha256 of a key is known here, and comparing takes the same time for any.
+"""Authentication and scopes of API keys; hashes are compared in constant time.
 
-Dependencies are coroutines though they wait for nothing: plain functions cost a change of thread each.
+The dependencies are coroutines although they await nothing, because FastAPI runs plain functions in a thread.
 """
 
 from __future__ import annotations
@@ -18,39 +18,40 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def known_key(request: Request) -> str | None:
-    """The hash of the request's key; None where no key is configured.
+    """Return the hash of the request's key; None if no keys are configured.
 
     Raises:
-        Unauthorized: No key in `Authorization: Bearer` or `X-API-Key`, or an unknown one.
-        Forbidden: As `_find`.
+        Unauthorized: `Authorization: Bearer` and `X-API-Key` hold no key or an unknown key.
+        Forbidden: The key lacks the scope.
     """
     key = _find(request, "read" if request.method in READING else "forecast")
     return None if key is None else key.sha256
 
 
 async def require_key(request: Request) -> None:
-    """Let a request pass if its key may read (GET) or forecast (any other method) and has quota left.
+    """Admit a request whose key has the scope (`read` for GET, else `forecast`) and quota left.
 
     Raises:
-        Unauthorized: As `known_key`.
-        Forbidden: The key has not that scope.
-        QuotaExceeded: The key asked too often.
+        Unauthorized: The request has no key or an unknown key.
+        Forbidden: The key lacks the scope.
+        QuotaExceeded: The key has no quota left.
     """
     _spend(request, _find(request, "read" if request.method in READING else "forecast"))
 
 
 async def require_admin(request: Request) -> None:
-    """Let a request pass if it carries a key with the scope `admin`; without keys nobody has it.
+    """Admit a request whose key has the scope `admin`; a server without keys admits none.
 
     Raises:
-        Unauthorized: No key, or an unknown one.
-        Forbidden: The key has not that scope, or none is configured.
-        QuotaExceeded: The key asked too often.
+        Unauthorized: The request has no key or an unknown key.
+        Forbidden: The key lacks the scope, or no keys are configured.
+        QuotaExceeded: The key has no quota left.
     """
     key = _find(request, "admin")
     if key is None:
         raise Forbidden(
-            "No key may do this: start the server with a key of the scope 'admin' (`stconv key`)."
+            "This server has no API keys, so nobody may do this. Start it with a key of the scope "
+            "'admin' (`stconv key`)."
         )
     _spend(request, key)
 
@@ -65,12 +66,12 @@ def _find(request: Request, scope: str) -> ApiKey | None:
     matches = [key for key in settings.keys if hmac.compare_digest(digest, key.sha256)]
     if not matches:
         raise Unauthorized(
-            "A key is needed: send `Authorization: Bearer KEY`, or `X-API-Key: KEY`.",
+            "An API key is required: send `Authorization: Bearer KEY`, or `X-API-Key: KEY`.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     if scope not in matches[0].scopes:
         raise Forbidden(
-            f"This key may {' and '.join(matches[0].scopes)}; the request needs the scope '{scope}'.",
+            f"The request needs the scope '{scope}'; this key has {' and '.join(matches[0].scopes)}.",
             scope=scope,
         )
     return matches[0]

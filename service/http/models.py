@@ -1,4 +1,4 @@
-"""Finding a served model by the name a client gives."""
+"""Lookup of a served model by the name in the request."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ModelName = Annotated[str, Field(max_length=200)]
 
 
 def find_model(request: Request, name: str | None) -> Worker:
-    """The worker of a model; the only one if no name is given.
+    """Return the worker of a model; without a name, the only one.
 
     Raises:
-        UnknownModel: No such model, or none named where there are several.
+        UnknownModel: There is no such model, or no name is given and there are several.
     """
     workers: dict[str, Worker] = request.app.state.workers
     if name is None and len(workers) == 1:
@@ -27,39 +27,43 @@ def find_model(request: Request, name: str | None) -> Worker:
         return workers[name]
     known = ", ".join(sorted(workers)) or "none"
     if name is None:
-        raise UnknownModel(f"Say which model: ?model=NAME, one of: {known}.", models=sorted(workers))
-    raise UnknownModel(f"No model {name[:60]!r} is served; known: {known}.", models=sorted(workers))
+        raise UnknownModel(
+            f"The server has several models. Choose one with ?model=NAME: {known}.", models=sorted(workers)
+        )
+    raise UnknownModel(f"There is no model {name[:60]!r}; known: {known}.", models=sorted(workers))
 
 
 def stored_of(request: Request, model: str | None) -> tuple[Worker, StoredForecasts]:
-    """A model and its stored forecasts.
+    """Return the worker of a model and its stored forecasts.
 
     Raises:
-        NoData: The server has no data source, so that nothing is stored.
-        UnknownModel: No such model.
+        NoData: The server has no data source and therefore stores no forecasts.
+        UnknownModel: There is no such model.
     """
     worker = find_model(request, model)
     if worker.name not in request.app.state.stored:
-        raise NoData("Nothing is stored: this server has no data of its own. Start it with `--data FILE`.")
+        raise NoData(
+            "This server has no data of its own and stores no forecasts. Start it with `--data FILE`."
+        )
     return worker, request.app.state.stored[worker.name]
 
 
 def refuse_while_draining(request: Request) -> None:
-    """Leave new work to the next server.
+    """Refuse new requests while the server drains.
 
     Raises:
         Unavailable: The server is draining.
     """
     if request.app.state.draining:
-        raise Unavailable("The server is draining; ask again.", retry_after_seconds=5)
+        raise Unavailable("The server is shutting down. Try again later.", retry_after_seconds=5)
 
 
 async def chosen_model(request: Request, model: ModelName | None = None) -> Worker:
-    """The model of `?model=`, as a dependency of routes that forecast: refused while draining.
+    """Return the model of `?model=`; a dependency of routes that forecast, refused while draining.
 
     Raises:
         Unavailable: The server is draining.
-        UnknownModel: As `find_model`.
+        UnknownModel: There is no such model, or no name is given and there are several.
     """
     refuse_while_draining(request)
     return find_model(request, model)

@@ -1,4 +1,4 @@
-"""The format of a body and the format of its answer, from the headers."""
+"""Content negotiation: the formats of body and answer, from the request headers."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ KINDS: dict[str, UploadKind] = {JSON: "json", NETCDF: "netcdf"}
 
 
 def upload_kind(content_type: str | None, content_encoding: str | None) -> UploadKind:
-    """How to read a body.
+    """Return the kind of the body.
 
     Raises:
-        UnsupportedMedia: No or another type, or a compressed body.
+        UnsupportedMedia: The type is missing or not supported, or the body is compressed.
     """
     if content_encoding and content_encoding.strip().lower() != "identity":
         raise UnsupportedMedia(
-            f"Content-Encoding {content_encoding[:60]!r} is not taken; "
-            "send the body as it is (NetCDF 4 compresses inside)."
+            f"Content-Encoding {content_encoding[:60]!r} is not accepted. Send the body without it "
+            "(NetCDF 4 compresses internally)."
         )
     media_type = (content_type or "").partition(";")[0].strip().lower()
     if media_type not in ALIASES:
         raise UnsupportedMedia(
-            f"Content-Type is {media_type[:60] or 'missing'!r}; expected {NETCDF} or {JSON}. "
-            "GRIB and Zarr are not taken over HTTP; convert them to NetCDF.",
+            f"Content-Type is {media_type[:60] or 'missing'!r}; expected {NETCDF} or {JSON}. GRIB and "
+            "Zarr are not accepted over HTTP; convert them to NetCDF.",
             headers={"Accept": f"{NETCDF}, {JSON}"},
         )
     return KINDS[ALIASES[media_type]]
 
 
 def answer_type(accept: str | None, default: str) -> str:
-    """The format of the answer that a client likes best.
+    """Return the supported format that the client prefers.
 
     Args:
-        accept: The Accept header; missing means anything.
-        default: Given where a client takes anything.
+        accept: The Accept header; None accepts every format.
+        default: Format for clients that accept every format.
 
     Raises:
-        NotAcceptable: None of ours is accepted.
+        NotAcceptable: The client accepts none of the supported formats.
     """
     best, best_weight = "", 0.0
     for part in (accept or "*/*").split(","):

@@ -1,4 +1,4 @@
-"""Every error of the application as a problem document."""
+"""Exception handlers that answer every error with a problem document."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from stconv import errors
 
 log = logging.getLogger(__name__)
 CLIENT_LEFT = 499
-"""Never seen by a client; marks these requests in the metrics, as proxies do."""
+"""Status of requests whose client left; it appears in the metrics only, as with proxies."""
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers: every error leaves as a problem document.
+    """Register the handlers, so that every error is answered with a problem document.
 
-    They are coroutines, as others would each wait for a thread, a refusal in the midst of an overload too.
+    They are coroutines, because plain functions would wait for a thread, and refusals must be fast under
+    load.
     """
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(errors.StconvError, _on_library_error)
@@ -44,7 +45,7 @@ def install(app: FastAPI) -> None:
 
 
 def response(problem: Problem, instance: str | None = None) -> JSONResponse:
-    """The answer of a problem."""
+    """The HTTP answer for a problem."""
     return JSONResponse(
         problem_document(problem, instance),
         status_code=problem.status,
@@ -66,7 +67,7 @@ async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
-    """Our own: FastAPI's echoes the input, and a NaN in it turns the 422 into a 500."""
+    """Handle validation errors; FastAPI's handler echoes the input and fails with a 500 if it holds NaN."""
     assert isinstance(error, RequestValidationError)
     faults = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()]
     detail = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
@@ -77,7 +78,7 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     assert isinstance(error, HTTPException)
     detail = str(error.detail)
     if error.status_code == 404:
-        detail = f"No resource at {request.url.path}; GET /docs lists them."
+        detail = f"There is no resource at {request.url.path}; GET /docs lists them."
     return JSONResponse(
         document(error.status_code, detail, request.url.path),
         status_code=error.status_code,
@@ -93,10 +94,10 @@ async def _on_client_left(request: Request, error: Exception) -> Response:
 async def _on_os_error(request: Request, error: Exception) -> JSONResponse:
     if not disk_is_full(error):
         return await _on_unexpected(request, error)
-    log.error("%s %s failed: no room on the disk", request.method, request.url.path)
+    log.error("%s %s failed: the disk is full", request.method, request.url.path)
     return response(Unavailable(NO_ROOM, retry_after_seconds=60), request.url.path)
 
 
 async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return response(Problem("The server failed; its log says why."), request.url.path)
+    return response(Problem("The server failed. The reason is in its log."), request.url.path)

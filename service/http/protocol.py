@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with an end to what a client may draw out: headers, bodies, answers."""
+"""uvicorn's HTTP/1.1 protocol with deadlines against slow clients, for headers, bodies and answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LATE = (
 
 
 class PatientProtocol(H11Protocol):
-    """Close connections on which no request gets under way, and those that do not take their answer.
+    """A protocol that closes connections whose client sends headers or takes its answer too slowly.
 
-    Made by `patient`, which sets the limits.
+    Created by `patient`, which sets the limits.
     """
 
     header_seconds = 10.0
@@ -25,7 +25,7 @@ class PatientProtocol(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, unless there are too many connections already."""
+        """Start the deadline of the first request, unless there are too many connections."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
             transport.abort()
@@ -33,7 +33,7 @@ class PatientProtocol(H11Protocol):
             self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Wait on if these bytes begin no request: headers that dribble, or a body that nobody reads."""
+        """Keep the deadline if these bytes complete no headers, or belong to a body that no route reads."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
@@ -41,12 +41,12 @@ class PatientProtocol(H11Protocol):
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Cancel the deadline."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Give the client some time to take what was written."""
+        """Start the deadline for the client to receive the answer."""
         super().on_response_complete()
         if self.transport.get_write_buffer_size():
             self.loop.call_later(self.answer_seconds, self._abort_if_unread, self.cycle)
@@ -60,7 +60,9 @@ class PatientProtocol(H11Protocol):
             self._deadline = None
 
     def _too_late(self) -> None:
-        if self.cycle is None:  # else an answer was written, and another would be taken for the next one's
+        if (
+            self.cycle is None
+        ):  # otherwise an answer was sent already, and this one would be read as that of the next request
             self.transport.write(LATE)
         self.transport.close()
 
@@ -70,12 +72,13 @@ class PatientProtocol(H11Protocol):
 
 
 def patient(header_seconds: float, answer_seconds: float, max_connections: int) -> type[PatientProtocol]:
-    """The protocol with limits.
+    """Create the protocol class with limits.
 
     Args:
-        header_seconds: From the connection, or the first byte after an answer, to the end of the headers.
-        answer_seconds: From the end of an answer to the time when the client has taken all of it.
-        max_connections: At once; more are closed without a word.
+        header_seconds: Deadline for the end of the headers, s after the connection opened or the first byte
+            after an answer.
+        answer_seconds: Deadline for the client to receive all of an answer, s after the end of writing.
+        max_connections: Limit of open connections; further ones are closed without an answer.
     """
     limits = {
         "header_seconds": header_seconds,

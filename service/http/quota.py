@@ -1,4 +1,4 @@
-"""How much each key may ask: a bucket of tokens that fills evenly, counted here and nowhere else."""
+"""Request quota of each API key: a token bucket in this process."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Callable
 from service.problems import Problem
 
 QUOTA_HEADERS = "quota_headers"
-"""Where a request's state keeps the headers that its answer carries."""
+"""Name in a request's state of the rate-limit headers of its answer."""
 
 
 class QuotaExceeded(Problem):
-    """The key has asked too often; Retry-After says when the next request passes."""
+    """The key has no quota left; Retry-After says when it may send the next request."""
 
     status = 429
     code = "quota-exceeded"
 
 
 class Quota:
-    """Requests per minute of each key; as many may come at once after a pause.
+    """Token buckets that limit the requests per minute of each key; a full bucket allows a burst.
 
     Args:
-        per_minute: None lets everything pass.
-        clock: Seconds, never falling.
+        per_minute: Quota of each key, requests per minute; None for no limit.
+        clock: Monotonic clock, s.
     """
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,17 +33,17 @@ class Quota:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def spend(self, key: str, per_minute: int | None = None) -> dict[str, str]:
-        """Take one request from a key.
+        """Count one request of a key.
 
         Args:
-            key: Its hash; only those of configured keys come here, so that the table is bounded.
-            per_minute: A limit of its own; None is that of all keys.
+            key: Hash of a configured key, so that the table is bounded.
+            per_minute: Quota of this key; None for the quota of all keys.
 
         Returns:
-            RateLimit headers (draft-ietf-httpapi-ratelimit-headers-07); none without a limit.
+            RateLimit headers (draft-ietf-httpapi-ratelimit-headers-07); empty without a limit.
 
         Raises:
-            QuotaExceeded: Nothing is left.
+            QuotaExceeded: The key has no quota left.
         """
         limit = per_minute or self._limit
         if limit is None:
@@ -63,7 +63,7 @@ class Quota:
             return headers
         wait = math.ceil((1 - tokens) / per_second)
         raise QuotaExceeded(
-            f"This key may ask {limit} times a minute; ask again in {wait} s.",
+            f"This key may send {limit} requests per minute. Try again in {wait} s.",
             headers=headers | {"Retry-After": str(wait)},
             limit=limit,
             retry_after_seconds=wait,

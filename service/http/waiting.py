@@ -1,4 +1,4 @@
-"""Waiting for an answer only as long as the client does."""
+"""Reading bodies before a deadline, and canceling work when the client leaves."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 async def read_body(request: Request, limit_seconds: float) -> bytes:
-    """Read a whole body, within a time.
+    """Read a whole body before a deadline.
 
     Raises:
-        TooSlow: Not all of it arrived.
-        TooLarge: More than the gate lets through.
+        TooSlow: The body was not complete at the deadline.
+        TooLarge: The body exceeds the limit of the gate.
     """
     try:
         async with asyncio.timeout(limit_seconds):
@@ -30,10 +30,10 @@ async def read_body(request: Request, limit_seconds: float) -> bytes:
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:
-    """Do the work, but cancel it when the client leaves. The body must have been read.
+    """Run a coroutine and cancel it when the client leaves. The body must have been read.
 
     Raises:
-        ClientLeft: It left.
+        ClientLeft: The client closed the connection.
     """
     working = asyncio.ensure_future(work)
     leaving = asyncio.create_task(_left(request))

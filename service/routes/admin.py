@@ -20,27 +20,30 @@ router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(req
 
 
 class Wanted(BaseModel):
-    """Which bundle to load: one of the registry, or a folder below `STCONV_SERVE_BUNDLES`."""
+    """The bundle to load: a registered model, or a folder below `STCONV_SERVE_BUNDLES`."""
 
     model_config = ConfigDict(extra="forbid")
 
     reference: Annotated[
         str | None,
-        Field(pattern=REFERENCE, max_length=400, description="models:/NAME@ALIAS or /VERSION"),
+        Field(pattern=REFERENCE, max_length=400, description="models:/NAME@ALIAS or models:/NAME/VERSION"),
     ] = None
     bundle: Annotated[
         str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name of a folder")
     ] = None
     sha256: Annotated[
-        str | None, Field(pattern="^[0-9a-f]{64}$", description="The hash that the bundle must have")
+        str | None, Field(pattern="^[0-9a-f]{64}$", description="Expected SHA-256 hash of the bundle")
     ] = None
 
 
-@router.post("/models/{name}", responses={409: {"description": "Not loaded; the present version stays"}})
+@router.post(
+    "/models/{name}",
+    responses={409: {"description": "The bundle could not be loaded; the current version stays in use"}},
+)
 async def swap_model(request: Request, name: ModelName, wanted: Wanted) -> dict[str, Any]:
-    """Load it beside the present one, verify its hash, warm it up, and switch; no request is lost.
+    """Load another version of a model, verify its hash, warm it up, and switch to it; no request is lost.
 
-    If it cannot be loaded, the present version stays.
+    If it cannot be loaded, the current version stays in use.
     """
     worker, settings = find_model(request, name), request.app.state.settings
     before = worker.version
@@ -63,20 +66,20 @@ async def swap_model(request: Request, name: ModelName, wanted: Wanted) -> dict[
 
 
 async def _find(wanted: Wanted, settings: Settings) -> Fetched:
-    """Bring the bundle here.
+    """Fetch the bundle to a local folder.
 
     Raises:
-        TrackingError: The registry knows no such model, or does not answer and nothing was kept.
-        BundleError: Its files do not fit their manifest, or there is no such folder.
+        TrackingError: The registry has no such model, or it does not answer and no copy was kept.
+        BundleError: The files do not match their manifest, or the folder does not exist.
     """
     if (wanted.reference is None) == (wanted.bundle is None):
-        raise TrackingError("Say which: either 'reference' (models:/NAME@ALIAS), or 'bundle' (a folder).")
+        raise TrackingError("Give either 'reference' (models:/NAME@ALIAS) or 'bundle' (a folder).")
     if wanted.reference is not None:
         return await fetch_apart(wanted.reference, settings.cache)
     assert wanted.bundle is not None
     if settings.bundles is None or not (settings.bundles / wanted.bundle).is_dir():
         raise BundleError(
-            f"There is no bundle {wanted.bundle!r} in the folder that STCONV_SERVE_BUNDLES names. "
-            "Copy it there."
+            f"There is no bundle {wanted.bundle!r} in the folder that STCONV_SERVE_BUNDLES names. Copy it "
+            "there."
         )
     return Fetched(str(settings.bundles / wanted.bundle), "", "")

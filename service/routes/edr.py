@@ -38,7 +38,7 @@ class Wish:
     variables: tuple[str, ...] | None
 
     def at(self, where: AtPosition | InArea | InCube) -> Cut:
-        """The same of these cells."""
+        """The same, for these cells."""
         return Cut(where, self.start, self.end, self.variables)
 
 
@@ -48,17 +48,17 @@ def wanted(
     crs: Annotated[str | None, Query(max_length=100)] = None,
     f: Annotated[str | None, Query(max_length=100, description="Format of the answer.")] = None,
 ) -> Wish:
-    """What every query takes: times, parameters, and the one reference system and format there are.
+    """Parse the parameters common to all queries: times, variables, reference system and format.
 
     Raises:
-        Malformed: Another reference system, or no time.
-        NotAcceptable: Another format.
+        Malformed: The reference system is not CRS84, or `datetime` cannot be parsed.
+        NotAcceptable: The format is not supported.
     """
     if crs not in (None, "CRS84", "OGC:CRS84", metadata.CRS84):
-        raise Malformed(f"crs {crs[:60]!r} is not known; coordinates are CRS84 (longitude, latitude).")
+        raise Malformed(f"crs {crs[:60]!r} is not supported; expected CRS84 (longitude, latitude).")
     if f not in (None, metadata.FORMAT, COVERAGE):
         raise NotAcceptable(
-            f"f={f[:60]!r} is not given; known: {metadata.FORMAT}.", available=[metadata.FORMAT]
+            f"f={f[:60]!r} is not supported; known: {metadata.FORMAT}.", available=[metadata.FORMAT]
         )
     interval = read_interval(datetime)
     return Wish(
@@ -79,7 +79,7 @@ async def landing(request: Request) -> dict[str, Any]:
 
 @router.get("/conformance")
 async def conformance() -> dict[str, list[str]]:
-    """The classes of requirements that hold."""
+    """The conformance classes that the service meets."""
     return {"conformsTo": metadata.CONFORMANCE}
 
 
@@ -94,7 +94,7 @@ async def collections(request: Request) -> dict[str, Any]:
 
 @router.get(COLLECTION)
 async def collection(request: Request, name: str) -> dict[str, Any]:
-    """One model: extent, parameters, and what can be asked."""
+    """One model: extent, parameters and available queries."""
     return _collection(request, name)
 
 
@@ -119,13 +119,13 @@ async def instance(request: Request, name: str, instance: Instance) -> dict[str,
 async def position(
     request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None
 ) -> Response:
-    """The series of the cell that holds POINT(longitude latitude)."""
+    """The time series of the cell that contains POINT(longitude latitude)."""
     return await _newest(request, name, steps, wanted.at(AtPosition(*read_point(coords))))
 
 
 @router.get(f"{COLLECTION}/area", response_class=Response, responses=ANSWERS)
 async def area(request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None) -> Response:
-    """The cells whose centers lie in POLYGON((longitude latitude, ...)); null around them."""
+    """The cells whose centers lie in POLYGON((longitude latitude, ...)); null outside."""
     return await _newest(request, name, steps, wanted.at(InArea(read_polygon(coords))))
 
 
@@ -139,7 +139,7 @@ async def cube(request: Request, name: str, bbox: Bbox, wanted: Wanted, steps: S
 async def position_of_instance(
     request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
 ) -> Response:
-    """The same of a stored forecast."""
+    """The same query on a stored forecast."""
     return await _stored(request, name, instance, wanted.at(AtPosition(*read_point(coords))))
 
 
@@ -147,7 +147,7 @@ async def position_of_instance(
 async def area_of_instance(
     request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
 ) -> Response:
-    """The same of a stored forecast."""
+    """The same query on a stored forecast."""
     return await _stored(request, name, instance, wanted.at(InArea(read_polygon(coords))))
 
 
@@ -155,7 +155,7 @@ async def area_of_instance(
 async def cube_of_instance(
     request: Request, name: str, instance: Instance, bbox: Bbox, wanted: Wanted
 ) -> Response:
-    """The same of a stored forecast."""
+    """The same query on a stored forecast."""
     return await _stored(request, name, instance, wanted.at(InCube(*read_bbox(bbox))))
 
 
@@ -187,12 +187,12 @@ def _geographic(request: Request, name: str) -> Worker:
 
 
 def _objection(worker: Worker) -> str | None:
-    """Why a model is no collection."""
+    """The reason why a model is not a collection."""
     if not worker.schema["grid"]["geographic"]:
         return "is not on a geographic grid"
     calendar = worker.schema["calendar"]
     if calendar not in GREGORIAN_CALENDARS:
-        return f"is in the calendar '{calendar}', and CoverageJSON knows the Gregorian one only"
+        return f"is in the calendar '{calendar}', but CoverageJSON supports the Gregorian calendar only"
     return None
 
 

@@ -31,10 +31,10 @@ def link(href: str, rel: str, kind: str = "application/json") -> dict[str, str]:
 
 
 def landing(base: str) -> dict[str, Any]:
-    """The landing page; base is the server's URL with a slash at its end."""
+    """The landing page; `base` is the server's URL with a trailing slash."""
     return {
         "title": "stconv",
-        "description": "The newest forecast of each model, and those stored.",
+        "description": "The newest forecast and the stored forecasts of each model.",
         "links": [
             link(f"{base}edr/", "self"),
             link(f"{base}edr/conformance", "conformance"),
@@ -46,7 +46,7 @@ def landing(base: str) -> dict[str, Any]:
 
 
 def collection(worker: Worker, stored: StoredForecasts | None, base: str) -> dict[str, Any]:
-    """One model on a geographic grid: what there is, and what can be asked."""
+    """One model on a geographic grid: extent, parameters and available queries."""
     here = f"{base}edr/collections/{worker.name}"
     schema = worker.schema
     names = list(stored.by_name) if stored else []

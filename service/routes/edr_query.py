@@ -1,4 +1,4 @@
-"""Coordinates and times of an EDR query, read from text."""
+"""Parsers for the coordinates and times of an EDR query."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ MOST_CORNERS = 1000
 
 @dataclass(frozen=True)
 class Interval:
-    """Valid times asked for, both ends included; None is open."""
+    """Requested valid times, both ends included; None for an open end."""
 
     start: datetime | None
     end: datetime | None
 
 
 def read_point(text: str) -> tuple[float, float]:
-    """Longitude and latitude of WKT POINT(x y).
+    """Parse longitude and latitude, degrees, from WKT POINT(x y).
 
     Raises:
-        Malformed: Another text.
+        Malformed: The text is not a WKT point.
     """
     found = POINT.fullmatch(text)
     if found is None:
@@ -36,42 +36,44 @@ def read_point(text: str) -> tuple[float, float]:
 
 
 def read_polygon(text: str) -> tuple[tuple[float, float], ...]:
-    """Corners of WKT POLYGON((x y, ...)), one ring, the first corner again at the end.
+    """Parse the corners of WKT POLYGON((x y, ...)): one ring that ends with its first corner.
 
     Raises:
-        Malformed: Another text, holes, fewer than three corners, or an open ring.
+        Malformed: The text is not such a polygon, has holes or fewer than three corners, or the ring is open.
     """
     found = POLYGON.fullmatch(text)
     pairs = [PAIR.fullmatch(part) for part in found[1].split(",")] if found else []
     corners = tuple((float(pair[1]), float(pair[2])) for pair in pairs if pair)
     if len(corners) != len(pairs) or not 4 <= len(corners) <= MOST_CORNERS or corners[0] != corners[-1]:
         raise Malformed(
-            f"coords is {text[:80]!r}; expected POLYGON((X Y, X Y, X Y, X Y)) of one ring that ends where it "
-            f"begins, with 4 to {MOST_CORNERS} points."
+            f"coords is {text[:80]!r}; expected POLYGON((X Y, X Y, X Y, X Y)) with one ring that ends at "
+            f"its first point and has 4 to {MOST_CORNERS} points."
         )
     return corners
 
 
 def read_bbox(text: str) -> tuple[float, float, float, float]:
-    """West, south, east, north; west may be greater than east, across the date line.
+    """Parse west, south, east, north, degrees; west may exceed east, for a box across the date line.
 
     Raises:
-        Malformed: Not four numbers, or south above north.
+        Malformed: The text is not four numbers, or south is above north.
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != 4 or not all(re.fullmatch(NUMBER, part) for part in parts):
         raise Malformed(f"bbox is {text[:80]!r}; expected WEST,SOUTH,EAST,NORTH in degrees.")
     west, south, east, north = map(float, parts)
     if south > north:
-        raise Malformed(f"bbox has its south {south:g} above its north {north:g}; expected W,S,E,N.")
+        raise Malformed(
+            f"bbox has its south {south:g} above its north {north:g}; expected WEST,SOUTH,EAST,NORTH."
+        )
     return west, south, east, north
 
 
 def read_interval(text: str | None) -> Interval:
-    """A time, or START/END with `..` for an open end.
+    """Parse a time, or START/END with `..` for an open end.
 
     Raises:
-        Malformed: Not ISO 8601, or the end before the start.
+        Malformed: The text is not ISO 8601, or the end is before the start.
     """
     if text is None:
         return Interval(None, None)

@@ -1,4 +1,4 @@
-"""POST /v1/forecasts: a client's own fields in, their forecast out."""
+"""POST /v1/forecasts: a forecast from the client's own fields."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ BODY: dict[str, Any] = {
         },
     }
 }
-NETCDF_KINDS = "Classic (64-bit offsets) up to 1 MiB, else and where classic cannot hold it NetCDF 4"
+NETCDF_KINDS = "Classic (64-bit offsets) up to 1 MiB if the format can hold the forecast, otherwise NetCDF 4"
 FORECAST_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
@@ -75,19 +75,29 @@ FORECAST_ANSWERS: dict[int | str, dict[str, Any]] = {
         },
         "description": "Forecast",
     },
-    422: {"description": "Not what the model needs; `detail` names variable, grid, units or shape"},
+    422: {
+        "description": "The fields do not fit the model; `detail` names the variable, grid, units or shape"
+    },
 }
 
 UPLOADS: dict[UploadKind, type[ReadJson] | type[ReadNetcdf]] = {"json": ReadJson, "netcdf": ReadNetcdf}
-"""What a parser is asked to do with each kind of body."""
+"""Parser request for each kind of body."""
 
 Names = Annotated[
     str | None,
-    Query(max_length=1000, description="Comma-separated; all by default. A picture shows the first."),
+    Query(
+        max_length=1000,
+        description="Variables to return, comma-separated; default: all. A picture shows the first.",
+    ),
 ]
-Steps = Annotated[int | None, Query(ge=1, le=1_000_000, description="Leads; by default those trained for.")]
+Steps = Annotated[
+    int | None,
+    Query(
+        ge=1, le=1_000_000, description="Number of leads; default: the number that the model was trained for."
+    ),
+]
 
-Bands = Annotated[bool, Query(description="Also give the bands of uncertainty, if the model has any.")]
+Bands = Annotated[bool, Query(description="Also return the uncertainty bands, if the model has any.")]
 
 
 @router.post(
@@ -106,7 +116,7 @@ async def create_forecast(
 ) -> Response:
     """Forecast from the newest window of the fields in the body.
 
-    The answer has the names, order, conventions and units of the fields that came in.
+    The answer keeps the names, dimension order, conventions and units of the uploaded fields.
     """
     state = request.app.state
     settings: Settings = state.settings
@@ -143,7 +153,7 @@ async def latest_forecast(
     variables: Names = None,
     bands: Bands = True,
 ) -> Response:
-    """Forecast the whole field from the newest window of the configured data."""
+    """Forecast the whole field from the newest window of the server's own data."""
     settings: Settings = request.app.state.settings
     require_data(settings)
     check_steps(steps, settings)
@@ -155,31 +165,32 @@ async def latest_forecast(
 
 
 def require_data(settings: Settings) -> None:
-    """Refuse what needs a data source, if there is none.
+    """Refuse a request that needs a data source if there is none.
 
     Raises:
-        NoData: Says how to configure one.
+        NoData: The server has no data source.
     """
     if not settings.data:
         raise NoData(
-            "This server has no data of its own: start it with `--data FILE`, or POST yours to /v1/forecasts."
+            "This server has no data of its own. Start it with `--data FILE`, or POST fields to "
+            "/v1/forecasts."
         )
 
 
 def split_names(variables: str | None) -> tuple[str, ...] | None:
-    """Names from a comma-separated list; None is all."""
+    """Parse names from a comma-separated list; None for all."""
     return tuple(name.strip() for name in variables.split(",") if name.strip()) if variables else None
 
 
 def check_steps(steps: int | None, settings: Settings) -> None:
-    """Refuse more leads than are configured.
+    """Refuse a request for more leads than the limit.
 
     Raises:
-        Unprocessable: With the numbers.
+        Unprocessable: The request exceeds the limit.
     """
     if steps is not None and steps > settings.max_steps:
         raise Unprocessable(
-            f"{steps} steps are asked for; at most {settings.max_steps} are given.",
+            f"{steps} steps were requested; at most {settings.max_steps} are allowed.",
             kind="steps",
             steps=steps,
             limit=settings.max_steps,
@@ -187,7 +198,7 @@ def check_steps(steps: int | None, settings: Settings) -> None:
 
 
 def model_headers(worker: Worker) -> dict[str, str]:
-    """Which model answered, for clients that do not look inside."""
+    """Headers that name the model and its version."""
     return {
         "Stconv-Model": worker.name,
         "Stconv-Model-Version": worker.version,
@@ -198,25 +209,25 @@ def model_headers(worker: Worker) -> dict[str, str]:
 def check_price(
     worker: Worker, steps: int | None, settings: Settings, media_type: str = NETCDF, bands: bool = True
 ) -> None:
-    """Refuse a forecast of too many values before any of it is computed; of text, fewer are given.
+    """Refuse a forecast with too many values before it is computed; text formats have a lower limit.
 
     Raises:
-        TooLarge: With the numbers.
+        TooLarge: The forecast exceeds the limit.
     """
     values = count_values(worker, steps or worker.schema["leads"], bands)
     text = media_type in (JSON, COVERAGE)
     limit = min(settings.max_output_values, settings.max_text_values if text else settings.max_output_values)
     if values > limit:
         raise TooLarge(
-            f"The forecast would have {values} values; at most {limit} are given{' as text' * text}. "
-            f"Ask for fewer steps{', or for NetCDF' * text}.",
+            f"The forecast would have {values} values; at most {limit} are allowed{' as text' * text}. "
+            f"Request fewer steps{', or NetCDF' * text}.",
             values=values,
             limit=limit,
         )
 
 
 def count_values(worker: Worker, leads: int, bands: bool = True) -> int:
-    """Cells x leads x variables of a forecast."""
+    """Number of values of a forecast: cells x leads x variables."""
     grid = worker.schema["grid"]
     cells = math.prod(grid[dim]["size"] for dim in grid["dims"])
     variables = len(worker.schema["targets"]) * (1 + bands * len(worker.schema["bands"]))

@@ -1,4 +1,4 @@
-"""Is the process alive, and does it want requests: for orchestrators and load balancers."""
+"""Liveness and readiness, for orchestrators and load balancers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez")
 async def livez() -> dict[str, str]:
-    """The event loop answers. Says nothing of the models: restarting the process would not mend them."""
+    """Liveness: the event loop answers. Models do not count, because a restart would not repair them."""
     return {"status": "alive"}
 
 
 @router.get("/readyz")
 async def readyz(request: Request) -> dict[str, Any]:
-    """Every model is loaded and the server is not draining."""
+    """Readiness: every model is loaded and the server is not draining."""
     refuse_while_draining(request)
     state = request.app.state
     waiting = [worker.name for worker in state.workers.values() if not worker.ready]

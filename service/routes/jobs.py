@@ -1,4 +1,4 @@
-"""/v1/jobs: forecasts that take longer than a client wants to wait."""
+"""/v1/jobs: long forecasts, computed in the background."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from stconv.clock import HOUR
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
 JobId = Annotated[str, Path(max_length=60)]
 Key = Annotated[
-    str | None, Header(max_length=200, description="Equal requests with the same key are one job.")
+    str | None, Header(max_length=200, description="Equal requests with the same key create one job only.")
 ]
 
 
@@ -45,9 +45,9 @@ async def submit_job(
     bands: Bands = True,
     idempotency_key: Key = None,
 ) -> JSONResponse:
-    """Forecast in the background; body and parameters as of POST /v1/forecasts, and more steps.
+    """Forecast in the background; body and parameters as in POST /v1/forecasts, with a higher limit of steps.
 
-    `Accept` says the format of the result. `Location` is the job.
+    `Accept` sets the format of the result. The header `Location` of the answer is the URL of the job.
     """
     state, settings, jobs = request.app.state, request.app.state.settings, _jobs(request)
     kind = upload_kind(request.headers.get("content-type"), request.headers.get("content-encoding"))
@@ -78,7 +78,7 @@ async def submit_job(
 
 @router.get("/{job}")
 async def job_status(request: Request, response: Response, job: JobId) -> dict[str, Any]:
-    """How far a job is."""
+    """Status and progress of a job."""
     found = _find(request, job)
     if found.status in UNFINISHED:
         response.headers["Retry-After"] = "1"
@@ -87,7 +87,7 @@ async def job_status(request: Request, response: Response, job: JobId) -> dict[s
 
 @router.get("/{job}/result", response_class=Response, responses=FORECAST_ANSWERS)
 async def job_result(request: Request, job: JobId) -> Response:
-    """The forecast, when it is done: 409 before, 410 when it is gone."""
+    """The forecast of a finished job; 409 before it is finished, 410 once it is removed."""
     found = _find(request, job)
     body = await asyncio.to_thread(_jobs(request).result, found)
     return Response(body, media_type=found.media_type, headers=found.headers)
@@ -95,7 +95,7 @@ async def job_result(request: Request, job: JobId) -> Response:
 
 @router.delete("/{job}")
 async def cancel_job(request: Request, job: JobId) -> dict[str, Any]:
-    """Stop a job, or throw its result away."""
+    """Stop a job, or delete its result."""
     found = _find(request, job)
     _jobs(request).cancel(found)
     return _facts(request, found)
@@ -122,7 +122,7 @@ def _check_size(values: int, steps: int, settings: Settings) -> None:
     ):
         if found > limit:
             raise TooLarge(
-                f"The job would have {found} {what}; at most {limit} are given. Ask for fewer steps.",
+                f"The job would have {found} {what}; at most {limit} are allowed. Request fewer steps.",
                 found=found,
                 limit=limit,
             )

@@ -12,5 +12,5 @@ router = APIRouter(tags=["health"], dependencies=[Depends(known_key)])
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Counts and times in the exposition format of Prometheus."""
+    """Metrics of the service in the text format of Prometheus."""
     return Response(request.app.state.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""The models that are served, and the input that each needs."""
+"""/v1/models: the served models and their inputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def list_models(request: Request) -> dict[str, Any]:
 
 @router.get("/{name}")
 async def describe_model(request: Request, name: ModelName) -> dict[str, Any]:
-    """One model and the input it needs: variables, units, grid, step, frames; read from its bundle."""
+    """One model and its input schema: variables, units, grid, step and number of frames."""
     worker = find_model(request, name)
     has_data = bool(request.app.state.settings.data)
     return _summary(worker) | {"data_source": has_data, "input": worker.schema}

@@ -1,4 +1,4 @@
-"""`/`, the map, and `/docs`, the list of routes: plain files of this package, nothing from elsewhere."""
+"""The web pages: `/`, the map, and `/docs`, the list of routes. They load nothing from other servers."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ FILES = {
     for file in files("service").joinpath("static").iterdir()
     if file.name.endswith(tuple(TYPES))
 }
-"""Read once; a name from a request is looked up here and never opened."""
+"""Static files by name, read at import; a name from a request is looked up here, never opened."""
 
 
 @router.get("/")
 async def map_page() -> Response:
-    """The map."""
+    """The map page."""
     return _page("map.html")
 
 
 @router.get("/docs")
 async def docs_page() -> Response:
-    """The routes, from /openapi.json."""
+    """The list of routes, made from /openapi.json."""
     return _page("docs.html")
 
 
 @router.get("/static/{name}")
 async def static_file(name: str) -> Response:
-    """A script, a style sheet or a picture of the pages."""
+    """A script, style sheet or picture of the web pages."""
     return _page(name)
 
 
 def _page(name: str) -> Response:
     if name not in FILES:
-        raise UnknownFile(f"No file {name[:60]!r} belongs to the pages.")
+        raise UnknownFile(f"There is no file {name[:60]!r} in the web pages.")
     body, media_type = FILES[name]
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
     return Response(body, media_type=f"{media_type}; charset=utf-8", headers=headers)

@@ -1,4 +1,4 @@
-"""GET /v1/forecast: one place, from the server's own data, in the shape that users of Open-Meteo know."""
+"""GET /v1/forecast: the forecast of one point from the server's own data, in the form of Open-Meteo."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ async def forecast_point(
     request: Request,
     worker: ChosenModel,
     latitude: Annotated[float, Query(ge=-90, le=90, description="Degrees north.")],
-    longitude: Annotated[float, Query(ge=-180, le=360, description="Degrees east, -180..180 or 0..360.")],
+    longitude: Annotated[float, Query(ge=-180, le=360, description="Degrees east, -180 to 180 or 0 to 360.")],
     variables: Names = None,
     steps: Steps = None,
     bands: Bands = True,
 ) -> Response:
-    """Forecast the cell that holds a point, from the newest window of the configured data.
+    """Forecast the cell that contains a point, from the newest window of the server's own data.
 
     `latitude` and `longitude` in the answer are those of the cell.
     """

@@ -1,4 +1,4 @@
-"""Stored forecasts, the truth beside them, and how good they were."""
+"""Routes of stored forecasts, the observed fields, and the live verification."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def stored_forecast(
     variables: Names = None,
     bands: Bands = True,
 ) -> Response:
-    """A forecast as it was stored."""
+    """A stored forecast."""
     return await _answer(request, ReadStored, reference, model, variables, bands)
 
 
@@ -59,16 +59,16 @@ async def stored_forecast(
 async def truth_of_forecast(
     request: Request, reference: Reference, model: ModelName | None = None, variables: Names = None
 ) -> Response:
-    """What the data source holds at the valid times of a stored forecast; null where nothing is known yet."""
+    """The observed fields at the valid times of a stored forecast; null where none are available yet."""
     return await _answer(request, ReadTruth, reference, model, variables)
 
 
 @router.get("/verification")
 async def verification(request: Request, model: ModelName | None = None) -> dict[str, Any]:
-    """The stored forecasts against the truth that came in since: error and skill for each lead.
+    """Live verification: error and skill of the stored forecasts for each lead, against the observed fields.
 
-    `skill` is 1 - RMSE / RMSE of the reference; `below` names the leads whose skill against persistence is
-    under the level that the operator set.
+    `skill` is 1 - RMSE / RMSE of the reference; `below` lists the leads whose skill against persistence is
+    below the operator's threshold.
     """
     worker, stored = stored_of(request, model)
     return stored.verification or {"model": worker.name, "cases": 0, "variables": {}, "below": []}

@@ -23,20 +23,20 @@ Key = Annotated[str, InPath(max_length=300, description="Key of the Zarr store."
 
 @router.get("")
 async def list_stores(request: Request) -> dict[str, Any]:
-    """The stores of every model."""
+    """The Zarr stores of every model."""
     return {"models": [_stores(name, stored) for name, stored in request.app.state.stored.items()]}
 
 
 @router.get("/{model}")
 async def list_model_stores(request: Request, model: ModelName) -> dict[str, Any]:
-    """One store for each forecast, one that joins them all along the reference time."""
+    """The Zarr stores of one model: one for each forecast, and one that joins them by reference time."""
     worker, stored = stored_of(request, model)
     return _stores(worker.name, stored)
 
 
 @router.api_route(f"/{{model}}/{METADATA}", methods=READ, response_class=Response, include_in_schema=False)
 async def tree(request: Request, model: ModelName) -> Response:
-    """All forecasts as a tree, for `xarray.open_datatree`."""
+    """All forecasts of one model as a tree, for `xarray.open_datatree`."""
     _, stored = stored_of(request, model)
     return Response(json.dumps(tree_metadata(stored)), media_type="application/json")
 
@@ -48,14 +48,14 @@ async def tree(request: Request, model: ModelName) -> Response:
 )
 @router.head("/{model}/{group}/{key:path}", response_class=Response, include_in_schema=False)
 async def read_key(request: Request, model: ModelName, group: Group, key: Key) -> Response:
-    """A file of a store."""
+    """A file of a Zarr store."""
     _, stored = stored_of(request, model)
     forecasts = find_group(stored, group)
     found = find_file(forecasts, BETWEEN in group, key)
     try:
         body = await asyncio.to_thread(found.read_bytes) if isinstance(found, Path) else found
     except FileNotFoundError:
-        raise ForecastGone("The forecast was removed when it was too old.") from None
+        raise ForecastGone("The forecast expired and was removed.") from None
     kind = "application/json" if key.endswith(METADATA) else "application/octet-stream"
     return Response(body, media_type=kind, headers={"Cache-Control": "private, max-age=3600, immutable"})
 

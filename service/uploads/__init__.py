@@ -1,1 +1,1 @@
-"""Reading uploads from strangers; runs in the parser processes."""
+"""Parsers of untrusted uploads; they run in the parser processes."""

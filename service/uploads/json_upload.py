@@ -1,4 +1,4 @@
-"""Fields as JSON that a stranger sent, to raw variables. Runs in the limited child process only."""
+"""Parser of fields as JSON. It reads untrusted data and runs in the restricted child process only."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
 
     Args:
         body: The JSON text, UTF-8.
-        max_decoded_bytes: Limit for all values together, as float64.
+        max_decoded_bytes: Limit for all values together, as float64, bytes.
 
     Returns:
-        The variables as `wire.encode` writes them.
+        The raw variables, encoded by `wire.codec.encode`.
 
     Raises:
-        Problem: No JSON, NaN in it, a member missing, or values of another shape than the axes.
+        Problem: The body is not JSON, holds NaN, lacks a member, or the shape of values does not match the
+            axes.
     """
     document = _load(body)
     known = {"time", "calendar", "variables", *GEOGRAPHIC, *PROJECTED}
@@ -58,7 +59,7 @@ def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
         raise Unprocessable("variables is empty; expected {NAME: {units, values}}.", kind="variable")
     if (total := 8 * len(fields) * int(np.prod(shape, dtype=object))) > max_decoded_bytes:
         raise TooLarge(
-            f"The axes and variables stand for {total} bytes; at most {max_decoded_bytes} are taken.",
+            f"The axes and variables need {total} bytes; at most {max_decoded_bytes} are accepted.",
             declared_bytes=total,
             limit_bytes=max_decoded_bytes,
         )
@@ -82,10 +83,10 @@ def _load(body: bytes) -> dict[str, Any]:
 
 
 def _load_slowly(body: bytes) -> Any:
-    """What orjson does not take, once more by the standard library: it says better what is wrong."""
+    """Parse with the standard library what orjson refuses, because its messages are better."""
 
     def refuse(constant: str) -> NoReturn:
-        raise Malformed(f"The body holds {constant}, which is no JSON. Send null for a missing value.")
+        raise Malformed(f"The body holds {constant}, which is not valid JSON. Send null for a missing value.")
 
     try:
         return json.loads(body, parse_constant=refuse)
@@ -93,8 +94,8 @@ def _load_slowly(body: bytes) -> Any:
         raise
     except RecursionError as error:
         raise Malformed("The body is nested too deeply.") from error
-    except ValueError as error:  # also UnicodeDecodeError, and integers of thousands of digits
-        raise Malformed(f"The body is no JSON: {error}") from error
+    except ValueError as error:  # includes UnicodeDecodeError and integers of thousands of digits
+        raise Malformed(f"The body is not valid JSON: {error}") from error
 
 
 def _member(document: dict[str, Any], name: str, kind: type) -> Any:
@@ -149,7 +150,7 @@ def _field(name: str, field: Any, dims: tuple[str, ...], shape: tuple[int, ...])
 
 
 def _array(values: Any, where: str, *, missing: bool) -> np.ndarray:
-    """Nested lists to float64; null is NaN where `missing` values are allowed."""
+    """Convert nested lists to float64; null becomes NaN if `missing` values are allowed."""
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -165,9 +166,11 @@ def _array(values: Any, where: str, *, missing: bool) -> np.ndarray:
     try:
         array = array.astype("float64")
     except OverflowError as error:
-        raise Unprocessable(f"{where} holds a number beyond float64.") from error
+        raise Unprocessable(f"{where} holds a number outside the range of float64.") from error
     if np.isinf(array).any():
-        raise Unprocessable(f"{where} holds a number beyond float64 at {_first(np.isinf(array))}.")
+        raise Unprocessable(
+            f"{where} holds a number outside the range of float64 at {_first(np.isinf(array))}."
+        )
     return array
 
 

@@ -1,10 +1,15 @@
-"""A NetCDF file that a stranger sent: check the header, then read. Runs in the limited child process only."""
+"""Parser of NetCDF, which checks the header first.
+
+It reads untrusted data and runs in the restricted child process only.
+"""
 
 from __future__ import annotations
 
 import os
 
-os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # before HDF5 is loaded: no filter is ever loaded from a folder
+os.environ["HDF5_PLUGIN_PRELOAD"] = (
+    "::"  # set before HDF5 is loaded, so that it never loads a filter plugin from a folder
+)
 
 import io
 import math
@@ -31,28 +36,30 @@ HDF5_ATTRIBUTES = {
     *("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "DIMENSION_LABELS"),
     *(DIMENSION_NUMBER, COORDINATES, "_NCProperties", "_nc3_strict"),
 }
-"""How NetCDF 4 says in HDF5 what the dimensions are (NetCDF users' guide, file format)."""
+"""HDF5 attributes by which NetCDF 4 stores dimensions (NetCDF users' guide, file format)."""
 MAX_VARIABLES = 200
 SMALLEST_CELL_BYTES = 4
-"""A packed value becomes at least a float32."""
+"""Least size of an unpacked value, bytes: a float32."""
 
 
 def check_signature(body: bytes) -> None:
-    """Refuse what is known to be something else, by its first bytes.
+    """Refuse known formats other than NetCDF 3 and 4 by their first bytes.
 
     Raises:
-        UnsupportedMedia: GRIB, a zipped Zarr store, NetCDF of 64-bit data (CDF-5).
-        Unprocessable: Nothing we know.
+        UnsupportedMedia: The body is GRIB, a zip archive, or NetCDF CDF-5.
+        Unprocessable: The format is unknown.
     """
     if body.startswith(b"GRIB"):
         raise UnsupportedMedia("The body is GRIB; convert it first: `cdo -f nc4 copy IN.grib OUT.nc`.")
     if body.startswith(b"PK\x03\x04"):
-        raise UnsupportedMedia("The body is a zip archive; Zarr stores are not taken. Write NetCDF instead.")
+        raise UnsupportedMedia(
+            "The body is a zip archive; Zarr stores are not accepted. Send NetCDF instead."
+        )
     if body.startswith(b"CDF\x05"):
         raise UnsupportedMedia("The body is NetCDF CDF-5; convert it first: `nccopy -k nc4 IN.nc OUT.nc`.")
     if not body.startswith((HDF5_SIGNATURE, b"CDF\x01", b"CDF\x02")):
         raise Unprocessable(
-            f"The body is no NetCDF file: it begins with {body[:8]!r}, expected b'CDF' or b'\\x89HDF'.",
+            f"The body is not a NetCDF file: it begins with {body[:8]!r}, expected b'CDF' or b'\\x89HDF'.",
             kind="not-netcdf",
         )
 
@@ -61,14 +68,14 @@ def parse_netcdf(body: bytes, max_decoded_bytes: int) -> bytes:
     """Read a NetCDF 3 or 4 file from memory.
 
     Args:
-        body: The file.
-        max_decoded_bytes: Limit for all values together, decompressed.
+        body: Content of the file.
+        max_decoded_bytes: Limit for all values together after decompression, bytes.
 
     Returns:
-        The variables as `wire.encode` writes them.
+        The raw variables, encoded by `wire.codec.encode`.
 
     Raises:
-        Problem: Unreadable, too large, or it refers to something outside itself.
+        Problem: The file cannot be read, is too large, or refers to other files.
     """
     check_signature(body)
     read = _read_hdf5 if is_hdf5(body) else _read_classic
@@ -77,7 +84,7 @@ def parse_netcdf(body: bytes, max_decoded_bytes: int) -> bytes:
 
 
 def is_hdf5(body: bytes) -> bool:
-    """Whether this is NetCDF 4."""
+    """Whether the body is NetCDF 4 (HDF5)."""
     return body.startswith(HDF5_SIGNATURE)
 
 
@@ -100,7 +107,7 @@ def _read_hdf5(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[st
 
 
 def _dimensions(item: h5py.Dataset) -> tuple[str, ...]:
-    """Names of the dimension scales, as NetCDF 4 says which dimensions a variable has."""
+    """Names of a variable's dimensions, from its HDF5 dimension scales."""
     if item.is_scale and item.ndim > 1 and COORDINATES in item.attrs:
         return _dimensions_by_number(item)
     if item.is_scale and "DIMENSION_LIST" not in item.attrs:
@@ -114,7 +121,7 @@ def _dimensions(item: h5py.Dataset) -> tuple[str, ...]:
 
 
 def _dimensions_by_number(item: h5py.Dataset) -> tuple[str, ...]:
-    """Names of the dimensions of a variable that has several and the name of one of them."""
+    """Names of the dimensions of a multidimensional coordinate variable."""
     names = {
         int(other.attrs[DIMENSION_NUMBER]): name
         for name, other in item.parent.items()
@@ -138,7 +145,7 @@ def _is_data(item: Any) -> bool:
 
 
 def _check_links(file: h5py.File) -> None:
-    """Nothing in the file may name another file, nor ask for a filter we do not know."""
+    """Refuse links, external and virtual data, and unknown HDF5 filters."""
     if len(file) > MAX_VARIABLES:
         raise Unprocessable(f"The file holds {len(file)} variables; expected at most {MAX_VARIABLES}.")
     for name in file:
@@ -165,17 +172,17 @@ def _check_links(file: h5py.File) -> None:
 
 
 def check_sizes(declared: dict[str, tuple[tuple[int, ...], np.dtype]], limit: int) -> None:
-    """Refuse what would become too large, by the numbers of its header.
+    """Refuse a file whose header declares too many values.
 
     Raises:
-        TooLarge: With the numbers.
+        TooLarge: The values exceed the limit.
     """
     total = sum(
         math.prod(shape) * max(dtype.itemsize, SMALLEST_CELL_BYTES) for shape, dtype in declared.values()
     )
     if total > limit:
         raise TooLarge(
-            f"The file declares {total} bytes of values; at most {limit} are taken in one request.",
+            f"The file declares {total} bytes of values; at most {limit} are accepted in one request.",
             declared_bytes=total,
             limit_bytes=limit,
         )
@@ -201,7 +208,7 @@ def _read_classic(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict
             return variables, _text_attributes(file)
     except (TooLarge, MemoryError):
         raise
-    except Exception as error:  # scipy raises whatever its parser stumbles over
+    except Exception as error:  # scipy's parser raises exceptions of many types
         raise Unprocessable(f"The NetCDF file cannot be read: {error}", kind="unreadable-netcdf") from error
 
 

@@ -1,4 +1,4 @@
-"""The process that reads uploads: limits first, then the parser, then the answer."""
+"""The parser process: it restricts itself, reads an upload, and answers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from service.wire.channel import Hello, receive, send
 from service.wire.parser_messages import Fields, Rejected, ToParser
 
 BEHIND_THE_SERVER = 5
-"""Niceness: the server has little to do and everybody waits for it."""
+"""Niceness of a parser; the server process must be able to answer first."""
 KEPT_BYTES = 2**20
-"""A larger upload leaves memory behind that only the end of its process gives back."""
+"""Size of an upload, bytes, above which its process ends, because only that frees its memory."""
 
 
 def read_uploads(
     connection: Connection, max_decoded_bytes: int, memory_bytes: int, cpu_seconds: float
 ) -> None:
-    """Say hello, then answer an upload with its fields, or with the reason why not; maybe go on.
+    """Send hello, then answer each upload with its fields or the reason for its refusal.
 
-    A small upload that Python and Rust read well leaves the process as it was. What the HDF5 library reads,
-    which is C code, is the last of its process, and so is what was refused: whoever sent it may try again.
+    After a small upload that memory-safe Python or Rust code accepted, the process reads another one. It ends
+    after an upload that the HDF5 library read, which is C code, and after a refused one, which may be an
+    attack.
 
     Args:
-        connection: The parent's pipe.
-        max_decoded_bytes: Limit for all values of an upload.
-        memory_bytes: Address space that parsing may add to what the process has.
-        cpu_seconds: Processor time after which it is not kept; after twice that it is killed.
+        connection: Pipe to the parent process.
+        max_decoded_bytes: Limit for all values of an upload, bytes.
+        memory_bytes: Limit of the address space that parsing adds to the process, bytes.
+        cpu_seconds: Processor time after which the process ends with its upload; it is killed after twice
+            that.
     """
-    from service.uploads.rehearsal import parse  # loaded before the fork; the server never loads it
+    from service.uploads.rehearsal import (
+        parse,
+    )  # loaded in the fork server; the server process never loads it
 
     gc.freeze()
     os.nice(BEHIND_THE_SERVER)
@@ -72,7 +76,7 @@ def _processor_seconds() -> float:
 
 
 def limit_resources(memory_bytes: int, cpu_seconds: float) -> None:
-    """Take from this process what reading bytes does not need: memory, time, files, sockets, core dumps."""
+    """Restrict memory, processor time, files, sockets and core dumps of this process."""
     with open("/proc/self/statm", "rb") as statm:
         address_space = int(statm.read().split()[0]) * os.sysconf("SC_PAGESIZE")
     seconds = int(_processor_seconds() + cpu_seconds) + 1
@@ -81,7 +85,7 @@ def limit_resources(memory_bytes: int, cpu_seconds: float) -> None:
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 0,  # what is open stays open
+        resource.RLIMIT_NOFILE: 0,  # files that are open stay open
     }.items():
         hard = resource.getrlimit(what)[1]
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)

@@ -1,7 +1,7 @@
-"""The common NetCDF 4 file, read in Python alone: no C code sees a stranger's bytes but zlib.
+"""Parser of common NetCDF 4 files in pure Python: zlib is the only C code that reads untrusted bytes.
 
-What is not common is left to the HDF5 library, in a process that reads nothing else (`netcdf_upload`): so is
-whatever is to be refused, so that each refusal is written once.
+Other files, and files to refuse, are left to the HDF5 library in a process of their own (`netcdf_upload`), so
+that every refusal has one implementation.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ from service.wire.codec import RawVariable, encode
 
 pyfive.h5d.version = functools.cache(
     pyfive.h5d.version
-)  # for its log; a parser may open no file to ask again
+)  # read for its log; a parser cannot open the file later
 COMPACT, CONTIGUOUS, CHUNKED = 0, 1, 2
-"""Layout classes (HDF5 file format, IV.A.2.i)."""
+"""Numbers of the layout classes (HDF5 file format, IV.A.2.i)."""
 EXTERNAL_FILES = 7
-"""Message that says in which other files the values lie (IV.A.2.h)."""
+"""Number of the header message that lists external files (HDF5 file format, IV.A.2.h)."""
 
 
-class NotCommon(Exception):  # noqa: N818 - not an error: another reader takes the file
-    """The HDF5 library is to say what this is."""
+class NotCommon(Exception):  # noqa: N818 - not an error: another parser reads the file
+    """The file is left to the HDF5 library."""
 
 
 def parse_plain_hdf5(body: bytes, max_decoded_bytes: int) -> bytes | None:
     """Read a NetCDF 4 file of numbers from memory.
 
     Args:
-        body: The file.
-        max_decoded_bytes: Limit for all values together, decompressed.
+        body: Content of the file.
+        max_decoded_bytes: Limit for all values together after decompression, bytes.
 
     Returns:
-        The variables as `wire.encode` writes them, the same as `parse_netcdf` gives; None where only the HDF5
-        library can say what this is.
+        The raw variables, encoded by `wire.codec.encode` and equal to those of `parse_netcdf`; None if the
+        file is left to the HDF5 library.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what seems odd to the reader is not common
+            warnings.simplefilter("error")  # an unusual file is left to the HDF5 library
             return encode(*_read(body, max_decoded_bytes))
-    except Exception:  # the reader raises whatever it stumbles over
+    except Exception:  # the reader raises exceptions of many types
         return None
 
 
@@ -77,8 +77,8 @@ def _read(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[str, An
 
 
 def _values(item: Any) -> np.ndarray:
-    """Numbers or text, if they lie in the file itself in one of the ways that NetCDF 4 writes them."""
-    _require(item.id.layout_class in (COMPACT, CONTIGUOUS, CHUNKED))  # else virtual
+    """Read numbers or text that are stored in the file in a layout that NetCDF 4 writes."""
+    _require(item.id.layout_class in (COMPACT, CONTIGUOUS, CHUNKED))  # otherwise a virtual dataset
     _require({each["filter_id"] for each in item.id.filter_pipeline or []} <= ALLOWED_FILTERS)
     values = np.asarray(item[...])
     if pyfive.check_string_dtype(item.dtype) and item.dtype.kind == "O":
@@ -89,10 +89,10 @@ def _values(item: Any) -> np.ndarray:
 
 
 def _dimensions(name: str, item: Any, names: dict[int, str]) -> tuple[str, ...]:
-    """Names of the dimension scales, which are variables at these addresses."""
+    """Names of a variable's dimension scales, looked up by their addresses."""
     if "DIMENSION_LIST" not in item.attrs:
         _require(not item.shape or item.attrs.get("CLASS") == b"DIMENSION_SCALE")
-        _require(len(item.shape) <= 1)  # else the dimensions are named by their numbers
+        _require(len(item.shape) <= 1)  # otherwise dimensions are named by their numbers
         return (name,) * len(item.shape)
     scales = [scale for (scale,) in item.attrs["DIMENSION_LIST"]]
     _require(len(scales) == len(item.shape))

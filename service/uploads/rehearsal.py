@@ -1,14 +1,16 @@
-"""Loaded once by the process that forks the parsers: reads a small file of each kind.
+"""Preparation of the fork server of the parsers: reads a small file of each kind at import.
 
-A parser may open nothing, so what it needs must be imported, and have run, before it is forked. Every parser
-copies, page by page, what it touches of that: no web framework here, no xarray.
+A parser cannot open files, so its modules must be imported, and must have run, before the fork. Parsers copy
+the memory pages that they write to, so neither the web framework nor xarray is imported.
 """
 
 from __future__ import annotations
 
 import os
 
-os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # before HDF5 is loaded: no filter is ever loaded from a folder
+os.environ["HDF5_PLUGIN_PRELOAD"] = (
+    "::"  # set before HDF5 is loaded, so that it never loads a filter plugin from a folder
+)
 
 import gc
 import io
@@ -32,8 +34,8 @@ def parse(upload: ToParser, max_decoded_bytes: int) -> tuple[bytes, bool]:
     """Read an upload.
 
     Returns:
-        The variables as `wire.codec.encode` writes them, and whether Python and Rust read them, so that the
-        process is what it was; the HDF5 library is C code, which may have been taken over.
+        The raw variables, encoded by `wire.codec.encode`, and whether memory-safe Python or Rust code read
+        them; the HDF5 library is C code, which a hostile file may have compromised.
 
     Raises:
         Problem: The upload cannot be read, is too large, or holds no variable with a dimension.
@@ -66,7 +68,7 @@ def _netcdf4(text: bool) -> bytes:
         )
         values.make_scale("time")
         values.attrs["units"] = "K"
-        if text:  # which only the HDF5 library reads
+        if text:  # a file that only the HDF5 library reads
             file["name"] = np.array(["a", "b"], h5py.string_dtype())
             file["name"].dims[0].attach_scale(values)
     return target.getvalue()

@@ -1,4 +1,4 @@
-"""Take from this process every system call but those that reading bytes in memory needs (Linux seccomp)."""
+"""A Linux seccomp filter that allows only the system calls needed to parse bytes in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 LOAD_WORD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 NUMBER_AT, ARCHITECTURE_AT = 0, 4
 X32_BIT = 0x40000000
-"""Numbers from here on are x86-64's other table of calls."""
+"""First number of the x32 system calls on x86-64."""
 
 CALLS: dict[str, tuple[int, int | None]] = {
     "read": (0, 63),
@@ -53,16 +53,16 @@ CALLS: dict[str, tuple[int, int | None]] = {
     "rseq": (334, 293),
     "membarrier": (324, 283),
 }
-"""Numbers on x86-64 and arm64, from the kernel's tables. Nothing that opens, connects, starts or signals."""
+"""Numbers of the allowed system calls on x86-64 and arm64; none opens, connects, starts or signals."""
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-"""Column above, and what the kernel calls the architecture."""
+"""Column in the table above and audit number of each architecture."""
 
 
 def restrict_system_calls() -> bool:
-    """Refuse all other system calls from now on, in this process and for good, with EPERM.
+    """Refuse all other system calls in this process permanently, with EPERM.
 
     Returns:
-        Whether it was done: not on another system or architecture, nor where the kernel does not let us.
+        Whether the filter is active; False on other systems and architectures, or if the kernel refuses it.
 
     Source:
         Linux: Documentation/userspace-api/seccomp_filter.rst; seccomp(2).
@@ -81,7 +81,7 @@ def restrict_system_calls() -> bool:
 
 
 def _program(column: int, architecture: int) -> bytes:
-    """The filter: another architecture is ended, a listed number allowed, any other refused."""
+    """Build the filter: kill on a foreign architecture, allow the listed numbers, refuse all others."""
     allowed = [number for numbers in CALLS.values() if (number := numbers[column]) is not None]
     steps = [
         (LOAD_WORD, 0, 0, ARCHITECTURE_AT),

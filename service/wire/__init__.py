@@ -1,1 +1,1 @@
-"""Messages between the service's processes."""
+"""Messages between the processes of the service."""

@@ -1,7 +1,7 @@
-"""Messages on a pipe between two of our processes: frozen dataclasses, sent as JSON. Never a pickle.
+"""Messages on a pipe between two processes of the service: frozen dataclasses as JSON, never pickles.
 
-A message is two frames: its fields as JSON, and the one field of bytes that it may have. What is read is held
-against the types of the dataclass, since a parser may have been taken over by the file that it read.
+A message has two frames: its fields as JSON, and the content of its field of bytes, if it has one. Received
+fields are checked against the types of the dataclass, because a hostile file may have compromised the parser.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 PROTOCOL = 1
-"""Grows with every change of a message, so that two versions of this package never talk past each other."""
+"""Version of the messages; increase it with every change, so that different versions refuse each other."""
 
 
-class Garbled(ValueError):  # noqa: N818 - an event, seen only where messages come in
-    """What came is not the message that was expected."""
+class Garbled(ValueError):  # noqa: N818 - an event, handled only by receivers
+    """The received data are not the expected message."""
 
 
 @dataclass(frozen=True)
 class Hello:
-    """The first message of a process that was started.
+    """The first message of a new process.
 
     Attributes:
-        protocol: The version of the messages that it speaks.
+        protocol: Version of the messages.
     """
 
     protocol: int = PROTOCOL
@@ -37,9 +37,9 @@ def send(connection: Connection, message: Any) -> None:
     """Send a message.
 
     Args:
-        connection: One end of the pipe; one thread at a time sends.
-        message: A dataclass of strings, numbers, lists, tuples, dictionaries and dataclasses, with one field
-            of bytes at most.
+        connection: One end of the pipe; only one thread may send at a time.
+        message: Dataclass of strings, numbers, lists, tuples, dictionaries and dataclasses, with at most
+            one field of bytes.
 
     Raises:
         OSError: The other end is closed.
@@ -55,14 +55,14 @@ def receive(connection: Connection, expected: Any, max_bytes: int | None = None)
     """Wait for a message.
 
     Args:
-        connection: One end of the pipe; one thread at a time receives.
-        expected: A dataclass, or a union of dataclasses.
-        max_bytes: Limit for each of the two frames.
+        connection: One end of the pipe; only one thread may receive at a time.
+        expected: Dataclass or union of dataclasses.
+        max_bytes: Limit for each of the two frames, bytes.
 
     Raises:
         EOFError: The other end is closed.
         OSError: A frame is longer than the limit.
-        Garbled: It is another message, or a field is of another type.
+        Garbled: The message is not the expected one, or a field has the wrong type.
     """
     header, body = connection.recv_bytes(max_bytes), connection.recv_bytes(max_bytes)
     try:
@@ -72,22 +72,22 @@ def receive(connection: Connection, expected: Any, max_bytes: int | None = None)
 
 
 def receive_hello(connection: Connection) -> None:
-    """Wait for the first message of a process, and make sure that it speaks the same version.
+    """Wait for the first message of a process and check the version of its messages.
 
     Raises:
         EOFError: The process died.
-        Garbled: It speaks another version, or none.
+        Garbled: The version differs, or the message is not a hello.
     """
     found = receive(connection, Hello).protocol
     if found != PROTOCOL:
         raise Garbled(
-            f"its process speaks version {found} of the messages, the server version {PROTOCOL}; stconv was "
-            "installed anew meanwhile. Restart the server."
+            f"its process uses version {found} of the messages, the server version {PROTOCOL}; stconv was "
+            "reinstalled meanwhile. Restart the server."
         )
 
 
 def _plain(value: Any, bodies: list[bytes]) -> Any:
-    """A value as JSON types; bytes are set aside."""
+    """Convert a value to JSON types; bytes are appended to a list."""
     if is_dataclass(value):
         named = {field.name: _plain(getattr(value, field.name), bodies) for field in fields(value)}
         return {"type": type(value).__name__, **named}
@@ -102,7 +102,7 @@ def _plain(value: Any, bodies: list[bytes]) -> Any:
 
 
 def _typed(value: Any, expected: Any, body: bytes) -> Any:
-    """A JSON value as the type that is expected."""
+    """Convert a JSON value to the expected type."""
     kind, arguments = get_origin(expected), get_args(expected)
     if expected is Any:
         return value
@@ -125,7 +125,7 @@ def _typed(value: Any, expected: Any, body: bytes) -> Any:
 
 
 def _one_of(value: Any, choices: tuple[Any, ...], body: bytes) -> Any:
-    """A value as the one of several types that it is of: dataclasses are told apart by their names."""
+    """Convert a JSON value to a member of a union; dataclasses are distinguished by name."""
     if value is None and NoneType in choices:
         return None
     named: dict[str, type] = {c.__name__: c for c in choices if isinstance(c, type) and is_dataclass(c)}
@@ -138,7 +138,7 @@ def _one_of(value: Any, choices: tuple[Any, ...], body: bytes) -> Any:
 
 
 def _message(value: Any, expected: Any, body: bytes) -> Any:
-    """A dictionary as a dataclass, every field of its own type."""
+    """Convert a dictionary to a dataclass, with every field checked."""
     hints = _hints(expected)
     if not isinstance(value, dict) or value.keys() != {"type", *hints} or value["type"] != expected.__name__:
         raise ValueError(f"no {expected.__name__}")

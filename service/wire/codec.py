@@ -1,6 +1,6 @@
-"""Fields between our processes, as bytes: a JSON header and the raw arrays. Never a pickle.
+"""Fields as bytes, for transfer between processes: a JSON header and the raw arrays, never a pickle.
 
-What comes back from the process that reads uploads is not trusted either: `decode` checks every size it uses.
+Answers of parser processes are not trusted either: `decode` checks every size.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ LENGTH_BYTES = 8
 
 @dataclass(frozen=True)
 class RawVariable:
-    """A variable as it is stored: not unpacked, times as numbers.
+    """A variable as it is stored in a file: packed values, times as numbers.
 
     Attributes:
-        dims: Names of its dimensions.
+        dims: Names of the dimensions.
         values: Numbers, or text of fixed length; any number of dimensions.
         attrs: CF attributes: text, numbers, or lists of numbers.
     """
@@ -31,7 +31,7 @@ class RawVariable:
 
 
 def encode(variables: Mapping[str, RawVariable], attrs: Mapping[str, Any]) -> bytes:
-    """Write variables and global attributes as one byte string."""
+    """Encode variables and global attributes as one byte string."""
     arrays = {name: np.ascontiguousarray(variable.values) for name, variable in variables.items()}
     header = {
         "attrs": {key: _attribute(value) for key, value in attrs.items()},
@@ -53,7 +53,7 @@ def encode(variables: Mapping[str, RawVariable], attrs: Mapping[str, Any]) -> by
 
 
 def sizes(data: bytes) -> dict[str, int]:
-    """Size of each dimension, from the header alone."""
+    """Read the size of each dimension from the header only."""
     found: dict[str, int] = {}
     for variable in _header(data)[0]["variables"]:
         found.update(zip(variable["dims"], variable["shape"], strict=True))
@@ -61,10 +61,10 @@ def sizes(data: bytes) -> dict[str, int]:
 
 
 def decode(data: bytes) -> tuple[dict[str, RawVariable], dict[str, Any]]:
-    """Read what `encode` wrote; the arrays are read-only views of `data`.
+    """Decode the result of `encode`; the arrays are read-only views of `data`.
 
     Raises:
-        ValueError: The header and the bytes behind it disagree.
+        ValueError: The header and the bytes after it do not match.
     """
     header, offset = _header(data)
     variables: dict[str, RawVariable] = {}
@@ -88,7 +88,7 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 
 
 def _attribute(value: Any) -> Any:
-    """Numbers keep their type: a fill value must equal the values it stands for."""
+    """Encode an attribute with its type, because a fill value must equal the values that it marks."""
     if isinstance(value, str):
         return value
     array = np.asarray(value)
@@ -113,6 +113,6 @@ def _restored(value: Any) -> Any:
 
 
 def names(values: Sequence[str], limit: int = 10) -> str:
-    """A few names for a message, quoted by `repr`, so that a client's text cannot forge a log line."""
+    """List a few names in a message, quoted by `repr`, so that a client's text cannot forge a log line."""
     shown = ", ".join(repr(value[:60]) for value in list(values)[:limit])
     return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")

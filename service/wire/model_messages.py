@@ -1,4 +1,4 @@
-"""Between the server and the process that a model runs in: one dataclass for each request and each answer."""
+"""Messages between server and model process: one dataclass for each request and each answer."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ A = TypeVar("A")
 
 
 class Request(Generic[A]):
-    """Something that is asked of a model; the parameter is what it is answered with, if not `Refused`."""
+    """A request to a model; the type parameter is its answer, unless the answer is `Refused`."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a forecast is to be written.
+    """The requested form of a forecast.
 
     Attributes:
         media_type: One of `formats.writers.WRITERS`.
-        variables: Those that are wanted; None: all.
-        bands: Whether the bands of uncertainty are.
+        variables: Requested variables; None for all.
+        bands: Whether the uncertainty bands are included.
     """
 
     media_type: str
@@ -29,7 +29,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Document:
-    """A body with its type, and the headers that say where it comes from."""
+    """The body of an answer with its media type and provenance headers."""
 
     body: bytes
     media_type: str
@@ -38,7 +38,7 @@ class Document:
 
 @dataclass(frozen=True)
 class ForecastUpload(Request[Document]):
-    """Forecast from the newest window of an upload; `fields` as `wire.codec.encode` writes them."""
+    """Forecast from the newest window of an upload; `fields` encoded by `wire.codec.encode`."""
 
     fields: bytes
     steps: int | None
@@ -55,7 +55,7 @@ class ForecastNewest(Request[Document]):
 
 @dataclass(frozen=True)
 class ForecastPoint(Request[Document]):
-    """The cell of that forecast that holds a point, in degrees north and east."""
+    """Cut one cell out of that forecast, the one that contains a point in degrees north and east."""
 
     latitude: float
     longitude: float
@@ -66,7 +66,7 @@ class ForecastPoint(Request[Document]):
 
 @dataclass(frozen=True)
 class ReadStored(Request[Document]):
-    """A forecast that was stored at this path."""
+    """Read the stored forecast at this path."""
 
     path: str
     form: Form
@@ -74,7 +74,7 @@ class ReadStored(Request[Document]):
 
 @dataclass(frozen=True)
 class ReadTruth(Request[Document]):
-    """What was observed at the valid times of the forecast that was stored at this path."""
+    """Read the observed fields at the valid times of the stored forecast at this path."""
 
     path: str
     form: Form
@@ -82,7 +82,7 @@ class ReadTruth(Request[Document]):
 
 @dataclass(frozen=True)
 class AtPosition:
-    """The cell that holds a point, in degrees."""
+    """The cell that contains a point, degrees."""
 
     longitude: float
     latitude: float
@@ -90,14 +90,14 @@ class AtPosition:
 
 @dataclass(frozen=True)
 class InArea:
-    """The cells whose centers lie in a polygon: its corners (longitude, latitude), the last as the first."""
+    """The cells whose centers lie in a closed polygon; corners (longitude, latitude), degrees."""
 
     corners: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class InCube:
-    """The cells whose centers lie in a box, which may cross the date line; degrees."""
+    """The cells whose centers lie in a box, degrees; the box may cross the date line."""
 
     west: float
     south: float
@@ -107,13 +107,13 @@ class InCube:
 
 @dataclass(frozen=True)
 class Cut:
-    """The part of a forecast that an EDR query asks for.
+    """The part of a forecast that an EDR query selects.
 
     Attributes:
-        where: Cells.
-        start: First valid time, ISO 8601; None: open.
-        end: Last valid time, included.
-        variables: Those that are wanted; None: all.
+        where: Selection of cells.
+        start: First valid time, ISO 8601; None for no limit.
+        end: Last valid time, inclusive, ISO 8601; None for no limit.
+        variables: Requested variables; None for all.
     """
 
     where: AtPosition | InArea | InCube
@@ -124,7 +124,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class CutNewest(Request[Document]):
-    """A part of the forecast from the server's own data, as CoverageJSON."""
+    """Cut the forecast from the server's own data; the answer is CoverageJSON."""
 
     cut: Cut
     steps: int | None
@@ -132,7 +132,7 @@ class CutNewest(Request[Document]):
 
 @dataclass(frozen=True)
 class CutStored(Request[Document]):
-    """A part of a stored forecast, as CoverageJSON."""
+    """Cut a stored forecast; the answer is CoverageJSON."""
 
     cut: Cut
     path: str
@@ -140,12 +140,12 @@ class CutStored(Request[Document]):
 
 @dataclass(frozen=True)
 class ArchiveState:
-    """How far the archive is.
+    """State of the archive.
 
     Attributes:
-        more: There is more to do at once.
-        folder: Folder of the stores of this version.
-        verification: As `LiveVerification.summary`, when nothing is left to do.
+        more: Whether more work is ready now.
+        folder: Folder of the stores of this model version.
+        verification: Result of `LiveVerification.summary`, once no work is left.
     """
 
     more: bool
@@ -155,15 +155,15 @@ class ArchiveState:
 
 @dataclass(frozen=True)
 class UpdateArchive(Request[ArchiveState]):
-    """Do the next piece of work on the stored forecasts.
+    """Make or verify the next stored forecast.
 
     Attributes:
-        model: What clients call the model.
+        model: Name of the model.
         folder: Folder of the archive.
-        backfill: Forecasts to make where none is stored yet.
-        keep: Forecasts to keep, the newest.
-        keep_days: How long a forecast is kept, in days; None: without end.
-        cases: Verified forecasts to remember, the newest.
+        backfill: Number of past reference times to forecast if none is stored yet.
+        keep: Number of newest forecasts to keep.
+        keep_days: Age at which a forecast is removed, days; None for no limit.
+        cases: Number of newest forecasts in the live verification.
     """
 
     model: str
@@ -176,12 +176,12 @@ class UpdateArchive(Request[ArchiveState]):
 
 @dataclass(frozen=True)
 class Begun:
-    """The input of a job fits, and its first block can be asked for."""
+    """The input of a job fits the model; its first block can be requested."""
 
 
 @dataclass(frozen=True)
 class BeginJob(Request[Begun]):
-    """Check the input of a long forecast; its leads are computed block by block."""
+    """Check the input of a long forecast, whose leads are computed in blocks."""
 
     job: str
     steps: int
@@ -190,7 +190,7 @@ class BeginJob(Request[Begun]):
 
 @dataclass(frozen=True)
 class JobBlock:
-    """Leads that are done, and the forecast when it is whole."""
+    """Number of finished leads, and the forecast once it is complete."""
 
     leads_done: int
     result: Document | None
@@ -198,7 +198,7 @@ class JobBlock:
 
 @dataclass(frozen=True)
 class ContinueJob(Request[JobBlock]):
-    """Compute the next block of a job that was begun."""
+    """Compute the next block of a started job."""
 
     job: str
     form: Form
@@ -206,7 +206,7 @@ class ContinueJob(Request[JobBlock]):
 
 @dataclass(frozen=True)
 class Refused:
-    """A request is refused, with a code of `problems`."""
+    """Refusal of a request, with a code of `service.problems`."""
 
     code: str
     detail: str
@@ -229,7 +229,7 @@ AnyAnswer = Document | ArchiveState | Begun | JobBlock | Refused
 
 @dataclass(frozen=True)
 class Asked:
-    """A request under a number, which its answer repeats; answers come in any order."""
+    """A request with a number that its answer repeats, because answers arrive in any order."""
 
     number: int
     request: AnyRequest
@@ -237,14 +237,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Nobody waits for the answer of this request any more."""
+    """The answer of this request is no longer needed."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class End:
-    """Nothing more will be asked."""
+    """No more requests follow."""
 
 
 @dataclass(frozen=True)
@@ -252,8 +252,8 @@ class Ready:
     """The model is loaded and warm.
 
     Attributes:
-        schema: The input schema of its bundle, see `forecast.schema`.
-        version: As its forecasts name it.
+        schema: Input schema of the bundle, see `forecast.schema`.
+        version: Model version that the forecasts state.
     """
 
     schema: dict[str, Any]
@@ -269,13 +269,13 @@ class LoadingFailed:
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds that the parts of an answer took, and the windows that were computed together with its own.
+    """Time spent on each part of an answer, s, and the size of its batch.
 
     Attributes:
-        turn: Waiting for the other requests that are being checked or written.
-        forecast: Waiting for the network.
-        work: Checking and writing.
-        batch: Windows in its batch; 0: none was computed.
+        turn: Time waiting for other requests to be checked or written, s.
+        forecast: Time waiting for the network, s.
+        work: Time to check the input and write the answer, s.
+        batch: Number of windows in its batch; 0 if none was computed.
     """
 
     turn: float
@@ -286,7 +286,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer of the request of this number."""
+    """The answer to the request with this number."""
 
     number: int
     answer: AnyAnswer
@@ -295,7 +295,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class GivenUp:
-    """The request of this number was given up and is not answered."""
+    """The request with this number was given up and gets no answer."""
 
     number: int
 

@@ -1,4 +1,4 @@
-"""Between the server and a process that reads uploads."""
+"""Messages between server and parser process."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Fields:
     """An upload was read.
 
     Attributes:
-        fields: Its variables as `wire.codec.encode` writes them, with one dimension at least.
-        goes_on: The process waits for the next upload; otherwise it ends.
+        fields: Raw variables, encoded by `wire.codec.encode`; at least one has a dimension.
+        goes_on: Whether the process waits for another upload; otherwise it ends.
     """
 
     fields: bytes
@@ -35,12 +35,12 @@ class Fields:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An upload is refused, and the process ends.
+    """Refusal of an upload; the process ends.
 
     Attributes:
-        code: Code of the problem, in `problems.OF_UPLOADS`.
+        code: Code of the problem, a key of `problems.OF_UPLOADS`.
         detail: What was expected, what was found, and where.
-        extra: Numbers and names that belong to it.
+        extra: Further members of the problem document.
     """
 
     code: str

@@ -1,1 +1,1 @@
-"""The server's side of its processes: model workers and parsers."""
+"""The server's side of its model and parser processes."""

@@ -1,6 +1,6 @@
-"""A registered model, or the last one that worked where the tracking server does not answer.
+"""Registered models on local disk, with the last working one as a fallback for an unreachable registry.
 
-torch and MLflow are imported by what fetches, and only then: the server itself has no need of them.
+torch and MLflow are imported inside functions, because the server process itself does not need them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from stconv.errors import BundleError, TrackingError
 
 log = logging.getLogger(__name__)
 REFERENCE = r"^models:/[A-Za-z0-9_][A-Za-z0-9_ .-]*(@[A-Za-z0-9_-]+|/[0-9]+)?$"
-"""What a registered model may be called where it is named over HTTP."""
+"""Pattern of a reference to a registered model in an HTTP request."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A bundle on this machine.
+    """A local copy of a bundle.
 
     Attributes:
-        folder: Where it is, under its hash; its files fit their manifest.
-        version: In the registry.
-        sha256: Hash of the bundle.
-        instead_of_registry: Why the registry was not asked; None if it was.
+        folder: Folder of the copy, named by its hash; the files match their manifest.
+        version: Version in the registry.
+        sha256: SHA-256 hash of the bundle, hexadecimal.
+        instead_of_registry: Reason why the copy is used without the registry; None if the registry answered.
     """
 
     folder: str
@@ -45,19 +45,20 @@ def fetch_model(reference: str, cache: Path) -> Fetched:
 
     Args:
         reference: `models:/NAME`, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
-        cache: Folder that outlives the process.
+        cache: Persistent folder for the copies.
 
     Returns:
-        What the registry names now; what `keep` was told last, if the tracking server does not answer.
+        The version that the registry names; if the tracking server does not answer, the last one given to
+        `keep`.
 
     Raises:
-        TrackingError: There is no such model, or no answer and nothing kept.
-        BundleError: Its files do not fit their manifest.
+        TrackingError: There is no such model, or the server does not answer and no copy was kept.
+        BundleError: The files do not match their manifest.
     """
     if not re.fullmatch(REFERENCE, reference):
         raise TrackingError(
-            f"{reference[:100]!r} names no registered model; expected models:/NAME, models:/NAME@ALIAS or "
-            "models:/NAME/VERSION."
+            f"{reference[:100]!r} is not a reference to a registered model; expected models:/NAME, "
+            "models:/NAME@ALIAS or models:/NAME/VERSION."
         )
     from stconv.bundle import manifest
     from stconv.bundle.bundle import SPEC, WEIGHTS
@@ -71,7 +72,11 @@ def fetch_model(reference: str, cache: Path) -> Fetched:
         if kept is None:
             raise
         log.warning(
-            "%s is version %s as last loaded (%s): %s", reference, kept.version, kept.sha256[:12], error
+            "%s: using version %s (%s), the last one that worked: %s",
+            reference,
+            kept.version,
+            kept.sha256[:12],
+            error,
         )
         return replace(kept, instead_of_registry=str(error))
     files, digest = manifest.read_folder(source, (WEIGHTS, SPEC))
@@ -85,7 +90,7 @@ def fetch_model(reference: str, cache: Path) -> Fetched:
 
 
 async def fetch_apart(reference: str, cache: Path) -> Fetched:
-    """As `fetch_model`, in a process of its own that takes torch and MLflow with it when it ends."""
+    """Run `fetch_model` in a process of its own, so that the server does not load torch and MLflow."""
     process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
     try:
         return await asyncio.get_running_loop().run_in_executor(process, fetch_model, reference, cache)
@@ -94,14 +99,14 @@ async def fetch_apart(reference: str, cache: Path) -> Fetched:
 
 
 def keep(reference: str, fetched: Fetched, cache: Path) -> None:
-    """Note that a bundle was loaded and works, for the day the tracking server does not answer."""
+    """Record a bundle that works, as the fallback for an unreachable tracking server."""
     note = _note(reference, cache)
     part = note.with_suffix(".part")
     try:
         part.write_text(json.dumps({**asdict(fetched), "reference": reference}) + "\n")
         os.replace(part, note)
-    except OSError as error:  # it is served all the same
-        log.error("%s is not kept for a day without its registry: %s", reference, error)
+    except OSError as error:  # the model is served nevertheless
+        log.error("%s cannot be recorded as a fallback for an unreachable registry: %s", reference, error)
 
 
 def _last_good(reference: str, cache: Path) -> Fetched | None:
@@ -128,6 +133,6 @@ def _damaged(folder: Path) -> bool:
 
 
 def _no_answer(error: TrackingError) -> bool:
-    """Whether the registry was not reached, rather than that it knows no such model."""
+    """Whether the registry was unreachable, as opposed to having no such model."""
     cause = error.__cause__
     return cause is not None and getattr(cause, "error_code", "") != "RESOURCE_DOES_NOT_EXIST"

@@ -1,4 +1,4 @@
-"""The server's end of one model process: what was sent to it, what came back, and whether it still lives."""
+"""The server's connection to one model process: requests, answers, and loss of the process."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ log = logging.getLogger(__name__)
 END_SECONDS = 2
 
 
-class WorkerLost(Exception):  # noqa: N818 - an event, seen only here
-    """The process ended, hung, or could not load."""
+class WorkerLost(Exception):  # noqa: N818 - an event, handled by the worker
+    """The process ended, stopped answering, or could not load its model."""
 
 
 @dataclass(eq=False)
 class Pending:
-    """A request whose answer is awaited; the answer is cancelled when nobody waits for it any more.
+    """A request without an answer yet; the future is canceled when the answer is no longer needed.
 
     Attributes:
-        request: What is asked.
-        answer: Where the answer goes.
-        came: When the request came, by the clock of the event loop.
-        sent: When it was sent to the process.
+        request: Request to the model.
+        answer: Future of the answer.
+        came: Time at which the request arrived, clock of the event loop, s.
+        sent: Time at which it was sent to the process, same clock, s.
     """
 
     request: AnyRequest
@@ -61,18 +61,18 @@ class Pending:
 
     @property
     def upload_bytes(self) -> int:
-        """Length of the upload that goes with it."""
+        """Size of its upload, bytes."""
         return len(self.request.fields) if isinstance(self.request, ForecastUpload | BeginJob) else 0
 
 
 class ModelLink:
-    """A loaded model in its own process. Made by `open`; all methods are for the event loop's thread.
+    """A loaded model in its own process, created by `open`; call all methods in the event loop's thread.
 
     Attributes:
-        schema: The input schema of its bundle.
-        version: Version of the model, as its forecasts name it.
-        under_way: Requests that were sent and are not answered, by number.
-        lost: Why it can answer no more; None while it lives.
+        schema: Input schema of the bundle.
+        version: Model version that the forecasts state.
+        under_way: Sent requests without an answer, by number.
+        lost: Reason why the process cannot answer any more; None while it is alive.
     """
 
     def __init__(self, ready: Ready, process: SpawnProcess, connection: Connection) -> None:
@@ -91,10 +91,10 @@ class ModelLink:
 
     @classmethod
     async def open(cls, name: str, settings: ModelSettings, limit_seconds: float) -> ModelLink:
-        """Start a process, and wait until its model is loaded, its hash verified, and warm.
+        """Start a process and wait until its model is loaded, verified and warm.
 
         Raises:
-            WorkerLost: It is not; the message says why.
+            WorkerLost: The process could not load its model; the message gives the reason.
         """
         ours, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(
@@ -108,27 +108,27 @@ class ModelLink:
                 ready = await loop.run_in_executor(thread, _await_ready, ours, limit_seconds)
             except BaseException:
                 if process.pid is not None:
-                    process.kill()  # its end of the pipe closes, and the thread that reads returns
+                    process.kill()  # this closes its end of the pipe, so that the reading thread returns
                 raise
         log.info("model %s: worker %s is ready", name, process.pid)
         return cls(ready, process, ours)
 
     @property
     def pid(self) -> int | None:
-        """Process id."""
+        """Id of the process."""
         return self._process.pid
 
     @property
     def bytes_under_way(self) -> int:
-        """Length of the uploads that were sent and are not answered."""
+        """Total size of the uploads without an answer, bytes."""
         return sum(pending.upload_bytes for pending in self.under_way.values())
 
     def idle_seconds(self) -> float:
-        """How long nothing came back although something was asked; 0 if nothing was."""
+        """Time since the last answer, s; 0 if no request waits for one."""
         return self._loop.time() - self._progress if self.under_way else 0.0
 
     def send(self, pending: Pending) -> None:
-        """Send a request; its answer is set when it comes, or when the process is lost."""
+        """Send a request; its future gets the answer, or an error if the process is lost."""
         if not self.under_way:
             self._progress = self._loop.time()
         self._number = number = self._number + 1
@@ -138,18 +138,18 @@ class ModelLink:
         self._sender.submit(self._transmit, Asked(number, pending.request))
 
     async def close(self) -> None:
-        """End the process: an idle one by itself, a busy one, or one that does not, is killed."""
+        """End the process; it is killed if it is busy or does not end."""
         self.lose("was ended")
         await asyncio.to_thread(self._end)
 
     def lose(self, reason: str) -> None:
-        """Give up what is under way: the process died, hangs, or is to end."""
+        """Fail all requests without an answer, because the process died, hangs, or is being closed."""
         if self.lost is not None:
             return
         self.lost, self._busy = reason, bool(self.under_way)
         for pending in self.under_way.values():
             if not pending.answer.done():
-                lost = Unavailable("The model's worker was lost.", retry_after_seconds=5)
+                lost = Unavailable("The model's worker was lost. Try again later.", retry_after_seconds=5)
                 pending.answer.set_exception(lost)
         self.under_way.clear()
         self.on_change()
@@ -165,15 +165,15 @@ class ModelLink:
             self._on_loop(self.lose, "died")
 
     def _receive(self) -> None:
-        """Decode what comes, in a thread of its own: the event loop only hands it on."""
+        """Receive and decode messages in a thread of its own, so that the event loop is not blocked."""
         try:
             while True:
                 self._on_loop(self._finish, receive(self._connection, FromModel))
-        except (EOFError, OSError, ValueError, TypeError):  # the last from a connection closed meanwhile
+        except (EOFError, OSError, ValueError, TypeError):  # TypeError: the connection was closed meanwhile
             self._on_loop(self.lose, "died")
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        with suppress(RuntimeError):  # the loop has ended
+        with suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(function, *args)
 
     def _finish(self, message: Answered | GivenUp) -> None:
@@ -191,7 +191,7 @@ class ModelLink:
         self.on_change()
 
     def _end(self) -> None:
-        """Say so on the pipe; closing it here would take it away under the thread that reads it."""
+        """Ask the process to end by a message; closing the pipe here would break the reading thread."""
         if not self._busy:
             self._sender.submit(self._transmit, End())
             self._process.join(END_SECONDS)

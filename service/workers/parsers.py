@@ -1,4 +1,4 @@
-"""Processes that read uploads, forked in advance; an upload that C code reads is the last of its process."""
+"""Pool of parser processes that are started in advance."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from service.wire.parser_messages import Fields, FromParser, Rejected, ToParser
 log = logging.getLogger(__name__)
 START_SECONDS = 60
 START_METHOD: Final = "forkserver"
-"""Forks from a process with one thread, which has read a small file of each kind already."""
+"""Fork server with a single thread, in which all parsers have already run."""
 
 
 class Parsers:
-    """At most `settings.parsers` uploads are read at once; as many processes wait, already started."""
+    """A pool that reads at most `settings.parsers` uploads in parallel and keeps as many spare processes."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -45,13 +45,13 @@ class Parsers:
             await asyncio.to_thread(_end, *self._spares.popleft())
 
     async def parse(self, upload: ToParser) -> bytes:
-        """Read an upload in a limited process.
+        """Read an upload in a restricted process.
 
         Returns:
-            The raw variables as `wire.codec.encode` writes them.
+            The raw variables, encoded by `wire.codec.encode`.
 
         Raises:
-            Problem: 400, 413, 415 or 422 as the parser found; 503 when it took too long or was killed.
+            Problem: 400, 413, 415 or 422 as reported by the parser; 503 if it took too long or was killed.
         """
         async with self._slots:
             process, connection = (
@@ -70,7 +70,7 @@ class Parsers:
                     refill.add_done_callback(self._refills.discard)
         if isinstance(answer, Rejected):
             problem = OF_UPLOADS.get(answer.code, Unprocessable)(answer.detail)
-            problem.extra = answer.extra  # and no headers, whatever a parser that was taken over sends
+            problem.extra = answer.extra  # without headers, because a compromised parser must not set any
             raise problem
         return answer.fields
 
@@ -79,7 +79,7 @@ class Parsers:
         try:
             self._spares.append(await asyncio.to_thread(self._begin))
         except (OSError, EOFError, TimeoutError, Garbled) as error:
-            log.error("no process for the next upload: %s", error)  # the next parse starts its own
+            log.error("cannot start a spare parser: %s", error)  # the next upload starts its own process
 
     def _begin(self) -> tuple[ForkServerProcess, Connection]:
         ours, theirs = multiprocessing.Pipe()
@@ -94,7 +94,7 @@ class Parsers:
         theirs.close()
         if not ours.poll(START_SECONDS):
             _end(process, ours)
-            raise TimeoutError(f"no process for uploads within {START_SECONDS} s")
+            raise TimeoutError(f"no parser process started within {START_SECONDS} s")
         receive_hello(ours)
         return process, ours
 
@@ -108,12 +108,12 @@ class Parsers:
             answer: Fields | Rejected = receive(connection, FromParser, longest)
         except (EOFError, ConnectionError, Garbled) as error:
             raise Unprocessable(
-                f"The upload cannot be read: its parser was stopped (limits: {limit:g} s of processor time, "
-                f"{self._settings.parse_memory_bytes} bytes of memory).",
+                f"The upload cannot be read: its parser was killed (limits: {limit:g} s of processor "
+                f"time, {self._settings.parse_memory_bytes} bytes of memory).",
                 kind="unreadable",
             ) from error
         except OSError as error:
-            raise Unavailable("The upload cannot be read now.") from error
+            raise Unavailable("The upload cannot be read now. Try again later.") from error
         return answer
 
 

@@ -1,4 +1,4 @@
-"""The server's side of one model: a bounded queue before a process that is replaced when it dies or hangs."""
+"""The worker of one model: a bounded queue and a process that is replaced when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ A = TypeVar("A")
 
 
 class Worker:
-    """One model, one process; what it has no room for waits in order.
+    """One model in one process, with a queue in order of arrival.
 
-    As many requests are with the process as fill two batches: one is computed while the next is made ready.
+    The process holds at most two batches of requests: one is computed while the next is prepared.
 
     Args:
-        name: What clients call the model.
-        bundle: Its local folder.
-        settings: Limits and data.
-        metrics: Where counts go.
+        name: Name of the model.
+        bundle: Local folder of the bundle.
+        settings: Settings of the server.
+        metrics: Metrics to update.
     """
 
     def __init__(self, name: str, bundle: Path, settings: Settings, metrics: Metrics) -> None:
@@ -63,25 +63,25 @@ class Worker:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """What an input must be; that of the process before while a lost one is replaced."""
+        """Input schema of the model; during a restart, that of the previous process."""
         schema: dict[str, Any] = self._known["schema"]
         return schema
 
     @property
     def version(self) -> str:
-        """Version of the model, as its forecasts name it."""
+        """Model version that the forecasts state."""
         return str(self._known["version"])
 
     @property
     def ready(self) -> bool:
-        """The model is loaded and its process lives."""
+        """Whether the model is loaded and its process is alive."""
         return self._link is not None and self._link.lost is None
 
     async def start(self) -> None:
         """Start the process and wait until the model is loaded and warm.
 
         Raises:
-            ServiceError: It cannot be loaded; the message says why.
+            ServiceError: The model cannot be loaded; the message gives the reason.
         """
         try:
             self._take(await self._open(self._model_settings))
@@ -90,7 +90,7 @@ class Worker:
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def stop(self) -> None:
-        """End the process; what waits is refused."""
+        """End the process and refuse waiting requests."""
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
@@ -104,18 +104,18 @@ class Worker:
         self._set_ready()
 
     async def swap(self, bundle: Path, version: str | None = None, sha256: str | None = None) -> None:
-        """Load another bundle beside the present one, and switch when it is warm; no request is lost.
+        """Load another bundle in a second process and switch to it when it is warm; no request is lost.
 
-        The present one answers what it has begun, and then ends. If the other cannot be loaded, all stays as
-        it was.
+        The current process finishes its requests and then ends. If the new bundle cannot be loaded, the
+        current one stays in use.
 
         Args:
-            bundle: Local folder.
-            version: To be named by the forecasts; a part of the hash otherwise.
-            sha256: The hash it must have; None takes any.
+            bundle: Local folder of the new bundle.
+            version: Version that the forecasts state; None for a part of the hash.
+            sha256: Expected hash of the bundle; None accepts any.
 
         Raises:
-            ServiceError: The bundle cannot be loaded; the message says why.
+            ServiceError: The bundle cannot be loaded; the message gives the reason.
         """
         async with self._swapping:
             settings = replace(self._model_settings, bundle=str(bundle), version=version, sha256=sha256)
@@ -133,27 +133,27 @@ class Worker:
                 ending.add_done_callback(self._endings.discard)
 
     def require_room(self) -> None:
-        """Refuse a request before any work is done for it, if there is no place for it.
+        """Refuse a request before any work is done if the queue is full.
 
         Raises:
-            Unavailable: The model is being loaded, or no place is free.
+            Unavailable: The model is being loaded, or the queue is full.
         """
         self._require_ready()
         places = self._settings.queue_size + 2 * self._settings.max_batch
         if self._taken >= places:
             self._metrics.rejected.labels(self.name, "queue full").inc()
             raise Unavailable(
-                f"Model {self.name} is busy: {self._taken} requests are under way or wait, the limit.",
+                f"Model {self.name} is busy: {self._taken} requests run or wait, which is the limit.",
                 requests=self._taken,
                 limit=places,
             )
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place while an upload is read and answered: who is let in is not refused afterwards.
+        """Hold a place in the queue while an upload is read, so that it is not refused afterwards.
 
         Raises:
-            Unavailable: As `require_room`.
+            Unavailable: The model is being loaded, or the queue is full.
         """
         self.require_room()
         self._taken += 1
@@ -163,16 +163,17 @@ class Worker:
             self._taken -= 1
 
     async def ask(self, request: Request[A]) -> A:
-        """Have one request answered, in a place of its own. Cancelling gives it up, if it has not been begun.
+        """Send one request to the model in a place of its own. Canceling gives it up unless it has started.
 
         Raises:
-            Problem: 503: no place or process lost; 504: past the deadline; 422: as the model finds.
+            Problem: 503 if the queue is full or the process is lost, 504 past the deadline, 422 if the input
+                does not fit.
         """
         with self.place():
             return await self.ask_in_place(request)
 
     async def ask_in_place(self, request: Request[A]) -> A:
-        """As `ask`, for who holds a `place` already."""
+        """Send one request like `ask`, for a caller that already holds a `place`."""
         self._require_ready()
         loop = asyncio.get_running_loop()
         pending = Pending(cast(AnyRequest, request), loop.create_future(), loop.time())
@@ -183,7 +184,9 @@ class Worker:
             answered = await asyncio.wait_for(pending.answer, limit)
         except TimeoutError:
             self._metrics.rejected.labels(self.name, "deadline").inc()
-            raise DeadlineExceeded(f"No forecast within {limit:g} s.", limit_seconds=limit) from None
+            raise DeadlineExceeded(
+                f"The forecast was not ready within {limit:g} s.", limit_seconds=limit
+            ) from None
         except asyncio.CancelledError:
             self._metrics.rejected.labels(self.name, "client left").inc()
             raise
@@ -203,7 +206,7 @@ class Worker:
             raise Unavailable(f"Model {self.name} is being loaded.", retry_after_seconds=5)
 
     def _dispatch(self) -> None:
-        """Send what there is room for: two batches, and no more bytes than one request may have."""
+        """Send waiting requests, up to two batches and the size limit of one request."""
         link = self._link
         while self._waiting and link is not None and link.lost is None:
             pending = self._waiting[0]
@@ -211,11 +214,11 @@ class Worker:
             if len(link.under_way) >= 2 * self._settings.max_batch or (link.under_way and crowded):
                 break
             link.send(self._waiting.popleft())
-            self._wake.set()  # whoever watches for a hang starts to count
+            self._wake.set()  # the supervisor starts to measure the time without an answer
         self._metrics.waiting.labels(self.name).set(len(self._waiting))
 
     async def _supervise(self) -> None:
-        """Replace the process whenever it is lost."""
+        """Replace the process each time it is lost."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             link = self._link
@@ -232,7 +235,7 @@ class Worker:
             self._metrics.restarts.labels(self.name).inc()
             self._set_ready()
             await link.close()
-            while self._link is link:  # a swap may have put another in its place
+            while self._link is link:  # a swap may have replaced it already
                 try:
                     self._take(await self._open(self._model_settings))
                     pause = FIRST_PAUSE_SECONDS
@@ -245,14 +248,14 @@ class Worker:
         return await ModelLink.open(self.name, settings, self._settings.load_seconds)
 
     def _take(self, link: ModelLink) -> None:
-        """From now on this process gets the requests."""
+        """Send requests to this process from now on."""
         link.on_change, link.on_answer = self._on_change, self._note
         self._link = link
         self._known = {"schema": link.schema, "version": link.version}
         self._on_change()
 
     async def _retire(self, link: ModelLink) -> None:
-        """Let a process finish what it has begun, but for no longer than anybody waits for it."""
+        """Let a replaced process finish its requests, at most until their deadline."""
         end = asyncio.get_running_loop().time() + self._settings.deadline_seconds
         while link.under_way and link.lost is None and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
