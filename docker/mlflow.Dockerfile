@@ -1,4 +1,4 @@
-# The tracking server. Build from the top folder: docker build -f docker/mlflow.Dockerfile .
+# The tracking server. Build from the root of the repository: docker build -f docker/mlflow.Dockerfile .
 FROM python:3.11.14-slim-bookworm
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 COPY requirements.lock /tmp/requirements.lock

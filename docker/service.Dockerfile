@@ -1,7 +1,7 @@
-# The service, and every stconv command. Build from the top folder: docker build -f docker/service.Dockerfile .
+# The service, and every stconv command. Build from the root of the repository: docker build -f docker/service.Dockerfile .
 FROM python:3.11.14-slim-bookworm AS build
-# PyTorch keeps its CPU wheels on an index of their own, which its installation page names: give its address as
-# --build-arg TORCH_INDEX=ADDRESS. Without one the default wheels come, with several GB of CUDA.
+# PyTorch has a separate index for its CPU wheels, named on its installation page: give its address as
+# --build-arg TORCH_INDEX=ADDRESS. Without it the default wheels are installed, with several GB of CUDA.
 ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /srv/stconv

@@ -91,7 +91,7 @@ def test_job_that_takes_too_long_goes_on():
     running = {"status": "running", "progress": 0.25, "leads_done": 1, "steps": 4}
     answers = [httpx.Response(200, json=running, headers={"Retry-After": "2"}) for _ in range(3)]
     client, pauses = scripted(*answers)
-    with pytest.raises(ServiceError, match=r"1 of 4 leads are done\. It goes on"):
+    with pytest.raises(ServiceError, match=r"1 of 4 leads are done\. It continues"):
         client.job("abc").wait(timeout_seconds=5)
     assert pauses == [2, 2]
 
@@ -150,7 +150,7 @@ def test_no_service_there():
     client, pauses = scripted(
         httpx.ConnectError("refused"), httpx.ConnectError("refused"), patience_seconds=1
     )
-    with pytest.raises(ServiceError, match="http://service can not be reached"):
+    with pytest.raises(ServiceError, match="http://service cannot be reached"):
         client.models()
     assert pauses == [0.5]
 

@@ -135,7 +135,7 @@ def test_a_network_that_gives_no_numbers_is_not_believed(bundle, service_server,
 
     batching = Batching(bundle, broken)
     batching.batches.announce(1)
-    with pytest.raises(DataError, match="'air' gives no numbers from this input: 1 of 160 values"):
+    with pytest.raises(DataError, match="'air' cannot forecast from this input: 1 of 160 values"):
         batching.ask(1, service_server.fields(4))
 
 

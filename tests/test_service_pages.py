@@ -204,7 +204,7 @@ def test_a_drop_in_quality_is_a_warning(shown):
               skill: { persistence: [0.5, -0.25] } } } }, 't2m');
         })()"""
     )
-    assert shown.text("quality-warning").startswith("Take care: the forecasts for 12 h ahead")
+    assert shown.text("quality-warning").startswith("Warning: the forecasts for 12 h ahead")
     assert shown.run("!document.getElementById('quality-warning').hidden")
     assert "−25 %" in shown.text("quality-table")  # noqa: RUF001
 

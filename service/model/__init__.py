@@ -1,1 +1,1 @@
-"""Runs in the model's process: forecasts in batches, the job under way, the archive."""
+"""Code of the model process: batched forecasts, the running job, and the archive."""

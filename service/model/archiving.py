@@ -1,4 +1,4 @@
-"""Making the forecasts that are stored, one at a time."""
+"""Creation and verification of stored forecasts, one at a time."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _KEPT_KINDS = "fiubM"
 
 
 class Archivist:
-    """Stores a forecast for each new reference time of a source, and verifies those whose truth came in.
+    """Stores a forecast for each new reference time of a source and verifies stored ones.
 
     Args:
-        forecaster: The model.
-        source: Its data.
+        forecaster: Forecaster of the model.
+        source: The server's own data.
     """
 
     def __init__(self, forecaster: Forecaster, source: Source) -> None:
@@ -44,7 +44,7 @@ class Archivist:
         self._live: LiveVerification | None = None
 
     def step(self, request: UpdateArchive) -> ArchiveState:
-        """Do the next piece of work, if the source changed and has come to rest.
+        """Make or verify the next forecast if the source changed and is no longer being written.
 
         Raises:
             DataError: The source cannot be read.
@@ -54,7 +54,7 @@ class Archivist:
         state = self._source.state()
         if state == self._done:
             return ArchiveState(False, str(folder))
-        if self._seen is not None and state != self._seen:  # somebody may still be writing
+        if self._seen is not None and state != self._seen:  # another program may still be writing
             self._seen = state
             return ArchiveState(False, str(folder))
         self._seen = state
@@ -75,7 +75,7 @@ class Archivist:
         return ArchiveState(more, str(folder), self._live.summary())
 
     def _next_reference(self, ds: xr.Dataset, names: list[str], request: UpdateArchive) -> Any:
-        """The oldest reference time that is due: newer than those stored, or one of the newest few."""
+        """Find the oldest reference time to forecast: newer than those stored, or among the newest few."""
         offsets = self._forecaster.offsets
         frames = Frames(ds[TIME].values, self._forecaster.step)
         due, most = None, min(request.keep, request.keep if names else request.backfill)
@@ -93,10 +93,12 @@ class Archivist:
         ds, origin = series
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an unusual input is described in the forecast
+                warnings.simplefilter(
+                    "ignore"
+                )  # unusual input is described in the attributes of the forecast
                 forecast = self._forecaster.forecast(ds, reference_time=reference, origin=origin)
         except StconvError as error:
-            print(f"stconv: no forecast from {name} is stored: {error}", file=sys.stderr, flush=True)
+            print(f"stconv: cannot store a forecast from {name}: {error}", file=sys.stderr, flush=True)
             self._refused.add(name)
             return
         known = forecast[TIME].values[0] <= ds[TIME].values[-1]
@@ -107,7 +109,7 @@ class Archivist:
 
 
 def write_store(forecast: xr.Dataset, path: Path) -> None:
-    """Write a forecast as a Zarr 3 store: a chunk for each lead, times in seconds; complete or not at all."""
+    """Write a forecast atomically as a Zarr 3 store, with a chunk for each lead and times in seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     clean = forecast.drop_encoding()
@@ -127,7 +129,9 @@ def write_store(forecast: xr.Dataset, path: Path) -> None:
         encoding[str(key)] = settings
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # consolidated metadata are not yet in the text of Zarr 3
+            warnings.simplefilter(
+                "ignore"
+            )  # consolidated metadata are not yet part of the Zarr 3 specification
             clean.to_zarr(
                 scratch, zarr_format=3, consolidated=True, encoding=encoding, write_empty_chunks=True
             )

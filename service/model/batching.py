@@ -1,4 +1,4 @@
-"""Windows of several requests computed as one batch."""
+"""Batching: windows of several requests computed together."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from stconv.errors import DataError
 from stconv.forecast.computation import Batch, Computation
 
 
-class RequestGivenUp(Exception):  # noqa: N818 - not an error: nobody waits for the answer
-    """The request was given up before its forecast was begun."""
+class RequestGivenUp(Exception):  # noqa: N818 - not an error: the answer is no longer needed
+    """The request was given up before its forecast started."""
 
 
 @dataclass
 class Work:
-    """What is noted while one request is worked on.
+    """Measurements of one request.
 
     Attributes:
         number: Number of the request.
-        forecast_seconds: Spent waiting for the network.
-        windows_in_batch: Computed together with its own, that one included; 0 if none was computed.
+        forecast_seconds: Time spent waiting for the network, s.
+        windows_in_batch: Number of windows in its batch, including its own; 0 if none was computed.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Work:
 
 @dataclass(eq=False)
 class _Window:
-    """One request's window that waits to be computed."""
+    """The window of one request, waiting to be computed."""
 
     number: int
     batch: Batch
@@ -53,17 +53,16 @@ class _Window:
 
 
 class Batches:
-    """A computation that many threads ask at once, and that computes their windows together.
+    """A computation for many threads that computes their windows as one batch.
 
-    Everything but the network's work is done by one thread at a time, the one whose turn it is: netCDF-C is
-    not thread-safe, and Python would not do it faster. A thread gives its turn away while it waits for its
-    forecast; while a batch is computed the next one gathers.
+    Except for the network, one thread works at a time, the one that holds the turn, because netCDF-C is not
+    thread-safe and Python would not be faster. A thread releases its turn while it waits for its forecast, so
+    that the next batch is collected while the network computes.
 
     Args:
-        computation: Computes a batch.
-        max_batch: Windows in one batch.
-        wait_seconds: How long a window waits for others that may join it; it waits for nobody if there is no
-            other request.
+        computation: Computation of a batch.
+        max_batch: Limit of windows in one batch.
+        wait_seconds: Time for which a window waits for others, s; without other requests it does not wait.
     """
 
     def __init__(self, computation: Computation, max_batch: int = 8, wait_seconds: float = 0.003) -> None:
@@ -78,12 +77,12 @@ class Batches:
         threading.Thread(target=self._compute_on, name="compute", daemon=True).start()
 
     def announce(self, number: int) -> None:
-        """A request has come, and its window may join the next batch."""
+        """Announce a request, whose window may join the next batch."""
         with self._changed:
             self._under_way.add(number)
 
     def give_up(self, number: int) -> None:
-        """Nobody waits for this request any more: its forecast is not begun."""
+        """Give up a request, so that its forecast does not start."""
         with self._changed:
             if number in self._under_way:
                 self._given_up.add(number)
@@ -91,10 +90,10 @@ class Batches:
 
     @contextmanager
     def turn(self, number: int) -> Iterator[Work]:
-        """Wait for the turn of an announced request; yields what is noted while it is worked on.
+        """Wait for the turn of an announced request; yields its measurements.
 
         Raises:
-            RequestGivenUp: It was given up, before or meanwhile.
+            RequestGivenUp: The request was given up, before or meanwhile.
         """
         work = self._thread.work = Work(number)
         try:
@@ -109,7 +108,7 @@ class Batches:
                 self._changed.notify_all()
 
     def __call__(self, batch: Batch, with_bands: bool) -> Tensor:
-        """Compute windows in a batch with those of other threads. Called by the thread whose turn it is."""
+        """Compute windows in a batch with those of other threads; the caller must hold the turn."""
         work: Work = self._thread.work
         window = _Window(work.number, batch, with_bands)
         began = time.perf_counter()
@@ -145,7 +144,7 @@ class Batches:
                 window.done.set()
 
     def _next_batch(self) -> list[_Window]:
-        """Wait for windows of one shape; those of requests given up are given back at once."""
+        """Collect windows of one shape; release those of requests that were given up."""
         end = None
         with self._changed:
             while True:
@@ -171,11 +170,11 @@ class Batches:
 
 
 class OnlyNumbers:
-    """A computation that refuses forecasts with missing or infinite values where there always was a value.
+    """A computation that refuses non-finite forecasts of cells that always had a value.
 
     Args:
-        computation: Computes a batch.
-        bundle: Says in which cells values never were.
+        computation: Computation of a batch.
+        bundle: Bundle, which marks the cells that never had a value.
     """
 
     def __init__(self, computation: Computation, bundle: Bundle) -> None:
@@ -185,7 +184,7 @@ class OnlyNumbers:
         """Compute a batch.
 
         Raises:
-            DataError: The forecast is not finite; says in how many values.
+            DataError: Some values of the forecast are not finite.
         """
         fields = self._computation(batch, with_bands)
         forecast = fields[0]
@@ -193,7 +192,7 @@ class OnlyNumbers:
         bad = int((~(torch.isfinite(forecast) | never)).sum())
         if bad:
             raise DataError(
-                f"'{self._bundle.name}' gives no numbers from this input: {bad} of {forecast.numel()} values "
-                "of its forecast are not finite. Compare the values with the training range."
+                f"'{self._bundle.name}' cannot forecast from this input: {bad} of {forecast.numel()} "
+                "values of its forecast are not finite. Compare the input with the training range."
             )
         return fields

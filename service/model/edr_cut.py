@@ -1,4 +1,4 @@
-"""Cutting a forecast for an EDR query."""
+"""Selection of a part of a forecast for an EDR query."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from stconv.sphere import within, within_longitudes
 
 
 def cut_answer(forecast: xr.Dataset, cut: Cut) -> bytes:
-    """CoverageJSON of a position, an area or a cube.
+    """Write a position, an area or a cube of a forecast as CoverageJSON.
 
     Args:
-        forecast: As `Forecaster.forecast` returns it.
-        cut: Cells, valid times and variables.
+        forecast: Result of `Forecaster.forecast`.
+        cut: Selected cells, valid times and variables.
 
     Raises:
-        GridError: Outside the grid, or the grid is not geographic.
-        TimeAxisError: No lead is in the interval.
+        GridError: The selection is outside the grid, or the grid is not geographic.
+        TimeAxisError: No valid time is in the interval.
         VariableError: A variable is not forecast.
     """
     forecast = _within(chosen(forecast, cut.variables), cut.start, cut.end)
     layout = find_layout(forecast)
     if not layout.geographic:
-        raise GridError("The model's grid is not geographic; ask /v1/forecasts/latest for the whole field.")
+        raise GridError("The model's grid is not geographic. Use /v1/forecasts/latest for the whole field.")
     coverage = _COVERAGES[type(cut.where)](forecast, layout, cut.where)
     return coverage.model_dump_json(exclude_none=True).encode()
 
@@ -85,15 +85,15 @@ def _cut(
     if not (rows.any() and columns.any()):
         y, x = layout.rows, layout.columns
         raise GridError(
-            f"No cell lies there: the model's grid reaches from {y.min():g} to {y.max():g} degrees north and "
-            f"has {x.size} columns from {x[0]:g} to {x[-1]:g} degrees east."
+            f"No cell center is in this area: the model's grid reaches from {y.min():g} to {y.max():g} "
+            f"degrees north and has {x.size} columns from {x[0]:g} to {x[-1]:g} degrees east."
         )
     cut = forecast.isel({layout.y: np.flatnonzero(rows), layout.x: np.flatnonzero(columns)})
     return cut, Layout(layout.y, layout.x, layout.rows[rows], layout.columns[columns], True)
 
 
 def _inside(layout: Layout, corners: np.ndarray) -> np.ndarray:
-    """Cells whose center is in the polygon, (row, column): the number of edges east of it is odd."""
+    """Mask of the cells whose center is in the polygon, bool, (row, column), by the even-odd rule."""
     west = corners[:, 0].min()
     x = ((layout.columns - west) % 360.0 + west)[None, :]
     y = layout.rows[:, None]

@@ -1,4 +1,4 @@
-"""Fields that a model takes, made from its schema, to warm it up with."""
+"""Example input made from a model's schema, for the warm-up."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ AXES = {
 
 
 def example_fields(schema: dict[str, Any]) -> bytes:
-    """One window in the middle of the training range, as a parser sends it.
+    """Make one window of mid-range values in the encoding of a parser.
 
     Args:
-        schema: As `Forecaster.input_schema` returns it, with a step of fixed length.
+        schema: Result of `Forecaster.input_schema`, with a step of fixed length.
     """
     grid, span = schema["grid"], schema["frames"]["span"]
     dims = [AXES[dim][0] for dim in grid["dims"]]

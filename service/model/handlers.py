@@ -1,4 +1,4 @@
-"""How each request is answered: one function for each, and the table from request to function."""
+"""Handlers of requests to the model: one function for each, and the table from request to handler."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def read_stored(model: LoadedModel, request: ReadStored) -> Document:
 
 
 def read_truth(model: LoadedModel, request: ReadTruth) -> Document:
-    """Read what was observed at the valid times of a stored forecast."""
+    """Read the observed fields at the valid times of a stored forecast."""
     return _written(observed(Path(request.path), model.source), request.form)
 
 
 def cut_newest(model: LoadedModel, request: CutNewest) -> Document:
-    """Answer an EDR query from the forecast from the server's own data."""
+    """Answer an EDR query on the forecast from the server's own data."""
     return _cut(model.newest(request.steps), request.cut)
 
 
 def cut_stored(model: LoadedModel, request: CutStored) -> Document:
-    """Answer an EDR query from a stored forecast."""
+    """Answer an EDR query on a stored forecast."""
     return _cut(stored_forecast(Path(request.path)), request.cut)
 
 
@@ -88,7 +88,7 @@ def begin_job(model: LoadedModel, request: BeginJob) -> Begun:
 
 
 def continue_job(model: LoadedModel, request: ContinueJob) -> JobBlock:
-    """Compute the next block of a long forecast, and write the whole when it is the last."""
+    """Compute the next block of a long forecast, and write the forecast after the last block."""
     done, forecast = model.rollouts.advance(request.job)
     return JobBlock(done, None if forecast is None else _written(forecast, request.form))
 

@@ -1,4 +1,4 @@
-"""Stored forecasts against the truth that came in since."""
+"""Live verification: scores of stored forecasts against the fields observed since."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from stconv.sphere import area_weights
 from stconv.verification import ScoreSums, lead_labels
 
 AT_ONCE = 20
-"""Forecasts verified in one go; between two goes clients are answered."""
+"""Number of forecasts verified per request, so that clients are answered in between."""
 
 
 class LiveVerification:
-    """Sums of errors of the stored forecasts of one version, kept in its folder.
+    """Error sums of the stored forecasts of one model version, kept in its folder.
 
-    Cases whose valid times reach into the period that the model was fitted to are left out.
+    Forecasts whose valid times overlap the training or validation period are left out.
 
     Args:
-        forecaster: The model; its climatology is that of its training period.
-        source: Where the truth is.
+        forecaster: Forecaster of the model, with the climatology of its training period.
+        source: The server's own data, which hold the observed fields.
         folder: Folder of the version in the archive.
     """
 
@@ -55,20 +55,20 @@ class LiveVerification:
         self._fitted_until = max((periods[p].end for p in ("train", "val") if p in periods), default="")
 
     def begin(self, names: Sequence[str], cases: int) -> None:
-        """The source changed: look again at the stored forecasts that lacked truth, of the newest `cases`."""
+        """Queue those of the newest `cases` forecasts that lacked observed fields for another check."""
         self._complete &= set(names)
         self._waiting = [name for name in names[-cases:] if name not in self._complete]
 
     def update(self, series: tuple[xr.Dataset, Origin], stores: Mapping[str, Path], cases: int) -> bool:
-        """Verify a few of them.
+        """Verify the next few stored forecasts.
 
         Args:
-            series: The source as it is now.
-            stores: Stored forecasts of this version, by name.
-            cases: How many to remember, the newest.
+            series: Current series of the source.
+            stores: Stored forecasts of this version by name.
+            cases: Number of newest forecasts in the live verification.
 
         Returns:
-            Whether there is more to do.
+            Whether more forecasts are waiting.
         """
         newest = series[0][TIME].values[-1]
         new = ScoreSums(self._sums.variables, self._sums.n_leads, self._sums.units)
@@ -109,7 +109,7 @@ class LiveVerification:
     def _references(
         self, ds: xr.Dataset, reference: Any, times: list[Any]
     ) -> dict[str, dict[str, np.ndarray]]:
-        """The references of a test, (lead, lat, lon) by reference and variable, from the same preparation."""
+        """Compute the reference forecasts as in a test, (lead, lat, lon) by reference and variable."""
         forecaster, names = self._forecaster, self._sums.variables
         window = [advance(reference, forecaster.step, offset) for offset in forecaster.offsets]
         past = self._source.truth(ds, window)
@@ -123,7 +123,7 @@ class LiveVerification:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Scores per lead as JSON types; null where nothing could be compared."""
+        """Scores per lead as JSON values; null for leads without verified values."""
         sums, forecaster = self._sums, self._forecaster
         found: dict[str, Any] = {
             "model": forecaster.bundle.name,
@@ -156,7 +156,7 @@ class LiveVerification:
 
 
 def _number(time: Any) -> int:
-    """Minutes since 1970 in the calendar of the time."""
+    """Convert a time to minutes since 1970 in its own calendar."""
     if isinstance(time, cftime.datetime):
         return int(cftime.date2num(time, "minutes since 1970-01-01", time.calendar))
     return int(np.datetime64(time, "m").astype(np.int64))

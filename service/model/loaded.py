@@ -1,4 +1,4 @@
-"""A model that is loaded and warm, with what its process keeps between two requests."""
+"""The loaded model and the state of its process between requests."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from stconv.forecast.computation import NetworkComputation
 from stconv.models.outside import import_modules
 
 WARM_UP = -1
-"""Number of the request that no client has sent."""
+"""Number of the warm-up request, which no client sent."""
 
 
 class LoadedModel:
-    """The forecaster of a bundle, its batches, the server's own data, the job under way, and the archive.
+    """A loaded forecaster with its batching, the server's own data, the running job, and the archive.
 
     Args:
-        settings: Which bundle, and how it is computed.
+        settings: Settings of the model process.
 
     Raises:
-        BundleError: The bundle is missing, incomplete, changed, or has another hash.
-        ConfigError: A module cannot be imported, the bundle forecasts an event, or the engine cannot run it.
-        DataError: The network gives no numbers.
+        BundleError: The bundle is missing, incomplete or changed, or its hash is not the expected one.
+        ConfigError: A module cannot be imported, the bundle forecasts an event, or the engine cannot run the
+            network.
+        DataError: The forecast of an example input is not finite.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -48,8 +49,8 @@ class LoadedModel:
         bundle = Bundle.load(settings.bundle)
         if settings.sha256 not in (None, bundle.hash):
             raise BundleError(
-                f"The bundle in '{settings.bundle}' has the hash {bundle.hash}; expected {settings.sha256}. "
-                "It is not the one that was meant."
+                f"The bundle in '{settings.bundle}' has the hash {bundle.hash}; expected "
+                f"{settings.sha256}. It is another bundle than the requested one."
             )
         network = NetworkComputation(bundle, tile=settings.tile, engine=settings.engine)
         self.batches = Batches(network, settings.max_batch, settings.batch_seconds)
@@ -58,8 +59,8 @@ class LoadedModel:
         )
         if self.forecaster.contract.of_event:
             raise ConfigError(
-                f"'{bundle.name}' forecasts the probability of an event, and the service answers fields. Use "
-                "`stconv forecast`."
+                f"'{bundle.name}' forecasts the probability of an event, and the service answers fields. "
+                "Use `stconv forecast`."
             )
         self.source = Source([Path(path) for path in settings.data], self.forecaster)
         self.rollouts = Rollouts()
@@ -73,9 +74,9 @@ class LoadedModel:
         """Forecast from the newest window of an upload.
 
         Args:
-            fields: As `wire.codec.encode` writes them.
-            steps: As in `Forecaster.forecast`.
-            bands: As in `Forecaster.forecast`.
+            fields: Raw variables, encoded by `wire.codec.encode`.
+            steps: See `Forecaster.forecast`.
+            bands: See `Forecaster.forecast`.
 
         Raises:
             DataError: The upload does not fit the model.
@@ -84,15 +85,15 @@ class LoadedModel:
         return self.forecaster.forecast(ds, steps, bands, origin=origin)
 
     def open_upload(self, fields: bytes) -> tuple[xr.Dataset, Origin]:
-        """Open an upload as the command line opens a file of the same content.
+        """Open an upload in the same way as the command line opens a file.
 
         Raises:
-            DataError: It cannot be decoded, or its content cannot be used as it is.
+            DataError: The upload cannot be decoded, or its content is not usable.
         """
         return self.forecaster.open_stored(stored_dataset(fields))
 
     def newest(self, steps: int | None) -> xr.Dataset:
-        """Forecast from the newest window of the server's own data; kept until the files change.
+        """Forecast from the newest window of the server's own data; cached until the files change.
 
         Raises:
             DataError: The data cannot be read, or do not fit the model.
@@ -105,10 +106,10 @@ class LoadedModel:
         return self._newest[1]
 
     def _warm_up(self) -> None:
-        """Run and write once, so that the first client does not wait for what is made on first use.
+        """Forecast and write an example, so that the first client does not wait for first-use set-up.
 
         Raises:
-            DataError: The network gives no numbers.
+            DataError: The forecast of an example input is not finite.
         """
         schema, frames = self.forecaster.input_schema(), len(self.forecaster.offsets)
         sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
@@ -122,7 +123,7 @@ class LoadedModel:
         )
         if self.forecaster.step.kind != "fixed":
             return
-        with suppress(StconvError):  # an example cannot know everything that a model asks for
+        with suppress(StconvError):  # the example may not meet every requirement of the model
             forecast = self.forecast(example_fields(schema), None, bands=True)
             for media_type in WRITERS.keys() - {PNG}:
                 WRITERS[media_type](forecast)

@@ -1,4 +1,4 @@
-"""One cell of a forecast in the shape that users of Open-Meteo know."""
+"""Forecast of one cell as JSON in the form of Open-Meteo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stconv.sphere import wrapped
 
 
 def block_name(step: TimeStep) -> str:
-    """What Open-Meteo calls a block of this step: hourly (also for 3 or 6 hours), daily, monthly."""
+    """Open-Meteo's name for a block of this step: hourly (also for 3 or 6 hours), daily, monthly."""
     if step.kind != "fixed":
         return f"{step.kind}ly"
     if step.seconds % DAY.seconds == 0:
@@ -32,10 +32,10 @@ def block_name(step: TimeStep) -> str:
 def nearest_cell(
     latitudes: np.ndarray, longitudes: np.ndarray, latitude: float, longitude: float
 ) -> tuple[int, int]:
-    """Indices of the cell that holds a point; a longitude may be given as -180..180 or 0..360.
+    """Find the row and column of the cell that contains a point; longitude in -180 to 180 or 0 to 360.
 
     Raises:
-        GridError: The point is further than half a cell from the grid.
+        GridError: The point is more than half a cell outside the grid.
     """
     south_north = np.abs(latitudes - latitude)
     west_east = np.abs(wrapped(longitudes - longitude))
@@ -47,8 +47,8 @@ def nearest_cell(
         if distance > _cell_size(axis) / 2 * (1 + 1e-6):
             asked = latitude if name == "latitude" else longitude
             raise GridError(
-                f"{name} {asked:g} lies outside the model's grid, which reaches from {axis.min():g} to "
-                f"{axis.max():g}. Ask for a point inside."
+                f"{name} {asked:g} is outside the model's grid, which reaches from {axis.min():g} to "
+                f"{axis.max():g}. Choose a point inside."
             )
     return row, column
 
@@ -63,12 +63,12 @@ def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitud
         longitude: Degrees east.
 
     Raises:
-        GridError: Not a geographic grid, or the point lies outside it.
+        GridError: The grid is not geographic, or the point is outside the grid.
     """
     layout = find_layout(forecast)
     if not layout.geographic:
         raise GridError(
-            "The model's grid is not geographic; a point cannot be given by latitude and longitude."
+            "The model's grid is not geographic, so a point cannot be given by latitude and longitude."
         )
     row, column = nearest_cell(layout.rows, layout.columns, latitude, longitude)
     cell = forecast.isel({layout.y: row, layout.x: column})
@@ -91,6 +91,6 @@ def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitud
 
 
 def _cell_size(axis: np.ndarray) -> float:
-    """The largest step; that of longitudes does not count the turn from 358 to 0 as one."""
+    """The largest step between neighbors; for longitudes, the turn from 358 to 0 does not count."""
     steps = np.abs(wrapped(np.diff(axis)))
     return float(steps.max()) if axis.size > 1 else float("inf")

@@ -1,4 +1,4 @@
-"""The process that a model runs in: loads one bundle, then answers one request after the other."""
+"""The model process: loads one bundle, then answers requests."""
 
 from __future__ import annotations
 
@@ -40,17 +40,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.0002
-"""With Python's default of 5 ms, every operation of the network would wait as long for the other threads."""
+"""Switch interval of threads, s; with Python's default of 5 ms the network would wait too long for other
+threads."""
 BEHIND_THE_SERVER = 5
-"""Niceness: the server has little to do and everybody waits for it, a refusal most of all."""
+"""Niceness of a model process; the server process must be able to answer first, above all refusals."""
 
 
 def run(connection: Connection, settings: ModelSettings) -> None:
-    """Say hello, load, warm up, say so, and answer until the pipe closes.
+    """Send hello, load and warm up the model, report it, and answer requests until the pipe closes.
 
     Args:
-        connection: The server's pipe.
-        settings: Which model, and how.
+        connection: Pipe to the server.
+        settings: Settings of the model process.
     """
     _behave_as_a_child()
     send(connection, Hello())
@@ -67,21 +68,23 @@ def run(connection: Connection, settings: ModelSettings) -> None:
 
 def _behave_as_a_child() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the server drains first, then closes the pipe
+        signal.signal(
+            number, signal.SIG_IGN
+        )  # ignored, because the server drains first and then closes the pipe
     sys.setswitchinterval(SWITCH_SECONDS)
-    warnings.simplefilter("ignore")  # an unusual input is described in the forecast
+    warnings.simplefilter("ignore")  # unusual input is described in the attributes of the forecast
     os.nice(BEHIND_THE_SERVER)
     keep_freed_memory()
     _name_process("stconv-model")
 
 
 def _answer_all(connection: Connection, model: LoadedModel, n_threads: int) -> None:
-    """Give each request to a thread, until the pipe closes or nothing more will be asked."""
+    """Pass each request to a thread, until the pipe closes or `End` arrives."""
     sending = threading.Lock()
 
     def work(asked: Asked) -> None:
         message = _answered(model, asked)
-        with sending, suppress(OSError):  # the server has left
+        with sending, suppress(OSError):  # the server has closed the pipe
             send(connection, message)
 
     threads = ThreadPoolExecutor(n_threads, thread_name_prefix="request")
@@ -97,7 +100,7 @@ def _answer_all(connection: Connection, model: LoadedModel, n_threads: int) -> N
 
 
 def _answered(model: LoadedModel, asked: Asked) -> FromModel:
-    """Answer one request, with the seconds that its parts took."""
+    """Answer one request and measure the time of each part."""
     from service.model.batching import RequestGivenUp
 
     came = time.perf_counter()
@@ -115,10 +118,10 @@ def _answered(model: LoadedModel, asked: Asked) -> FromModel:
 
 
 def answer_request(model: LoadedModel, request: Any) -> AnyAnswer:
-    """Answer one request in this thread's turn; what it raises becomes `Refused`.
+    """Answer one request in this thread's turn; an exception becomes `Refused`.
 
     Raises:
-        RequestGivenUp: Nobody waits for the answer any more.
+        RequestGivenUp: The answer is no longer needed.
     """
     from service.model.batching import RequestGivenUp
     from service.model.handlers import HANDLERS
@@ -133,18 +136,24 @@ def answer_request(model: LoadedModel, request: Any) -> AnyAnswer:
         name = type(request).__name__
         log.exception("%s failed", name)
         print(f"stconv: {name} failed: {error!r}", file=sys.stderr, flush=True)
-        if isinstance(error, MemoryError) or "allocate memory" in str(error):  # PyTorch has no type for it
-            return _refused(ServiceError("There is not enough memory for this forecast now."))
+        if isinstance(error, MemoryError) or "allocate memory" in str(
+            error
+        ):  # PyTorch has no exception type for it
+            return _refused(
+                ServiceError(
+                    "The server does not have enough free memory for this forecast now. Try again later."
+                )
+            )
         return _refused(ServiceError(NO_ROOM) if disk_is_full(error) else error)
 
 
 def _refused(error: Exception) -> Refused:
-    """The words of our own exceptions; those of others stay in the log."""
+    """The message of a library exception; that of any other exception goes to the log only."""
     return Refused(code_of(error), str(error) if isinstance(error, StconvError) else "")
 
 
 def _name_process(name: str) -> None:
-    """Say what `ps` and `top` are to show, where the system lets a process say it."""
+    """Set the process name that `ps` and `top` show, if the system supports it."""
     comm = Path("/proc/self/comm")
     if comm.exists():
         comm.write_text(name)

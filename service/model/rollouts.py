@@ -1,4 +1,4 @@
-"""A long forecast in pieces, so that others are answered between them."""
+"""Long forecasts in blocks, so that other requests are answered in between."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from stconv.forecast import Forecaster
 
 
 class Rollout:
-    """One forecast of any number of leads, a block of them at a time.
+    """One forecast of any number of leads, computed in blocks.
 
     Args:
-        forecaster: The model.
-        ds: Its input, canonical.
-        origin: How to restore the form of the input.
+        forecaster: Forecaster of the model.
+        ds: Canonical input.
+        origin: Form of the input, to restore in the forecast.
         steps: Number of leads.
 
     Raises:
-        DataError: The input does not fit.
+        DataError: The input does not fit the model.
     """
 
     def __init__(self, forecaster: Forecaster, ds: xr.Dataset, origin: Origin, steps: int) -> None:
@@ -35,17 +35,17 @@ class Rollout:
             self._coming = forecaster.rollout(ds, origin=origin)
 
     def advance(self) -> int:
-        """Forecast the next block; the number of leads there are."""
+        """Forecast the next block; returns the number of finished leads."""
         self._blocks.append(next(self._coming))
         return min(self._steps, sum(block.sizes[LEAD] for block in self._blocks))
 
     @property
     def complete(self) -> bool:
-        """Whether all leads are there."""
+        """Whether all leads are finished."""
         return sum(block.sizes[LEAD] for block in self._blocks) >= self._steps
 
     def whole(self) -> xr.Dataset:
-        """All leads asked for as one forecast."""
+        """All requested leads as one forecast."""
         if len(self._blocks) == 1:
             return self._blocks[0].isel({LEAD: slice(0, self._steps)})
         joined = xr.concat(
@@ -61,23 +61,23 @@ class Rollout:
 
 
 class Rollouts:
-    """The one under way; who begins another has given up the one before."""
+    """The running long forecast; starting another one discards it."""
 
     def __init__(self) -> None:
         self._current: tuple[str, Rollout] | None = None
 
     def begin(self, key: str, rollout: Rollout) -> None:
-        """Keep a forecast under the key of its job."""
+        """Start a forecast under the key of its job."""
         self._current = key, rollout
 
     def advance(self, key: str) -> tuple[int, xr.Dataset | None]:
         """Forecast the next block of a job.
 
         Returns:
-            The number of leads there are, and the forecast when it is whole; it is forgotten then.
+            Number of finished leads, and the forecast once it is complete; it is then released.
 
         Raises:
-            ServiceError: The job was begun in a process that was replaced.
+            ServiceError: The job was started in a process that was replaced.
         """
         if self._current is None or self._current[0] != key:
             raise ServiceError("The model was replaced while this job ran. Submit it again.")

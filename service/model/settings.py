@@ -1,4 +1,4 @@
-"""The settings with which a model's process is started."""
+"""Settings of a model process."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which model a process loads, and how it computes.
+    """The bundle of a model process and its computation.
 
     Attributes:
-        bundle: Folder of the bundle, local.
-        version: What the forecasts name as model version; None: a part of the hash.
-        sha256: Hash that the bundle must have; None takes any whose files fit its manifest.
-        imports: Modules or .py files to import first; they register networks outside of stconv.
-        data: Files, folders or patterns that forecasts without an upload start from.
-        threads: Threads of PyTorch; None as PyTorch chooses.
-        engine: What computes the network, see `stconv.compute.engine`.
-        tile: Cells of a tile, as for Forecaster.
-        max_batch: Windows in one batch.
-        batch_seconds: How long a window waits for others that may join it.
+        bundle: Local folder of the bundle.
+        version: Model version that the forecasts state; None for a part of the hash.
+        sha256: Expected hash of the bundle; None accepts any whose files match its manifest.
+        imports: Modules or .py files to import first, which register networks outside of stconv.
+        data: Files, folders or patterns of the server's own data.
+        threads: Number of PyTorch threads; None for PyTorch's choice.
+        engine: Engine that computes the network, see `stconv.compute.engine`.
+        tile: Edge of a tile, cells, see `Forecaster`.
+        max_batch: Limit of windows in one batch.
+        batch_seconds: Time for which a window waits for others to join its batch, s.
     """
 
     bundle: str

@@ -1,4 +1,4 @@
-"""The server's own data, read again when it changed."""
+"""The server's own data, reread after a change."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from stconv.forecast.output import forecast_dataset, without_older_forecast
 from stconv.forecast.window import Frames
 
 _ZARR_METADATA = ("zarr.json", ".zmetadata", ".zgroup", "*/zarr.json", "*/.zarray")
-"""Change when a store grows."""
+"""Names of the metadata files of a Zarr store that change when it grows."""
 
 
 class Source:
-    """Files, folders or patterns that forecasts start from, and that they are verified with.
+    """The data from which forecasts start and with which they are verified.
 
     Args:
-        paths: As the operator gave them.
-        forecaster: Says how to read them, and which variables.
+        paths: Files, folders or patterns, as the operator gave them.
+        forecaster: Forecaster, which defines the reading options and variables.
     """
 
     def __init__(self, paths: Sequence[Path], forecaster: Forecaster) -> None:
@@ -36,10 +36,10 @@ class Source:
         self._kept: tuple[Any, tuple[xr.Dataset, Origin]] | None = None
 
     def state(self) -> Any:
-        """Equal as long as no file changed, came or went.
+        """State of the files; it is equal until a file is changed, added or removed.
 
         Raises:
-            FileError: A file is gone.
+            FileError: A file no longer exists.
         """
         files: list[tuple[str, int, int]] = []
         for path in find_files(self._paths):
@@ -48,10 +48,10 @@ class Source:
         return tuple(files)
 
     def open(self) -> tuple[xr.Dataset, Origin]:
-        """The canonical series of inputs and, where they are there, targets; what is small stays in memory.
+        """Read the canonical series of inputs and available targets; a small series stays in memory.
 
         Raises:
-            DataError: It cannot be read.
+            DataError: The data cannot be read.
         """
         state = self.state()
         if self._kept is None or self._kept[0] != state:
@@ -67,11 +67,11 @@ class Source:
         wanted = dict.fromkeys([*names, *(target.name for target in forecaster.targets)])
         try:
             return open_series(self._paths, forecaster.source, list(wanted))
-        except VariableError:  # forecasts that nothing can be held against
+        except VariableError:  # without targets the forecasts cannot be verified
             return open_series(self._paths, forecaster.source, names)
 
     def truth(self, ds: xr.Dataset, times: Sequence[Any]) -> dict[str, np.ndarray]:
-        """What was observed of the targets, float32, (time, lat, lon); NaN where or when there is nothing."""
+        """Read the observed fields of the targets, float32, (time, lat, lon), with NaN for missing values."""
         frames = Frames(ds[TIME].values, self._forecaster.step)
         here = [i for i, time in enumerate(times) if time in frames]
         chosen = ds.isel({TIME: frames.positions([times[i] for i in here])})
@@ -89,7 +89,7 @@ class Source:
         reference: Any,
         times: Sequence[Any],
     ) -> xr.Dataset:
-        """Fields (lead, lat, lon) in the very form of a forecast from this source."""
+        """Convert fields (lead, lat, lon) to the form of a forecast from this source."""
         (ds, origin), forecaster = series, self._forecaster
         attributes = {name: {str(k): v for k, v in ds[name].attrs.items()} for name in fields}
         dims = list(forecaster.contract.grid.dims)

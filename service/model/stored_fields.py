@@ -1,4 +1,4 @@
-"""Stored forecasts, and the observed fields next to them."""
+"""Stored forecasts and the observed fields at their valid times."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from stconv.errors import VariableError
 
 
 def stored_forecast(path: Path) -> xr.Dataset:
-    """A forecast as it was stored."""
+    """Read a stored forecast."""
     with xr.open_dataset(path, engine="zarr", consolidated=True) as found:
         return found.load()
 
 
 def observed(path: Path, source: Source) -> xr.Dataset:
-    """What was observed at the valid times of a stored forecast, in its form; NaN where nothing is known yet.
+    """Read the observed fields at the valid times of a stored forecast, NaN where none are available yet.
 
     Raises:
         VariableError: The source has none of the forecast variables.
@@ -30,12 +30,12 @@ def observed(path: Path, source: Source) -> xr.Dataset:
     truth = source.truth(series[0], times)
     if not truth:
         names = ", ".join(map(str, forecast.data_vars))
-        raise VariableError(f"The data source holds no truth of {names}.")
+        raise VariableError(f"The data source has no observed field of {names}.")
     reference = forecast["forecast_reference_time"].values[()]
     found = source.as_forecast(truth, series, reference, times)
     known = np.stack([np.isfinite(field).any(axis=(1, 2)) for field in truth.values()]).any(axis=0)
     found.attrs = {
-        "title": "Observed at the valid times of a forecast",
+        "title": "Observed fields at the valid times of a forecast",
         "leads_known": f"{int(known.sum())} of {found.sizes[LEAD]}",
     }
     return found

@@ -1,7 +1,7 @@
-// Canvases in CSS pixels, as fine as the screen, in the colors of the style sheet.
+// Canvases in CSS pixels, at the resolution of the screen, in the colors of the style sheet.
 const FONT = '13px system-ui, "DejaVu Sans", sans-serif';
 
-/** A color of the style sheet as the canvas wants it, also where it depends on light or dark. */
+/** A color of the style sheet in the form that a canvas needs, resolved for light or dark mode. */
 export function styled(name) {
   const probe = document.createElement("span");
   probe.style.color = `var(--${name})`;
@@ -11,7 +11,7 @@ export function styled(name) {
   return found;
 }
 
-/** Give a canvas a height; its context, width and scale. */
+/** Set the height of a canvas; returns its context, width and scale. */
 export function prepare(canvas, height) {
   const width = canvas.clientWidth || canvas.parentElement.clientWidth;
   const scale = window.devicePixelRatio || 1;

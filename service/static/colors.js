@@ -4,14 +4,14 @@ const ANCHORS = [
   [34, 168, 132], [68, 191, 112], [122, 209, 81], [189, 223, 38], [253, 231, 37],
 ];
 
-/** Color of a share of the scale: [red, green, blue], 0..255. */
+/** Color at a fraction of the scale, 0 to 1: [red, green, blue], each 0 to 255. */
 export function color(share) {
   const place = Math.min(Math.max(share, 0), 1) * (ANCHORS.length - 1);
   const below = Math.min(Math.floor(place), ANCHORS.length - 2);
   return ANCHORS[below].map((value, i) => Math.round(value + (place - below) * (ANCHORS[below + 1][i] - value)));
 }
 
-/** Round values inside [low, high], about as many as wanted. */
+/** Round values inside [low, high], approximately as many as requested. */
 export function ticks(low, high, wanted = 5, degrees = false) {
   if (!(high > low)) return [low];
   const raw = (high - low) / wanted;
@@ -24,7 +24,7 @@ export function ticks(low, high, wanted = 5, degrees = false) {
   return found;
 }
 
-/** As many places as tell two values apart that are this far from each other. */
+/** Number of decimals that distinguishes two values with this difference. */
 export function places(step) {
   return Math.min(6, Math.max(0, Math.ceil(-Math.log10(Math.abs(step) || 1) - 1e-9)));
 }

@@ -5,7 +5,7 @@ import { asCoverage } from "./plain.js";
 const BAND = /_(lower|upper)_(\d+)$/;
 const LEVELS = [95, 80];
 
-/** Read an answer: axes, and a function value(name, lead, row, column); rows and columns as in the file. */
+/** Read an answer: axes, and a function value(name, lead, row, column); rows and columns in the order of the answer. */
 export function readGrid(answer, calendar = "standard") {
   const coverage = answer.domain ? answer : asCoverage(answer);
   const axes = coverage.domain.axes;

@@ -1,4 +1,4 @@
-// The routes of /openapi.json as a page. Text only ever enters as text: nothing is parsed as HTML.
+// The routes of /openapi.json as a page. Text is inserted as text nodes only; nothing is parsed as HTML.
 function element(tag, text, ...children) {
   const made = document.createElement(tag);
   if (text) made.textContent = text;
@@ -38,5 +38,5 @@ try {
     for (const [method, facts] of Object.entries(methods)) target.append(operation(method, path, facts));
   }
 } catch (error) {
-  document.querySelector("#status").textContent = `The list of routes cannot be read: ${error.message}`;
+  document.querySelector("#status").textContent = `The list of routes cannot be loaded: ${error.message}`;
 }

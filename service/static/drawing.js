@@ -10,7 +10,7 @@ function edges(centers) {
   return [centers[0] - (inner[0] - centers[0]), ...inner, centers.at(-1) + (centers.at(-1) - inner.at(-1))];
 }
 
-/** Where a grid lies on a canvas of some width: north up, west left. */
+/** Placement of a grid on a canvas of the given width: north up, west left. */
 export function geometry(grid, width) {
   const sorted = (values) => values.map((value, i) => [value, i]).sort((a, b) => a[0] - b[0]);
   const columns = sorted(unwrapped(grid.x, grid.geographic));
@@ -140,7 +140,7 @@ function markCell(context, place, cell) {
   context.lineWidth = 1;
 }
 
-/** The scale from lowest to highest; shift is added to what is written. */
+/** The color scale from lowest to highest value; `shift` is added to the labels. */
 export function drawLegend(canvas, limits, shift) {
   const { context, width } = prepare(canvas, 36);
   const left = 46;

@@ -1,4 +1,4 @@
-// The map page: choose a forecast, show it beside what was observed, step through it.
+// The map page: choose a forecast, show it next to the observed field, step through its leads.
 import { readGrid } from "./coverage.js";
 import { degrees, drawLegend, drawMap, geometry } from "./drawing.js";
 import { moment } from "./moments.js";
@@ -29,7 +29,7 @@ async function loadModels() {
   await describe();
 }
 
-/** What the chosen model needs; its newest forecast, if the server has data. */
+/** Show the input that the chosen model needs, and its newest forecast if the server has data. */
 async function describe() {
   const found = await service.describe(model());
   const { variables, grid, frames, step, leads } = found.input;
@@ -38,7 +38,7 @@ async function describe() {
   const named = variables.map((v) => (v.units ? `${v.name} (${v.units})` : v.name)).join(", ");
   const size = grid.dims.map((dim) => grid[dim].size).join(" × ");
   at("needs").textContent = `A NetCDF file with ${named} on the model's grid of ${size} points and at least ` +
-    `${frames.span} times, ${step.label} apart. The forecast then has ${leads} times more.`;
+    `${frames.span} times, ${step.label} apart. The forecast then adds ${leads} times.`;
   state.source = found.data_source;
   state.quality = null;
   say("");
@@ -49,7 +49,7 @@ async function describe() {
   else await show(() => service.latest(model(), state.calendar), null, "the newest data");
 }
 
-/** The stored forecasts and how good they were; both grow while the page is open. */
+/** Load the stored forecasts and their scores, which change while the page is open. */
 async function lookAgain() {
   const [{ forecasts }, quality] = await Promise.all([service.list(model()), service.verification(model())]);
   const kept = at("reference").value;
@@ -81,14 +81,14 @@ async function upload(file) {
   stepButtons();
 }
 
-/** Ask for a forecast and, where there is one, for its truth; show both. */
+/** Request a forecast and, if available, the observed field; show both. */
 async function show(request, truthRequest, from) {
   const turn = {};
   state.last = turn;
   say(from ? `Making a forecast from ${from} …` : "Loading …");
   try {
     const [forecast, truth] = await Promise.all([request(), truthRequest ? truthRequest() : null]);
-    if (state.last !== turn) return false; // a later one was asked for
+    if (state.last !== turn) return false; // a later forecast was requested
     const grid = readGrid(forecast, state.calendar);
     const same = state.grid && state.grid.x.length === grid.x.length && state.grid.y.length === grid.y.length;
     Object.assign(state, {
@@ -157,7 +157,7 @@ function drawLead() {
   if (!at("truth-pane").hidden) {
     at("truth-note").textContent = truth.hasValues(name, lead) ? "" : "(not known yet)";
     drawMap(at("truth"), truth, name, lead, limits, cell);
-    at("truth").setAttribute("aria-label", `Map of what was observed ${at("truth-note").textContent}`);
+    at("truth").setAttribute("aria-label", `Map of the observed field ${at("truth-note").textContent}`);
   }
   drawCell();
 }
@@ -181,7 +181,7 @@ function drawCell() {
     ? `, observed ${number(truth[lead], span())} ${units()}` : ""}`;
   drawSeries(at("series"), { times: grid.times, forecast, truth, bands, lead, units: units(),
     lines: state.clock.lines });
-  at("series").setAttribute("aria-label", `How it goes on at ${cellText()}; the numbers are in the table below`);
+  at("series").setAttribute("aria-label", `Time series at ${cellText()}; the numbers are in the table below`);
   document.querySelector("#series-key .truth").hidden = !truth;
   for (const level of [80, 95]) {
     document.querySelector(`#series-key .band${level}`).hidden = !bands.some((band) => band.level === level);

@@ -1,6 +1,6 @@
-// Times of any CF calendar, all UTC: a Date in the Gregorian one, else an object that is used like one.
+// Times of any CF calendar, all UTC: a Date in the Gregorian one, otherwise an object with the same methods.
 
-/** What the months are called. */
+/** Short names of the months. */
 export const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const NO_LEAP = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 const ALL_LEAP = NO_LEAP.map((days, month) => (month === 1 ? 29 : days));
@@ -10,7 +10,7 @@ const LENGTHS = {
   all_leap: ALL_LEAP, "366_day": ALL_LEAP,
 };
 
-/** A time of a calendar whose years are all alike; it has no days of the week. */
+/** A time of a calendar in which all years have the same length; it has no days of the week. */
 class CalendarTime {
   constructor(text, lengths) {
     const [year, month, date, hour = 0, minute = 0, second = 0] = text.split(/[-T:]/).map(parseFloat);
@@ -32,5 +32,5 @@ export function moment(text, calendar = "standard") {
   return LENGTHS[calendar] ? new CalendarTime(plain, LENGTHS[calendar]) : new Date(`${plain}Z`);
 }
 
-/** Whether CoverageJSON has its times. */
+/** Whether CoverageJSON supports the calendar. */
 export const isGregorian = (calendar) => ["standard", "gregorian", "proleptic_gregorian"].includes(calendar);

@@ -1,4 +1,4 @@
-// The service's own JSON in the form of a CoverageJSON Grid: it has every calendar, CoverageJSON has one.
+// The service's own JSON, converted to a CoverageJSON Grid: unlike CoverageJSON it supports every calendar.
 
 const axisOf = (document, dims, units, standard, place) => {
   const coordinates = Object.entries(document.coordinates).filter(([, c]) => c.dimensions.length === 1);
@@ -30,7 +30,7 @@ function flat({ dimensions, values }, order) {
   return found;
 }
 
-/** Axes, parameters and ranges of a forecast as `application/json` has it. */
+/** Axes, parameters and ranges of a forecast in `application/json`. */
 export function asCoverage(document) {
   const [first] = Object.values(document.variables);
   const y = axisOf(document, first.dimensions, /^degrees?_?n/i, "projection_y_coordinate", 0);

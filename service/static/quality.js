@@ -1,4 +1,4 @@
-// The box that says how good past forecasts were, from /v1/verification.
+// The box with the scores of past forecasts, from /v1/verification.
 import { number, unitText } from "./words.js";
 
 const MOST_ROWS = 12;
@@ -11,7 +11,7 @@ function cellOf(text, kind = "") {
   return made;
 }
 
-/** A bar whose length is a share of the largest error. */
+/** A bar with a length in proportion to the largest error. */
 function bar(value, largest, kind) {
   const made = document.createElement("td");
   const inside = document.createElement("div");
@@ -35,7 +35,7 @@ function heading() {
 
 const dayOf = (text) => text.slice(0, 10);
 
-/** Show the verification of one variable; hide the box where there is none. */
+/** Show the verification of one variable; hide the box if there is none. */
 export function showQuality(found, name) {
   const scores = found?.variables?.[name];
   at("quality").hidden = !scores;
@@ -44,7 +44,7 @@ export function showQuality(found, name) {
   const { model, persistence } = scores.rmse;
   const largest = Math.max(...model, ...persistence);
   at("quality-text").textContent = `${found.cases} forecasts, made between ${dayOf(found.first_reference_time)} ` +
-    `and ${dayOf(found.last_reference_time)}, have been compared with what was observed afterwards.`;
+    `and ${dayOf(found.last_reference_time)}, have been compared with later observations.`;
   const every = Math.ceil(found.leads.length / MOST_ROWS);
   const below = new Set(found.below.filter((entry) => entry.variable === name).map((entry) => entry.lead));
   at("quality-table").replaceChildren(heading(), ...found.leads.flatMap((lead, i) => {
@@ -61,10 +61,10 @@ export function showQuality(found, name) {
     );
     return [row];
   }));
-  at("quality-note").textContent = "Gain: by how much the error is smaller than that of assuming that nothing " +
-    "changes. Below zero the forecast is of no use.";
+  at("quality-note").textContent = "Gain: reduction of the error compared with the assumption that nothing changes. " +
+    "A forecast with a gain below zero is of no use.";
   const labels = [...below].map((lead) => found.lead_labels[lead - 1]);
   at("quality-warning").hidden = !labels.length;
-  at("quality-warning").textContent = `Take care: the forecasts for ${labels.join(", ")} ahead are at present ` +
+  at("quality-warning").textContent = `Warning: the forecasts for ${labels.join(", ")} ahead are currently ` +
     "worse than they should be.";
 }

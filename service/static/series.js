@@ -1,11 +1,11 @@
-// The series of one cell: forecast, the bands around it, and what was observed.
+// The time series of one cell: forecast, uncertainty bands, and observed values.
 import { prepare, styled } from "./canvas.js";
 import { places, ticks } from "./colors.js";
 
 const HEIGHT = 270;
 const [LEFT, RIGHT, TOP, BOTTOM] = [56, 18, 24, 42];
 
-/** Draw lists of numbers, null where there is none; bands are {level, lower, upper}, the widest first;
+/** Draw lists of numbers, null for missing values; bands are {level, lower, upper}, the widest first;
  * lines give the two lines below a time. */
 export function drawSeries(canvas, { times, forecast, truth, bands, lead, units, lines }) {
   const { context, width } = prepare(canvas, HEIGHT);
@@ -14,7 +14,7 @@ export function drawSeries(canvas, { times, forecast, truth, bands, lead, units,
   context.fillStyle = styled("ink");
   context.textBaseline = "top";
   if (!present.length) {
-    context.fillText("There are no values here.", LEFT, TOP);
+    context.fillText("There are no values at this place.", LEFT, TOP);
     return;
   }
   const middle = (Math.min(...present) + Math.max(...present)) / 2;

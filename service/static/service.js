@@ -1,10 +1,10 @@
-// Asking the server; an error is said in its own words.
+// Requests to the server; an error shows the server's message.
 import { isGregorian } from "./moments.js";
 
 export const COVERAGE = "application/prs.coverage+json";
 const key = () => document.getElementById("key");
 
-/** The JSON of an answer. */
+/** Parse the JSON of an answer. */
 export async function ask(path, options = {}) {
   const headers = { ...options.headers };
   if (key().value) headers["X-API-Key"] = key().value;

@@ -1,4 +1,4 @@
-// Times and numbers as people say them; everything is UTC.
+// Times and numbers as text for people; all times are UTC.
 import { places } from "./colors.js";
 import { MONTHS } from "./moments.js";
 
@@ -15,7 +15,7 @@ const year = (time) => time.toISOString().split("-")[0];
 const month = (time) => MONTHS[Number(time.toISOString().split("-")[1]) - 1];
 const date = (time) => `${Number(time.toISOString().slice(8, 10))} ${month(time)}`;
 
-/** How the times of a series with this step are said, in a sentence and in two lines below an axis. */
+/** Formats of the times of a series with this step, for a sentence and for two lines below an axis. */
 export function clock({ kind, seconds }) {
   if (kind === "year") return { said: year, at: "in", lines: (time) => [year(time), ""] };
   if (kind === "month") {
@@ -25,7 +25,7 @@ export function clock({ kind, seconds }) {
   return { said: stamp, at: "on", lines: (time) => [time.toISOString().slice(11, 16), date(time)] };
 }
 
-/** "6 hours", "3 days", "1 month": how far a time is ahead. */
+/** "6 hours", "3 days", "1 month": the lead of a time as text. */
 export function ahead(from, to) {
   const minutes = Math.round((to - from) / 6e4);
   const days = minutes / 1440;
@@ -35,12 +35,12 @@ export function ahead(from, to) {
   return `${Number(count.toFixed(2))} ${unit}${count === 1 ? "" : "s"}`;
 }
 
-/** A number with as many places as a scale of this width tells apart. */
+/** A number with as many decimals as a scale of this width resolves. */
 export function number(value, span) {
   return value === null ? "missing" : value.toFixed(places(span / 100 || 0.01));
 }
 
-/** What a unit is called in a sentence; "1" and "" are none. */
+/** The text of a unit in a sentence; "1" and "" have none. */
 export function unitText(units) {
   if (units === "1" || units === "") return "";
   return isKelvin(units) ? "K" : units;

@@ -1,4 +1,4 @@
-"""The metrics for Prometheus. Labels are bounded: models, route templates, methods, statuses."""
+"""Prometheus metrics, with bounded labels: models, route templates, methods, statuses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Counts of one application, in a registry of its own."""
+    """Metrics of one application, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -22,27 +22,31 @@ class Metrics:
         )
         self.seconds = Histogram(
             "stconv_request_seconds",
-            "From header to last byte.",
+            "Time from the request's headers to the last byte of the answer, s.",
             ["method", "route"],
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.in_flight = Gauge("stconv_requests_in_flight", "Requests under way.", registry=self.registry)
+        self.in_flight = Gauge(
+            "stconv_requests_in_flight", "Requests being processed.", registry=self.registry
+        )
         self.computing = Histogram(
             "stconv_forecast_seconds",
-            "A model's work on one request.",
+            "Time of a model's work on one request, s.",
             ["model"],
             buckets=SECONDS,
             registry=self.registry,
         )
         self.batches = Histogram(
             "stconv_batch_windows",
-            "Windows computed together, as each request saw it.",
+            "Windows in the batch of each request.",
             ["model"],
             buckets=(1, 2, 4, 8, 16, 32),
             registry=self.registry,
         )
-        self.waiting = Gauge("stconv_queue_length", "Requests that wait.", ["model"], registry=self.registry)
+        self.waiting = Gauge(
+            "stconv_queue_length", "Requests waiting for a model.", ["model"], registry=self.registry
+        )
         self.rejected = Counter(
             "stconv_dropped", "Requests not computed.", ["model", "reason"], registry=self.registry
         )
@@ -50,21 +54,29 @@ class Metrics:
             "stconv_worker_restarts", "Workers replaced.", ["model"], registry=self.registry
         )
         self.swaps = Counter(
-            "stconv_model_swaps", "Loads of another version.", ["model", "outcome"], registry=self.registry
+            "stconv_model_swaps",
+            "Attempts to load another version.",
+            ["model", "outcome"],
+            registry=self.registry,
         )
-        self.ready = Gauge("stconv_model_ready", "1 when loaded.", ["model"], registry=self.registry)
+        self.ready = Gauge(
+            "stconv_model_ready", "1 if the model is loaded.", ["model"], registry=self.registry
+        )
         self.stored = Gauge(
             "stconv_stored_forecasts", "Forecasts in the archive.", ["model"], registry=self.registry
         )
         self.archive_failures = Counter(
             "stconv_archive_failures",
-            "Looks at the data source that failed.",
+            "Failed checks of the data source.",
             ["model"],
             registry=self.registry,
         )
         lead = ["model", "variable", "lead"]
         self.live_rmse = Gauge(
-            "stconv_live_rmse", "Of stored forecasts against truth.", [*lead, "of"], registry=self.registry
+            "stconv_live_rmse",
+            "RMSE of stored forecasts and references against observed fields.",
+            [*lead, "of"],
+            registry=self.registry,
         )
         self.live_skill = Gauge(
             "stconv_live_skill",
@@ -75,13 +87,13 @@ class Metrics:
         self.live_cases = Gauge("stconv_live_cases", "Verified forecasts.", lead, registry=self.registry)
         self.live_below = Gauge(
             "stconv_live_skill_below_minimum",
-            "1 where the live skill against persistence is below the level set.",
+            "1 if the live skill against persistence is below the minimum.",
             lead,
             registry=self.registry,
         )
 
     def live(self, model: str, found: dict[str, Any]) -> None:
-        """Show the live verification of a model, as /v1/verification gives it."""
+        """Set the live verification of a model, in the form of /v1/verification."""
         below = {(entry["variable"], entry["lead"]) for entry in found["below"]}
         for name, scores in found["variables"].items():
             for i, lead in enumerate(found["leads"]):
@@ -94,7 +106,7 @@ class Metrics:
                     self.live_skill.labels(*labels, who).set(_number(values[i]))
 
     def text(self) -> bytes:
-        """The exposition format of Prometheus, version 0.0.4."""
+        """Write the metrics in the text format of Prometheus, version 0.0.4."""
         return generate_latest(self.registry)
 
 
@@ -103,14 +115,14 @@ def _number(value: float | None) -> float:
 
 
 class CountRequests:
-    """ASGI middleware: count and time every request under the template of its route, never its path."""
+    """ASGI middleware that counts and times requests by route template, because paths are unbounded."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass through, noting the status."""
+        """Pass the request on and record its status."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

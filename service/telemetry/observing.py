@@ -1,6 +1,6 @@
-"""A request as an operator sees it: its id, a line of JSON in the log, Server-Timing, and spans.
+"""Observation of requests: id, JSON log line, Server-Timing header, and spans.
 
-Spans need `pip install stconv[opentelemetry]` and are no more than these seconds without it.
+Spans need `pip install stconv[opentelemetry]`; without it only the times are recorded.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ except ImportError:  # the extra is not installed
 
 log = logging.getLogger("stconv.access")
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-"""An id from a proxy is kept if it cannot forge a line of a log."""
+"""Pattern of a proxy's request id that is kept, because it cannot forge a log line."""
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 _seconds: ContextVar[dict[str, float] | None] = ContextVar("seconds", default=None)
 
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
-    """Time a part of a request: into Server-Timing, the log, and a span."""
+    """Time a part of a request, for Server-Timing, the log and a span."""
     began = time.perf_counter()
     try:
         yield
@@ -46,7 +46,7 @@ def part(name: str) -> Iterator[None]:
 
 
 def note(name: str, seconds: float) -> None:
-    """As `part`, for one that has just ended and was timed elsewhere, such as in the model's process."""
+    """Record a part that just ended and was timed elsewhere, such as in the model process; see `part`."""
     noted = _seconds.get()
     if noted is None:
         return
@@ -57,13 +57,13 @@ def note(name: str, seconds: float) -> None:
 
 
 class Observe:
-    """ASGI middleware: give every request an id, and write one line about it when it is answered."""
+    """ASGI middleware that gives every request an id and logs one line when it is answered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass through, adding `X-Request-ID` and `Server-Timing` to the answer."""
+        """Pass the request on and add `X-Request-ID` and `Server-Timing` to the answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -101,7 +101,7 @@ class Observe:
 
 @contextmanager
 def _span(scope: Scope, headers: Headers) -> Iterator[dict[str, Any]]:
-    """A server span around the request, child of the caller's if it sent one; yields what its end sets."""
+    """Open a server span, a child of the caller's span if it sent one; yields its final attributes."""
     ending: dict[str, Any] = {}
     if _tracer is None:
         yield ending
@@ -122,10 +122,10 @@ def _span(scope: Scope, headers: Headers) -> Iterator[dict[str, Any]]:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: whatever a client sent is escaped, so that it cannot forge another line."""
+    """A log formatter of one JSON object per line; text is escaped, so that it cannot forge a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Time, level, logger, message, request id and the facts of a record."""
+        """Format time, level, logger, message, request id and further members of a record."""
         entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -163,7 +163,9 @@ def export_spans() -> bool:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        logging.getLogger(__name__).warning("no spans are sent: pip install 'stconv[opentelemetry]'")
+        logging.getLogger(__name__).warning(
+            "spans are not sent. Install the extra: pip install 'stconv[opentelemetry]'"
+        )
         return False
     provider = TracerProvider(resource=Resource.create({"service.name": "stconv"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -1,4 +1,4 @@
-"""Client of a forecast service: fields in and out as xarray, refusals as the errors of the library."""
+"""Client of a forecast service: xarray in and out, with refusals as the library's exceptions."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NETCDF = "application/x-netcdf"
 
 
 class Client:
-    """Ask a service for forecasts.
+    """Client of one forecast service.
 
     Args:
-        url: Of the service, such as "http://127.0.0.1:8000".
-        key: API key, if it wants one.
-        timeout_seconds: Of one request.
-        patience_seconds: How long to go on asking a server that is busy or can not be reached.
-        transport: Of httpx; for tests and proxies.
-        sleep: Waits some seconds.
+        url: URL of the service, such as "http://127.0.0.1:8000".
+        key: API key, if the service requires one.
+        timeout_seconds: Timeout of one request, s.
+        patience_seconds: Time to keep retrying while the server is busy or cannot be reached, s.
+        transport: Transport of httpx, for tests and proxies.
+        sleep: Function that waits a number of seconds.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Client:
         return found
 
     def model(self, name: str) -> dict[str, Any]:
-        """One model; `input` says what variables, units, grid, step and frames it needs."""
+        """One model; `input` describes the required variables, units, grid, step and number of frames."""
         found: dict[str, Any] = self._service.ask("GET", f"/v1/models/{_quoted(name)}").json()
         return found
 
@@ -76,19 +76,19 @@ class Client:
         """Forecast from the newest window of a Dataset.
 
         Args:
-            ds: The model's inputs on its grid, in any names and order that `Forecaster.forecast` takes. All
-                of it is sent: cut it to the frames that the model needs.
-            model: Its name; not needed where one is served.
-            steps: Number of leads; by default those trained for.
-            variables: To be given; all by default.
-            bands: Also give the bands of uncertainty, if the model has any.
+            ds: The model's inputs on its grid, with any names and order that `Forecaster.forecast` accepts.
+                All of it is sent, so select the frames that the model needs.
+            model: Name of the model; not needed if the service has only one.
+            steps: Number of leads; None for the number that the model was trained for.
+            variables: Names of the variables to return; None for all.
+            bands: Whether to return the uncertainty bands, if the model has any.
 
         Returns:
-            As `Forecaster.forecast`, in the names, order, conventions and units of `ds`.
+            The result of `Forecaster.forecast`, with the names, order, conventions and units of `ds`.
 
         Raises:
-            DataError: The input does not fit; the subclass and the message say in what.
-            ServiceError: The service refuses, fails or can not be reached.
+            DataError: The input does not fit the model; subclass and message give the reason.
+            ServiceError: The service refuses, fails or cannot be reached.
         """
         body = bytes(ds.to_netcdf(engine="h5netcdf"))
         answer = self._service.ask(
@@ -107,7 +107,7 @@ class Client:
         variables: Sequence[str] | None = None,
         bands: bool = True,
     ) -> xr.Dataset:
-        """Forecast from the newest data of the service itself; arguments and errors as of `forecast`."""
+        """Forecast from the newest data of the service itself; arguments and errors as in `forecast`."""
         asked = parameters(model=model, steps=steps, variables=variables, bands=bands)
         return opened(
             self._service.ask("GET", "/v1/forecasts/latest", params=asked, headers={"Accept": NETCDF}).content
@@ -122,10 +122,10 @@ class Client:
         variables: Sequence[str] | None = None,
         bands: bool = True,
     ) -> dict[str, Any]:
-        """Forecast the cell that holds a point, from the newest data of the service.
+        """Forecast the cell that contains a point, from the newest data of the service.
 
         Returns:
-            The shape that users of Open-Meteo know: coordinates of the cell, a block of times and values by
+            JSON values in the form of Open-Meteo: coordinates of the cell, a block of times and values by
             variable, and the units of the block.
         """
         place = {"latitude": latitude, "longitude": longitude}
@@ -134,7 +134,7 @@ class Client:
         return found
 
     def stored(self, model: str | None = None) -> list[dict[str, Any]]:
-        """The forecasts that the service stored from its own data: reference time, when made, how usual."""
+        """List the stored forecasts from the service's own data, with reference time and creation time."""
         asked = parameters(model=model)
         found: list[dict[str, Any]] = self._service.ask("GET", "/v1/forecasts", params=asked).json()[
             "forecasts"
@@ -148,30 +148,30 @@ class Client:
         variables: Sequence[str] | None = None,
         bands: bool = True,
     ) -> xr.Dataset:
-        """A stored forecast.
+        """Fetch a stored forecast.
 
         Args:
-            reference_time: ISO 8601 text, or a time.
-            model: Its name; not needed where one is served.
-            variables: To be given; all by default.
-            bands: Also give the bands of uncertainty, if it has any.
+            reference_time: Reference time, as ISO 8601 text or a time object.
+            model: Name of the model; not needed if the service has only one.
+            variables: Names of the variables to return; None for all.
+            bands: Whether to return the uncertainty bands, if the forecast has any.
 
         Raises:
-            ServiceError: It is not, or not any more, stored.
+            ServiceError: The forecast is not stored, or was removed.
         """
         return self._stored("", reference_time, parameters(model=model, variables=variables, bands=bands))
 
     def truth(
         self, reference_time: Any, model: str | None = None, variables: Sequence[str] | None = None
     ) -> xr.Dataset:
-        """What was observed at the valid times of a stored forecast, in its form; NaN where not yet known."""
+        """Fetch the observed fields at the valid times of a stored forecast, NaN where not available yet."""
         return self._stored("/truth", reference_time, parameters(model=model, variables=variables))
 
     def archive(self, model: str | None = None) -> xr.Dataset:
-        """All stored forecasts along `forecast_reference_time`, read over Zarr when they are used.
+        """Open all stored forecasts along `forecast_reference_time`, read lazily over Zarr.
 
         Raises:
-            ServiceError: None is stored.
+            ServiceError: No forecast is stored.
         """
         import xarray as xr
 
@@ -183,7 +183,7 @@ class Client:
         return xr.open_zarr(self._url + found["all"], storage_options=options)
 
     def verification(self, model: str | None = None) -> dict[str, Any]:
-        """How good the stored forecasts were: RMSE, skill and number of cases for each lead."""
+        """Live verification of the stored forecasts: RMSE, skill and number of cases for each lead."""
         asked = parameters(model=model)
         found: dict[str, Any] = self._service.ask("GET", "/v1/verification", params=asked).json()
         return found
@@ -198,19 +198,19 @@ class Client:
         *,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Let a forecast be made in the background; arguments and errors as of `forecast`.
+        """Submit a forecast as a job in the background; arguments and errors as in `forecast`.
 
         Args:
-            ds: As in `forecast`.
-            model: As in `forecast`.
-            steps: As in `forecast`; many more are allowed.
-            variables: As in `forecast`.
-            bands: As in `forecast`.
-            idempotency_key: A name of your own; the same request with the same name is the same job. By
-                default each call is a job of its own, made once however often the connection breaks.
+            ds: See `forecast`.
+            model: See `forecast`.
+            steps: See `forecast`; the limit is higher.
+            variables: See `forecast`.
+            bands: See `forecast`.
+            idempotency_key: Any text; equal requests with equal text are the same job. By default each call
+                creates one new job, even if the connection breaks and the request is repeated.
 
         Returns:
-            The job; `wait` and `result` are its methods.
+            The job, with methods `wait` and `result`.
         """
         import uuid
 
@@ -225,7 +225,7 @@ class Client:
         return Job(self._service, answer.json()["id"])
 
     def job(self, id: str) -> Job:
-        """A job that was submitted before, by its id."""
+        """Find a submitted job by its id."""
         return Job(self._service, id)
 
     def _stored(self, what: str, reference_time: Any, asked: dict[str, Any]) -> xr.Dataset:
@@ -245,7 +245,9 @@ class Client:
     def _only_model(self) -> str:
         names = [model["name"] for model in self.models()]
         if len(names) != 1:
-            raise ServiceError(f"Say which model, one of: {', '.join(names)}.")
+            raise ServiceError(
+                f"The service has several models. Choose one with `model`: {', '.join(names)}."
+            )
         return str(names[0])
 
 
@@ -256,7 +258,7 @@ def _quoted(text: str) -> str:
 
 
 def parameters(**given: Any) -> dict[str, Any]:
-    """Those that are given, lists with commas."""
+    """Select the given parameters and join lists with commas."""
     return {
         name: value if isinstance(value, str | int) else ",".join(value)
         for name, value in given.items()

@@ -1,4 +1,4 @@
-"""A forecast that is made in the background."""
+"""A job: a forecast computed in the background."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SHORTEST_PAUSE_SECONDS = 0.2
 
 
 class Job:
-    """One job of a service; `Client.submit` makes it.
+    """One job of a service, created by `Client.submit`.
 
     Attributes:
-        id: Find it again with `Client.job(id)`, also from another process.
+        id: Id of the job; `Client.job(id)` finds it again, also from another process.
     """
 
     def __init__(self, service: Transport, id: str) -> None:
@@ -27,24 +27,24 @@ class Job:
         self._service = service
 
     def status(self) -> dict[str, Any]:
-        """How far it is: `status`, `leads_done` of `steps`, `progress` in [0, 1], `expires`."""
+        """Fetch the state: `status`, `leads_done` of `steps`, `progress` in [0, 1], `expires`."""
         found: dict[str, Any] = self._service.ask("GET", f"/v1/jobs/{self.id}").json()
         return found
 
     def wait(
         self, timeout_seconds: float = 3600.0, on_progress: Callable[[float], None] | None = None
     ) -> dict[str, Any]:
-        """Wait until it is done, failed or gone.
+        """Wait until the job is done, failed or removed.
 
         Args:
-            timeout_seconds: How long.
-            on_progress: Called with the progress in [0, 1] after each look.
+            timeout_seconds: Longest time to wait, s.
+            on_progress: Function called with the progress in [0, 1] after each check.
 
         Returns:
             The last `status`.
 
         Raises:
-            ServiceError: It is not finished by then; it goes on.
+            ServiceError: The job is not finished by then; it continues on the server.
         """
         waited = 0.0
         while True:
@@ -58,21 +58,21 @@ class Job:
             if waited + pause > timeout_seconds:
                 raise ServiceError(
                     f"Job {self.id} is not finished after {waited:g} s; {facts['leads_done']} of "
-                    f"{facts['steps']} leads are done. It goes on; `Client.job('{self.id}')` finds it."
+                    f"{facts['steps']} leads are done. It continues; `Client.job('{self.id}')` finds it."
                 )
             self._service.sleep(pause)
             waited += pause
 
     def result(self, timeout_seconds: float = 3600.0) -> xr.Dataset:
-        """Wait, then fetch the forecast.
+        """Wait for the job, then fetch the forecast.
 
         Raises:
-            DataError: The input did not fit; the subclass and the message say in what.
-            ServiceError: It was canceled, has expired, or is not finished in time.
+            DataError: The input did not fit the model; subclass and message give the reason.
+            ServiceError: The job was canceled, has expired, or is not finished in time.
         """
         self.wait(timeout_seconds)
         return opened(self._service.ask("GET", f"/v1/jobs/{self.id}/result").content)
 
     def cancel(self) -> None:
-        """Stop it, or throw its result away."""
+        """Stop the job, or delete its result."""
         self._service.ask("DELETE", f"/v1/jobs/{self.id}")

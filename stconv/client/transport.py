@@ -1,4 +1,4 @@
-"""One service as httpx reaches it: waiting as it says, refusals as the errors of the library."""
+"""HTTP requests to one service: retries as the server asks, and refusals as the library's exceptions."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     import xarray as xr
 
 BUSY = frozenset({429, 503})
-"""The server says when to come back."""
+"""HTTP statuses of answers whose Retry-After says when to retry."""
 FIRST_PAUSE_SECONDS = 0.5
 
 
 class Transport:
-    """Requests that are patient.
+    """HTTP requests with retries.
 
     Args:
-        url: Of the service.
-        headers: Of every request.
-        timeout_seconds: Of one request.
-        patience_seconds: How long to go on asking a server that is busy or can not be reached.
-        transport: Of httpx.
-        sleep: Waits some seconds.
+        url: URL of the service.
+        headers: Headers of every request.
+        timeout_seconds: Timeout of one request, s.
+        patience_seconds: Time to keep retrying while the server is busy or cannot be reached, s.
+        transport: Transport of httpx.
+        sleep: Function that waits a number of seconds.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Transport:
         self._http.close()
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Ask until there is an answer.
+        """Send a request, with retries, until there is an answer.
 
         Raises:
-            StconvError: Refused, as the library would have raised it.
-            ServiceError: The service fails, can not be reached, or was busy too long.
+            StconvError: The service refused the request; the type is the one that the library raises locally.
+            ServiceError: The service fails, cannot be reached, or was busy too long.
         """
         import httpx
 
@@ -65,7 +65,7 @@ class Transport:
                 answer = self._http.request(method, path, **options)
             except httpx.ConnectError as error:
                 problem: StconvError = ServiceError(
-                    f"{self._http.base_url} can not be reached: {error}. Is the service running there?"
+                    f"{self._http.base_url} cannot be reached: {error}. Is the service running there?"
                 )
                 wait = pause
             except httpx.TransportError as error:
@@ -85,7 +85,7 @@ class Transport:
 
 
 def _problem(answer: httpx.Response) -> StconvError:
-    """The error that the library would have raised, by the type of the problem document."""
+    """Return the library's exception for the type of a problem document."""
     try:
         document = answer.json()
         detail, kind = str(document["detail"]), str(document.get("type", ""))
@@ -98,7 +98,7 @@ def _problem(answer: httpx.Response) -> StconvError:
 
 
 def retry_after(value: str) -> float:
-    """Seconds, from a number of them or from an HTTP date; 0 if it is neither."""
+    """Parse Retry-After, a number or an HTTP date, as seconds from now; 0 if it is neither."""
     if value.isdecimal():
         return float(value)
     try:
@@ -109,7 +109,7 @@ def retry_after(value: str) -> float:
 
 
 def opened(body: bytes) -> xr.Dataset:
-    """A NetCDF file in memory, classic or NetCDF 4."""
+    """Open a NetCDF file in memory, classic or NetCDF 4."""
     import io
 
     import xarray as xr
