@@ -18,7 +18,7 @@ from stconv.errors import BundleError, ConfigError
 from stconv.forecast import Forecaster
 from stconv.forecast.bounds import without_bands
 from stconv.losses import MaskedMSE
-from stconv.models import Climatology, Conv3D, Ensemble, InTurn, Persistence, build, describe
+from stconv.models import Climatology, Conv3D, Ensemble, MembersInTurn, Persistence, build, describe
 from stconv.task import ForecastTask
 from stconv.uncertainty.bands import LEVELS, Bands
 from stconv.uncertainty.conformal import _power, calibrate
@@ -293,7 +293,7 @@ def test_beyond_the_trained_leads_bands_are_missing(path: Path, bundle: Bundle) 
 
 def test_networks_in_turn_train_one_per_batch_and_forecast_together():
     torch.manual_seed(0)
-    network = InTurn(Conv3D(1, 1, 3, 2, n_layers=1, n_filters=2, kernel=3), n_members=3)
+    network = MembersInTurn(Conv3D(1, 1, 3, 2, n_layers=1, n_filters=2, kernel=3), n_members=3)
     x, seen = torch.randn(2, 1, 3, 4, 5), []
 
     def gradient(member):
@@ -313,7 +313,7 @@ def test_networks_in_turn_train_one_per_batch_and_forecast_together():
     twin.load_state_dict(network.state_dict())
     torch.testing.assert_close(twin.eval()(x), network(x))
     with pytest.raises(ConfigError, match="n_members"):
-        InTurn(Conv3D(1, 1, 3, 2), n_members=1)
+        MembersInTurn(Conv3D(1, 1, 3, 2), n_members=1)
 
 
 def test_bands_go_out_in_every_form(path: Path, bundle: Bundle, tmp_path: Path) -> None:

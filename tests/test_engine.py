@@ -24,10 +24,10 @@ from stconv.forecast import Forecaster
 from stconv.models import (
     Conv3D,
     ConvLSTM,
-    Damped,
     FrameMixer,
     Gaussian,
     LeNet5,
+    LinearResidual,
     ResNet2D,
     STConvS2S,
     UNet2D,
@@ -41,16 +41,18 @@ numpy_helper = pytest.importorskip("onnx.numpy_helper")
 
 SIZES, CPU = (2, 1, 3, 2), torch.device("cpu")
 NETWORKS = {
-    "UNet2D": lambda: Damped(UNet2D(*SIZES, n_levels=2, n_filters=8), neighbors=True),
+    "UNet2D": lambda: LinearResidual(UNet2D(*SIZES, n_levels=2, n_filters=8), neighbors=True),
     "STConvS2S-R": lambda: STConvS2S(*SIZES, n_layers=1, n_filters=2, kernel=3),
     "LeNet5": lambda: LeNet5(*SIZES, grid=(16, 18)),
     "Gaussian": lambda: Gaussian(ResNet2D(2, 2, 3, 2, n_filters=2), n_members=3),
-    "Damped, by cell": lambda: Damped(Conv3D(*SIZES, n_layers=1, n_filters=2, kernel=3), grid=(9, 11)),
+    "LinearResidual, by cell": lambda: LinearResidual(
+        Conv3D(*SIZES, n_layers=1, n_filters=2, kernel=3), grid=(9, 11)
+    ),
     "ConvLSTM": lambda: ConvLSTM(*SIZES, n_layers=1, n_filters=2),
     "FrameMixer": lambda: FrameMixer(*SIZES, n_layers=1, n_filters=2),
     "UNet2Plus1D": lambda: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
 }
-GRIDS = {"LeNet5": [(16, 18)], "Damped, by cell": [(9, 11)]}
+GRIDS = {"LeNet5": [(16, 18)], "LinearResidual, by cell": [(9, 11)]}
 FAST = {"UNet2D", "STConvS2S-R", "LeNet5"}
 
 
@@ -91,7 +93,7 @@ def trained(service_server, tmp_path_factory):
     data = GridDataModule(SourceSettings(**source), PreparationSettings(("t2m",)), WindowSettings(**window))
     data.setup()
     torch.manual_seed(0)
-    network = Damped(Conv3D(data.c_in, 1, 3, 2, n_layers=1, n_filters=4, kernel=3))
+    network = LinearResidual(Conv3D(data.c_in, 1, 3, 2, n_layers=1, n_filters=4, kernel=3))
     make_bundle(SimpleNamespace(network=network.eval(), preparation=data.preparation), data, name="air").save(
         folder / "bundle"
     )
@@ -189,7 +191,7 @@ def test_says_what_to_install(trained, monkeypatch):
 def test_refuses_a_translation_that_fails_or_differs(trained, monkeypatch):
     monkeypatch.setattr(engine, "onnx_bytes", lambda network, members: b"no model")
     with pytest.raises(
-        ConfigError, match=r"Damped can not be translated for the engine 'openvino'.*Use the eng"
+        ConfigError, match=r"LinearResidual can not be translated for the engine 'openvino'.*Use the eng"
     ):
         members_by("openvino", trained.bundle, CPU)
     monkeypatch.setattr(engine, "compiled", lambda model: lambda x: trained.bundle.network.members(x) + 1)

@@ -11,11 +11,11 @@ from stconv.models import (
     Conv2Plus1D,
     Conv3D,
     ConvLSTM,
-    Damped,
     EncoderDecoder3D,
     FrameMixer,
     Increment,
     LeNet5,
+    LinearResidual,
     MixedConv,
     PredRNN,
     ResNet2D,
@@ -30,7 +30,7 @@ NETWORKS = {
     "STConvS2S": lambda: Increment(
         STConvS2S(*SIZES, n_layers=1, n_filters=2, kernel=3, space_padding="periodic")
     ),
-    "ResNet2D": lambda: Bounded(Damped(ResNet2D(*SIZES, n_filters=4)), lower=-0.5),
+    "ResNet2D": lambda: Bounded(LinearResidual(ResNet2D(*SIZES, n_filters=4)), lower=-0.5),
     "ConvLSTM": lambda: ConvLSTM(*SIZES, n_layers=1, n_filters=2),
     "PredRNN": lambda: PredRNN(*SIZES, n_layers=1, n_filters=2),
     "UNet2Plus1D": lambda: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
@@ -89,7 +89,7 @@ def test_onnx_equals_the_network(name, tmp_path):
 
 
 def test_a_network_of_one_grid_is_exported_for_that_grid():
-    network = Damped(ResNet2D(*SIZES, n_filters=2), grid=[5, 7]).eval()
+    network = LinearResidual(ResNet2D(*SIZES, n_filters=2), grid=[5, 7]).eval()
     x = torch.randn(3, 2, 3, 5, 7)
     torch.testing.assert_close(to_program(network).module()(x), network(x))
 

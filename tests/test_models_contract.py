@@ -28,16 +28,16 @@ exec(re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1], {"__name
 
 SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3, "n_3d": 1}
 """Settings that keep a test short, for the networks that have them."""
-FITTED = {"Damped": 2}
+FITTED = {"LinearResidual": 2}
 """Weights that are fitted in closed form before the training, and not trained."""
 WRAPPERS = {
     "Advected": {},
     "Increment": {},
-    "Damped": {},
+    "LinearResidual": {},
     "Bounded": {"lower": -9.0},
     "Quantiles": {},
     "Gaussian": {},
-    "InTurn": {"n_members": 2},
+    "MembersInTurn": {"n_members": 2},
 }
 """Networks around a network, and settings that they do not do without."""
 
@@ -154,7 +154,9 @@ def test_windows_of_a_batch_do_not_mix(name):
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_every_weight_learns(name, options):
-    network = make(name, leads=6, **options).train(name != "InTurn")  # in training one of its networks learns
+    network = make(name, leads=6, **options).train(
+        name != "MembersInTurn"
+    )  # in training one of its networks learns
     network(torch.randn(2, 3, 4, 5, 6)).square().sum().backward()
     learned = [p for p in network.parameters() if p.requires_grad]
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in learned)

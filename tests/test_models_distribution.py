@@ -7,12 +7,12 @@ from stconv.errors import ConfigError
 from stconv.losses import CRPS, GaussianCRPS
 from stconv.models import (
     Bounded,
-    Damped,
     DampedPersistence,
     Ensemble,
     Gaussian,
     Increment,
     Linear3x3,
+    LinearResidual,
     MonteCarloDropout,
     Network,
     Persistence,
@@ -46,9 +46,9 @@ def distributions() -> list[Network]:
         Gaussian(small(), n_members=4),
         Ensemble([small(), small(), small()]),
         MonteCarloDropout(small(0.5), n_members=6),
-        Damped(Quantiles(small(), n_members=5)),
+        LinearResidual(Quantiles(small(), n_members=5)),
         Increment(Gaussian(small(), n_members=4)),
-        Ensemble([Quantiles(small(), n_members=5), Damped(small())]),
+        Ensemble([Quantiles(small(), n_members=5), LinearResidual(small())]),
     ]
 
 
@@ -83,7 +83,7 @@ def test_gaussian_members_are_quantiles_of_mean_and_deviation():
 def test_wrappers_add_and_clamp_member_by_member():
     head, x = shaken(Quantiles(small())), torch.randn(2, 3, 4, 5, 6)
     inner = head.members(x)
-    damped = Damped(head)
+    damped = LinearResidual(head)
     torch.testing.assert_close(damped.members(x) - inner, DampedPersistence(*SIZES)(x).expand_as(inner))
     torch.testing.assert_close(Increment(head).members(x) - inner, Persistence(*SIZES)(x).expand_as(inner))
     bounded = Bounded(head, lower=-0.1, upper=0.2).eval()
@@ -125,7 +125,7 @@ def test_training_finds_the_spread_of_the_noise(head):
             lambda: Quantiles(small(), n_members=1),
             "n_members of Quantiles is 1; expected an integer of at least 2",
         ),
-        (lambda: Gaussian(Damped(small())), "Put Gaussian inside of it"),
+        (lambda: Gaussian(LinearResidual(small())), "Put Gaussian inside of it"),
         (lambda: Ensemble([small()]), "Ensemble has 1 networks; expected 2 or more"),
         (lambda: Ensemble([small(), ResNet2D(3, 2, 4, 5)]), r"differ in \(c_in, c_out, t_in, leads\)"),
         (lambda: MonteCarloDropout(small()), "ResNet2D drops none. Give it a `dropout` above 0"),

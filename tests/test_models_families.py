@@ -14,10 +14,10 @@ from stconv.models import (
     Bounded,
     Conv3D,
     ConvLSTM,
-    Damped,
     DampedPersistence,
     FrameMixer,
     Linear3x3,
+    LinearResidual,
     MixedConv,
     Persistence,
     PredRNN,
@@ -46,7 +46,7 @@ def windows(n=2, lat=5, lon=6):
 def test_stacked_frames_start_from_a_forecast_of_zero():
     x, inner = windows(), ResNet2D(*SIZES, n_filters=4)
     assert not inner(x).any()
-    torch.testing.assert_close(Damped(inner)(x), DampedPersistence(*SIZES)(x))
+    torch.testing.assert_close(LinearResidual(inner)(x), DampedPersistence(*SIZES)(x))
     assert [block.body[0].conv.dilation for block in inner.blocks] == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
 
 
@@ -202,8 +202,8 @@ def test_impossible_bounds_are_refused(bounds, message):
 
 
 def test_damping_of_each_cell_belongs_to_its_grid():
-    network = Damped(ResNet2D(*SIZES, n_filters=4), grid=[5, 6])
-    assert network.usual.factor.shape == (2, 3, 5, 6)
+    network = LinearResidual(ResNet2D(*SIZES, n_filters=4), grid=[5, 6])
+    assert network.climatology_start.factor.shape == (2, 3, 5, 6)
     assert describe(build(describe(network))) == describe(network)
     with pytest.raises(ShapeError, match=r"built for a grid of \(5, 6\)"):
         network(windows(lon=7))
@@ -212,12 +212,12 @@ def test_damping_of_each_cell_belongs_to_its_grid():
 @pytest.mark.parametrize(("n_windows", "n_blocks"), [(12, 5), (3, 3), (1, 1)])
 def test_starts_and_network_are_used_as_far_as_other_windows_say(n_windows: int, n_blocks: int):
     rng = np.random.default_rng(0)
-    network = Damped(Quantiles(Conv3D(*SIZES, n_layers=1, n_filters=4), n_members=3)).eval()
+    network = LinearResidual(Quantiles(Conv3D(*SIZES, n_layers=1, n_filters=4), n_members=3)).eval()
     x = torch.from_numpy(rng.normal(size=(n_windows, 3, 4, 5, 6))).float()
-    usual, difference = network.usual(x), network.network(x).detach()
+    usual, difference = network.climatology_start(x), network.network(x).detach()
     torch.testing.assert_close(network(x), usual + difference)
     level = x[:, :2].mean(2, keepdim=True)
-    recent = level + network.usual.factor * (x[:, :2, -1:] - level)
+    recent = level + network.climatology_start.factor * (x[:, :2, -1:] - level)
     truth = torch.tensor([[1.0, 0.4, 0.0], [0.7, 0.5, 0.2]])[:, :, None, None]  # target, lead
     y = recent + truth * (usual - recent) + torch.tensor([0.5, 0.1, 3.0])[:, None, None] * difference
     y = y + 0.1 * torch.from_numpy(rng.normal(size=y.shape)).float()
@@ -226,8 +226,8 @@ def test_starts_and_network_are_used_as_far_as_other_windows_say(n_windows: int,
     weight[weight < 0.6] = 0
     spread = network.members(x).std(0)
     windows = partial(zip, *(a.split(5) for a in (x, y, weight)), strict=True)
-    network.fit_trust(windows)
-    network.fit_share(windows)
+    network.fit_climatology_weight(windows)
+    network.fit_residual_weight(windows)
     departure, rest, w = (a.detach().double().numpy() for a in (usual - recent, y - recent, weight))
     blocks = np.array_split(np.arange(n_windows), n_blocks)
 
@@ -246,35 +246,35 @@ def test_starts_and_network_are_used_as_far_as_other_windows_say(n_windows: int,
         return (prior + apart * np.maximum(0, 1 - (doubt / apart) ** 2)).clip(0, 1)
 
     trust = drawn_to(0.5, *ratio(rest, departure))
-    np.testing.assert_allclose(network.trust[..., 0, 0], trust, atol=2e-4)
+    np.testing.assert_allclose(network.climatology_weight[..., 0, 0], trust, atol=2e-4)
     d, left = difference.double().numpy(), rest - trust[..., None, None] * departure
     share = drawn_to(0, *ratio(left, d))
-    np.testing.assert_allclose(network.share[..., 0, 0], share, atol=2e-3)
+    np.testing.assert_allclose(network.residual_weight[..., 0, 0], share, atol=2e-3)
     if n_windows > 5:
         assert ((trust > 0) & (trust < 1) & (trust != 0.5)).any()
         assert ((share > 0) & (share < 1)).any()
     if n_windows == 1:
         assert (trust == 0.5).all()
         assert (share == 0).all()
-    start = recent + network.trust * (usual - recent)
-    torch.testing.assert_close(network(x), (start + network.share * difference).detach())
+    start = recent + network.climatology_weight * (usual - recent)
+    torch.testing.assert_close(network(x), (start + network.residual_weight * difference).detach())
     torch.testing.assert_close(network.members(x).mean(0), network(x))
     torch.testing.assert_close(network.members(x).std(0), spread)  # how sure it is does not change
     one = network.train()(x[:1])
     torch.testing.assert_close(one, start[:1] + network.network(x[:1]))  # it learns with all of itself
-    before = network.trust.clone(), network.share.clone()
-    network.fit_trust(list)
-    network.fit_share(list)
-    assert torch.equal(network.trust, before[0])
-    assert torch.equal(network.share, before[1])
-    alone = Damped(Persistence(*SIZES), combine=False)
-    alone.fit_trust(windows)
-    alone.fit_share(windows)
+    before = network.climatology_weight.clone(), network.residual_weight.clone()
+    network.fit_climatology_weight(list)
+    network.fit_residual_weight(list)
+    assert torch.equal(network.climatology_weight, before[0])
+    assert torch.equal(network.residual_weight, before[1])
+    alone = LinearResidual(Persistence(*SIZES), combine=False)
+    alone.fit_climatology_weight(windows)
+    alone.fit_residual_weight(windows)
     torch.testing.assert_close(alone(x), usual + x[:, :2, -1:])
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: DampedPersistence(1, 2, 3, 4), lambda: Damped(ResNet2D(1, 2, 3, 4))]
+    "make", [lambda: DampedPersistence(1, 2, 3, 4), lambda: LinearResidual(ResNet2D(1, 2, 3, 4))]
 )
 def test_damped_persistence_needs_the_history_of_every_target(make):
     with pytest.raises(ConfigError, match=r"has 1 input channels for 2 targets"):

@@ -18,9 +18,9 @@ from stconv.models import (
     Bounded,
     Climatology,
     Conv3D,
-    Damped,
     DampedPersistence,
     Increment,
+    LinearResidual,
     Network,
     Persistence,
 )
@@ -317,8 +317,8 @@ def test_a_network_without_a_loss_is_tested_and_not_trained(path: Path, tmp_path
 
 def test_a_network_of_another_grid_is_refused(path: Path, tmp_path: Path) -> None:
     inner = Conv3D(1, 1, 4, LEADS, n_layers=1, n_filters=2, kernel=3)
-    task = ForecastTask(Bounded(Damped(inner, grid=(5, 5)), lower=-9), MaskedMSE())
+    task = ForecastTask(Bounded(LinearResidual(inner, grid=(5, 5)), lower=-9), MaskedMSE())
     with pytest.raises(
-        ShapeError, match=r"Damped was built for a grid of 5 x 5 cells, the data have 6 x 7\."
+        ShapeError, match=r"LinearResidual was built for a grid of 5 x 5 cells, the data have 6 x 7\."
     ):
         trainer(tmp_path).fit(task, data_module(path))

@@ -14,11 +14,11 @@ from stconv.explain import explain, frames_in_reach, reach
 from stconv.models import (
     Conv2Plus1D,
     ConvLSTM,
-    Damped,
     EncoderDecoder3D,
     FrameMixer,
     Increment,
     Linear3x3,
+    LinearResidual,
     Network,
     Persistence,
     PredRNN,
@@ -49,7 +49,9 @@ NETWORKS = {
         STConvS2S(*SIZES, n_layers=1, n_filters=2, kernel=3, space_padding=space)
     ),
     "Conv2Plus1D": lambda space: Conv2Plus1D(*SIZES, n_layers=2, n_filters=2, space_padding=space),
-    "ResNet2D": lambda space: Damped(ResNet2D(*SIZES, n_filters=2, norm="layer", space_padding=space)),
+    "ResNet2D": lambda space: LinearResidual(
+        ResNet2D(*SIZES, n_filters=2, norm="layer", space_padding=space)
+    ),
     "ConvLSTM": lambda space: ConvLSTM(*SIZES, n_layers=1, n_filters=2, space_padding=space),
     "UNet": lambda space: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2, space_padding=space),
     "FrameMixer": lambda space: FrameMixer(
@@ -122,7 +124,7 @@ def test_memory_is_that_of_a_tile_on_a_global_quarter_degree_grid():
     [
         (ResNet2D(*SIZES, n_filters=4).eval(), "sees the whole grid at once.*Use norm 'batch' or 'layer'"),
         (Linear3x3(*SIZES).train(), "in training mode, in which tiles would differ"),
-        (Damped(Linear3x3(*SIZES), grid=[40, 41]).eval(), "a damping for each cell of its own grid"),
+        (LinearResidual(Linear3x3(*SIZES), grid=[40, 41]).eval(), "a damping for each cell of its own grid"),
         (
             UNet2Plus1D(*SIZES, n_layers=3, n_filters=2, space_padding="periodic").eval(),
             "has 41 columns.*of 4",
@@ -159,7 +161,7 @@ def test_memory_decides_about_tiles_and_small_grids_have_none():
 
 
 def test_a_network_with_parameters_for_each_cell_forecasts_its_own_grid_in_one_piece():
-    network = Damped(ResNet2D(*SIZES, n_filters=4), grid=[70, 72]).eval()
+    network = LinearResidual(ResNet2D(*SIZES, n_filters=4), grid=[70, 72]).eval()
     x = torch.randn(1, 2, 2, 70, 72)
     walks = []
     handle = network.register_forward_hook(lambda _m, args, _y: walks.append(args[0].is_meta))
@@ -168,7 +170,9 @@ def test_a_network_with_parameters_for_each_cell_forecasts_its_own_grid_in_one_p
     assert sum(walks) == 1, "the memory that a grid needs is estimated once"
     handle.remove()
     assert torch.equal(whole(x), network(x))
-    with pytest.warns(UserWarning, match="in one piece: Damped has a damping for each cell of its own grid"):
+    with pytest.warns(
+        UserWarning, match="one piece: LinearResidual has a damping for each cell of its own grid"
+    ):
         y = Tiled(network, memory=1000)(x)
     assert torch.equal(y, network(x))
 

@@ -42,7 +42,7 @@ def made_verification(n=400, n_leads=4, damping=0.9, variables=("t",), shuffled=
     sums = ScoreSums(variables, n_leads, ["K", "hPa"][: len(variables)])
     sums.add(np.tile(truth, repeat), {k: np.tile(f, repeat) for k, f in fields.items()}, None, index)
     labels = lead_labels(SIX_HOURS, n_leads)
-    return Verification(sums, "Damped", "red noise", ("2014-08-08", "2014-12-31"), labels, span=9)
+    return Verification(sums, "ResNet2D", "red noise", ("2014-08-08", "2014-12-31"), labels, span=9)
 
 
 def test_the_best_forecast_beats_both_references():
@@ -145,7 +145,7 @@ def test_verdict_and_table_of_several_variables():
 def test_table_says_what_was_scored():
     verification = made_verification()
     lines = str(render_table(verification, width=80)).splitlines()
-    assert lines[0] == "Damped on red noise, 395 windows, 2014-08-08 to 2014-12-31"
+    assert lines[0] == "ResNet2D on red noise, 395 windows, 2014-08-08 to 2014-12-31"
     assert lines[1].split("  ")[0] == "lead"
     assert all(label in lines[1] for label in ("6 h", "12 h", "18 h", "24 h"))
     first = f"{verification.sums.rmse('model')[0, 0]:.2f}"

@@ -27,7 +27,7 @@ from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.preparation.spec import PreparationSpec
 from stconv.datasets.summary import DataSummary
 from stconv.errors import BundleError, ConfigError
-from stconv.models import Network, build
+from stconv.models import Network, build, describe
 from stconv.uncertainty.bands import Bands
 
 FORMAT_VERSION = 3
@@ -125,7 +125,8 @@ class Bundle:
                     f"{size} in '{folder}': the network has {ours}, its preparation {theirs}. Export it "
                     "again."
                 )
-        spec["preparation"] = preparation.spec.to_json()  # in whole, also where an older stconv wrote less
+        # complete and by present names, even if an older stconv wrote less or other names
+        spec["preparation"], spec["network"] = preparation.spec.to_json(), describe(network)
         mask = tensors.get("bundle.always_valid")
         always_valid = None if mask is None else mask.numpy().astype(bool)
         bands = _build_bands(spec, _under(tensors, "bands."), folder)

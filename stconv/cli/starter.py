@@ -168,5 +168,5 @@ def _network(found: Description, rows: int, columns: int) -> tuple[dict[str, Any
         convolutions = 2 * 2 + 1 + 2 * 3 * 1.5**2 / 4
     flops = 3 * 2 * 9 * width**2 * (convolutions + 1) * rows * columns  # backward costs twice forward
     start = {"grid": [rows, columns], "neighbors": True}
-    network = {"class_path": "stconv.models.Damped", "init_args": {**start, "network": inner}}
+    network = {"class_path": "stconv.models.LinearResidual", "init_args": {**start, "network": inner}}
     return network, flops

@@ -1,15 +1,26 @@
 """Complete networks, from and to tensors of shape (batch, channel, time, lat, lon)."""
 
+from typing import Any
+
 from stconv.models.advected import Advected
 from stconv.models.baselines import Climatology, Increment, Persistence
-from stconv.models.distribution import Ensemble, Gaussian, InTurn, MonteCarloDropout, Quantiles
+from stconv.models.distribution import Ensemble, Gaussian, MembersInTurn, MonteCarloDropout, Quantiles
 from stconv.models.encdec import EncoderDecoder3D
 from stconv.models.events import VGG16, AlexNet, EventNetwork, LeNet5, ResNet18
 from stconv.models.frame_mixer import FrameMixer
 from stconv.models.linear import DampedPersistence, Linear3x3
 from stconv.models.probe import frames_seen
 from stconv.models.recurrent import ConvLSTM, PredRNN
-from stconv.models.registry import REGISTRY, Network, build, describe, modules_outside, register
+from stconv.models.registry import (
+    FORMER_NAMES,
+    REGISTRY,
+    Network,
+    build,
+    describe,
+    modules_outside,
+    present_name,
+    register,
+)
 from stconv.models.residual import ResNet2D, ResNet2Plus1D
 from stconv.models.scales import ScaleMix
 from stconv.models.simvp import SimVP
@@ -18,7 +29,7 @@ from stconv.models.stconvs2s import STConvS2S
 from stconv.models.unet import UNet2Plus1D
 from stconv.models.unet2d import UNet2D
 from stconv.models.video import R2Plus1D18, load_video_weights
-from stconv.models.wrappers import Bounded, Damped
+from stconv.models.wrappers import Bounded, LinearResidual
 
 __all__ = [
     "REGISTRY",
@@ -30,17 +41,17 @@ __all__ = [
     "Conv2Plus1D",
     "Conv3D",
     "ConvLSTM",
-    "Damped",
     "DampedPersistence",
     "EncoderDecoder3D",
     "Ensemble",
     "EventNetwork",
     "FrameMixer",
     "Gaussian",
-    "InTurn",
     "Increment",
     "LeNet5",
     "Linear3x3",
+    "LinearResidual",
+    "MembersInTurn",
     "MixedConv",
     "MonteCarloDropout",
     "Network",
@@ -63,3 +74,10 @@ __all__ = [
     "modules_outside",
     "register",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find a network by its former name, as in `class_path: stconv.models.Damped`."""
+    if name not in FORMER_NAMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return REGISTRY[present_name(name)]

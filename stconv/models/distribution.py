@@ -2,7 +2,7 @@
 
 Quantiles, a normal distribution, several networks and passes with dropout all come out in this one form, see
 `Network.members`; the forecast is their mean. A head widens the network that it is given, so that it goes
-right around the network that makes the output: `Damped(Quantiles(ResNet2D))`, not the other way.
+right around the network that makes the output: `LinearResidual(Quantiles(ResNet2D))`, not the other way.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Ensemble(_Several):
 
 
 @register
-class InTurn(_Several):
+class MembersInTurn(_Several):
     """Several copies of a network in one training: each batch trains one of them, in turn.
 
     Each has a start of its own and sees its own batches, and so errs in its own way; the mean errs less, and
@@ -171,7 +171,7 @@ class InTurn(_Several):
 
     def __init__(self, network: Network, *, n_members: int = 3) -> None:
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
-        check_count("n_members", n_members, "InTurn", at_least=2)
+        check_count("n_members", n_members, "MembersInTurn", at_least=2)
         self.networks = nn.ModuleList([network, *(build(describe(network)) for _ in range(n_members - 1))])
         self.turn = 0
 

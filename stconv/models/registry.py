@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -17,10 +18,13 @@ from stconv.errors import ConfigError
 from stconv.models.network import Network
 from stconv.models.outside import load_entry_points, remedy
 
-__all__ = ["REGISTRY", "Network", "build", "describe", "modules_outside", "register"]
+__all__ = ["REGISTRY", "Network", "build", "describe", "modules_outside", "present_name", "register"]
 
 REGISTRY: dict[str, type[Network]] = {}
 """All networks that can be built, by name."""
+
+FORMER_NAMES = {"Damped": "LinearResidual", "InTurn": "MembersInTurn"}
+"""Present names of networks by their former ones, which configurations and bundles may still use."""
 
 NetworkClass = TypeVar("NetworkClass", bound=type[Network])
 
@@ -87,7 +91,7 @@ def build(spec: dict[str, Any], modules: Mapping[str, str] | None = None) -> Net
     """
     if not _is_spec(spec):
         raise ConfigError(f"a network is specified as {{'name': ..., 'arguments': {{...}}}}; found {spec!r}.")
-    name, arguments = spec["name"], spec["arguments"]
+    name, arguments = present_name(spec["name"]), spec["arguments"]
     if name not in REGISTRY:
         load_entry_points(name)
     if name not in REGISTRY:
@@ -103,6 +107,19 @@ def build(spec: dict[str, Any], modules: Mapping[str, str] | None = None) -> Net
             f" {getattr(cls, 'former', '')}".rstrip()
         ) from error
     return cls(**arguments)
+
+
+def present_name(name: str) -> str:
+    """Return the present name of a network; a former one raises a FutureWarning."""
+    if name not in FORMER_NAMES or name in REGISTRY:  # a network of the user's own may have that name
+        return name
+    warnings.warn(
+        f"The network '{name}' is now called '{FORMER_NAMES[name]}'. The former name is still understood; "
+        "write the new one in configurations.",
+        FutureWarning,
+        stacklevel=3,
+    )
+    return FORMER_NAMES[name]
 
 
 def _is_same(before: type[Network], after: type[Network]) -> bool:

@@ -84,8 +84,8 @@ class ResNet2D(Network):
 
     A stem (1, k, k) is followed by a block x + W2 * drop(gelu(norm(W1 * x))) with kernels (1, k, k) for each
     dilation, and a head (1, k, k). The last convolutions of each block and of the head start at zero, so that
-    training starts from a forecast of zero: from persistence inside `Increment`, from damped persistence
-    inside `Damped`.
+    training starts from a forecast of zero: from persistence inside `Increment`, from the linear start
+    inside `LinearResidual`.
 
     Args:
         c_in: Number of input channels.

@@ -30,8 +30,9 @@ class UNet2D(Network):
 
     Each level has half the resolution of the one above and `growth` times its channels. In the decoder the
     coarse field, interpolated and projected, is added to the finer one. As in `ResNet2D`, the last
-    convolutions of each block and of the head start at zero: inside `Damped`, training starts from damped
-    persistence. A grid of any size is padded to a multiple of 2^(n_levels - 1), and the forecast is cropped.
+    convolutions of each block and of the head start at zero: inside `LinearResidual`, training starts from
+    its linear start. A grid of any size is padded to a multiple of 2^(n_levels - 1), and the forecast is
+    cropped.
 
     Args:
         c_in: Number of input channels.

@@ -1,9 +1,10 @@
-"""Networks around a network: where the forecast starts from, and where it may not go."""
+"""Networks around a network: one that adds a linear start to its output, and one that bounds it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,41 +16,50 @@ from stconv.nn.damping import Damping
 from stconv.nn.regression import LAGS, Windows, ratio_with_error
 
 BLOCKS = 5
-"""Of the validation period, as many as there are windows for: they tell how sure trust and share are."""
-DOUBT = (math.inf, 12.706, 4.303, 3.182, 2.776)
-"""Standard errors that are beyond doubt with 1, 2, ... blocks: the 97.5 % quantile of Student's t with one
-degree of freedom less."""
+"""Number of blocks of the validation period, for standard errors; fewer if there are fewer windows."""
+T_QUANTILES = (math.inf, 12.706, 4.303, 3.182, 2.776)
+"""Half width of the 95 % interval in standard errors for 1, 2, ... blocks: the 97.5 % quantile of Student's
+t with one degree of freedom less than blocks."""
+FORMER_TENSORS = {
+    "usual": "climatology_start",
+    "recent": "recent_start",
+    "trust": "climatology_weight",
+    "share": "residual_weight",
+}
+"""Present names of the parts of `LinearResidual` by their names in earlier bundles and checkpoints."""
 Bound = float | Sequence[float | None] | None
 """One bound for all targets, one for each, or none."""
 
 
 @register
-class Damped(Network):
-    """Let a network forecast the difference from damped persistence.
+class LinearResidual(Network):
+    """Forecast a linear start plus the network's residual.
 
-    y = start + share network(x), start = recent(x) + trust (usual(x) - recent(x)) for each target and lead
+    y = start + residual_weight network(x)
+    start = climatology_weight climatology_start(x) + (1 - climatology_weight) recent_start(x)
 
-    usual(x) is the newest frame, damped towards zero; recent(x) is damped towards the mean of the window's
-    frames, which holds in a climate that has moved on since the training as well. Both, plus maybe a
-    regression, are fitted in closed form before the training and stay as they are, as does trust, in [0, 1],
-    which the validation period says: where it is in doubt, they count alike. Share, in [0, 1], is 1 in
-    training, and then what the validation period says beyond doubt: a network that learned its training
-    period by heart is drawn back to where it started from.
+    with both weights in [0, 1] for each target and lead. climatology_start(x) is the newest frame damped
+    towards zero, which is the climatology if the data are anomalies; recent_start(x) is damped towards the
+    mean of the window's frames, which is still right if the climate has changed since training. Both starts,
+    with or without a regression on neighbors, are fitted in closed form before training and then fixed.
+    climatology_weight is fitted on the validation period before training; the less certain it is, the closer
+    it is to 1/2. residual_weight is 1 during training and then fitted on the validation period; the less
+    certain it is, the closer it is to 0, so that an overfit network is drawn back to the linear start.
 
     Args:
-        network: The network of the difference; it gives this one its channels, frames and leads.
-        grid: (lat, lon) cells of the data, for a damping of each cell; otherwise the same in all.
+        network: Network of the residual; it determines channels, frames and leads.
+        grid: (lat, lon) cells of the data, for a damping factor per cell; otherwise all cells share one.
         neighbors: Add a linear regression on the 3 x 3 neighborhood in the three newest frames of the same
-            target: the network is left with what is not linear.
-        combine: Fit trust and share on the validation period; otherwise the start is usual(x) and share 1,
-            for a loss that wants something else than the least squares of all cells.
+            target to the start, so that only what is not linear is left to the network.
+        combine: Fit the two weights on the validation period; otherwise both are 1, for a loss whose minimum
+            is not that of least squares over all cells.
 
     Raises:
         ConfigError: The network has fewer input than output channels, or a setting is out of its range.
     """
 
-    trust: Tensor
-    share: Tensor
+    climatology_weight: Tensor
+    residual_weight: Tensor
 
     def __init__(
         self,
@@ -62,136 +72,147 @@ class Damped(Network):
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
         check_history(self)
         lags = min(LAGS, network.t_in) if neighbors else None
-        self.usual = Damping(network.c_out, network.leads, grid, lags).requires_grad_(False)
-        self.recent = (
+        self.climatology_start = Damping(network.c_out, network.leads, grid, lags).requires_grad_(False)
+        self.recent_start = (
             Damping(network.c_out, network.leads, grid, lags, recent=True).requires_grad_(False)
             if combine
             else None
         )
         self.network = network
-        self.register_buffer("trust", torch.ones(network.c_out, network.leads, 1, 1))
-        self.register_buffer("share", torch.ones(network.c_out, network.leads, 1, 1))
+        self.register_buffer("climatology_weight", torch.ones(network.c_out, network.leads, 1, 1))
+        self.register_buffer("residual_weight", torch.ones(network.c_out, network.leads, 1, 1))
 
     def compute(self, x: Tensor) -> Tensor:
-        """Add the network's output to where it starts from."""
-        y: Tensor = self._start(x) + self._shared(self.network(x))
+        """Add the weighted residual to the linear start."""
+        y: Tensor = self._start(x) + self._weighted(self.network(x))
         return y
 
     def members(self, x: Tensor) -> Tensor:
-        """Move each member by what is added to their mean."""
+        """Shift all members so that their mean is the forecast."""
         members = self.network.members(x)
         mean = members.mean(0)
-        y: Tensor = members + (self._start(x) + self._shared(mean) - mean)
+        y: Tensor = members + (self._start(x) + self._weighted(mean) - mean)
         return y
 
     @property
     def grid(self) -> tuple[int, int] | None:  # type: ignore[override]
-        """(lat, lon) cells that the damping is for; None for any."""
-        return self.usual.grid
+        """(lat, lon) cells that the damping factors belong to; None for any grid."""
+        return self.climatology_start.grid
 
     def before_training(self, training: Windows, validation: Windows) -> None:
-        """Fit both starts on the training period, and the trust on the validation period."""
-        self.usual.fit(training)
-        if self.recent is not None:
-            self.recent.fit(training)
-        self.fit_trust(validation)
+        """Fit both starts on the training period, and climatology_weight on the validation period."""
+        self.climatology_start.fit(training)
+        if self.recent_start is not None:
+            self.recent_start.fit(training)
+        self.fit_climatology_weight(validation)
 
     def after_epoch(self, validation: Windows) -> None:
-        """Fit the share."""
-        self.fit_share(validation)
+        """Fit residual_weight on the validation period."""
+        self.fit_residual_weight(validation)
 
     @torch.no_grad()
-    def fit_trust(self, windows: Windows) -> None:
-        """Set the trust for each target and lead, before the training; only if `combine`.
+    def fit_climatology_weight(self, windows: Windows) -> None:
+        """Set climatology_weight for each target and lead, before training; nothing without `combine`.
 
-        trust = 1/2 + d max(0, 1 - (q e / d)^2), d = t - 1/2, t the least-squares trust, e its standard error,
-        q of Student's t; in [0, 1]
+        climatology_weight = 1/2 + d max(0, 1 - (q e / d)^2), d = w - 1/2, clipped to [0, 1], where w is the
+        least-squares weight, e its standard error, and q the 97.5 % quantile of Student's t
 
         Args:
-            windows: As of `Damping.fit`, in the order of time, of a period that the start was not fitted on.
+            windows: Windows as for `Damping.fit`, in the order of time, from a period that the starts were
+                not fitted on.
 
         Source:
             Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
             forecasts from their past errors. Smith and Wallis (2009), Oxford Bulletin of Economics and
             Statistics 71, 331-355: why equal weights are hard to beat. Efron and Morris (1973), Journal of
-            the American Statistical Association 68, 117-130: estimates drawn towards what is known, less the
-            surer they are.
+            the American Statistical Association 68, 117-130: estimates shrunk towards a prior value, the more
+            the less certain they are.
         """
-        if self.recent is None:
+        if self.recent_start is None:
             return
         sums = []
         for x, y, weight in windows():
-            recent = self.recent(x)
-            sums.append(_products(weight, self.usual(x) - recent, y - recent))
+            recent = self.recent_start(x)
+            sums.append(_products(weight, self.climatology_start(x) - recent, y - recent))
         if sums:
-            trust, doubt = _ratio_with_doubt(sums)
-            self.trust.copy_((0.5 + _beyond_doubt(trust - 0.5, doubt)).clamp(0, 1))
+            fitted, half_width = _ratio_with_interval(sums)
+            self.climatology_weight.copy_((0.5 + _shrunk(fitted - 0.5, half_width)).clamp(0, 1))
 
     @torch.no_grad()
-    def fit_share(self, windows: Windows) -> None:
-        """Set the share of the network for each target and lead; only if `combine`.
+    def fit_residual_weight(self, windows: Windows) -> None:
+        """Set residual_weight for each target and lead; nothing without `combine`.
 
-        share = s max(0, 1 - (q e / s)^2), s = sum(w d r) / sum(w d^2), d = network(x), r what the start
-        leaves, e and q as in `fit_trust`; in [0, 1]
+        residual_weight = s max(0, 1 - (q e / s)^2), s = sum(w d r) / sum(w d^2), clipped to [0, 1], where
+        d = network(x), r = y - start(x), w is the weight of the cell, and e and q are those of
+        `fit_climatology_weight`
 
         Args:
-            windows: As of `Damping.fit`, in the order of time, of a period that neither start nor network was
-                fitted on.
+            windows: Windows as for `Damping.fit`, in the order of time, from a period that neither starts nor
+                network were fitted on.
         """
-        if self.recent is None:
+        if self.recent_start is None:
             return
         sums = [_products(weight, self.network(x), y - self._start(x)) for x, y, weight in windows()]
         if sums:
-            self.share.copy_(_beyond_doubt(*_ratio_with_doubt(sums)).clamp(0, 1))
+            self.residual_weight.copy_(_shrunk(*_ratio_with_interval(sums)).clamp(0, 1))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take tensors of earlier bundles and checkpoints under their former names as well."""
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            first, dot, rest = key.removeprefix(prefix).partition(".")
+            if first in FORMER_TENSORS:
+                state_dict[prefix + FORMER_TENSORS[first] + dot + rest] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _start(self, x: Tensor) -> Tensor:
-        usual: Tensor = self.usual(x)
-        return usual if self.recent is None else torch.lerp(self.recent(x), usual, self.trust)
+        start: Tensor = self.climatology_start(x)
+        if self.recent_start is None:
+            return start
+        return torch.lerp(self.recent_start(x), start, self.climatology_weight)
 
-    def _shared(self, difference: Tensor) -> Tensor:
-        return difference if self.training else self.share * difference
+    def _weighted(self, residual: Tensor) -> Tensor:
+        return residual if self.training else self.residual_weight * residual
 
 
 def _products(weight: Tensor, a: Tensor, y: Tensor) -> Tensor:
-    """Sums over the cells of a y and a^2, float64, (2, window, target, lead)."""
+    """Return the sums over cells of a y and a^2, float64, (2, window, target, lead)."""
     return torch.stack([(weight * a * b).sum((3, 4)).double().cpu() for b in (y, a)])
 
 
-def _ratio_with_doubt(products: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The w of y = w a by least squares, and how far it is in doubt, (target, lead, 1, 1)."""
-    of_windows = torch.cat(products, dim=1)
-    blocks = [block.sum(1) for block in of_windows.tensor_split(min(BLOCKS, of_windows.shape[1]), dim=1)]
+def _ratio_with_interval(products: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return w of y = w a by least squares, and the half width of its 95 % interval, (target, lead, 1, 1)."""
+    by_window = torch.cat(products, dim=1)
+    blocks = [block.sum(1) for block in by_window.tensor_split(min(BLOCKS, by_window.shape[1]), dim=1)]
     ratio, error = ratio_with_error(*torch.stack(blocks).unbind(1))
-    return ratio[..., None, None], DOUBT[len(blocks) - 1] * error[..., None, None]
+    return ratio[..., None, None], T_QUANTILES[len(blocks) - 1] * error[..., None, None]
 
 
-def _beyond_doubt(estimate: Tensor, doubt: Tensor) -> Tensor:
-    """The estimate, drawn towards 0 the more, the larger the doubt is beside it."""
-    kept = 1 - (doubt / estimate.abs().clamp(min=1e-12)).square()
+def _shrunk(estimate: Tensor, half_width: Tensor) -> Tensor:
+    """Return the estimate shrunk towards 0, the more the wider its interval is relative to it."""
+    kept = 1 - (half_width / estimate.abs().clamp(min=1e-12)).square()
     return estimate * kept.nan_to_num(0).clamp(min=0)
 
 
 @register
 class Bounded(Network):
-    """Hold the forecast of a network to bounds: rain is never negative, a share never more than 1.
+    """Clamp the forecast of a network to bounds: rain is never negative, a fraction never above 1.
 
-    The bounds apply when the network forecasts, not while it trains: a forecast outside of them then still
-    has a gradient that leads it back, and the clamp can only bring a forecast closer to a truth that keeps
-    to the bounds.
+    The bounds apply in forecasts, not during training: a training forecast outside of the bounds keeps a
+    gradient that leads it back. If the truth keeps to the bounds, clamping never increases an error.
 
-    A network knows nothing but normalized values, and so do these bounds. A physical bound can be stated
-    with scaling `none` (the same number), `minmax` over the whole grid (0 is the smallest value of the
-    training period, 1 the largest) or `zscore` over the whole grid (for b: (b - mean) / standard deviation,
-    as `Preparation` has them). It can not be stated for anomalies or for scaling by cell, where the same
-    physical bound is another number in every cell.
+    Networks and these bounds work on normalized values. A physical bound can be stated with scaling `none`
+    (the same number), `minmax` over the whole grid (0 is the smallest value of the training period, 1 the
+    largest) or `zscore` over the whole grid ((b - mean) / standard deviation for a bound b, with the
+    statistics of `Preparation`). It cannot be stated for anomalies or for scaling by cell, where the same
+    physical bound is a different number in every cell.
 
     Args:
-        network: The network to hold; it gives this one its channels, frames and leads.
-        lower: Least normalized value: one for all targets, one (or null) for each, or null.
-        upper: Greatest normalized value, likewise.
+        network: Network whose forecast is clamped; it determines channels, frames and leads.
+        lower: Smallest normalized value: one for all targets, one (or null) for each, or null.
+        upper: Largest normalized value, in the same form.
 
     Raises:
-        ConfigError: There is no bound, not one for each target, or the lower is not below the upper.
+        ConfigError: There is no bound, not one for each target, or a lower bound is not below the upper one.
     """
 
     low: Tensor
@@ -210,14 +231,14 @@ class Bounded(Network):
         self.register_buffer("high", torch.tensor(high).view(-1, 1, 1, 1), persistent=False)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Clamp the network's output, except in training."""
-        return self._held(self.network(x))
+        """Clamp the forecast of the network, except in training."""
+        return self._clamped(self.network(x))
 
     def members(self, x: Tensor) -> Tensor:
         """Clamp each member, except in training."""
-        return self._held(self.network.members(x))
+        return self._clamped(self.network.members(x))
 
-    def _held(self, y: Tensor) -> Tensor:
+    def _clamped(self, y: Tensor) -> Tensor:
         return y if self.training else torch.minimum(torch.maximum(y, self.low), self.high)
 
     def _per_target(self, name: str, bound: Bound, missing: float) -> list[float]:
