@@ -102,7 +102,7 @@ def draw_case(result: Verification, case: Case, folder: Path) -> list[Path]:
 
 
 def describe_data(data: DataSummary) -> dict[str, str]:
-    """Facts on the data by heading."""
+    """Return facts on the data, by heading."""
     axes = [f"{dim} {axis.first:g} to {axis.last:g}" for dim, axis in data.grid.items()]
     size = " x ".join(str(axis.size) for axis in data.grid.values())
     periods = {
@@ -134,12 +134,12 @@ def describe_data(data: DataSummary) -> dict[str, str]:
 
 
 def _readable(time: str) -> str:
-    """An ISO time with a space instead of T."""
+    """Return an ISO time with a space instead of T."""
     return time.replace("T", " ").removesuffix(":00")
 
 
 def recipe_source(recipe_name: str | None) -> dict[str, str] | None:
-    """Title, citation and license of the recipe of the data, if there is one."""
+    """Return title, citation and license of a recipe; None without a recipe."""
     from stconv.datasets.recipes.recipe import load_recipe
     from stconv.errors import RecipeError
 

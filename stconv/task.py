@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
 
 MOST_WINDOWS = {"train": 4096, "val": 256}
-"""Windows of a period, evenly spread, on which a network fits itself outside of the steps."""
+"""Number of evenly spaced windows of a period on which a network fits itself outside of training steps."""
 Batch = dict[str, Tensor]
 
 
@@ -41,22 +41,22 @@ class ForecastTask(pl.LightningModule):
     """Train, validate and test a network on the windows of a data module.
 
     The preparation (normalization, masks, extra channels) is taken from the data module and becomes part of
-    the task and so of its checkpoints: a checkpoint is tested with the statistics it was trained with.
+    the task and of its checkpoints, so that a checkpoint is tested with the statistics it was trained with.
 
     Args:
         network: Maps normalized inputs (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
         loss: Called as loss(prediction, target, weight), see `stconv.losses`; None for a network that is
-            only evaluated, and then no loss is logged.
+            only evaluated, for which no loss is logged.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule of the learning rate from the optimizer; None keeps it constant.
-        lr_interval: When the schedule advances: after each "epoch" or each optimizer "step".
-        loss_units: What the loss compares: "normalized" values, or "physical" ones, after the transforms are
-            undone and bounds are kept; the latter suits scores of counts and rain. Targets of different units
+        lr_interval: "epoch" or "step": whether the schedule advances after each epoch or optimizer step.
+        loss_units: "normalized" or "physical": the values that the loss compares. Physical ones, with
+            transforms undone and bounds applied, suit scores of counts and rain; targets in different units
             then count by the size of their numbers.
-        scoring: What a test looks at besides the errors: thresholds, regions, seasons.
-        decay_all: Let the optimizer's weight decay act on biases and norms too, not on kernels alone.
-        recompute_activations: Keep only the input of each convolution block for the backward pass, and
-            compute the rest again: less memory, longer steps, the same training.
+        scoring: Scores of a test besides the errors: thresholds, regions, seasons.
+        decay_all: Apply weight decay to biases and norms as well, not to kernels alone.
+        recompute_activations: Keep only the input of each convolution block for the backward pass and
+            recompute the rest: less memory, slower steps, the same training.
     """
 
     preparation: Preparation
@@ -85,7 +85,7 @@ class ForecastTask(pl.LightningModule):
         self.verification: Verification | None = None
         """Result of the latest test."""
         self.bands: Bands | None = None
-        """Bands of uncertainty, once they are calibrated; a test calibrates them if nothing did before."""
+        """Uncertainty bands once calibrated; a test calibrates them if there are none yet."""
         self._scoring = scoring
         self._assessment: Assessment | None = None
 
@@ -100,7 +100,7 @@ class ForecastTask(pl.LightningModule):
         return self.trainer.datamodule  # type: ignore[attr-defined]
 
     def setup(self, stage: str) -> None:
-        """Take over the preparation of the data module, and check that network and data fit each other."""
+        """Take the preparation of the data module, and check that network and data fit each other."""
         if "preparation" not in self._modules:
             self.preparation = self.data.preparation
         check_fit(self.network, self.data)
@@ -122,10 +122,10 @@ class ForecastTask(pl.LightningModule):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Take over the weights of a checkpoint.
+        """Load the weights of a checkpoint.
 
         Raises:
-            ConfigError: They are those of another network or preparation.
+            ConfigError: They belong to another network or preparation.
         """
         try:
             return super().load_state_dict(state_dict, strict, assign)
@@ -139,13 +139,13 @@ class ForecastTask(pl.LightningModule):
             ) from error
 
     def on_fit_start(self) -> None:
-        """Let the network fit itself, unless the training goes on from a checkpoint."""
+        """Let the network fit itself, unless training resumes from a checkpoint."""
         if self.trainer.ckpt_path is None:
             for part in self.network.parts():
                 part.before_training(partial(self._windows, "train"), partial(self._windows, "val"))
 
     def _windows(self, period: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Normalized windows of a period, the same on every rank."""
+        """Return normalized windows of a period, the same on every rank."""
         references = evenly_spaced(self.data.references[period], MOST_WINDOWS[period])
         windows = WindowDataset(self.data.series, self.data.spec, references)
         for start in range(0, len(windows), self.data.loading.batch_size):
@@ -158,7 +158,7 @@ class ForecastTask(pl.LightningModule):
         return self.preparation.physical(self.network(self.preparation.inputs(batch)), batch)
 
     def _step(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
-        """Loss of a batch, if there is one, and the members of the normalized forecast."""
+        """Return the loss of a batch, if the task has one, and the members of the normalized forecast."""
         members = self.network.members(self.preparation.inputs(batch))
         if self.loss is None:
             return None, members
@@ -170,7 +170,7 @@ class ForecastTask(pl.LightningModule):
         return self.loss(prediction, target, weight), members
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of a training batch."""
+        """Return the loss of a training batch."""
         loss, _ = self._step(batch)
         assert loss is not None
         n = len(batch["inputs"])
@@ -181,14 +181,14 @@ class ForecastTask(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Let the network fit how it is combined, and begin to sum errors."""
+        """Let the network fit its weights of combination, and start the sums of errors."""
         if self.trainer.state.fn == TrainerFn.FITTING:
             for part in self.network.parts():
                 part.after_epoch(partial(self._windows, "val"))
         self._assessment = Assessment(self.data, self.preparation)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and errors of a validation batch."""
+        """Add the loss and errors of a validation batch."""
         self._assess(batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -203,7 +203,7 @@ class ForecastTask(pl.LightningModule):
         self.log_dict(metrics)
 
     def on_test_epoch_start(self) -> None:
-        """Look for a leak, and begin to score, with bands calibrated on the validation period."""
+        """Check for leaks, calibrate bands if there are none, and start the scores."""
         check_causality(self.forecast, self.data, self.device)
         if self.bands is None:
             self.calibrate()
@@ -211,11 +211,11 @@ class ForecastTask(pl.LightningModule):
         self._assessment = Assessment(self.data, self.preparation, self._scoring, self.bands)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Errors of a test batch, beside those of the references on the same windows; gives the forecast."""
+        """Score a test batch and the references on the same windows; return the forecast."""
         return {"forecast": self._assess(batch)}
 
     def calibrate(self) -> None:
-        """Calibrate the bands on the validation period; a probability of an event has none."""
+        """Calibrate the bands on the validation period; the probability of an event has none."""
         if self.data.event is None:
             self.bands = calibrate(self.network, self.preparation, self.data)
 
@@ -234,11 +234,11 @@ class ForecastTask(pl.LightningModule):
         self.verification = result
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Forecast in physical units and the reference index of each window."""
+        """Return the forecast in physical units, and the reference index of each window."""
         return {"reference_index": batch["reference_index"], "forecast": self.forecast(batch)}
 
     def configure_optimizers(self) -> Any:
-        """Make the optimizer and, if one is asked for, the schedule of its learning rate."""
+        """Make the optimizer and, if configured, the schedule of its learning rate."""
         parameters = list(self.network.parameters())
         groups: Any = parameters
         if not self._decay_all:
@@ -259,7 +259,7 @@ class ForecastTask(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def _assess(self, batch: Batch) -> Tensor:
-        """Score a batch, and give its forecast in physical units."""
+        """Score a batch, and return its forecast in physical units."""
         loss, members = self._step(batch)
         assert self._assessment is not None
         if loss is not None:
@@ -267,7 +267,7 @@ class ForecastTask(pl.LightningModule):
         return self._assessment.add(batch, members)
 
     def _gathered(self) -> Assessment:
-        """What all ranks found."""
+        """Return the result of all ranks."""
         assert self._assessment is not None
         if self.trainer.world_size > 1:
             parts: list[Any] = [None] * self.trainer.world_size
@@ -277,12 +277,12 @@ class ForecastTask(pl.LightningModule):
 
 
 class WeightAveraging(EMAWeightAveraging):
-    """Validate, test and export the exponential moving average of the weights instead of the newest ones.
+    """Validate, test and export an exponential moving average of the weights instead of the newest ones.
 
     average <- decay * average + (1 - decay) * weights, after every optimizer step
 
     Args:
-        decay: Share of the average that stays at each step, in [0, 1).
+        decay: Weight of the old average at each step, in [0, 1).
 
     Source:
         Tarvainen and Valpola (2017), arXiv 1703.01780, the teacher's weights.
@@ -300,11 +300,11 @@ class WeightAveraging(EMAWeightAveraging):
 
 
 def check_fit(network: Network, data: GridDataModule) -> None:
-    """Hold the sizes of a network to those of the data.
+    """Check the sizes of a network against those of the data.
 
     Raises:
         ShapeError: Channels, frames or leads differ.
-        ConfigError: The network needs anomalies and the data are none.
+        ConfigError: The network needs anomalies, and the data are not anomalies.
     """
     for size in ("c_in", "c_out", "t_in", "leads"):
         ours, theirs = getattr(network, size), getattr(data, size)

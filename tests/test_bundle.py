@@ -349,7 +349,7 @@ def test_refuses_links(folder, tmp_path):
 
 def test_refuses_spec_that_is_not_json(bundle, tmp_path):
     odd = Bundle(bundle.network, bundle.preparation, {**bundle.spec, "scores": {"rmse": float("nan")}})
-    with pytest.raises(BundleError, match=r"'air' can not be written as JSON"):
+    with pytest.raises(BundleError, match=r"'air' cannot be written as JSON"):
         odd.save(tmp_path / "odd")
 
 

@@ -191,7 +191,7 @@ def test_says_what_to_install(trained, monkeypatch):
 def test_refuses_a_translation_that_fails_or_differs(trained, monkeypatch):
     monkeypatch.setattr(engine, "onnx_bytes", lambda network, members: b"no model")
     with pytest.raises(
-        ConfigError, match=r"LinearResidual can not be translated for the engine 'openvino'.*Use the eng"
+        ConfigError, match=r"LinearResidual cannot be translated for the engine 'openvino'.*Use the eng"
     ):
         members_by("openvino", trained.bundle, CPU)
     monkeypatch.setattr(engine, "compiled", lambda model: lambda x: trained.bundle.network.members(x) + 1)

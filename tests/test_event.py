@@ -346,7 +346,7 @@ def test_an_event_goes_from_a_configuration_to_a_map_of_probabilities(tmp_path, 
     assert (
         main(["forecast", "--model", bundle, "--input", "rain.nc", "--output", "f.nc", "--steps", "9"]) == 1
     )
-    assert "can not be rolled out beyond its 2 leads: it forecasts the probability" in capsys.readouterr().err
+    assert "cannot be rolled out beyond its 2 leads: it forecasts the probability" in capsys.readouterr().err
 
     assert main(["forecast", "--model", bundle, "--input", "large.nc", "--output", "m.nc", "--slide"]) == 0
     with xr.open_dataset("m.nc") as ds, xr.open_dataset("large.nc") as large:

@@ -498,7 +498,7 @@ def test_rollout_needs_every_input_as_target():
     assert forecaster.forecast(ds, steps=2).sizes["lead"] == 2
     assert "wind" not in forecaster.forecast(ds)
     message = (
-        r"'air' can not be rolled out beyond its 2 leads: wind is among its inputs .*Ask for at most 2 steps"
+        r"'air' cannot be rolled out beyond its 2 leads: wind is among its inputs .*Ask for at most 2 steps"
     )
     with pytest.raises(VariableError, match=message):
         forecaster.rollout(ds)

@@ -181,7 +181,7 @@ def test_what_can_not_be_tiled_is_said_and_done_in_one_piece_unless_tiles_were_a
     network = ResNet2D(*SIZES, n_filters=4).eval()
     x = torch.randn(1, 2, 2, 70, 70)
     with pytest.warns(
-        UserWarning, match="needs some .* GiB in one piece: ResNet2D sees the whole grid at once"
+        UserWarning, match="needs about .* GiB in one piece: ResNet2D sees the whole grid at once"
     ):
         y = Tiled(network, memory=1000)(x)
     assert torch.equal(y, network(x))

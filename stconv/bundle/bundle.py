@@ -1,9 +1,9 @@
-"""The bundle: everything a forecast needs, and no code.
+"""The bundle: everything that a forecast needs, and no code.
 
-int8.onnx             the network in int8, members and all, if `stconv quantize` made it
+int8.onnx             the network in int8, with all members, if `stconv quantize` made it
 weights.safetensors   network.*, preparation.* and bands.* tensors, bundle.always_valid
 spec.json             what the tensors mean: network, variables, grid, calendar, step, window, data, scores
-MODEL_CARD.md         the same for a person: data, period, grid, intended use, scores, limits
+MODEL_CARD.md         a summary for people: data, period, grid, intended use, scores, limits
 manifest.json         size and sha256 of the others; its own sha256 is the bundle hash
 """
 
@@ -50,13 +50,13 @@ class Bundle:
     """A network, the preparation of its inputs, and the description of the data that both fit.
 
     Attributes:
-        network: Normalized inputs to normalized forecasts.
-        preparation: Physical units to normalized and back.
-        spec: What spec.json holds, JSON types only; `make_bundle` says which keys.
+        network: Maps normalized inputs to normalized forecasts.
+        preparation: Maps physical units to normalized values and back.
+        spec: Content of spec.json, JSON types only; `make_bundle` lists the keys.
         always_valid: Cells with a value in (nearly) every frame of the training period, bool, (variable, lat,
-            lon); None if that is not known, and then no missing value is refused.
-        bands: Calibrated bands of uncertainty; None in a bundle that was made without.
-        int8: The network once more, quantized, as ONNX; None unless `stconv quantize` made it.
+            lon); None if unknown, and then no missing value is refused.
+        bands: Calibrated uncertainty bands; None in a bundle without bands.
+        int8: The quantized network as ONNX; None unless `stconv quantize` made it.
     """
 
     network: Network
@@ -69,33 +69,33 @@ class Bundle:
 
     @property
     def hash(self) -> str:
-        """The sha256 that stands for every byte of the bundle, in hexadecimal."""
+        """The sha256 over every byte of the bundle, in hexadecimal."""
         return self._hash or manifest.bundle_hash(manifest.manifest_bytes(self._files()))
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
         return str(self.spec["name"])
 
     @property
     def contract(self) -> Contract:
-        """Inputs that the model takes, and outputs that it makes."""
+        """Inputs and outputs of the model."""
         return Contract.from_spec(self.spec)
 
     @property
     def data(self) -> DataSummary:
-        """The data that it was trained on; empty where that is not known."""
+        """The data that the model was trained on; empty if unknown."""
         return DataSummary.from_json(self.spec.get("data") or {})
 
     def save(self, path: str | Path) -> Path:
-        """Write the bundle as a folder, in one step; a bundle that is already there is replaced.
+        """Write the bundle as a folder, in one step; an existing bundle is replaced.
 
         Raises:
-            BundleError: Something else is there, or the spec holds what JSON can not.
+            BundleError: The folder holds something else, or the spec holds a value that JSON does not have.
         """
         folder = Path(path)
         manifest.write_folder(folder, self._files())
-        self._hash = None  # of the folder it was loaded from; the spec may have changed since
+        self._hash = None  # that of the folder it was loaded from; the spec may have changed since
         return folder
 
     @classmethod
@@ -105,13 +105,13 @@ class Bundle:
         The network is built from registered names only; nothing is unpickled.
 
         Raises:
-            BundleError: It is missing, incomplete, changed, of an unknown format version, names an unknown
-                network, or its weights do not fit.
+            BundleError: The bundle is missing, incomplete, changed, or of an unknown format version, it names
+                an unknown network, or its weights do not fit.
         """
         folder = Path(path)
         files, digest = manifest.read_folder(folder, (WEIGHTS, SPEC))
         spec = _parse_spec(files[SPEC], folder)
-        Contract.from_spec(spec)  # refused at the door, not at the first forecast
+        Contract.from_spec(spec)  # refused when loaded, not at the first forecast
         try:
             tensors = safetensors.torch.load(files[WEIGHTS])
         except Exception as error:  # safetensors raises its own type for every malformed header
@@ -149,7 +149,7 @@ class Bundle:
             text = json.dumps(spec, indent=2, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise BundleError(
-                f"The spec of bundle '{self.spec.get('name')}' can not be written as JSON: {error}."
+                f"The spec of bundle '{self.spec.get('name')}' cannot be written as JSON: {error}."
             ) from error
         return {
             WEIGHTS: safetensors.torch.save(tensors),

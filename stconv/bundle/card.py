@@ -1,4 +1,4 @@
-"""The model card: what a bundle is for, what it was made from, how good it is, and what it is not for."""
+"""The model card of a bundle: intended use, data, scores and limits."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ NAME = "MODEL_CARD.md"
 
 
 def model_card(spec: Mapping[str, Any]) -> str:
-    """Write the card of a bundle, in Markdown, from nothing but its spec.
+    """Write the card of a bundle, in Markdown, from its spec alone.
 
     Args:
-        spec: As `make_bundle` makes it; what is not in it is left out.
+        spec: Spec of a bundle, from `make_bundle`; sections of missing keys are left out.
     """
     scores, data = spec.get("scores") or {}, DataSummary.from_json(spec.get("data") or {})
     parts = [f"# {spec['name']}", _summary(spec), "## Intended use", _use(spec)]

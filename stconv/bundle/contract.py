@@ -1,4 +1,4 @@
-"""The contract of a model: inputs that it takes and outputs that it makes, as a bundle states them."""
+"""The contract of a model: its inputs and outputs, as a bundle states them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ class ModelVariable:
     """A variable of a model.
 
     Attributes:
-        name: Its name.
-        units: Its units; empty if they are not known.
-        long_name: Its name for a person.
+        name: Name in the data.
+        units: Units; empty if unknown.
+        long_name: Descriptive name.
         input: Whether the network sees it.
         target: Whether it is forecast.
-        center: What the series holds less of it, where float32 could not hold its values.
+        center: Value subtracted in the series, for variables whose values float32 cannot resolve; otherwise
+            0.
     """
 
     name: str
@@ -37,12 +38,12 @@ class ModelVariable:
 
 @dataclass(frozen=True)
 class Output:
-    """What a model forecasts: a target, or the probability of an event.
+    """An output of a model: a target, or the probability of an event.
 
     Attributes:
-        name: Its name.
-        units: Its units.
-        long_name: Its name for a person.
+        name: Name in the forecast.
+        units: Units.
+        long_name: Descriptive name.
     """
 
     name: str
@@ -58,7 +59,7 @@ class ModelGrid:
         dims: Names of rows and columns.
         geographic: Whether they are latitude and longitude.
         axes: Coordinates by dimension, ascending.
-        units: Units of the axes of a projected grid, by dimension, where its files state them.
+        units: Units of the axes of a projected grid, by dimension, if its files state them.
     """
 
     dims: tuple[str, ...]
@@ -68,33 +69,33 @@ class ModelGrid:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelGrid:
-        """Read the grid of a spec, which has an axis below the name of its dimension."""
+        """Read the grid of a spec, in which each axis has the name of its dimension as its key."""
         dims = tuple(values["dims"])
         axes = {dim: np.asarray(values[dim], dtype=np.float64).tolist() for dim in dims}
         return cls(dims, bool(values["geographic"]), axes, dict(values.get("units", {})))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the grid as it stands in a spec."""
+        """Return the grid in the form of a spec."""
         units = {"units": self.units} if self.units else {}
         return {"dims": list(self.dims), "geographic": self.geographic, **self.axes, **units}
 
 
 @dataclass(frozen=True)
 class Contract:
-    """Inputs that a model takes, and outputs that it makes.
+    """Inputs and outputs of a model.
 
     Attributes:
         variables: All variables of the model in the order of its channels, targets first.
-        outputs: What is forecast, in the order of the network's channels.
+        outputs: Outputs in the order of the network's channels.
         of_event: Whether the outputs are probabilities of an event.
-        grid: The grid that it was trained on.
+        grid: Grid that the model was trained on.
         source: How the training files were read.
         calendar: CF name of the calendar.
         step: Time step.
         offsets: Input frames relative to the reference time, in steps.
         leads: Number of leads of one forecast.
-        allowed_missing_share: Share of the values that may be missing in cells that had (nearly) always one
-            in training.
+        allowed_missing_share: Share of values that may be missing in cells that (nearly) always had one in
+            training.
         ranges: Smallest and largest value in the training period, by variable.
     """
 
@@ -115,7 +116,7 @@ class Contract:
         """Read the contract from the spec of a bundle.
 
         Raises:
-            BundleError: A part is missing or is not what it should be.
+            BundleError: A part is missing or has another form than expected.
         """
         try:
             variables = tuple(
@@ -146,7 +147,7 @@ class Contract:
 
     @property
     def inputs(self) -> tuple[ModelVariable, ...]:
-        """Variables that an input must have."""
+        """Variables that an input must contain."""
         return tuple(variable for variable in self.variables if variable.input)
 
     @property

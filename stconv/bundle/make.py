@@ -1,4 +1,4 @@
-"""From a trained task and its data to a bundle."""
+"""Making a bundle from a trained task and its data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 RARELY_MISSING = 0.1
-"""A cell that misses less than this share of the training frames, empty ones aside, should hold a value."""
+"""A cell that misses less than this share of the non-empty training frames is expected to hold a value."""
 
 
 def make_bundle(
@@ -42,34 +42,34 @@ def make_bundle(
     allowed_missing_share: float | None = None,
     try_tiles: bool = True,
 ) -> Bundle:
-    """Collect what a forecast needs from a trained task and the data module it was trained with.
+    """Make a bundle of a trained task and the data module that it was trained with.
 
     The keys of the spec:
-        network, preparation: how to build both from registered names; their tensors are in the weights.
-        modules: of networks outside of stconv: the module of each, to be named where it is missing.
+        network, preparation: specifications to build both from; their tensors are in the weights.
+        modules: for networks outside of stconv, the module of each, to be named if it is not imported.
         variables: name, units, long_name, whether the network sees it and whether it is a target; in the
             order of the channels, targets first.
         grid: dims, geographic, and the coordinates along each dim, canonical (ascending; longitude from
             -180).
         source: how the training files were read, the default for reading others.
         calendar, step, input_offsets, leads: the time axis and the window.
-        missing: share of missing values allowed in cells that had (nearly) always one in training; never
-            valid cells.
-        outputs: of an event: name, units and long_name of each probability that is forecast.
+        missing: share of missing values allowed in cells that (nearly) always had one in training; number
+            of never valid cells.
+        outputs: for an event: name, units and long_name of each probability that is forecast.
         ranges: smallest and largest value of each variable in the training period, in its units; departures
             from its `center`, if the variable states one (see `Series.centers`).
-        bands: levels of the bands of uncertainty, and how many windows they were calibrated on.
-        tiles: that tiles of the network give what the whole grid gives, tried out on a small grid, and its
-            receptive field; or why they do not.
-        data, code, scores, name, created: where it comes from and how good it is.
+        bands: levels of the uncertainty bands, and the number of windows they were calibrated on.
+        tiles: receptive field, if tiles of the network give the result of the whole grid, which is tried on
+            a small grid; otherwise the reason why not.
+        data, code, scores, name, created: origin and quality of the model.
 
     Args:
-        task: Trained; its network and preparation are taken as they are.
-        datamodule: After setup.
+        task: Trained task; its network and preparation are not copied.
+        datamodule: Data module after `setup`.
         scores: Verification result as JSON types.
-        name: What to call the model; the class of the network otherwise.
+        name: Name of the model; the class of its network by default.
         allowed_missing_share: Share in [0, 1] of the values of such cells that may be missing in the inputs
-            of a forecast; by default as much as the worst window of the training period missed.
+            of a forecast; by default the largest share that a window of the training period missed.
         try_tiles: Compare tiles with the whole grid now. Otherwise the first forecast that needs tiles does.
 
     Returns:
@@ -78,7 +78,7 @@ def make_bundle(
     series, period = datamodule.series, datamodule.periods.train
     training = series.values[period.start : period.stop]
     valid = np.isfinite(training)
-    # frames without any value, as those put into gaps, say nothing of a cell
+    # frames without any value, such as those put into gaps, say nothing about a cell
     expected = valid.sum(axis=0) > (1 - RARELY_MISSING) * valid.any(axis=(2, 3)).sum(axis=0)[:, None, None]
     if allowed_missing_share is None:
         allowed_missing_share = most_missing(valid, expected, datamodule.spec.input_offsets)
@@ -133,7 +133,7 @@ def make_bundle(
 
 
 def code_version() -> dict[str, str | None]:
-    """The version of stconv and, in a checkout, the commit, with "+changes" where it is not clean."""
+    """Return the version of stconv and, in a checkout, the commit, with "+changes" if it is not clean."""
     root = Path(__file__).resolve().parents[2]
     commit = None
     if (root / ".git").exists():
@@ -163,7 +163,7 @@ def _grid(series: Series) -> ModelGrid:
 
 
 def _axis_units(series: Series) -> dict[str, str]:
-    """Units of the rows and columns of a projected grid, where its files state them."""
+    """Return the units of the rows and columns of a projected grid, if its files state them."""
     if series.geographic or series.origin is None:
         return {}
     found = {
@@ -181,7 +181,7 @@ def _long_name(series: Series, variable: str) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """The same with None for what JSON has no number for, such as a skill that is not defined."""
+    """Return the same with None for infinite numbers and NaN, such as an undefined skill."""
     if isinstance(value, Mapping):
         return {str(key): _finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

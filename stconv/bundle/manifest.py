@@ -1,7 +1,7 @@
-"""A folder of files that can not be half written, nor changed without notice.
+"""A folder of files that is written whole or not at all, and whose changes are noticed.
 
-`manifest.json` holds the size and sha256 of every other file; the sha256 of the manifest itself stands for
-the whole.
+`manifest.json` holds the size and sha256 of every other file; the sha256 of the manifest is the hash of the
+bundle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stconv.errors import BundleError
 
 MANIFEST = "manifest.json"
 LEFT_BY_OTHERS = frozenset({"registered_model_meta"})
-"""MLflow adds this file to what it downloads from its registry. It is never read here."""
+"""MLflow adds this file to downloads from its registry. It is never read here."""
 
 
 def manifest_bytes(files: Mapping[str, bytes]) -> bytes:
@@ -29,16 +29,16 @@ def manifest_bytes(files: Mapping[str, bytes]) -> bytes:
 
 
 def bundle_hash(manifest: bytes) -> str:
-    """The sha256 of a manifest, in hexadecimal: it changes with any byte of any file."""
+    """Return the sha256 of a manifest, in hexadecimal; it changes with any byte of any file."""
     return _sha256(manifest)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> str:
-    """Write the files and their manifest in one step: a reader sees the old folder or the new, never a part.
+    """Write files and manifest in one step: a reader sees the old folder or the new one, never a part.
 
     Args:
-        folder: Where to; a bundle that is already there is replaced.
-        files: Content by plain file name.
+        folder: Folder to write; an existing bundle is replaced.
+        files: Contents by plain file name.
 
     Returns:
         The bundle hash.
@@ -69,14 +69,14 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> str:
 
 
 def read_folder(folder: Path, required: tuple[str, ...]) -> tuple[dict[str, bytes], str]:
-    """Read every file once and check the very bytes that are returned against the manifest.
+    """Read every file once, and check the bytes that are returned against the manifest.
 
     Returns:
-        Content by file name, and the bundle hash.
+        Contents by file name, and the bundle hash.
 
     Raises:
         BundleError: The folder or a file is missing, a file has another hash or is not in the manifest, or
-            a name points out of the folder.
+            a name points outside of the folder.
     """
     if not folder.is_dir():
         raise BundleError(

@@ -1,4 +1,4 @@
-"""What computes a trained network: PyTorch, or OpenVINO, in float32 or in int8."""
+"""Engines that compute a trained network: PyTorch, and OpenVINO in float32 or int8."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from stconv.models import Network
 from stconv.nn.settings import check_choice
 
 Engine = Literal["torch", "openvino", "openvino-int8"]
-"""openvino: the same forecast, often sooner. openvino-int8: sooner still, and rounded."""
+"""openvino: the same forecast, often faster. openvino-int8: faster still, with rounding."""
 LARGEST_ERROR = 1e-3
-"""Between two float32 engines, relative to the largest value; more is not rounding."""
+"""Largest difference between float32 engines that rounding explains, relative to the largest value."""
 
 Members = Callable[[Tensor], Tensor]
-"""Maps (batch, c_in, t_in, lat, lon) to (member, batch, c_out, leads, lat, lon), as `Network.members`."""
+"""Function like `Network.members`, from (batch, c_in, t_in, lat, lon) to (member, batch, c_out, leads, lat,
+lon)."""
 
 
 def members_by(engine: Engine, bundle: Bundle, device: torch.device) -> Members:
-    """Return what computes the members of a bundle's network.
+    """Return the function that computes the members of a bundle's network.
 
-    The network of `openvino` is translated and compiled here, once, which takes some ten seconds, and then
-    held against PyTorch's on a random window. Nothing is sent anywhere: the model is read by the runtime, not
-    by the converter, which reports its use to its makers.
+    For `openvino` the network is translated and compiled here once, which takes about ten seconds, and then
+    compared with PyTorch's on a random window. No data are sent anywhere: the model is read by the OpenVINO
+    runtime, not by its converter, which sends usage reports.
 
     Args:
         engine: torch, openvino or openvino-int8.
-        bundle: What to forecast with.
-        device: Where PyTorch computes; OpenVINO only goes with the CPU.
+        bundle: Bundle whose network is computed.
+        device: Device of PyTorch; OpenVINO computes on the CPU only.
 
     Raises:
-        ConfigError: There is no such engine, it is not installed or not for this device, the bundle has no
-            int8 network, or the network can not be translated.
+        ConfigError: The engine is unknown, not installed or not for this device, the bundle has no int8
+            network, or the network cannot be translated.
     """
     check_choice("engine", engine, get_args(Engine), "a forecast")
     network = bundle.network
@@ -65,10 +66,10 @@ def members_by(engine: Engine, bundle: Bundle, device: torch.device) -> Members:
         members = compiled(onnx_bytes(network, members=True))
     except StconvError:
         raise
-    except Exception as error:  # the exporter and the runtime have many types
+    except Exception as error:  # exporter and runtime raise many types
         reason = str(error).strip().splitlines()
         raise ConfigError(
-            f"{type(network).__name__} can not be translated for the engine '{engine}' "
+            f"{type(network).__name__} cannot be translated for the engine '{engine}' "
             f"({reason[0] if reason else type(error).__name__}). Use the engine 'torch'."
         ) from error
     _hold_against(network, members)
@@ -79,13 +80,13 @@ def compiled(model: bytes) -> Members:
     """Compile an ONNX model for as many threads as PyTorch has.
 
     Args:
-        model: As `stconv.compute.export.onnx_bytes` makes it, with members.
+        model: ONNX model with members, from `stconv.compute.export.onnx_bytes`.
     """
     import openvino
 
     core = openvino.Core()
     settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # otherwise bfloat16 where the processor has it
+        "INFERENCE_PRECISION_HINT": "f32",  # otherwise bfloat16 if the processor supports it
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }

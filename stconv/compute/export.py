@@ -1,7 +1,7 @@
-"""A network for other engines: PyTorch's own exported program, and ONNX. Batch and grid stay free.
+"""Export of a network as a PyTorch program and as ONNX, for any batch size and grid.
 
-What is exported maps normalized inputs to normalized forecasts, as `Network` does; normalization and units
-stay with the bundle.
+The exported network maps normalized inputs to normalized forecasts, as `Network` does; normalization and
+units stay with the bundle.
 """
 
 from __future__ import annotations
@@ -28,21 +28,20 @@ from stconv.models import Network
 INPUT, OUTPUT = "frames", "forecast"
 """Names of input and output in an ONNX file."""
 CELLS = (12, 16)
-"""(lat, lon) of the example that an export is traced with, before it is made a multiple."""
+"""(lat, lon) cells of the example that an export is traced with, before rounding up to a multiple."""
 LARGEST = 100_000
-"""Cells along lat and lon that an export is good for, at most."""
+"""Largest number of cells along lat and lon that an export accepts."""
 
 
 def to_program(network: Network, members: bool = False) -> ExportedProgram:
     """Return the network as a graph without Python, for any batch and any grid.
 
-    A network that halves its grid takes grids of a multiple of 2 for each halving; one with a damping for
-    each cell, and an event network, only its own grid.
+    A network that halves its grid takes grids that are a multiple of 2 for each halving; a network with a
+    damping for each cell, and an event network, take only their own grid.
 
     Args:
-        network: Exported in evaluation mode, and left as it is.
-        members: Export what `Network.members` gives, (member, batch, channel, lead, lat, lon), instead of the
-            forecast.
+        network: Network, exported in evaluation mode; it is not changed.
+        members: Export the members, (member, batch, channel, lead, lat, lon), instead of the forecast.
     """
     ghost = copy.deepcopy(network).to("cpu").eval()
     multiple = phases(ghost)
@@ -69,14 +68,14 @@ def to_onnx(network: Network, path: str | Path) -> Path:
     """Write the network as an ONNX file, whose input is `frames` and output `forecast`.
 
     Args:
-        network: As in `to_program`.
-        path: Where to write, usually with the ending .onnx.
+        network: See `to_program`.
+        path: Path of the file, usually ending in .onnx.
 
     Returns:
         The path.
 
     Raises:
-        ConfigError: The packages for it are not installed.
+        ConfigError: The packages for ONNX are not installed.
     """
     path = Path(path)
     content = onnx_bytes(network)
@@ -86,14 +85,14 @@ def to_onnx(network: Network, path: str | Path) -> Path:
 
 
 def onnx_bytes(network: Network, members: bool = False) -> bytes:
-    """Return what an ONNX file of the network holds.
+    """Return the bytes of an ONNX file of the network.
 
     Args:
-        network: As in `to_program`.
-        members: As in `to_program`.
+        network: See `to_program`.
+        members: See `to_program`.
 
     Raises:
-        ConfigError: The packages for it are not installed.
+        ConfigError: The packages for ONNX are not installed.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
@@ -110,7 +109,7 @@ def onnx_bytes(network: Network, members: bool = False) -> bytes:
 
 
 class _Members(nn.Module):
-    """A network seen as the module that gives its members."""
+    """A module whose output is the members of a network."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -122,7 +121,7 @@ class _Members(nn.Module):
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the progress report and the remarks of the exporter, which a user can do nothing about."""
+    """Silence the exporter's progress report and remarks, which a user cannot act on."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

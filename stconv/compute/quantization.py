@@ -1,4 +1,4 @@
-"""A trained network in int8: quantized after training, on windows of its own training period."""
+"""Quantization of a trained network to int8, calibrated on windows of its own training period."""
 
 from __future__ import annotations
 
@@ -31,23 +31,24 @@ BATCH = 15
 
 
 def quantized(bundle: Bundle, data: GridDataModule, n_windows: int = 300) -> Bundle:
-    """Return the bundle with its network in int8 beside the one in float32.
+    """Return the bundle with its network in int8 in addition to float32.
 
-    The inputs and weights of the convolutions are rounded to 256 levels, the weights by output channel. Those
-    that read the frames themselves stay in float32, as everything else: they cost little, the change between
-    two frames is small beside their range, and OpenVINO 2026.4 computes some of them wrong in int8.
+    Inputs and weights of the convolutions are rounded to 256 levels, the weights per output channel.
+    Convolutions that read the frames themselves stay in float32, as does everything else: they cost little,
+    the change between two frames is small relative to their range, and OpenVINO 2026.4 computes some of them
+    wrongly in int8.
 
-    The levels of an input span what it was in windows spread evenly over the training period. What rounding
-    costs is measured on as many windows of the validation period, and goes into the spec as `int8`: the RMSE
-    of each output in float32 and in int8.
+    The levels of an input span its range in windows spaced evenly over the training period. The loss of
+    accuracy is measured on as many windows of the validation period, and stored in the spec as `int8`: the
+    RMSE of each output in float32 and in int8.
 
     Args:
-        bundle: Trained; it is left as it is.
-        data: After setup; what the bundle was trained on.
-        n_windows: Windows of each period, at most.
+        bundle: Trained bundle; it is not changed.
+        data: Data module after `setup`, with the data that the bundle was trained on.
+        n_windows: Largest number of windows from each period.
 
     Raises:
-        ConfigError: The packages for it are not installed, or the variables differ.
+        ConfigError: The packages for int8 are not installed, or the variables differ.
         SplitError: The training period differs from the bundle's.
     """
     missing = [name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name) is None]
@@ -89,7 +90,7 @@ def _check_data(bundle: Bundle, data: GridDataModule) -> None:
 
 
 def _windows(data: GridDataModule, period: str, n_windows: int) -> Iterator[dict[str, Tensor]]:
-    """Batches of windows spread evenly over a period."""
+    """Return batches of windows spaced evenly over a period."""
     windows = WindowDataset(data.series, data.spec, evenly_spaced(data.references[period], n_windows))
     for start in range(0, len(windows), BATCH):
         yield windows.batch(range(start, min(start + BATCH, len(windows))))
@@ -99,9 +100,8 @@ def rounded(model: bytes, windows: Iterable[np.ndarray]) -> bytes:
     """Quantize an ONNX model.
 
     Args:
-        model: As `stconv.compute.export.onnx_bytes` makes it.
-        windows: Batches of inputs as the network sees them; the levels of every convolution's input span what
-            it is in them.
+        model: ONNX model, from `stconv.compute.export.onnx_bytes`.
+        windows: Batches of normalized inputs; the levels of every convolution's input span its range in them.
     """
     import onnx
     from onnxruntime import quantization
@@ -132,7 +132,7 @@ def rounded(model: bytes, windows: Iterable[np.ndarray]) -> bytes:
 
 
 def _first(graph: Any) -> list[str]:
-    """Names of the convolutions that no other stands before."""
+    """Return the names of the convolutions that no other one precedes."""
     known, names = {value.name for value in graph.input}, []
     for node in graph.node:  # in the order of computation
         if known.isdisjoint(node.input):
@@ -146,7 +146,7 @@ def _first(graph: Any) -> list[str]:
 
 @torch.inference_mode()
 def _rmse(bundle: Bundle, members: Members, batches: list[dict[str, Tensor]]) -> list[float]:
-    """RMSE of each output over all leads and the cells that have a value, in physical units."""
+    """Return the RMSE of each output over all leads and cells that have a value, in physical units."""
     squares: list[Tensor] = []
     counts: list[Tensor] = []
     for batch in batches:
@@ -160,7 +160,7 @@ def _rmse(bundle: Bundle, members: Members, batches: list[dict[str, Tensor]]) ->
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Without the advice of the quantizer, which is for a model that was not simplified on export."""
+    """Silence the quantizer's advice, which concerns models that were not simplified on export."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -1,9 +1,9 @@
-"""Forecast a grid tile by tile: the result of the whole grid, in the memory of a tile.
+"""Forecasts tile by tile: the result of the whole grid, in the memory of a tile.
 
-Each tile is cut out with a halo as wide as the network's receptive field, and only the part that the tile's
-edge has no influence on is kept. At the edge of the grid itself the tile ends there too, so that padding
-happens where it would have happened. Whether the tiles of a network give what the whole grid gives is tried
-out once, on a small grid, and a network whose tiles differ is refused.
+Each tile is cut out with a halo as wide as the network's receptive field, and only the part that the edge of
+the tile does not influence is kept. At the edge of the grid the tile ends as well, so that padding applies
+there as on the whole grid. The result of tiles is compared with that of the whole grid once, on a small grid,
+and a network whose tiles differ is refused.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from stconv.nn.padding import Pad
 from stconv.nn.settings import check_count
 
 MOST_BYTES = 2 * 2**30
-"""Bytes that a forecast takes in one piece at most, unless told otherwise."""
+"""Default for the largest number of bytes that a forecast in one piece may take."""
 SMALL = 64 * 64
-"""Cells of a grid that is never tiled by itself."""
+"""Number of cells up to which a grid is never tiled by default."""
 SMALLEST = 32
-"""Cells along lat and lon of a tile that is chosen by itself."""
+"""Smallest tile that is chosen by default, in cells along lat and lon."""
 FLOAT_BYTES, COPIES = 4, 4
 EQUAL = {torch.float64: 1e-9, torch.float32: 1e-4}
-"""How far tiles may be from the whole grid, as a share of the largest value, by the type of the numbers."""
+"""Largest difference of tiles from the whole grid, relative to the largest value, by dtype."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of one axis: what is read, and what of it is kept.
+    """A part of one axis: the cells that are read, and those of them that are kept.
 
     Attributes:
-        read: Indices to read; beyond the ends of a periodic axis they go on from the other side.
-        keep: Where the kept part starts and stops, in the whole axis.
-        offset: Where the kept part starts in what was read.
+        read: Indices to read; beyond the ends of a periodic axis they continue on the other side.
+        keep: Start and stop of the kept part on the whole axis.
+        offset: Start of the kept part within the cells read.
     """
 
     read: range
@@ -60,12 +60,12 @@ def stretches(
     """Divide an axis into tiles with their halos.
 
     Args:
-        n: Cells of the axis.
-        tile: Cells kept of each tile; rounded up to a multiple of `period`.
+        n: Number of cells of the axis.
+        tile: Number of cells kept of each tile; rounded up to a multiple of `period`.
         before: Halo towards the start.
         after: Halo towards the end.
         period: Tiles are read from multiples of it, so that halved grids fall on the same cells.
-        periodic: The axis closes on itself.
+        periodic: Whether the axis is periodic.
     """
     tile, before, after = (-(-size // period) * period for size in (tile, before, after))
     if tile + before + after >= n:
@@ -91,17 +91,17 @@ def tiled(
     """Forecast as ``network(x)`` does, tile by tile.
 
     Args:
-        network: In evaluation mode; its device is where the tiles go.
+        network: Network in evaluation mode; tiles are moved to its device.
         x: Input frames, (batch, c_in, t_in, lat, lon); may stay on another device than the network.
-        tile: Cells kept of each tile along (lat, lon); the larger, the less is computed twice.
-        field: The network's receptive field, if it is known already; finding it takes a moment.
-        forecast: What to do with a tile: `network` by default, or its `members`.
+        tile: Number of cells kept of each tile along (lat, lon); larger tiles compute less twice.
+        field: Receptive field of the network, if known; otherwise it is determined, which takes a moment.
+        forecast: Function applied to each tile: `network` by default, or its `members`.
 
     Returns:
         Forecast, (..., lat, lon), on the device of x.
 
     Raises:
-        ConfigError: The network can not be tiled (see `field_of_tiles`), or not on a grid of this size.
+        ConfigError: The network cannot be tiled (see `field_of_tiles`), or not on a grid of this size.
     """
     for size in tile:
         check_count("tile", size, "tiled")
@@ -134,19 +134,20 @@ def tiled(
 
 
 class Tiled(Network):
-    """A network that forecasts tile by tile wherever the whole grid would take too much memory.
+    """A network that forecasts tile by tile if the whole grid would take too much memory.
 
     Args:
-        network: In evaluation mode.
-        tile: Cells kept of each tile along lat and lon; 0 for the whole grid in one piece, None to decide by
-            `memory`.
-        memory: Bytes that the features of a piece may take; by default a quarter of what is available, at
+        network: Network in evaluation mode.
+        tile: Number of cells kept of each tile along lat and lon; 0 for the whole grid in one piece, None to
+            decide by `memory`.
+        memory: Bytes that the features of a piece may take; by default a quarter of the available memory, at
             most 2 GiB.
-        members: What computes the members of a piece, such as another engine; by default the network.
-        tiles: What `tiles_of` found when the network was bundled; by default it is found when it is needed.
+        members: Function that computes the members of a piece, such as another engine; by default the
+            network.
+        tiles: Result of `tiles_of` from the bundle; by default it is determined when needed.
 
     Raises:
-        ConfigError: `tile` is negative, or given for a network that can not be tiled.
+        ConfigError: `tile` is negative, or given for a network that cannot be tiled.
     """
 
     def __init__(
@@ -167,19 +168,19 @@ class Tiled(Network):
 
     @functools.cached_property
     def field(self) -> Reach:
-        """The network's receptive field; finding it takes a moment.
+        """Receptive field of the network; determining it takes a moment.
 
         Raises:
-            ConfigError: The network can not be tiled.
+            ConfigError: The network cannot be tiled.
         """
         return field_of_tiles(self.network, field_from(self.tiles))
 
     def compute(self, x: Tensor) -> Tensor:
-        """Forecast in one piece or in tiles: the mean of the members."""
+        """Forecast the mean of the members, in one piece or in tiles."""
         return self.members(x).mean(0)
 
     def members(self, x: Tensor) -> Tensor:
-        """The members of the network, in one piece or in tiles."""
+        """Forecast the members, in one piece or in tiles."""
         tile = self._tile_for(*x.shape[-2:]) if self.tile is None else self.tile
         if not tile:
             return self.compute_members(x)
@@ -198,7 +199,7 @@ class Tiled(Network):
             field = self.field
         except ConfigError as error:
             gib = needed / 2**30
-            warnings.warn(f"The forecast needs some {gib:.1f} GiB in one piece: {error}", stacklevel=2)
+            warnings.warn(f"The forecast needs about {gib:.1f} GiB in one piece: {error}", stacklevel=2)
             return 0
         halo = max(b + a for b, a in zip(field.before, field.after, strict=True))
         return max(math.isqrt(int(memory / needed * n_lat * n_lon)) - halo, SMALLEST)
@@ -208,9 +209,9 @@ def bytes_of(network: Network, n_lat: int, n_lon: int) -> int:
     """Estimate the memory of a forecast in one piece: the largest layer's output, its input and two copies.
 
     Args:
-        network: The network; nothing is computed.
-        n_lat: Cells along lat; a network with a parameter for each cell takes its own grid only.
-        n_lon: Cells along lon.
+        network: Network; it is not run.
+        n_lat: Number of cells along lat; a network with a parameter for each cell takes only its own grid.
+        n_lon: Number of cells along lon.
     """
     layers = anatomy(network, (network.c_in, network.t_in, n_lat, n_lon))
     values = [layer.channels * math.prod(layer.size) for layer in layers]
@@ -219,15 +220,15 @@ def bytes_of(network: Network, n_lat: int, n_lon: int) -> int:
 
 
 def field_of_tiles(network: Network, field: Reach | None = None) -> Reach:
-    """The receptive field of a network that can be computed in tiles.
+    """Return the receptive field of a network that can be computed in tiles.
 
     Args:
-        network: In evaluation mode.
-        field: Its receptive field, if it is known already.
+        network: Network in evaluation mode.
+        field: Its receptive field, if known.
 
     Raises:
-        ConfigError: It is in training mode, forecasts an event, sees the whole grid at once, has a parameter
-            for each cell, does not treat all cells alike, or its tiles differ from the whole grid.
+        ConfigError: The network is in training mode, forecasts an event, sees the whole grid at once, has a
+            parameter for each cell, does not treat all cells alike, or its tiles differ from the whole grid.
     """
     if network.training:
         raise ConfigError(
@@ -235,7 +236,7 @@ def field_of_tiles(network: Network, field: Reach | None = None) -> Reach:
         )
     if network.own_grid is not None:
         raise ConfigError(
-            f"{type(network).__name__} has a damping for each cell of its own grid and can not be tiled. "
+            f"{type(network).__name__} has a damping for each cell of its own grid and cannot be tiled. "
             "Leave its `grid` out, or forecast untiled."
         )
     if network.forecasts_event:
@@ -260,7 +261,7 @@ def field_of_tiles(network: Network, field: Reach | None = None) -> Reach:
 
 
 def tiles_of(network: Network) -> dict[str, Any]:
-    """What a bundle says of the tiles of its network, JSON types only: why there are none, or the field."""
+    """Return, as JSON types, the receptive field for tiles of a network, or the reason why there are none."""
     try:
         field = field_of_tiles(network)
     except ConfigError as error:
@@ -270,10 +271,10 @@ def tiles_of(network: Network) -> dict[str, Any]:
 
 
 def field_from(tiles: Mapping[str, Any] | None) -> Reach | None:
-    """The field that a bundle says; None of one that says nothing, whose network has to be asked.
+    """Return the receptive field that a bundle states; None if it states nothing about tiles.
 
     Raises:
-        ConfigError: It says that the network can not be tiled.
+        ConfigError: The bundle states that the network cannot be tiled.
     """
     if not tiles:
         return None
@@ -284,7 +285,7 @@ def field_from(tiles: Mapping[str, Any] | None) -> Reach | None:
 
 
 def _found(network: Network) -> Reach:
-    """Its receptive field; ConfigError of one that does not run on the small grids that are tried."""
+    """Return the receptive field; ConfigError if the network does not run on the small grids tried."""
     try:
         return reach(network)
     except (RuntimeError, TypeError, ValueError, ShapeError) as error:
@@ -303,7 +304,7 @@ def _try_tiles(network: Network, field: Reach) -> None:
         for before, after in zip(field.before, field.after, strict=True)
     )
     if phases(network) % field.period == 0:
-        n_lat += 1  # an end that is lengthened
+        n_lat += 1  # an end that the network pads
     generator = torch.Generator().manual_seed(2)
     dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     x = torch.randn(1, network.c_in, network.t_in, n_lat, n_lon, generator=generator).to(dtype)

@@ -1,1 +1,1 @@
-"""One reading of a period beside its references, and the check that a forecast does not know the future."""
+"""Scores of a model and its reference forecasts in one pass over a period, and the check for leaks."""

@@ -1,4 +1,4 @@
-"""One reading of a period: the forecasts beside their references, and everything that is scored."""
+"""Scores of a model and its reference forecasts, collected in one pass over a period."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
     from stconv.datasets.preparation.preparation import Preparation
 
 COMPARED = (MODEL, PERSISTENCE)
-"""Of these the spectra and likenesses are told."""
+"""Forecasts whose spectra and similarity to the observed field are scored."""
 AT_ONCE = 4_000_000
-"""As many values of a batch are looked at closely at a time: a large grid shall not need much memory."""
+"""Number of values that the diagnostics take at a time, so that a large grid needs little memory."""
 
 
 class Assessment:
-    """Score a model window by window beside its references.
+    """Score a model and its reference forecasts window by window.
 
-    These are persistence and climatology, and in a test of fields two more, fitted here on the training
-    windows alone: damped persistence and a linear regression on the 3x3 neighborhood. Optical flow joins them
-    if the scoring asks for it.
+    The references are persistence and climatology. A test of fields adds damped persistence and a linear
+    regression on the 3x3 neighborhood, both fitted here on the training windows alone, and optical flow if
+    the scoring asks for it.
 
     Args:
-        data: After setup.
-        preparation: Of the model: its climatology is the reference.
-        scoring: What a test looks at besides the errors; None (validation) looks at nothing else.
-        bands: Bands of uncertainty of the model, to be held to what they state.
+        data: Data module after `setup`.
+        preparation: Preparation of the model; its climatology is the reference forecast.
+        scoring: Scores of a test besides the errors; None (validation) for the errors alone.
+        bands: Uncertainty bands of the model, whose coverage is scored.
 
     Attributes:
-        sums: Errors.
-        loss: Mean loss; whoever computes it adds it.
-        calibration: Whether the bands hold, where there are any.
-        events: Probabilities and outcomes, where an event is forecast.
+        sums: Pooled sums of the errors.
+        loss: Mean loss; the caller computes and adds it.
+        calibration: Scores of bands and members; None without bands.
+        events: Probabilities and outcomes; None unless an event is forecast.
 
     Raises:
         ConfigError: A threshold or region does not fit the data.
@@ -106,11 +106,11 @@ class Assessment:
         """Score a batch.
 
         Args:
-            batch: Of a loader of the data.
-            members: Of the model's forecast, (member, batch, target, leads, lat, lon), normalized.
+            batch: Batch from a loader of the data module.
+            members: Members of the model's forecast, (member, batch, target, leads, lat, lon), normalized.
 
         Returns:
-            The forecast: their mean, (batch, target, leads, lat, lon), physical units.
+            The forecast, which is the mean of the members, (batch, target, leads, lat, lon), physical units.
         """
         preparation, index = self._preparation, batch["reference_index"]
         truth, weight, possible = preparation.truth(batch), preparation.score_weight, preparation.forecastable
@@ -147,11 +147,11 @@ class Assessment:
 
     @property
     def scores(self) -> tuple[ScoreSums | PooledMean | EventScores | Calibration | None, ...]:
-        """What other ranks need of this one."""
+        """Return the scores of this rank, for the other ranks."""
         return self.sums, self.loss, self.events, self.calibration
 
     def take(self, parts: Sequence[Any]) -> None:
-        """Take over the `scores` of all ranks; what else was looked at on this one alone is dropped."""
+        """Replace the scores by those of all ranks; diagnostics of this rank alone are dropped."""
         merged: list[Any] = [
             None if first is None else first.merge(*others) for first, *others in zip(*parts, strict=True)
         ]
@@ -159,10 +159,10 @@ class Assessment:
         self._regions, self._diagnostics = {}, {}
 
     def verification(self, model: str) -> Verification:
-        """The result.
+        """Return the result of the period.
 
         Args:
-            model: What to call the model.
+            model: Name of the model.
         """
         data, series = self._data, self._data.series
         scored = self.sums.reference_index

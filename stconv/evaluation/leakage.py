@@ -1,4 +1,4 @@
-"""Does a forecast know the future? What is checked before the test period is scored."""
+"""The check, before the test period is scored, that a forecast does not use the future."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
 
 UNEXPLAINED = 1e-4
-"""Share of a target's variance that an input leaves unexplained: less, and it is taken for the target."""
+"""Share of a target's variance that an input leaves unexplained; below it, the input counts as a copy."""
 MAX_WINDOWS = 64
 
 
 def check_causality(
     forecast: Callable[[dict[str, Tensor]], Tensor], data: GridDataModule, device: torch.device
 ) -> None:
-    """Refuse to score a forecast that has seen what it forecasts.
+    """Refuse to score a forecast that uses what it forecasts.
 
-    Two tests. Everything after the reference time of a window is replaced by noise: the forecast has to stay
-    as it is. And no input may be a copy of a target's future, as in a file with a shifted variable.
+    There are two tests. Everything after the reference time of a window is replaced by noise, and the
+    forecast must not change. And no input may be a copy of a target's future, as in a file with a shifted
+    variable.
 
     Args:
-        forecast: Batch to physical forecast.
-        data: After setup.
-        device: Where the forecast is computed.
+        forecast: Function from a batch to the forecast in physical units.
+        data: Data module after `setup`.
+        device: Device on which the forecast is computed.
 
     Raises:
         LeakError: The forecast depends on the future, or an input is the future of a target.
@@ -97,7 +98,7 @@ def _check_inputs(data: GridDataModule) -> None:
 
 
 def _unexplained(x: np.ndarray, y: np.ndarray) -> float:
-    """1 - squared correlation over the cells known in both; 1 where there is nothing to correlate."""
+    """Return 1 - squared correlation over the cells known in both; 1 if there is nothing to correlate."""
     known = np.isfinite(x) & np.isfinite(y)
     if known.sum() < 3 or not (x[known].std() and y[known].std()):
         return 1.0

@@ -1,4 +1,4 @@
-"""From a bundle and a Dataset to a forecast as a CF Dataset."""
+"""Forecasts with a bundle: from an xarray Dataset to a CF Dataset."""
 
 from stconv.forecast.bounds import without_bands
 from stconv.forecast.checks import TrainingRangeWarning

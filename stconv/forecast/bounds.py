@@ -1,4 +1,4 @@
-"""Bands of uncertainty as variables of a forecast, beside the variable that they belong to."""
+"""Uncertainty bands as variables of a forecast, linked to the variable that they belong to."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _BOUND = re.compile(rf"_({'|'.join(SIDES)})_({'|'.join(map(str, LEVELS))})$")
 
 
 def band_names(bundle: Bundle) -> list[str]:
-    """Suffix of each bound, in the order of `Bands.physical`; none in a bundle without bands."""
+    """Return the suffix of each bound, in the order of `Bands.physical`; none for a bundle without bands."""
     return [] if bundle.bands is None else [f"_{side}_{level}" for level in LEVELS for side in SIDES]
 
 
 def with_bands(origin: Origin, names: Sequence[str], bounds: Sequence[str]) -> Origin:
-    """The origin with the bounds in it, so that they are restored as the variable that they belong to."""
+    """Return the origin extended by the bounds, so that each is restored like the variable it belongs to."""
     fields = {
         f"{name}{bound}": origin.fields[name] for name in names if name in origin.fields for bound in bounds
     }
@@ -30,7 +30,7 @@ def with_bands(origin: Origin, names: Sequence[str], bounds: Sequence[str]) -> O
 
 
 def describe_bands(forecast: xr.Dataset, names: Sequence[str], bounds: Sequence[str]) -> None:
-    """Say in the attributes what the bounds are, and which variable they belong to."""
+    """Describe the bounds in the attributes, and link them to the variable that they belong to."""
     for name in names if bounds else ():
         forecast[name].attrs["ancillary_variables"] = " ".join(f"{name}{bound}" for bound in bounds)
         what = forecast[name].attrs.get("long_name", name)
@@ -43,7 +43,7 @@ def describe_bands(forecast: xr.Dataset, names: Sequence[str], bounds: Sequence[
 
 
 def without_bands(forecast: xr.Dataset) -> xr.Dataset:
-    """The forecast alone."""
+    """Return the forecast without its bounds."""
     bounds = [name for name in forecast.data_vars if is_bound(str(name), forecast)]
     kept = forecast.drop_vars(bounds)
     for array in kept.data_vars.values():
@@ -53,6 +53,6 @@ def without_bands(forecast: xr.Dataset) -> xr.Dataset:
 
 
 def is_bound(name: str, forecast: xr.Dataset) -> bool:
-    """Whether a variable is a bound of another one that is there."""
+    """Return whether a variable is a bound of another variable of the forecast."""
     found = _BOUND.search(name)
     return found is not None and name[: found.start()] in forecast.data_vars

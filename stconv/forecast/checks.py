@@ -1,4 +1,4 @@
-"""What is held against a bundle: variables, units, grid, step, missing values, range."""
+"""Checks of an input against a bundle: variables, units, grid, time step, missing values and range."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from stconv.errors import DataError, GridError, MissingValuesError, TimeAxisErro
 from stconv.forecast.units import Conversion
 
 EVEN_SHARE = 1e-3
-"""Share of the spacing by which neighbors may differ in an axis that is called even."""
+"""Largest difference of spacings in an axis that is called even, relative to the spacing."""
 
 
 class TrainingRangeWarning(UserWarning):
-    """Inputs lie outside what the network saw in training."""
+    """Warning that inputs lie outside the range of the training period."""
 
 
 def check_variables(ds: xr.Dataset, variables: Sequence[ModelVariable]) -> None:
-    """Raise VariableError if one is missing; every other variable is ignored."""
+    """Raise VariableError if a variable is missing; other variables are ignored."""
     missing = [variable.name for variable in variables if variable.name not in ds.data_vars]
     if missing:
         found = ", ".join(map(str, ds.data_vars)) or "none"
@@ -39,13 +39,13 @@ def check_variables(ds: xr.Dataset, variables: Sequence[ModelVariable]) -> None:
 
 
 def check_grid(ds: xr.Dataset, grid: ModelGrid) -> None:
-    """Raise GridError, saying size, spacing and extent, if the coordinates are not those trained on."""
+    """Raise GridError, with size, spacing and extent, if the coordinates differ from those of training."""
     for dim in grid.dims:
         if dim not in ds.dims:
             kind = "latitude and longitude" if grid.geographic else "a projected or pixel grid"
             raise GridError(
-                f"The input has dimensions {', '.join(map(str, ds.dims))}; expected '{dim}': the model was "
-                f"trained on {kind}. Bring the data to that grid."
+                f"The input has dimensions {', '.join(map(str, ds.dims))}; expected '{dim}': the model "
+                f"was trained on {kind}. Bring the data to that grid."
             )
         expected = np.asarray(grid.axes[dim], dtype=np.float64)
         found = (
@@ -67,13 +67,13 @@ def check_grid(ds: xr.Dataset, grid: ModelGrid) -> None:
         apart = difference(expected, found, turn) if found.size == expected.size else 0.0
         shift = f", up to {apart:.3g} apart" if 0 < apart < spacing(expected) else ""
         raise GridError(
-            f"{dim} of the input differs: expected {axis_text(expected)}; found {axis_text(found)}{shift}. "
-            f"{remedy}"
+            f"{dim} of the input differs: expected {axis_text(expected)}; found "
+            f"{axis_text(found)}{shift}. {remedy}"
         )
 
 
 def axis_text(axis: np.ndarray) -> str:
-    """Say size, extent and spacing of a coordinate in a few words."""
+    """Describe size, extent and spacing of a coordinate in a few words."""
     if axis.size == 0:
         return "no points"
     if axis.size == 1:
@@ -101,17 +101,18 @@ def check_time_axis(ds: xr.Dataset, calendar: str, step: TimeStep) -> None:
         if dataclasses.replace(found_step, anchor=step.anchor) != step:
             raise TimeAxisError(
                 f"The time step of the input is {found_step.label}; the model was trained on steps of "
-                f"{step.label}. Select or average the input to {step.label}, for example with ds.resample."
+                f"{step.label}. Select or average the input to {step.label}, for example with "
+                "ds.resample."
             )
 
 
 def unit_conversions(
     ds: xr.Dataset, variables: Sequence[ModelVariable], convert: bool
 ) -> dict[str, Conversion]:
-    """Find how to get from the units of the input to those of the model, per variable.
+    """Return the conversion from the units of the input to those of the model, per variable.
 
     Raises:
-        UnitsError: They differ and can not be converted, or `convert` is not set.
+        UnitsError: Units differ and cannot be converted, or `convert` is not set.
     """
     conversions = {}
     for variable in variables:
@@ -122,8 +123,8 @@ def unit_conversions(
             continue
         if not found:
             raise UnitsError(
-                f"'{name}' has no units; the model was trained on '{expected}'. If that is what the values "
-                f"are in, say so: ds['{name}'].attrs['units'] = '{expected}'."
+                f"'{name}' has no units; the model was trained on '{expected}'. If that is what the "
+                f"values are in, say so: ds['{name}'].attrs['units'] = '{expected}'."
             )
         try:
             conversions[name] = Conversion(*linear_conversion(found, expected, name, "the input"))
@@ -134,9 +135,9 @@ def unit_conversions(
             ) from error
         if not (conversions[name].identity or convert):
             raise UnitsError(
-                f"'{name}' is in '{found}'; the model was trained on '{expected}'. Convert it, or let it be "
-                "converted, there and back: forecast(..., convert_units=True), on the command line "
-                "--convert-units."
+                f"'{name}' is in '{found}'; the model was trained on '{expected}'. Convert it, or let "
+                "stconv convert the input and the forecast: forecast(..., convert_units=True), on the "
+                "command line --convert-units."
             )
         conversions[name] = dataclasses.replace(conversions[name], center=center)
     return conversions
@@ -145,28 +146,28 @@ def unit_conversions(
 def check_missing(
     values: np.ndarray, always_valid: np.ndarray | None, names: Sequence[str], allowed_share: float
 ) -> None:
-    """Refuse infinite values; hold missing ones, where training had none, to the share allowed.
+    """Refuse infinite values, and too many missing ones in cells that had none in training.
 
     Args:
         values: Inputs, float32, (input, time, lat, lon), NaN is missing.
-        always_valid: Bool, (input, lat, lon); None if not known.
+        always_valid: Cells that always had a value in training, bool, (input, lat, lon); None if unknown.
         names: Variable of each input.
-        allowed_share: In [0, 1].
+        allowed_share: Share of missing values allowed in these cells, in [0, 1].
 
     Raises:
         DataError: A value is infinite.
-        MissingValuesError: A variable has more of them, or no value at all.
+        MissingValuesError: A variable misses more values, or has none at all.
     """
     for channel, name in enumerate(names):
         if np.isinf(values[channel]).any():
             raise DataError(
-                f"'{name}' has {int(np.isinf(values[channel]).sum())} infinite values in the input; expected "
-                "finite ones, or NaN for missing. Replace them by NaN."
+                f"'{name}' has {int(np.isinf(values[channel]).sum())} infinite values in the input; "
+                "expected finite ones, or NaN for missing. Replace them by NaN."
             )
         if allowed_share < 1 and np.isnan(values[channel]).all():
             raise MissingValuesError(
-                f"'{name}' has no value at all in the {values.shape[1]} frames of the input. Choose another "
-                "reference time, or allow that (allowed_missing_share=1)."
+                f"'{name}' has no value at all in the {values.shape[1]} frames of the input. Choose "
+                "another reference time, or allow that (allowed_missing_share=1)."
             )
     if always_valid is None:
         return
@@ -174,21 +175,22 @@ def check_missing(
         frames = np.isnan(values[channel][:, always_valid[channel]])
         if frames.size and frames.mean() > allowed_share:
             raise MissingValuesError(
-                f"'{name}' lacks {int(frames.sum())} of {frames.size} values ({_percent(frames.mean())}) in "
-                f"cells that had (nearly) always one in training; allowed are {_percent(allowed_share)}. "
-                f"They are in {int(frames.any(axis=1).sum())} of {frames.shape[0]} frames. Fill them, choose "
-                "another reference time, or allow a larger share (allowed_missing_share)."
+                f"'{name}' lacks {int(frames.sum())} of {frames.size} values ({_percent(frames.mean())}) "
+                "in cells that had (nearly) always one in training; allowed are "
+                f"{_percent(allowed_share)}. They are in {int(frames.any(axis=1).sum())} of "
+                f"{frames.shape[0]} frames. Fill them, choose another reference time, or allow a larger "
+                "share (allowed_missing_share)."
             )
 
 
 def range_remarks(
     values: np.ndarray, variables: Sequence[ModelVariable], ranges: Mapping[str, tuple[float, float]]
 ) -> list[str]:
-    """Say, per variable, how many inputs lie outside the range of the training period, and how far.
+    """Describe, per variable, how many inputs lie outside the training range, and how far.
 
     Args:
         values: Inputs in the units of the model, float32, (input, time, lat, lon).
-        variables: The inputs of the model.
+        variables: Input variables of the model.
         ranges: Smallest and largest value by name.
     """
     remarks = []
@@ -208,7 +210,7 @@ def range_remarks(
 
 
 def _range(limits: Sequence[float], variable: ModelVariable) -> str:
-    """Two values of the model in physical units, with all digits where they are departures from a center."""
+    """Format two values of the model in physical units, with all digits if they depart from a center."""
     low, high = (float(limit) + variable.center for limit in limits)
     return f"{low:.10g} to {high:.10g}" if variable.center else f"{low:g} to {high:g}"
 
@@ -219,12 +221,12 @@ def shares(
     variables: Sequence[ModelVariable],
     ranges: Mapping[str, tuple[float, float]],
 ) -> dict[str, float]:
-    """How much of the input is missing, and how much lies outside the training range.
+    """Return the shares of the input that are missing, and that lie outside the training range.
 
     Args:
         values: Inputs in the units of the model, float32, (input, time, lat, lon), NaN is missing.
         always_valid: Cells that always had a value in training, bool, (input, lat, lon); None: all.
-        variables: Of the inputs.
+        variables: Variable of each input.
         ranges: Smallest and largest value of the training period by name.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The computation inside a forecaster: from a batch of windows in physical units to their forecasts."""
+"""The computation inside a forecaster: forecasts of a batch of windows, in physical units."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Batch = dict[str, Tensor]
 
 
 class Computation(Protocol):
-    """Anything that computes the forecasts of a batch of windows."""
+    """Interface of everything that computes the forecasts of a batch of windows."""
 
     def __call__(self, batch: Batch, with_bands: bool) -> Tensor:
-        """Compute.
+        """Compute the forecasts of a batch of windows.
 
         Args:
             batch: "inputs", "input_cycles", "target_cycles" and "reference_index" as the data module makes
                 them; physical units, NaN is missing.
-            with_bands: Also give the bounds of the bands of uncertainty, if there are any.
+            with_bands: Also return the bounds of the uncertainty bands, if there are any.
 
         Returns:
             float32, (1 + bounds, batch, target, leads, lat, lon), on the CPU, physical units, NaN in cells
@@ -34,17 +34,17 @@ class Computation(Protocol):
 
 
 class NetworkComputation:
-    """The network of a bundle with the preparation that it was trained with.
+    """The network of a bundle with its preparation and bands.
 
     Args:
-        bundle: Network, preparation and bands.
-        device: Of PyTorch, such as "cpu" or "cuda".
-        tile: As in Forecaster.
-        engine: As in Forecaster.
+        bundle: Bundle with network, preparation and bands.
+        device: Device of PyTorch, such as "cpu" or "cuda".
+        tile: See `Forecaster`.
+        engine: See `Forecaster`.
 
     Raises:
-        ConfigError: There is no such device or engine, it cannot run this network, or tiles are asked for of
-            a network that cannot have them.
+        ConfigError: The device or engine does not exist or cannot run this network, or the network cannot be
+            computed in tiles.
     """
 
     def __init__(

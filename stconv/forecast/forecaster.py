@@ -1,4 +1,4 @@
-"""Forecaster: a Dataset as the user has it in, its forecast as a CF Dataset out."""
+"""The forecaster: from a Dataset in the user's form to the forecast as a CF Dataset."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from stconv.forecast.window import require_frames
 
 
 class Forecaster:
-    """Forecast from data with or without truth, with the preparation that the network was trained with.
+    """Forecast with a bundle, from data in the form that the user has them in.
 
     Args:
-        bundle: What to forecast with.
-        device: Of PyTorch, such as "cpu" or "cuda".
-        version: Version to state in the forecasts, such as that in a model registry; a part of the hash
-            otherwise.
-        tile: Cells of a tile along lat and lon, for a grid piece by piece with the same result; 0 for the
-            whole grid at once, None to decide by the memory that is available.
-        engine: What computes the network: torch, openvino, or openvino-int8 (see `stconv.compute.engine`).
-        computation: Computes the batches, on the CPU, in place of the bundle's network on `device`, by
-            `engine`, in tiles of `tile`.
+        bundle: Bundle to forecast with.
+        device: Device of PyTorch, such as "cpu" or "cuda".
+        version: Version to state in the forecasts, such as that of a model registry; by default the start of
+            the bundle's hash.
+        tile: Number of cells of a tile along lat and lon, to compute the same result piece by piece; 0 for
+            the whole grid at once, None to decide by the available memory.
+        engine: Engine of the network: torch, openvino, or openvino-int8 (see `stconv.compute.engine`).
+        computation: Computes the batches, on the CPU, instead of the bundle's network; `device`, `engine` and
+            `tile` then have no effect.
 
     Raises:
-        ConfigError: There is no such device or engine, it can not run this network, or tiles are asked for of
-            a network that can not have them.
+        ConfigError: The device or engine does not exist or cannot run this network, or the network cannot be
+            computed in tiles.
     """
 
     def __init__(
@@ -84,22 +84,22 @@ class Forecaster:
         """Load a bundle from its folder and make a Forecaster of it.
 
         Raises:
-            BundleError: The bundle is missing, incomplete, or was changed.
+            BundleError: The bundle is missing, incomplete or changed.
         """
         return cls(Bundle.load(path), device, version, tile, engine)
 
     def input_schema(self) -> dict[str, Any]:
-        """What an input must be: variables, units, grid, step, frames, calendar; JSON types only."""
+        """Requirements on an input: variables, units, grid, step, frames, calendar; JSON types only."""
         return input_schema(self.bundle)
 
     def open_stored(self, stored: xr.Dataset) -> tuple[xr.Dataset, Origin]:
-        """Open what a request brought, as the command line opens a file of the same content.
+        """Open the data of a request in the way that the command line opens a file of the same content.
 
         Args:
             stored: Variables with stored values and all attributes: packed, times as numbers.
 
         Returns:
-            The canonical inputs, and the origin that `forecast` takes with them.
+            The canonical inputs, and the origin to pass to `forecast` with them.
 
         Raises:
             DataError: The content cannot be used as it is.
@@ -109,23 +109,22 @@ class Forecaster:
     def forecast(
         self, ds: xr.Dataset, steps: int | None = None, bands: bool = True, **options: Any
     ) -> xr.Dataset:
-        """Forecast from the newest complete window, or from the one of `reference_time`.
+        """Forecast from the newest complete window, or from the window of `reference_time`.
 
         Args:
-            ds: The model's inputs, at least, on its grid, in the user's own names, order and conventions.
-            steps: Number of leads; those the model was trained for by default, more are rolled out.
-            bands: Also give the bands of uncertainty, if the bundle has any.
-            **options: Those of `check`.
+            ds: Dataset with at least the model's inputs, on its grid, in any names, order and conventions.
+            steps: Number of leads; by default those of the training, further ones are rolled out.
+            bands: Also return the uncertainty bands, if the bundle has any.
+            **options: Options of `check`.
 
         Returns:
             Variables (lead, lat, lon) in the user's names, order, conventions and units, missing where the
             training data always were; `lead` with units, the valid time per lead, scalar
             `forecast_reference_time`. Bands are variables beside each target, such as `t2m_lower_80` and
-            `t2m_upper_80`; beyond the leads that the model was trained for nothing is known of the errors,
-            and they are missing.
+            `t2m_upper_80`; they are missing beyond the leads of the training, whose errors are unknown.
 
         Raises:
-            DataError: The input does not fit; the subclass and the message say in what.
+            DataError: The input does not fit the model; the subclass and the message say why.
             WindowError: `steps` is not a positive number.
         """
         self._require_leads(steps)
@@ -134,12 +133,12 @@ class Forecaster:
         return with_directions(forecast, self.source.components)
 
     def fields(self, checked: CheckedInput, steps: int | None = None, bands: bool = True) -> np.ndarray:
-        """Forecast from a checked input: the numbers alone.
+        """Forecast from a checked input, as an array.
 
         Args:
-            checked: As `check` returns it.
-            steps: As in `forecast`.
-            bands: As in `forecast`.
+            checked: Input from `check`.
+            steps: See `forecast`.
+            bands: See `forecast`.
 
         Returns:
             float32, (1 + bounds, target, lead, lat, lon), in the units of the model.
@@ -157,14 +156,14 @@ class Forecaster:
         return fields if bands else fields[:1]
 
     def rollout(self, ds: xr.Dataset, **options: Any) -> Iterator[xr.Dataset]:
-        """Forecast on and on: yield block after block of leads, each made from the forecasts before it.
+        """Roll out without end: yield block after block of leads, each made from the forecasts before it.
 
         Args:
-            ds: As in `forecast`.
-            **options: Those of `check`.
+            ds: See `forecast`.
+            **options: Options of `check`.
 
         Yields:
-            Forecasts as `forecast` returns them, with leads 1 to n, n + 1 to 2n, and so on without end.
+            Forecasts in the form of `forecast`, with leads 1 to n, n + 1 to 2n, and so on without end.
 
         Raises:
             VariableError: An input variable is not forecast, so that there is nothing to feed back.
@@ -182,28 +181,28 @@ class Forecaster:
         grid: GridSpec | None = None,
         origin: Origin | None = None,
     ) -> CheckedInput:
-        """Hold an input against the bundle, and cut the window out.
+        """Check an input against the bundle, and cut the window out of it.
 
         Args:
-            ds: As in `forecast`.
+            ds: See `forecast`.
             reference_time: Time of the newest input, ISO 8601 or a time; that of the newest complete window
                 by default.
-            convert_units: Convert units that differ, and the forecast back.
+            convert_units: Convert units that differ, and convert the forecast back.
             allowed_missing_share: Share in [0, 1] of always valid values that may be missing; the bundle's
                 by default.
-            grid: How to read the input; as the training data were read by default.
-            origin: Of an input that is canonical already, as `open_series` returns both.
+            grid: Description of the grid for reading; by default that of the training data.
+            origin: Origin of an input that is canonical already, from `open_series`.
 
         Returns:
-            The window and what was found out about the input.
+            The window and the findings about the input.
 
         Raises:
             VariableError: A variable is missing.
-            GridError: The grid differs; says in size, spacing or extent.
-            UnitsError: Units differ and are not to be, or can not be, converted.
-            TimeAxisError: Calendar or step differ, the reference time is not there, or its window has a gap.
+            GridError: The grid differs in size, spacing or extent.
+            UnitsError: Units differ, and cannot be converted or `convert_units` is not set.
+            TimeAxisError: Calendar or step differ, the reference time is missing, or its window has a gap.
             WindowError: There are too few frames.
-            MissingValuesError: Too many values are missing in cells that had (nearly) always one.
+            MissingValuesError: Too many values are missing in cells that (nearly) always had one.
         """
         return self.expected.check(ds, reference_time, convert_units, allowed_missing_share, grid, origin)
 
@@ -231,7 +230,7 @@ class Forecaster:
 
     @property
     def band_names(self) -> list[str]:
-        """What is put behind the name of a target for each bound: _lower_80, _upper_80, ...; maybe none."""
+        """Suffixes of the bounds of a target: _lower_80, _upper_80, ...; empty without bands."""
         return band_names(self.bundle)
 
     def _roll(self, checked: CheckedInput, endless: bool) -> Iterator[np.ndarray]:
@@ -281,13 +280,13 @@ class Forecaster:
     def _require_feedback(self) -> None:
         if isinstance(self.preparation, EventPreparation):
             raise VariableError(
-                f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: it forecasts the "
+                f"'{self.bundle.name}' cannot be rolled out beyond its {self.leads} leads: it forecasts the "
                 f"probability of an event, which is not among its inputs. Ask for at most {self.leads} steps."
             )
         only_inputs = [variable.name for variable in self.contract.inputs if not variable.target]
         if only_inputs:
             raise VariableError(
-                f"'{self.bundle.name}' can not be rolled out beyond its {self.leads} leads: "
+                f"'{self.bundle.name}' cannot be rolled out beyond its {self.leads} leads: "
                 f"{', '.join(only_inputs)} {'is' if len(only_inputs) == 1 else 'are'} among its inputs and "
                 f"not among its forecasts ({', '.join(variable.name for variable in self.targets)}), so "
                 f"there is nothing to feed back. Ask for at most {self.leads} steps, or train with every "
@@ -299,7 +298,7 @@ class Forecaster:
             yield self.describe(block, checked, first_lead=1 + i * self.leads)
 
     def _conversion(self, name: str, checked: CheckedInput) -> Conversion:
-        """Between the user's values of an output and the model's."""
+        """Return the conversion between the user's units of an output and the model's."""
         center = next((target.center for target in self.targets if target.name == name), 0.0)
         return checked.conversions.get(name, Conversion(center=center))
 
@@ -310,11 +309,11 @@ class Forecaster:
         return {"units": output.units, "long_name": output.long_name}
 
     def describe(self, fields: np.ndarray, checked: CheckedInput, first_lead: int = 1) -> xr.Dataset:
-        """Make of the numbers of `fields` what `forecast` returns.
+        """Turn the array of `fields` into the Dataset that `forecast` returns.
 
         Args:
-            fields: As `fields` returns them.
-            checked: The input they were forecast from.
+            fields: Forecast from the method `fields`.
+            checked: Input that the forecast was made from.
             first_lead: Number of the first lead, from 1.
         """
         reference = checked.reference_time
@@ -355,11 +354,11 @@ class Forecaster:
         return restored
 
     def provenance(self, checked: CheckedInput, history: str) -> dict[str, Any]:
-        """The attributes that say what a forecast is and where it comes from.
+        """Return the attributes on content and origin of a forecast.
 
         Args:
-            checked: The input.
-            history: That of the input.
+            checked: Input of the forecast.
+            history: History attribute of the input.
         """
         names = ", ".join(output.name for output in self.outputs)
         made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

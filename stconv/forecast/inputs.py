@@ -1,4 +1,4 @@
-"""What a bundle expects of an input, and an input that has been held to it."""
+"""The inputs of a bundle: opening them, checking them, and an input that has been checked."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from stconv.forecast.window import Frames, OlderWindowWarning, find_reference, o
 
 @dataclass(frozen=True)
 class CheckedInput:
-    """A Dataset that a model accepts, and the window to start from.
+    """A Dataset that has been checked against a model, and the window to forecast from.
 
     Attributes:
-        ds: Canonical, the model's inputs only, in the user's units.
-        origin: How to restore names, order and conventions.
-        frames: Which times there are.
+        ds: Canonical Dataset of the model's inputs only, in the user's units.
+        origin: Description of the user's names, order and conventions, to restore them.
+        frames: Times of the input.
         reference_time: Time of the newest input.
-        values: The window as `read` returns it.
-        conversions: From the user's units to the model's, by variable.
-        channels: The model's variables; a target that is no input has no conversion, and is all NaN.
-        remarks: What is unusual about the values, with numbers.
-        shares: Of the values, missing and outside the training range, as `checks.shares` returns them.
-        older_window: Why the window is not that of the newest frame; empty if it is, or was asked for.
+        values: Values of the window, from `read`.
+        conversions: Conversions from the user's units to the model's, by variable.
+        channels: Variables of the model; a target that is not an input has no conversion, and is all NaN.
+        remarks: Unusual features of the values, with numbers.
+        shares: Shares of missing values and of values outside the training range, from `checks.shares`.
+        older_window: Reason why the window does not end at the newest frame; empty if it does, or if its time
+            was given.
     """
 
     ds: xr.Dataset
@@ -49,16 +50,16 @@ class CheckedInput:
     older_window: str = ""
 
     def read(self, times: list[Any]) -> np.ndarray:
-        """Frames of times that are there, float32, (variable, time, lat, lon), in the model's units."""
+        """Return the frames of existing times, float32, (variable, time, lat, lon), in the model's units."""
         return _read(self.ds, self.frames, times, self.conversions, self.channels)
 
 
 class Expected:
-    """The part of a bundle that speaks of its inputs.
+    """Reader and checker of the inputs of a bundle.
 
     Attributes:
-        contract: Inputs that the model takes.
-        inputs: Variables that an input must have.
+        contract: Contract of the model.
+        inputs: Variables that an input must contain.
         names: Their names.
     """
 
@@ -116,18 +117,18 @@ class Expected:
     def judge(
         self, values: np.ndarray, allowed_missing_share: float | None = None
     ) -> tuple[list[str], dict[str, float]]:
-        """Hold the values of a window against those of the training period.
+        """Compare the values of a window with those of the training period.
 
         Args:
-            values: As `CheckedInput.values`.
+            values: See `CheckedInput.values`.
             allowed_missing_share: See `Forecaster.check`.
 
         Returns:
-            Remarks and shares, as in CheckedInput.
+            Remarks and shares, see `CheckedInput`.
 
         Raises:
             DataError: A value is infinite.
-            MissingValuesError: Too many are missing.
+            MissingValuesError: Too many values are missing.
         """
         contract = self.contract
         share = contract.allowed_missing_share if allowed_missing_share is None else allowed_missing_share
@@ -153,7 +154,7 @@ def _read(
 
 
 def _present_names(source: GridSpec, ds: xr.Dataset) -> GridSpec:
-    """How the training data were read, as far as this Dataset has the names that it mentions."""
+    """Return the grid description of the training data, without names that this Dataset does not have."""
     names = {*map(str, ds.variables), *map(str, ds.dims)}
 
     def present(name: str | None) -> str | None:

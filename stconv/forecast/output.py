@@ -20,7 +20,7 @@ from stconv.errors import FileError
 CONVENTIONS = "CF-1.11"
 REFERENCE_TIME = "forecast_reference_time"
 OTHER_LEAD, OTHER_REFERENCE_TIME = "lead_time", "reference_time"
-"""Names of the two where a variable of the user is called `lead` or `forecast_reference_time`."""
+"""Names of the two if a variable of the user is called `lead` or `forecast_reference_time`."""
 
 
 def forecast_dataset(
@@ -38,17 +38,17 @@ def forecast_dataset(
     Args:
         fields: Forecast by variable, float32, (lead, lat, lon) or (lead, y, x), physical units, NaN is
             missing.
-        attributes: Of each variable.
-        inputs: Canonical input; its spatial coordinates are taken over.
+        attributes: Attributes of each variable.
+        inputs: Canonical input; its spatial coordinates are copied.
         dims: The two spatial dimensions.
         reference_time: Time of the newest input.
-        valid_times: One for each lead.
-        step: Between two leads.
+        valid_times: Valid time of each lead.
+        step: Time step between two leads.
         first_lead: Number of the first lead, from 1.
 
     Returns:
         Variables (lead, lat, lon); coordinates lead (with units), time (lead), forecast_reference_time
-        (scalar); `lead_time` and `reference_time` where a variable has the name of one of them.
+        (scalar); these are called `lead_time` and `reference_time` if a variable has one of their names.
     """
     n_leads = len(valid_times)
     lead, reference = coordinate_names(fields)
@@ -73,7 +73,7 @@ def forecast_dataset(
 
 
 def coordinate_names(taken: Iterable[Hashable]) -> tuple[str, str]:
-    """Names of lead and reference time: others where variables of the user have the usual ones."""
+    """Return the names of lead and reference time, which differ if the user's variables have these names."""
     names = {str(name) for name in taken}
     return (
         LEAD if LEAD not in names else OTHER_LEAD,
@@ -82,17 +82,17 @@ def coordinate_names(taken: Iterable[Hashable]) -> tuple[str, str]:
 
 
 def lead_of(forecast: xr.Dataset) -> str:
-    """Name of the dimension of leads."""
+    """Return the name of the dimension of leads."""
     return coordinate_names(forecast.data_vars)[0]
 
 
 def reference_of(forecast: xr.Dataset) -> str:
-    """Name of the coordinate that holds the reference time."""
+    """Return the name of the coordinate of the reference time."""
     return coordinate_names(forecast.data_vars)[1]
 
 
 def without_older_forecast(restored: xr.Dataset, canonical: xr.Dataset) -> xr.Dataset:
-    """Put this reference time and lead in the place of those that an input brought along."""
+    """Replace the reference time and lead of the input by those of the forecast."""
     names = ("forecast_period", "forecast_reference_time")
     older = [name for name, c in restored.coords.items() if c.attrs.get("standard_name") in names]
     return restored.drop_vars(older).assign_coords(
@@ -101,7 +101,7 @@ def without_older_forecast(restored: xr.Dataset, canonical: xr.Dataset) -> xr.Da
 
 
 def lead_periods(step: TimeStep, leads: Sequence[int]) -> tuple[np.ndarray, str]:
-    """How long after the reference time each lead is, int64, in the largest units that divide the step."""
+    """Return the time from reference to each lead, int64, in the largest units that divide the step."""
     numbers = np.asarray(list(leads), dtype=np.int64)
     if step.kind != "fixed":
         return numbers * step.n, f"{step.kind}s"
@@ -110,11 +110,11 @@ def lead_periods(step: TimeStep, leads: Sequence[int]) -> tuple[np.ndarray, str]
 
 
 def check_destination(path: str | Path) -> Path:
-    """Make sure, before anything is computed, that a forecast can be written there.
+    """Check, before anything is computed, that a forecast can be written to a path.
 
     Raises:
-        FileError: The name ends in neither .nc nor .zarr, the folder does not exist, or something that is not
-            a forecast is in the way.
+        FileError: The name ends in neither .nc nor .zarr, the folder does not exist, or the path exists and
+            is not a forecast.
     """
     path = Path(path)
     if path.suffix not in {".nc", ".zarr"}:
@@ -134,10 +134,10 @@ def check_destination(path: str | Path) -> Path:
 def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
     """Write a NetCDF 4 file or, if the name ends in .zarr, a Zarr store; complete or not at all.
 
-    A forecast that is already there is replaced.
+    An existing forecast is replaced.
 
     Raises:
-        FileError: As `check_destination`.
+        FileError: See `check_destination`.
     """
     path = check_destination(path)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.absolute().parent))
@@ -156,7 +156,7 @@ def write_forecast(ds: xr.Dataset, path: str | Path) -> Path:
             }
             clean.to_netcdf(fresh, engine="netcdf4", encoding=encoding)
         else:
-            # Version 2 is what every reader of Zarr knows, metadata in one file included.
+            # every reader of Zarr knows version 2 with metadata in one file
             clean.to_zarr(fresh, zarr_format=2, consolidated=True)
             if path.exists():
                 os.replace(path, scratch / "old")

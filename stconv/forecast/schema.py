@@ -1,4 +1,4 @@
-"""What a bundle expects of an input, as JSON types."""
+"""Requirements of a bundle on its input, as JSON types."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
     """Describe the input variables, units, grid, step, frames and calendar.
 
     Args:
-        bundle: Of the model.
+        bundle: Bundle of the model.
 
     Returns:
-        JSON types only. Coordinates are canonical: ascending, longitude from -180; an input may have them
-        otherwise.
+        JSON types only. Coordinates are canonical: ascending, longitude from -180; those of an input may have
+        another order or convention.
     """
     contract = bundle.contract
     grid, offsets = contract.grid, list(contract.offsets)

@@ -1,4 +1,4 @@
-"""An event network on a larger grid than it was trained on: a probability for each position of its cube."""
+"""Event networks on a larger grid than that of training: a probability for each position of the window."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SPACING_TOLERANCE = 0.01
 def slide_over(bundle: Bundle, ds: xr.Dataset) -> Bundle:
     """Return the bundle of an event for another grid of the same spacing, at least as large as its own.
 
-    The forecast is then a map: the probability that the event happens in a region of the same shape, around
-    each position. A network that pads (all but LeNet5) sees beyond its cube what lies there on the larger
+    The forecast is then a map: the probability that the event happens in a region of the same shape around
+    each position. Beyond its own grid, a network that pads (all but LeNet5) sees the values of the larger
     grid, where it saw zeros in training.
 
     Args:
-        bundle: Of an event.
-        ds: Canonical data on the other grid.
+        bundle: Bundle of an event network.
+        ds: Canonical data on the larger grid.
 
     Raises:
-        ConfigError: It is no event network, or what it sees is bound to the cells of its own grid.
-        GridError: The grid is smaller, or of another spacing.
+        ConfigError: The network forecasts no event, or its inputs belong to the cells of its own grid.
+        GridError: The grid is smaller, or has another spacing.
     """
     preparation = bundle.preparation
     if not isinstance(preparation, EventPreparation):
@@ -72,12 +72,12 @@ def slide_over(bundle: Bundle, ds: xr.Dataset) -> Bundle:
 
 
 def places(bundle: Bundle, ds: xr.Dataset, fields: np.ndarray) -> tuple[xr.Dataset, list[str], np.ndarray]:
-    """Say where the probabilities of an event belong.
+    """Place the probabilities of an event at their positions.
 
     Args:
-        bundle: Of the event.
+        bundle: Bundle of the event network.
         ds: Canonical input.
-        fields: (class, lead, lat', lon').
+        fields: Probabilities, (class, lead, lat', lon').
 
     Returns:
         The input with the coordinates of the positions (the middle of the event's region), their dimensions,
@@ -113,6 +113,6 @@ def _check_place_free(name: str, settings: PreparationSettings) -> None:
     ]
     if bound:
         raise ConfigError(
-            f"'{name}' can not slide over another grid: its preparation has {', '.join(bound)}, which "
+            f"'{name}' cannot slide over another grid: its preparation has {', '.join(bound)}, which "
             "belong to the cells it was trained on. Train it with scaling zscore or minmax and without these."
         )

@@ -1,4 +1,4 @@
-"""From the user's units to the model's, and back."""
+"""Conversion between the units of the user and those of the model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Conversion:
     """model = factor * user + offset - center; computed in float64.
 
     Attributes:
-        factor: From units to units.
-        offset: From units to units.
-        center: Of a variable that the model sees as departures from it, see `Series.centers`.
+        factor: Factor from the user's units to the model's.
+        offset: Offset from the user's units to the model's.
+        center: Value that the model sees departures from, see `Series.centers`; 0 for most variables.
     """
 
     factor: float = 1.0
@@ -23,17 +23,17 @@ class Conversion:
 
     @property
     def identity(self) -> bool:
-        """Whether nothing changes."""
+        """Whether the conversion changes nothing."""
         return (self.factor, self.offset, self.center) == (1.0, 0.0, 0.0)
 
     def forward(self, values: np.ndarray) -> np.ndarray:
-        """From the user's unit to the model's."""
+        """Convert from the user's units to the model's."""
         if self.identity:
             return values.astype(np.float32, copy=False)
         return (self.factor * values.astype(np.float64) + (self.offset - self.center)).astype(np.float32)
 
     def backward(self, values: np.ndarray) -> np.ndarray:
-        """From the model's unit to the user's, float64 where float32 could not resolve them."""
+        """Convert from the model's units to the user's, in float64 if float32 cannot resolve the values."""
         if self.identity:
             return values
         physical = (values.astype(np.float64) + (self.center - self.offset)) / self.factor

@@ -1,4 +1,4 @@
-"""The input window in a time axis: the newest complete one, or the one of a reference time."""
+"""The input window on a time axis: the newest complete one, or that of a given reference time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from stconv.errors import TimeAxisError, WindowError
 
 
 class OlderWindowWarning(UserWarning):
-    """The newest frames have a gap, so that an older window was used."""
+    """Warning that the newest frames have a gap, so that an older window was used."""
 
 
 class Frames:
-    """The times at which there are frames, found again to the second, or to the part of a year of a step.
+    """Times of the available frames, matched to the second, or to the month or part of it for such steps.
 
     Args:
         times: Strictly increasing datetime64 or cftime, (n,).
-        step: Between two frames.
+        step: Time step between two frames.
     """
 
     def __init__(self, times: np.ndarray, step: TimeStep) -> None:
@@ -34,25 +34,25 @@ class Frames:
         return self._key(time) in self._positions
 
     def positions(self, times: Sequence[Any]) -> list[int]:
-        """Indices of times that are all there."""
+        """Return the indices of times, all of which must be available."""
         return [self._positions[self._key(time)] for time in times]
 
     def window(self, reference: Any, offsets: Sequence[int]) -> list[Any]:
-        """The times of the input frames of a reference time, oldest first, whether they are there or not."""
+        """Return the times of the input frames of a reference time, oldest first, available or not."""
         return [advance(reference, self.step, offset) for offset in offsets]
 
     def lacking(self, reference: Any, offsets: Sequence[int]) -> list[Any]:
-        """Those of the input frames that are not there."""
+        """Return the times of the input frames that are missing."""
         return [time for time in self.window(reference, offsets) if time not in self]
 
     def extent(self) -> str:
-        """How many frames there are, and from when to when."""
+        """Describe the number of frames, and their first and last time."""
         n = len(self.times)
         return f"{n} frame{'s' * (n != 1)} from {text(self.times[0])} to {text(self.times[-1])}"
 
     def _key(self, time: Any) -> Any:
         if self.step.kind != "fixed":
-            # The middle of a month is stamped on the 15th or the 16th, at noon or not: any stamp of the
+            # The middle of a month is stamped on the 15th or 16th, at noon or midnight: any stamp in the
             # month, or of its third or sixth part, is meant.
             return int(slot_index(np.array([time]), self.step.slots)[0])
         # Times stored as floating days carry microseconds of rounding.
@@ -62,19 +62,20 @@ class Frames:
 
 
 def find_reference(frames: Frames, offsets: Sequence[int], requested: Any = None) -> Any:
-    """Choose the reference time and make sure that all its inputs are there.
+    """Choose the reference time, and check that all its input frames are available.
 
     Args:
-        frames: What there is.
-        offsets: Of the inputs from the reference time, in steps, ascending, the last 0.
-        requested: Reference time asked for; that of the newest complete window otherwise.
+        frames: Available frames.
+        offsets: Steps of the input frames relative to the reference time, ascending, the last 0.
+        requested: Reference time; by default that of the newest complete window.
 
     Returns:
-        The reference time, of the type of the times.
+        The reference time, in the type of the times.
 
     Raises:
         WindowError: There are fewer frames than a window needs.
-        TimeAxisError: The reference time is not in the input, or there is a gap; names the missing times.
+        TimeAxisError: The reference time is not in the input, or there is a gap; the message names the
+            missing times.
     """
     if len(frames.times) == 0:
         raise WindowError(f"The input has no frames; the model needs {len(offsets)}.")
@@ -98,7 +99,7 @@ def find_reference(frames: Frames, offsets: Sequence[int], requested: Any = None
 
 
 def older_window(frames: Frames, offsets: Sequence[int], reference: Any) -> str:
-    """Say why a forecast does not start from the newest frame; nothing if it does."""
+    """Return the reason why a forecast does not start from the newest frame; empty if it does."""
     newest = frames.times[-1]
     if reference == newest:
         return ""
@@ -110,7 +111,7 @@ def older_window(frames: Frames, offsets: Sequence[int], reference: Any) -> str:
 
 
 def require_frames(frames: Frames, reference: Any, offsets: Sequence[int]) -> None:
-    """Raise WindowError (too few) or TimeAxisError (a gap) unless every input frame is there."""
+    """Raise WindowError (too few frames) or TimeAxisError (a gap) unless all input frames are available."""
     lacking, n, step = frames.lacking(reference, offsets), len(offsets), frames.step
     if not lacking:
         return
@@ -128,10 +129,10 @@ def require_frames(frames: Frames, reference: Any, offsets: Sequence[int]) -> No
 
 
 def parse_time(value: Any, like: Any) -> Any:
-    """Read a time as the same type, and in the same calendar, as another one.
+    """Read a time in the type and calendar of another one.
 
     Raises:
-        TimeAxisError: It is not an ISO 8601 time, or not one of the calendar.
+        TimeAxisError: The text is not an ISO 8601 time, or not a time of the calendar.
     """
     if isinstance(like, cftime.datetime):
         if isinstance(value, cftime.datetime):

@@ -1,8 +1,9 @@
-"""Networks that forecast a distribution: as members that are equally probable, ascending in every cell.
+"""Networks that forecast a distribution, as equally probable members in ascending order in every cell.
 
-Quantiles, a normal distribution, several networks and passes with dropout all come out in this one form, see
-`Network.members`; the forecast is their mean. A head widens the network that it is given, so that it goes
-right around the network that makes the output: `LinearResidual(Quantiles(ResNet2D))`, not the other way.
+Quantiles, a normal distribution, several networks and passes with dropout all have this form, see
+`Network.members`; the forecast is the mean of the members. `Quantiles` and `Gaussian` widen the output of the
+network that they are given, so they go directly around the network that makes the output:
+`LinearResidual(Quantiles(ResNet2D))`, not the other way round.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from stconv.nn.normal_scores import normal_scores
 from stconv.nn.settings import check_count
 
 LEAST_DEVIATION, MOST_DEVIATION = 1e-3, 1e2
-"""Of a normal distribution, normalized units."""
+"""Bounds of the standard deviation of a normal distribution, normalized units."""
 
 
 class _Head(Network):
@@ -37,12 +38,12 @@ class _Head(Network):
         self.channels = channels
 
     def channels_of(self, x: Tensor) -> Tensor:
-        """Output channels, (channel, batch, target, leads, lat, lon)."""
+        """Return the output channels, (channel, batch, target, leads, lat, lon)."""
         y: Tensor = self.network(x)
         return y.unflatten(1, (self.c_out, self.channels)).movedim(2, 0)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Mean of the members."""
+        """Return the mean of the members."""
         return self.members(x).mean(0)
 
 
@@ -50,14 +51,14 @@ class _Head(Network):
 class Quantiles(_Head):
     """Forecast quantiles (i - 1/2) / n of each target, i = 1 to n; train it with `stconv.losses.CRPS`.
 
-    They never cross: the output is sorted, which changes no loss of members.
+    They never cross: the output is sorted, which does not change a loss of the members.
 
     Args:
-        network: A network with c_out of its own; a copy of it with n times the output channels is trained.
-        n_members: Number n of quantiles; 9 are those of 5.6, 16.7, ..., 94.4 %.
+        network: Network with a `c_out` argument; a copy with n times the output channels is trained.
+        n_members: Number n of quantiles; for 9 they are at 5.6, 16.7, ..., 94.4 %.
 
     Raises:
-        ConfigError: There are fewer than 2, or the network has no output channels of its own.
+        ConfigError: There are fewer than 2 members, or the network has no `c_out` argument.
 
     Source:
         Chernozhukov et al. (2010), Econometrica 78, 1093-1125: sorting quantiles that cross.
@@ -67,7 +68,7 @@ class Quantiles(_Head):
         super().__init__(network, check_count("n_members", n_members, "Quantiles", at_least=2))
 
     def members(self, x: Tensor) -> Tensor:
-        """Sorted output channels."""
+        """Return the sorted output channels."""
         return self.channels_of(x).sort(dim=0).values
 
 
@@ -76,12 +77,12 @@ class Gaussian(_Head):
     """Forecast mean and standard deviation of each target; train it with `stconv.losses.GaussianCRPS`.
 
     Args:
-        network: A network with c_out of its own; a copy of it with twice the output channels is trained:
-            mean and logarithm of the variance.
-        n_members: The distribution is handed on as so many of its quantiles.
+        network: Network with a `c_out` argument; a copy with twice the output channels is trained, for mean
+            and logarithm of the variance.
+        n_members: Number of quantiles that represent the distribution.
 
     Raises:
-        ConfigError: There are fewer than 2 members, or the network has no output channels of its own.
+        ConfigError: There are fewer than 2 members, or the network has no `c_out` argument.
 
     Source:
         Nix and Weigend (1994), ICNN 1, 55-60: mean and variance as outputs of a network.
@@ -92,46 +93,46 @@ class Gaussian(_Head):
         self.n_members = check_count("n_members", n_members, "Gaussian", at_least=2)
 
     def members(self, x: Tensor) -> Tensor:
-        """Quantiles of the normal distribution."""
+        """Return quantiles of the normal distribution."""
         mean, log_variance = self.channels_of(x)
         deviation = (0.5 * log_variance).exp().clamp(LEAST_DEVIATION, MOST_DEVIATION)
         scores = normal_scores(self.n_members).to(mean).view(-1, 1, 1, 1, 1, 1)
         return mean + scores * deviation
 
     def compute(self, x: Tensor) -> Tensor:
-        """The mean."""
+        """Return the mean of the normal distribution."""
         return self.channels_of(x)[0]
 
 
 class _Several(Network):
-    """Networks whose members together are the distribution."""
+    """Several networks whose members together form the distribution."""
 
     networks: nn.ModuleList
 
     def members(self, x: Tensor) -> Tensor:
-        """Members of all networks, ascending."""
+        """Return the members of all networks, in ascending order."""
         return torch.cat([network.members(x) for network in self.each()]).sort(dim=0).values
 
     def compute(self, x: Tensor) -> Tensor:
-        """Mean of the forecasts of the networks."""
+        """Return the mean of the forecasts of the networks."""
         return torch.stack([network(x) for network in self.each()]).mean(0)
 
     def each(self) -> list[Network]:
-        """The networks that take part now."""
+        """Return the networks that take part in the forecast."""
         return [network for network in self.networks if isinstance(network, Network)]
 
 
 @register
 class Ensemble(_Several):
-    """Several networks, trained apart: their members together are the distribution.
+    """Several separately trained networks, whose members together form the distribution.
 
     `stconv ensemble` makes one from trained bundles.
 
     Args:
-        networks: Of the same channels, frames and leads.
+        networks: Networks with the same channels, frames and leads.
 
     Raises:
-        ConfigError: There are fewer than 2, or their sizes differ.
+        ConfigError: There are fewer than 2 networks, or their sizes differ.
 
     Source:
         Lakshminarayanan et al. (2017), arXiv 1612.01474, deep ensembles.
@@ -152,18 +153,19 @@ class Ensemble(_Several):
 
 @register
 class MembersInTurn(_Several):
-    """Several copies of a network in one training: each batch trains one of them, in turn.
+    """Several networks of the same kind in one training: each batch trains one of them, in turn.
 
-    Each has a start of its own and sees its own batches, and so errs in its own way; the mean errs less, and
-    the spread says how sure they are. A training step costs that of one network; all n together need about n
-    times the epochs. Unlike `Ensemble` it is one run with one configuration.
+    Each network starts from its own random weights and sees its own batches, so that their errors differ:
+    the mean has smaller errors, and the spread tells how certain it is. A training step costs as much as that
+    of one network, and n networks need about n times the epochs. Unlike `Ensemble`, it is one run with one
+    configuration.
 
     Args:
-        network: The network; the others are made like it.
+        network: First network; the others have the same arguments.
         n_members: Number of networks.
 
     Raises:
-        ConfigError: There are fewer than 2.
+        ConfigError: There are fewer than 2 members.
 
     Source:
         Lakshminarayanan et al. (2017), arXiv 1612.01474, deep ensembles.
@@ -177,11 +179,11 @@ class MembersInTurn(_Several):
 
     @property
     def display_name(self) -> str:
-        """What each of the networks is called."""
+        """Display name of each of the networks."""
         return super().each()[0].display_name
 
     def each(self) -> list[Network]:
-        """All networks; in training the one whose turn it is."""
+        """Return all networks; in training, only the one whose turn it is."""
         networks = super().each()
         if not self.training:
             return networks
@@ -191,14 +193,14 @@ class MembersInTurn(_Several):
 
 @register
 class MonteCarloDropout(Network):
-    """Leave the dropout of a network on when it forecasts: several passes are the members.
+    """Keep the dropout of a network on when it forecasts; several passes are the members.
 
-    The passes are drawn from a seed of their own, so that a forecast can be made again.
+    The passes use their own random seed, so that a forecast can be reproduced.
 
     Args:
-        network: A network with dropout.
-        n_members: Number of passes; a forecast costs as many times that of the network.
-        seed: Of the passes.
+        network: Network with dropout.
+        n_members: Number of passes; the cost of a forecast is proportional to it.
+        seed: Random seed of the passes.
 
     Raises:
         ConfigError: There are fewer than 2 members, or the network has no dropout.
@@ -219,9 +221,9 @@ class MonteCarloDropout(Network):
         self.network = network
 
     def members(self, x: Tensor) -> Tensor:
-        """Passes with dropout, ascending; in training the one forecast of the network.
+        """Return passes with dropout, in ascending order; in training, the single forecast of the network.
 
-        What is dropped in a pass is the same for every window, whatever batch it comes in.
+        Each pass drops the same channels for every window, whatever its batch.
         """
         if self.training:
             return self.network.members(x)
@@ -242,7 +244,7 @@ class MonteCarloDropout(Network):
         return y.flatten(0, 1)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Mean of the passes."""
+        """Return the mean of the passes."""
         return self.members(x).mean(0)
 
 
