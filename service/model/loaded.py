@@ -59,7 +59,7 @@ class LoadedModel:
         )
         if self.forecaster.contract.of_event:
             raise ConfigError(
-                f"'{bundle.name}' forecasts the probability of an event, and the service answers fields. "
+                f"'{bundle.name}' forecasts the probability of an event, but the service serves fields only. "
                 "Use `stconv forecast`."
             )
         self.source = Source([Path(path) for path in settings.data], self.forecaster)

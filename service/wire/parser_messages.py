@@ -39,7 +39,7 @@ class Rejected:
 
     Attributes:
         code: Code of the problem, a key of `problems.OF_UPLOADS`.
-        detail: What was expected, what was found, and where.
+        detail: Explanation with the expected value, the found value and its place.
         extra: Further members of the problem document.
     """
 
