@@ -316,6 +316,52 @@ def test_length_that_claims_less_than_comes(service):
     assert raw(service.port, request("Content-Length: 1\r\n", b'{"time": []}'))[0] == 400
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "POST /v1/forecasts HTTP/1.1\r\nContent-Length: 40\r\nTransfer-Encoding: chunked",
+        "GET /livez HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+        "POST /v1/forecasts HTTP/1.0\r\nTransfer-Encoding: chunked",
+    ],
+)
+def test_a_body_of_two_lengths_ends_the_connection(service, head):
+    """RFC 9112, 6.1: what follows may be another's request to a proxy before us."""
+    follows = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=LIMIT_SECONDS) as connection:
+        connection.sendall(f"{head}\r\nHost: localhost\r\n\r\n".encode() + follows)
+        received = b""
+        while more := connection.recv(65536):
+            received += more
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"ambiguous" in received
+    assert b"smuggled" not in received
+
+
+@pytest.mark.parametrize(
+    ("target", "status"), [("http://localhost/livez", 200), ("http://evil.example/livez", 421)]
+)
+def test_a_target_with_a_host(service, target, status):
+    """RFC 9112, 3.2.2: it is served, and its host counts, not the header's."""
+    assert raw(service.port, f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())[0] == status
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("nonsense\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: rot13\r\n\r\n", 501),
+        ("GET / HTTP/1.1\r\nX: " + "x" * 70_000, 431),
+    ],
+    ids=["nonsense", "no host", "coding", "long"],
+)
+def test_what_is_not_http_is_a_problem(service, text, status):
+    found, body = raw(service.port, text.encode())
+    assert found == status
+    assert json.loads(body)["status"] == status
+
+
 def test_garbage_instead_of_http(service, client):
     assert raw(service.port, b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")[0] == 400
     assert raw(service.port, b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000 + b"\r\n\r\n")[0] in (400, 431, None)

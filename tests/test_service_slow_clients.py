@@ -44,7 +44,7 @@ def running(**limits):
     try:
         yield server, listener.getsockname()[1]
     finally:
-        server.should_exit = True
+        server.should_exit = server.force_exit = True  # also where a failed test left requests open
         thread.join()
 
 
@@ -131,9 +131,12 @@ def test_an_answer_that_nobody_takes_is_given_up():
 
 
 def test_connections_are_counted():
+    """Those on which a request is under way keep their places."""
     with running(header_seconds=LIMIT_SECONDS, max_connections=3) as (server, port):
         held = [connect(port) for _ in range(3)]
-        until(lambda: len(server.server_state.connections) == 3)
+        for connection in held:
+            connection.sendall(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        until(lambda: len(server.server_state.tasks) == 3)
         with connect(port) as refused:
             assert rest(refused) == b""
         held.pop().close()
@@ -143,3 +146,22 @@ def test_connections_are_counted():
             assert b"200 OK" in taken.recv(1000)
         for connection in held:
             connection.close()
+
+
+def test_a_newcomer_gets_the_place_that_was_idle_longest():
+    with running(header_seconds=LIMIT_SECONDS, max_connections=3) as (server, port):
+        answered, silent, unfinished = (connect(port) for _ in range(3))
+        until(lambda: len(server.server_state.connections) == 3)
+        unfinished.sendall(b"GET / HTTP/1.1\r\nHo")
+        answered.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in answered.recv(1000)
+        newcomers = []
+        for ended in (silent, unfinished, answered):
+            newcomers.append(connect(port))
+            newcomers[-1].sendall(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+            assert rest(ended) in (b"", b"ok")  # the end of its first answer
+            until(lambda: len(server.server_state.tasks) == len(newcomers))
+        for newcomer in newcomers:
+            newcomer.sendall(b"12345")
+            assert b"200 OK" in newcomer.recv(1000)
+            newcomer.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,11 +24,21 @@ HEADERS = {
 }
 
 
+ABSOLUTE = re.compile(r"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
+
+
 class UnknownHost(Problem):
     """The Host header is not accepted: DNS rebinding, or a proxy that must be configured."""
 
     status = 421
     code = "unknown-host"
+
+
+class AmbiguousLength(Problem):
+    """Two headers say how long the body is: a proxy before us may have taken it for another length."""
+
+    status = 400
+    code = "ambiguous-length"
 
 
 class Gate:
@@ -46,6 +58,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
 
+        _take_absolute_form(scope)
         # HEAD is answered as GET without a body; only the Zarr routes handle it themselves.
         head = scope["method"] == "HEAD" and not scope["path"].startswith("/zarr/")
         if head:
@@ -60,7 +73,7 @@ class Gate:
                 message = {**message, "body": b""}
             await send(message)
 
-        problem = self._objection(Headers(scope=scope))
+        problem = self._objection(Headers(scope=scope), scope["http_version"])
         if problem is not None:
             await response(problem, scope["path"])(scope, receive, send_with_headers)
             return
@@ -77,7 +90,14 @@ class Gate:
 
         await self.app(scope, counting_receive, send_with_headers)
 
-    def _objection(self, headers: Headers) -> Problem | None:
+    def _objection(self, headers: Headers, http_version: str) -> Problem | None:
+        chunked = "transfer-encoding" in headers
+        if chunked and ("content-length" in headers or http_version == "1.0"):
+            return AmbiguousLength(
+                "The request has Transfer-Encoding together with Content-Length, or in HTTP/1.0, so that "
+                "where its body ends is ambiguous (RFC 9112, 6.1). Send one; the connection is closed.",
+                headers={"Connection": "close"},
+            )
         host = headers.get("host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if self.hosts and name.strip("[]").lower() not in self.hosts:
@@ -96,3 +116,14 @@ class Gate:
             body_bytes=size,
             limit_bytes=self.limit,
         )
+
+
+def _take_absolute_form(scope: Scope) -> None:
+    """A target like http://host/path means its path, and its host not the header's (RFC 9112, 3.2.2)."""
+    found = ABSOLUTE.fullmatch(scope["path"])
+    if found is None:
+        return
+    host = found[1].encode("utf-8", "replace")
+    scope["path"] = found[2] or "/"
+    scope["raw_path"] = b"/" + scope["raw_path"].split(b"://", 1)[1].partition(b"/")[2]
+    scope["headers"] = [(b"host", host), *(each for each in scope["headers"] if each[0] != b"host")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -54,6 +56,13 @@ def response(problem: Problem, instance: str | None = None) -> JSONResponse:
     )
 
 
+def parameter_faults(errors: Sequence[Any]) -> Unprocessable:
+    """The problem of what pydantic finds in parameters or in a document."""
+    faults = [{"where": ".".join(map(str, each["loc"])), "what": each["msg"]} for each in errors]
+    detail = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
+    return Unprocessable(detail, kind="parameters", errors=faults)
+
+
 async def _on_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
     return response(error, request.url.path)
@@ -69,9 +78,7 @@ async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     """Handle validation errors; FastAPI's handler echoes the input and fails with a 500 if it holds NaN."""
     assert isinstance(error, RequestValidationError)
-    faults = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()]
-    detail = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
-    return response(Unprocessable(detail, kind="parameters", errors=faults), request.url.path)
+    return response(parameter_faults(error.errors()), request.url.path)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:

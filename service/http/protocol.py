@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+from http import HTTPStatus
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-LATE = (
-    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
-    b"Content-Length: 101\r\n\r\n"
-    b'{"type":"about:blank","title":"Request Timeout","status":408,"detail":"The headers did not arrive."}\n'
-)
+from service.problems import MEDIA_TYPE, document
+
+LATE = "The headers did not arrive."
+REFUSED = {
+    400: "The request is not HTTP/1.1 (RFC 9112), or its body is not framed as its headers say.",
+    431: "The request line and the headers are too long.",
+    501: "The body's Transfer-Encoding is not known; send it chunked, or with a Content-Length.",
+}
+"""What is said of a request that cannot be read, by status."""
 
 
 class PatientProtocol(H11Protocol):
     """A protocol that closes connections whose client sends headers or takes its answer too slowly.
+
+    Where all places are taken, a new connection replaces the one that has been idle longest: before its first
+    request, in the midst of its headers, or after an answer. Silent connections keep nobody out.
 
     Created by `patient`, which sets the limits.
     """
@@ -22,34 +32,60 @@ class PatientProtocol(H11Protocol):
     header_seconds = 10.0
     answer_seconds = 60.0
     max_connections = 1000
+    idle: dict[PatientProtocol, None]
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request, unless there are too many connections."""
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
+        if len(self.connections) > self.max_connections and not self._end_an_idle_one():
             transport.abort()
         else:
             self._wait()
+            self._is_idle(True)
 
     def data_received(self, data: bytes) -> None:
         """Keep the deadline if these bytes complete no headers, or belong to a body that no route reads."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
+            self._is_idle(False)
         elif self._deadline is None and not self.transport.is_closing():
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the deadline."""
         self._stop_waiting()
+        self._is_idle(False)
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
         """Start the deadline for the client to receive the answer."""
         super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():  # else the next one has begun
+            self._is_idle(True)
         if self.transport.get_write_buffer_size():
             self.loop.call_later(self.answer_seconds, self._abort_if_unread, self.cycle)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP with a problem document, unless another answer is being written."""
+        status = getattr(sys.exc_info()[1], "error_status_hint", 400)  # h11's, which uvicorn passes over
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(_refusal(status, REFUSED.get(status, REFUSED[400])))
+        self.transport.close()
+
+    def _is_idle(self, idle: bool) -> None:
+        self.idle.pop(self, None)
+        if idle:
+            self.idle[self] = None
+
+    def _end_an_idle_one(self) -> bool:
+        for longest in self.idle:
+            if not longest.transport.get_write_buffer_size():  # else its answer is still on the way
+                del self.idle[longest]
+                longest.transport.abort()
+                return True
+        return False
 
     def _wait(self) -> None:
         self._deadline = self.loop.call_later(self.header_seconds, self._too_late)
@@ -60,15 +96,22 @@ class PatientProtocol(H11Protocol):
             self._deadline = None
 
     def _too_late(self) -> None:
-        if (
-            self.cycle is None
-        ):  # otherwise an answer was sent already, and this one would be read as that of the next request
-            self.transport.write(LATE)
+        if self.cycle is None:  # else it would be read as the answer of the next request
+            self.transport.write(_refusal(408, LATE))
         self.transport.close()
 
     def _abort_if_unread(self, cycle: object) -> None:
         if self.cycle is cycle and self.transport.get_write_buffer_size():
             self.transport.abort()
+
+
+def _refusal(status: int, detail: str) -> bytes:
+    body = json.dumps(document(status, detail), separators=(",", ":")).encode()
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {MEDIA_TYPE}\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def patient(header_seconds: float, answer_seconds: float, max_connections: int) -> type[PatientProtocol]:
@@ -78,9 +121,11 @@ def patient(header_seconds: float, answer_seconds: float, max_connections: int) 
         header_seconds: Deadline for the end of the headers, s after the connection opened or the first byte
             after an answer.
         answer_seconds: Deadline for the client to receive all of an answer, s after the end of writing.
-        max_connections: Limit of open connections; further ones are closed without an answer.
+        max_connections: Limit of open connections; a further one replaces the one that has been idle longest,
+            or is closed without an answer where none is idle.
     """
     limits = {
+        "idle": {},
         "header_seconds": header_seconds,
         "answer_seconds": answer_seconds,
         "max_connections": max_connections,

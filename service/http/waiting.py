@@ -8,25 +8,9 @@ from typing import TypeVar
 
 from fastapi import Request
 
-from service.problems import ClientLeft, TooSlow
+from service.problems import ClientLeft
 
 T = TypeVar("T")
-
-
-async def read_body(request: Request, limit_seconds: float) -> bytes:
-    """Read a whole body before a deadline.
-
-    Raises:
-        TooSlow: The body was not complete at the deadline.
-        TooLarge: The body exceeds the limit of the gate.
-    """
-    try:
-        async with asyncio.timeout(limit_seconds):
-            return await request.body()
-    except TimeoutError:
-        raise TooSlow(
-            f"The body did not arrive within {limit_seconds:g} s.", headers={"Connection": "close"}
-        ) from None
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:

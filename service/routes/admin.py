@@ -9,8 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.http.bodies import read_small_json
 from service.http.keys import require_admin
 from service.http.models import ModelName, find_model
+from service.media_types import JSON
 from service.problems import NotLoaded
 from service.settings import Settings
 from service.workers.last_good import REFERENCE, Fetched, fetch_apart, keep
@@ -36,16 +38,21 @@ class Wanted(BaseModel):
     ] = None
 
 
+BODY = {"requestBody": {"required": True, "content": {JSON: {"schema": Wanted.model_json_schema()}}}}
+
+
 @router.post(
     "/models/{name}",
     responses={409: {"description": "The bundle could not be loaded; the current version stays in use"}},
+    openapi_extra=BODY,
 )
-async def swap_model(request: Request, name: ModelName, wanted: Wanted) -> dict[str, Any]:
+async def swap_model(request: Request, name: ModelName) -> dict[str, Any]:
     """Load another version of a model, verify its hash, warm it up, and switch to it; no request is lost.
 
     If it cannot be loaded, the current version stays in use.
     """
     worker, settings = find_model(request, name), request.app.state.settings
+    wanted = await read_small_json(request, Wanted, settings.body_seconds)
     before = worker.version
     try:
         found = await _find(wanted, settings)

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from service.http.bodies import read_body
 from service.http.keys import require_key
 from service.http.models import ChosenModel
 from service.http.negotiation import UploadKind, answer_type, upload_kind
-from service.http.waiting import read_body, while_connected
+from service.http.waiting import while_connected
 from service.media_types import COVERAGE, JSON, NETCDF, PNG
 from service.problems import NoData, TooLarge, Unavailable, Unprocessable
 from service.settings import Settings

@@ -10,10 +10,11 @@ from fastapi.responses import JSONResponse
 
 from service.background.job_store import UNFINISHED, Job
 from service.background.jobs import Jobs
+from service.http.bodies import read_body
 from service.http.keys import known_key, require_key
 from service.http.models import ChosenModel
 from service.http.negotiation import answer_type, upload_kind
-from service.http.waiting import read_body, while_connected
+from service.http.waiting import while_connected
 from service.media_types import JSON, NETCDF
 from service.problems import Problem, TooLarge, Unavailable
 from service.routes.forecasts import (

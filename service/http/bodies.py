@@ -1,0 +1,79 @@
+"""Bodies are read here and nowhere else: after the key is known, within a time, up to a number of bytes.
+
+No route has a parameter of FastAPI for its body: FastAPI reads and parses it before any dependency runs, so
+that a client without a key could keep the event loop busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from service.http.problem_answers import parameter_faults
+from service.media_types import JSON
+from service.problems import TooLarge, TooSlow, UnsupportedMedia
+
+SMALL_BYTES = 4096
+"""The most that is parsed on the event loop, which takes far less than a millisecond."""
+CLOSE = {"Connection": "close"}
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_body(request: Request, limit_seconds: float) -> bytes:
+    """Read a whole body, within a time.
+
+    Raises:
+        TooSlow: Not all of it arrived.
+        TooLarge: More than the gate lets through.
+    """
+    try:
+        async with asyncio.timeout(limit_seconds):
+            return await request.body()
+    except TimeoutError:
+        raise TooSlow(f"The body did not arrive within {limit_seconds:g} s.", headers=CLOSE) from None
+
+
+async def read_small_json(request: Request, expected: type[M], limit_seconds: float) -> M:
+    """Read a small JSON document.
+
+    Args:
+        request: Its key must have been checked.
+        expected: What the document must be.
+        limit_seconds: In which all of it must arrive.
+
+    Raises:
+        UnsupportedMedia: The body is not said to be plain JSON.
+        TooLarge: It has more than 4096 bytes; the rest is not read.
+        TooSlow: Not all of it arrived.
+        Unprocessable: It is no JSON, or another document.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if media_type != JSON or encoding != "identity":
+        raise UnsupportedMedia(
+            f"The body is {media_type[:60] or 'of no type'!r} with Content-Encoding {encoding[:60]!r}; "
+            f"expected {JSON}, not compressed.",
+            headers={"Accept": JSON},
+        )
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limit_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > SMALL_BYTES:
+                    raise TooLarge(
+                        f"The body has more than {SMALL_BYTES} bytes; a request of this kind needs fewer.",
+                        headers=CLOSE,
+                        limit_bytes=SMALL_BYTES,
+                    )
+    except TimeoutError:
+        raise TooSlow(f"The body did not arrive within {limit_seconds:g} s.", headers=CLOSE) from None
+    try:
+        return expected.model_validate_json(bytes(body))
+    except ValidationError as error:
+        raise parameter_faults(
+            [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]
+        ) from None
