@@ -72,7 +72,7 @@ class WarmupCosine(LRScheduler):
         """
         if not math.isfinite(total_steps):
             raise ConfigError(
-                "WarmupCosine ends with the training, and this one has no end. Set trainer.max_epochs."
+                "WarmupCosine ends with the training, whose length is not limited. Set trainer.max_epochs."
             )
         self.total_steps = int(total_steps)
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):

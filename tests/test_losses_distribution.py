@@ -127,7 +127,7 @@ def test_gradients_are_finite_and_none_where_truth_is_missing(fields, loss: nn.M
 @pytest.mark.parametrize("loss", [CRPS(), GaussianCRPS()])
 def test_a_single_forecast_is_no_distribution(fields, loss):
     _, forecast, target, weight = fields
-    with pytest.raises(ConfigError, match="needs a network that forecasts a distribution, found one with a"):
+    with pytest.raises(ConfigError, match="network that forecasts a distribution, and this one makes a"):
         loss(forecast[None], target, weight)
     with pytest.raises(ShapeError, match="three tensors of one shape"):
         loss(forecast, target, weight)

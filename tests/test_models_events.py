@@ -60,7 +60,7 @@ def test_any_frames_leads_and_classes_on_the_least_grid(network, least):
 
 @pytest.mark.parametrize(("network", "small"), [(LeNet5, 15), (AlexNet, 66), (VGG16, 31)])
 def test_a_grid_that_pooling_leaves_nothing_of_is_refused(network, small):
-    with pytest.raises(ConfigError, match=r"of which its pooling leaves nothing\. Give a larger one"):
+    with pytest.raises(ConfigError, match=r"too small for its poolings\. Use a larger grid"):
         network(1, 1, 1, 1, grid=(small, 300))
 
 

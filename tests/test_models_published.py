@@ -130,7 +130,7 @@ def test_settings_of_the_former_network_of_that_name_are_told_where_it_is():
         "name": "SimVP",
         "arguments": {"c_in": 1, "c_out": 1, "t_in": 2, "leads": 2, "translator": "gsta"},
     }
-    with pytest.raises(ConfigError, match=r"cannot be built.*write `FrameMixer` for `SimVP`"):
+    with pytest.raises(ConfigError, match=r"cannot be built.*write `FrameMixer` instead of `SimVP`"):
         build(spec)
 
 
@@ -141,7 +141,7 @@ def test_a_configuration_of_the_former_network_of_that_name_is_told_where_it_is(
     path.write_text(
         "model:\n  network:\n    class_path: stconv.models.SimVP\n    init_args: {translator: convmixer}\n"
     )
-    with pytest.raises(ConfigError, match=r"write `FrameMixer` for `SimVP`"):
+    with pytest.raises(ConfigError, match=r"write `FrameMixer` instead of `SimVP`"):
         run_experiment("fit", ["--config", str(path)])
 
 

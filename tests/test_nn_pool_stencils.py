@@ -100,7 +100,7 @@ def test_refused_stencils_say_what_was_expected():
     ):
         stencil("roberts")
     with pytest.raises(
-        ConfigError, match=r"'laplacian' is \(1, 3, 3\) and has no place in a kernel \(1, 1, 3\)"
+        ConfigError, match=r"'laplacian' is \(1, 3, 3\) and does not fit into the kernel \(1, 1, 3\)"
     ):
         layer("laplacian", kernel=(1, 1, 3))
     with pytest.raises(ConfigError, match=r"'laplacian' is .* kernel \(1, 4, 3\).*odd along lat and lon"):

@@ -70,7 +70,7 @@ def test_weight_decay_leaves_biases_and_norms(tmp_path: Path) -> None:
 
 def test_a_training_without_an_end_is_refused() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    with pytest.raises(ConfigError, match=r"this one has no end\. Set trainer.max_epochs"):
+    with pytest.raises(ConfigError, match=r"whose length is not limited\. Set trainer.max_epochs"):
         WarmupCosine(optimizer).follow(float("inf"))
     with pytest.raises(ConfigError, match=r"warmup 1\.5, start 0\.04"):
         WarmupCosine(optimizer, warmup=1.5)

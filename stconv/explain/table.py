@@ -65,7 +65,7 @@ def print_explanation(found: Explanation, console: Console) -> None:
 def _extent(found: Explanation) -> str:
     field = found.output
     if field.whole_grid:
-        return f"{field.steps} steps and the whole grid, however large"
+        return f"{field.steps} steps and the whole grid, whatever its size"
     degrees = found.degrees(field)
     extent = f" ({degrees[0]:g} x {degrees[1]:g} in units of the grid)" if degrees else ""
     return f"{field.steps} steps and {_cells(field)} cells{extent}"

@@ -37,9 +37,9 @@ class DistributionLoss(nn.Module):
         check_shapes(members[0], target, weight)
         if len(members) < 2:
             raise ConfigError(
-                f"{type(self).__name__} needs a network that forecasts a distribution, found one with a "
-                "single forecast. Put the network into `Quantiles` or `Gaussian` of stconv.models, or choose "
-                "another loss."
+                f"{type(self).__name__} needs a network that forecasts a distribution, and this one makes "
+                "a single forecast. Put the network into `Quantiles` or `Gaussian` of stconv.models, or "
+                "choose another loss."
             )
         return weighted_mean(self.error(members, target), weight)
 

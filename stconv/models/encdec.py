@@ -65,7 +65,7 @@ class EncoderDecoder3D(Network):
         check_odd("kernel", kernel, where)
         if check_count("n_filters", n_filters, where) % 2:
             raise ConfigError(
-                f"n_filters of {where} is {n_filters}; expected an even number: the head has half."
+                f"n_filters of {where} is {n_filters}; expected an even number, which the head halves."
             )
         widths = [n_filters * 2**i for i in range(check_count("n_layers", n_layers, where))]
         self.whole = PadToMultiple(2**n_layers)

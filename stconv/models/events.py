@@ -165,8 +165,8 @@ class EventNetwork(Network):
             y = ghost(torch.zeros(1, self.c_in, self.t_in, *grid, device="meta"))
         except RuntimeError as error:
             raise ConfigError(
-                f"grid of {type(self).__name__} is {self.grid}, of which its pooling leaves nothing. "
-                "Give a larger one, or a smaller network such as LeNet5."
+                f"grid of {type(self).__name__} is {self.grid}, too small for its poolings. Use a "
+                "larger grid, or a network with fewer poolings such as LeNet5."
             ) from error
         return y.shape[1], (y.shape[3], y.shape[4])
 

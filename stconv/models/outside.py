@@ -52,7 +52,7 @@ def import_modules(names: Iterable[str]) -> None:
                     "--import folder/module.py."
                 ) from error
             raise ConfigError(
-                f"The module '{name}' cannot be imported: {type(error).__name__}: {error}. Mend it, or leave "
+                f"The module '{name}' cannot be imported: {type(error).__name__}: {error}. Fix it, or leave "
                 "--import out."
             ) from error
 
@@ -73,7 +73,7 @@ def load_entry_points(name: str | None = None) -> None:
             package = point.dist.name if point.dist else point.value
             text = (
                 f"The package {package} offers the network '{point.name}', which cannot be imported "
-                f"({point.value}): {type(error).__name__}: {error}. Mend the package, or uninstall it."
+                f"({point.value}): {type(error).__name__}: {error}. Fix the package, or uninstall it."
             )
             if name is not None:
                 raise ConfigError(text) from error
@@ -94,8 +94,8 @@ def remedy(name: str, module: str | None) -> str:
         )
     if module is not None:
         return (
-            f"'{name}' was defined in the module '{module}', which is not imported because a file names it. "
+            f"'{name}' was defined in the module '{module}', which is not imported without your consent. "
             f"If you trust it: --import {module} on the command line, `import {module}` in Python, or "
             f"install the package that offers it as an entry point of the group {GROUP}."
         )
-    return "A network of your own is made known by --import MODULE on the command line."
+    return "Register a network of your own by --import MODULE on the command line."

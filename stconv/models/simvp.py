@@ -116,8 +116,8 @@ class SimVP(Network):
     """
 
     former: ClassVar[str] = (
-        "The network that was called SimVP before, with translator, n_filters and n_hidden, is FrameMixer "
-        "now: write `FrameMixer` for `SimVP`."
+        "The network formerly called SimVP, with translator, n_filters and n_hidden, is now FrameMixer: "
+        "write `FrameMixer` instead of `SimVP`."
     )
 
     def __init__(

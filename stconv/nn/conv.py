@@ -55,13 +55,13 @@ class Convolution(nn.Module):
         c_in: Number of input channels.
         c_out: Number of output channels (filters).
         kernel: Size along (time, lat, lon), or one size for all.
-        stride: Step along each axis; an axis of W cells gives floor((W - K + P) / stride) + 1, where K is
-            the dilated kernel and P the whole padding.
+        stride: Step along each axis; an axis of W cells gives floor((W - K + P) / stride) + 1, where K is the
+            dilated kernel and P the padding of both sides together.
         dilation: Distance between taps along each axis.
         time_padding: symmetric, causal or valid (see `stconv.nn.padding`), or numbers of steps (before,
-            after); a negative one leaves frames out.
+            after); a negative number drops frames.
         space_padding: zero, replicate, periodic or valid.
-        bias: Add a learned constant per output channel; superfluous before batch normalization.
+        bias: Whether to add a learned constant per output channel; superfluous before batch normalization.
         norm: batch, group, layer or none.
         activation: leaky_relu, relu, gelu, silu, tanh, sigmoid or none.
         groups: Number of groups of channels that are convolved separately; c_in groups make it depthwise.

@@ -39,7 +39,7 @@ class Conv3d(nn.Conv3d):
     """
 
     around: Steps = (0, 0)
-    """Steps of zeros before and after the frames, besides `padding`; a negative number leaves frames out."""
+    """Steps of zeros before and after the frames, in addition to `padding`; a negative one drops frames."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         (before, after), in_order = self.around, in_cells(x)
@@ -84,11 +84,11 @@ class Conv3d(nn.Conv3d):
 
 
 def _cropped(x: Tensor, before: int, after: int) -> Tensor:
-    """Leave frames out at either end of (..., channel, time, lat, lon)."""
+    """Drop frames at either end of (..., channel, time, lat, lon)."""
     n_frames = x.shape[-3]
     if before + after >= n_frames:
         raise ShapeError(
-            f"a convolution leaves out {before} frames before and {after} after, but its input "
+            f"a convolution drops {before} frames at the start and {after} at the end, but its input "
             f"{tuple(x.shape)} has {n_frames} along time; expected at least {before + after + 1}. Give it "
             "more frames."
         )

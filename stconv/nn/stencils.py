@@ -97,7 +97,7 @@ def start_from_stencils(
         t, lat, lon = (k - n for k, n in zip(kernel, values.shape, strict=True))
         if min(t, lat, lon) < 0 or lat % 2 or lon % 2:
             raise ConfigError(
-                f"the stencil '{name}' is {tuple(values.shape)} and has no place in a kernel "
+                f"the stencil '{name}' is {tuple(values.shape)} and does not fit into the kernel "
                 f"{tuple(kernel)} of the first convolution; expected one at least as large, and odd along "
                 "lat and lon. Choose another stencil, or another `convolution` or `kernel`."
             )
