@@ -102,7 +102,7 @@ def test_a_tendency_is_the_newest_frame_less_the_one_before_in_either_direction_
             {"filters": "sobel", "convolution": "separable"},
             r"'sobel_lat' is \(1, 3, 3\) and does not fit into the",
         ),
-        ({"filters": "tendency", "kernel": 1}, r"'tendency' is \(2, 1, 1\) and has no place"),
+        ({"filters": "tendency", "kernel": 1}, r"'tendency' is \(2, 1, 1\) and does not fit"),
     ],
 )
 def test_a_kind_or_a_stencil_that_does_not_fit_is_refused(options, message):

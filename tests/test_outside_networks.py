@@ -188,7 +188,7 @@ def test_a_module_that_cannot_be_imported_is_explained(inside, name, message):
 def test_the_key_import_of_a_configuration_holds_names(inside, capsys):
     Path("wrong.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "import": {"glance": 1}}))
     assert main(["fit", "--config", "wrong.yaml"]) == 1
-    assert "`import` of 'wrong.yaml' is {'glance': 1}; expected the name" in capsys.readouterr().err
+    assert "`import` of 'wrong.yaml' is {'glance': 1}; expected a module name" in capsys.readouterr().err
 
 
 @pytest.fixture
