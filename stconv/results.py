@@ -121,8 +121,8 @@ def describe_data(data: DataSummary) -> dict[str, str]:
     if data.unknown_months:
         unknown = enumerate_words([calendar.month_name[month] for month in data.unknown_months])
         about["Season"] = (
-            f"no step of training or validation lies in {unknown}, and the test does: how large errors "
-            "are then was not known, and stated uncertainties may be far off"
+            f"no step of training or validation lies in {unknown}, unlike the test: the size of errors "
+            "then was unknown, and stated uncertainties may be far from the truth"
         )
     missing = {name: share for name, share in data.missing_share.items() if share > 0}
     if missing:
@@ -139,7 +139,7 @@ def _readable(time: str) -> str:
 
 
 def recipe_source(recipe_name: str | None) -> dict[str, str] | None:
-    """Return title, citation and license of a recipe; None without a recipe."""
+    """Return title, citation and license of a recipe; None without a recipe, or if its file is gone."""
     from stconv.datasets.recipes.recipe import load_recipe
     from stconv.errors import RecipeError
 

@@ -108,15 +108,15 @@ class ForecastTask(pl.LightningModule):
             raise ConfigError("There is no loss to train with. Set `model.loss`, see `stconv.losses`.")
         if self._loss_units == "physical" and self.data.event is not None:
             raise ConfigError(
-                "loss_units is physical, and data.event is set: the loss of an event compares probabilities. "
-                "Leave loss_units out."
+                "loss_units is physical, and data.event is set: the loss of an event compares "
+                "probabilities. Leave loss_units out."
             )
         if self.trainer.strategy.root_device.type == "cpu":  # how much faster: benchmarks/RESULTS.md
             channels_last(self.network)
         if stage == "fit" and not self.has_parameters:
             raise ConfigError(
-                f"{type(self.network).__name__} has no parameters, there is nothing to fit. "
-                "Run `stconv test` with the same configuration."
+                f"{type(self.network).__name__} has no parameters, there is nothing to fit. Run `stconv "
+                "test` with the same configuration."
             )
 
     def load_state_dict(
@@ -133,9 +133,8 @@ class ForecastTask(pl.LightningModule):
             reasons = str(error).strip().splitlines()
             raise ConfigError(
                 f"The checkpoint does not fit this configuration: {reasons[-1].strip()} Use the "
-                "configuration it was "
-                "trained with (config.yaml in the folder of its run) and the same version of stconv, or "
-                "train again."
+                "configuration it was trained with (config.yaml in the folder of its run) and the same "
+                "version of stconv, or train again."
             ) from error
 
     def on_fit_start(self) -> None:
@@ -311,14 +310,13 @@ def check_fit(network: Network, data: GridDataModule) -> None:
         if ours != theirs:
             raise ShapeError(
                 f"The network has {size} {ours}, the data have {theirs}. Set both alike; on the command "
-                "line the "
-                "network takes it from the data by itself."
+                "line the network takes it from the data by itself."
             )
     starting = [type(part).__name__ for part in network.parts() if part.needs_history]
     if starting and not data.preparation.targets_are_inputs:
         raise ConfigError(
-            f"{starting[0]} starts from the targets' newest frame, and the targets are not among the inputs. "
-            "Add them to `data.preparation.inputs`, or choose a network without it."
+            f"{starting[0]} starts from the targets' newest frame, and the targets are not among the "
+            "inputs. Add them to `data.preparation.inputs`, or choose a network without it."
         )
     if network.anomalies_only and data.preparation.settings.scaling != "anomaly":
         raise ConfigError(
@@ -337,8 +335,8 @@ def _check_event(network: Network, data: GridDataModule) -> None:
             "not set" if data.event is None else f"'{data.event.name}'"
         )
         raise ConfigError(
-            "An event is forecast by an event network (LeNet5, AlexNet, VGG16, ResNet18) without a wrapper, "
-            f"and fields by any other; {found}. Set `data.event`, or choose another network."
+            "An event is forecast by an event network (LeNet5, AlexNet, VGG16, ResNet18) without a "
+            f"wrapper, and fields by any other; {found}. Set `data.event`, or choose another network."
         )
 
 

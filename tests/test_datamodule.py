@@ -400,7 +400,7 @@ def test_a_season_that_only_the_test_has_is_known_and_said(tmp_path):
         found = daily(300, calendar)  # the test begins with September
         assert found.unknown_months == [9, 10]
         assert describe_data(found)["Season"].startswith(
-            "no step of training or validation lies in September and October, and the test does"
+            "no step of training or validation lies in September and October, unlike the test"
         )
     found = daily(800, "standard")
     assert found.unknown_months == []

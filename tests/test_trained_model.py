@@ -37,7 +37,7 @@ def test_the_command_line_says_otherwise(tmp_path):
     ("thresholds", "regions", "message"),
     [
         (["0.5"], [], "does not say of which of rain, wind; write NAME=0.5"),
-        (["rain=much"], [], "'much' is no number"),
+        (["rain=much"], [], "'much' is not a number"),
         ([], ["sea=1,2,3"], "expected NAME=LAT,LAT,LON,LON"),
         ([], ["1,2,3,4"], "expected NAME=LAT,LAT,LON,LON"),
         ([], ["sea=a,b,c,d"], "--region sea=a,b,c,d is not understood"),

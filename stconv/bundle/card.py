@@ -45,18 +45,14 @@ def _summary(spec: Mapping[str, Any]) -> str:
 def _use(spec: Mapping[str, Any]) -> str:
     return (
         "Forecasts of the same variables, from the same source of data, on the same grid and with the "
-        "same time "
-        "step as in training: `stconv forecast --model BUNDLE --input FILE`, or `stconv serve`. Look at "
-        "the scores "
-        "below before using it for anything; it is not a warning service."
+        "same time step as in training: `stconv forecast --model BUNDLE --input FILE`, or `stconv "
+        "serve`. Check the scores below before using it for any purpose; it is not a warning service."
     )
 
 
 def _scores(scores: Mapping[str, Any]) -> str:
     if "verdict" not in scores:
-        return (
-            "Not tested yet: nobody can say whether it is any good. Run `stconv test` or `stconv evaluate`."
-        )
+        return "Not tested yet, so its skill is unknown. Run `stconv test` or `stconv evaluate`."
     period = " to ".join(scores.get("period") or [])
     lines = [f"**{scores['verdict']}**", ""]
     lines.append(f"{scores['n_windows']} windows{f', {period}' if period else ''}, never seen in training.")
@@ -77,12 +73,12 @@ def _scores(scores: Mapping[str, Any]) -> str:
 
 def _limits(spec: Mapping[str, Any], scores: Mapping[str, Any]) -> list[str]:
     found = [
-        "The scores hold for the test period; another climate, another analysis or late data may give "
-        "worse ones.",
-        "It knows its training data alone: what never happened there is not forecast well.",
-        "Beyond its leads the forecast feeds on itself and is not verified.",
+        "The scores apply to the test period; they may be worse in another climate or with data from "
+        "another source or analysis.",
+        "The model knows only its training data: conditions that did not occur there are not forecast well.",
+        "Beyond its leads, the forecast is rolled out from its own output and is not verified.",
         *(scores.get("warnings") or []),
     ]
     for name, bounds in (spec.get("ranges") or {}).items():
-        found.append(f"Values of {name} in training reached from {bounds[0]:.4g} to {bounds[1]:.4g}.")
+        found.append(f"Values of {name} in training ranged from {bounds[0]:.4g} to {bounds[1]:.4g}.")
     return found

@@ -89,7 +89,7 @@ class Contract:
         outputs: Outputs in the order of the network's channels.
         of_event: Whether the outputs are probabilities of an event.
         grid: Grid that the model was trained on.
-        source: How the training files were read.
+        source: Description of the grid with which the training files were read.
         calendar: CF name of the calendar.
         step: Time step.
         offsets: Input frames relative to the reference time, in steps.

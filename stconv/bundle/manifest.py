@@ -49,8 +49,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> str:
     folder = folder.absolute()
     if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise BundleError(
-            f"'{folder}' exists and is not a bundle (it has no {MANIFEST}). Name another folder, or remove "
-            "it."
+            f"'{folder}' exists and is not a bundle (it has no {MANIFEST}). Name another folder, or "
+            "remove it."
         )
     manifest = manifest_bytes(files)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -80,8 +80,8 @@ def read_folder(folder: Path, required: tuple[str, ...]) -> tuple[dict[str, byte
     """
     if not folder.is_dir():
         raise BundleError(
-            f"No bundle at '{folder}': expected a folder with {', '.join((MANIFEST, *required))}. Check the "
-            "path, or name a model as models:/NAME@champion."
+            f"No bundle at '{folder}': expected a folder with {', '.join((MANIFEST, *required))}. Check "
+            "the path, or name a model as models:/NAME@champion."
         )
     if not (folder / MANIFEST).is_file():
         raise BundleError(f"'{folder}' is not a bundle: it has no {MANIFEST}. Was it copied completely?")
@@ -112,8 +112,8 @@ def _entries(manifest: bytes, folder: Path) -> dict[str, dict[str, Any]]:
     for name in names:
         if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
             raise BundleError(
-                f"{MANIFEST} of '{folder}' lists the unsafe path '{name}'; expected plain file names. Do not "
-                "use it."
+                f"{MANIFEST} of '{folder}' lists the unsafe path '{name}'; expected plain file names. Do "
+                "not use it."
             )
     return dict(entries)
 

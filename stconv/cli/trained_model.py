@@ -81,7 +81,7 @@ def _local_model(folder: Path, config: str | None) -> TrainedModel:
     beside = bundle.resolve().parent / CONFIG
     if not beside.is_file():
         raise ConfigError(
-            f"A bundle does not say where its data are, and there is no {CONFIG} beside '{bundle}'. Name "
+            f"A bundle does not say where its data are, and there is no {CONFIG} next to '{bundle}'. Name "
             "the configuration that it was trained with: --config FILE."
         )
     try:
@@ -100,7 +100,7 @@ def _existing(config: str) -> Path:
 
 
 def load_data(config: Path) -> GridDataModule:
-    """Make the data module that the data section of a configuration describes.
+    """Make the data module of the data section of a configuration.
 
     Raises:
         ConfigError: There is no such section, or it is not understood.
@@ -126,7 +126,7 @@ def load_data(config: Path) -> GridDataModule:
 
 
 def check_data(bundle: Bundle, data: GridDataModule) -> None:
-    """Hold data to what a bundle was trained on: variables, and a test period it has not seen.
+    """Check data against a bundle: the same variables, and a test period that it was not trained on.
 
     Raises:
         ConfigError: The variables differ.
@@ -145,8 +145,8 @@ def check_data(bundle: Bundle, data: GridDataModule) -> None:
         period = trained.periods.get(name)
         if trained.name == data.name and period is not None and start <= period.end:
             raise SplitError(
-                f"The test period starts {start}, but the model used the data until {period.end} ({name}). "
-                "Use the split it was trained with, or a later test period."
+                f"The test period starts {start}, but the model used the data until {period.end} "
+                f"({name}). Use the split it was trained with, or a later test period."
             )
 
 
@@ -210,7 +210,7 @@ def _parse_thresholds(words: Sequence[str], targets: Sequence[str]) -> dict[str,
         try:
             found.setdefault(name or targets[0], []).append(float(value))
         except ValueError:
-            raise ConfigError(f"--thresholds {word}: '{value}' is no number.") from None
+            raise ConfigError(f"--thresholds {word}: '{value}' is not a number.") from None
     return found
 
 

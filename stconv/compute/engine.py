@@ -47,19 +47,19 @@ def members_by(engine: Engine, bundle: Bundle, device: torch.device) -> Members:
         return network.members
     if importlib.util.find_spec("openvino") is None:
         raise ConfigError(
-            f"the engine '{engine}' needs openvino, which is not installed. Install it: "
-            "pip install 'stconv[openvino]', or use the engine 'torch'."
+            f"the engine '{engine}' needs openvino, which is not installed. Install it: pip install "
+            "'stconv[openvino]', or use the engine 'torch'."
         )
     if device.type != "cpu":
         raise ConfigError(
-            f"the engine '{engine}' computes on the CPU, and the device is '{device}'. Use the device 'cpu', "
-            "or the engine 'torch'."
+            f"the engine '{engine}' computes on the CPU, and the device is '{device}'. Use the device "
+            "'cpu', or the engine 'torch'."
         )
     if engine == "openvino-int8":
         if bundle.int8 is None:
             raise ConfigError(
-                f"'{bundle.name}' has no int8 network. Make a bundle that has one with `stconv quantize`, or "
-                "use the engine 'openvino'."
+                f"'{bundle.name}' has no int8 network. Make a bundle that has one with `stconv quantize`, "
+                "or use the engine 'openvino'."
             )
         return compiled(bundle.int8)
     try:
@@ -105,6 +105,6 @@ def _hold_against(network: Network, members: Members) -> None:
     error = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
     if not error <= LARGEST_ERROR:
         raise ConfigError(
-            f"{type(network).__name__} by OpenVINO differs from PyTorch by {error:.2g}, relative; expected "
-            f"at most {LARGEST_ERROR:g}. Use the engine 'torch'."
+            f"{type(network).__name__} by OpenVINO differs from PyTorch by {error:.2g}, relative; "
+            f"expected at most {LARGEST_ERROR:g}. Use the engine 'torch'."
         )

@@ -84,8 +84,8 @@ def _check_data(bundle: Bundle, data: GridDataModule) -> None:
     for edge, here, there in (("start", ours.start, trained.start), ("end", ours.end, trained.end)):
         if here != there:
             raise SplitError(
-                f"The training period {edge}s {here} in this configuration, and {there} in the "
-                "model. Name the configuration that it was trained with."
+                f"The training period {edge}s {here} in this configuration, and {there} in the model. "
+                "Name the configuration that it was trained with."
             )
 
 

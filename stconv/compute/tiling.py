@@ -110,14 +110,14 @@ def tiled(
     step, (n_lat, n_lon) = math.lcm(phases(network), field.period), (x.shape[-2], x.shape[-1])
     if periodic and n_lon % step:
         raise ConfigError(
-            f"the grid has {n_lon} columns, and a periodic {type(network).__name__} that halves it needs a "
-            f"multiple of {step} to be tiled. Forecast untiled, or cut the grid."
+            f"the grid has {n_lon} columns, and a periodic {type(network).__name__} that halves it needs "
+            f"a multiple of {step} to be tiled. Forecast untiled, or cut the grid."
         )
     if phases(network) % step and (n_lat % step or n_lon % step):
         raise ConfigError(
-            f"the grid has {n_lat} x {n_lon} cells, and {type(network).__name__}, which repeats itself after "
-            f"{step} and does not lengthen its input, needs multiples of {step} to be tiled. Forecast "
-            "untiled, cut the grid, or start the network with `PadToMultiple`."
+            f"the grid has {n_lat} x {n_lon} cells, and {type(network).__name__}, which repeats itself "
+            f"after {step} and does not pad its input, needs multiples of {step} to be tiled. "
+            "Forecast untiled, cut the grid, or start the network with `PadToMultiple`."
         )
     device = next((p.device for p in network.parameters()), x.device)
     forecast, y = forecast or network, x
@@ -252,8 +252,8 @@ def field_of_tiles(network: Network, field: Reach | None = None) -> Reach:
         )
     if field.period == 0:
         raise ConfigError(
-            f"{type(network).__name__} does not treat the cells of a grid alike, so that tiles of it would "
-            "differ. Forecast untiled."
+            f"{type(network).__name__} does not treat the cells of a grid alike, so that tiles of it "
+            "would differ. Forecast untiled."
         )
     for tried in () if known else (in_double(copy.deepcopy(network).cpu()), positive(network)):
         _try_tiles(tried, field)
@@ -296,7 +296,7 @@ def _found(network: Network) -> Reach:
 
 
 def _try_tiles(network: Network, field: Reach) -> None:
-    """Raise ConfigError if tiles of a random field are not what its whole grid gives."""
+    """Raise ConfigError if tiles of a random field differ from the result of its whole grid."""
     step = math.lcm(phases(network), field.period)
     tile = step * -(-8 // step)
     n_lat, n_lon = (
@@ -321,8 +321,8 @@ def _try_tiles(network: Network, field: Reach) -> None:
     if not share <= EQUAL[dtype]:
         raise ConfigError(
             f"tiles of {type(network).__name__} differ from the whole grid, by {share:.1e} of its largest "
-            f"value on {n_lat} x {n_lon} cells in tiles of {tile}: what it computes depends on where a cell "
-            "lies, on the size of the grid, or on chance. Forecast untiled."
+            f"value on {n_lat} x {n_lon} cells in tiles of {tile}: what it computes depends on where a "
+            "cell lies, on the size of the grid, or on chance. Forecast untiled."
         )
 
 

@@ -64,10 +64,9 @@ def _check_future(
     ours, theirs = forecasts
     if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * float(spread), equal_nan=True):
         raise LeakError(
-            "The forecast changes when what comes after its reference time changes (by up to "
-            f"{float((ours - theirs).abs().nan_to_num().max()):.3g}): it knows the future, and its scores "
-            "would mean nothing. Look at what the network and the preparation take from the batch besides "
-            "`inputs`."
+            f"The forecast changes by up to {float((ours - theirs).abs().nan_to_num().max()):.3g} if the "
+            "data after its reference time change: it knows the future, and its scores would mean "
+            "nothing. Check what the network and the preparation read from the batch besides `inputs`."
         )
 
 
@@ -91,8 +90,8 @@ def _check_inputs(data: GridDataModule) -> None:
                 if left < UNEXPLAINED and left < 0.01 * own:
                     raise LeakError(
                         f"Input '{series.variables[other]}' is target '{series.variables[target]}' "
-                        f"{lead + 1} step{'s' if lead else ''} later (it leaves {left:.1e} of the variance "
-                        "unexplained): the forecast would be told the answer. Take it out of "
+                        f"{lead + 1} step{'s' if lead else ''} later (it leaves {left:.1e} of the "
+                        "variance unexplained), so the forecast would know the answer. Take it out of "
                         "`data.preparation.inputs`."
                     )
 

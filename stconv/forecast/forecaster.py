@@ -102,7 +102,7 @@ class Forecaster:
             The canonical inputs, and the origin to pass to `forecast` with them.
 
         Raises:
-            DataError: The content cannot be used as it is.
+            DataError: The content cannot be used in this form.
         """
         return self.expected.open_stored(stored)
 
@@ -120,7 +120,7 @@ class Forecaster:
         Returns:
             Variables (lead, lat, lon) in the user's names, order, conventions and units, missing where the
             training data always were; `lead` with units, the valid time per lead, scalar
-            `forecast_reference_time`. Bands are variables beside each target, such as `t2m_lower_80` and
+            `forecast_reference_time`. Bands are variables next to each target, such as `t2m_lower_80` and
             `t2m_upper_80`; they are missing beyond the leads of the training, whose errors are unknown.
 
         Raises:
@@ -280,17 +280,18 @@ class Forecaster:
     def _require_feedback(self) -> None:
         if isinstance(self.preparation, EventPreparation):
             raise VariableError(
-                f"'{self.bundle.name}' cannot be rolled out beyond its {self.leads} leads: it forecasts the "
-                f"probability of an event, which is not among its inputs. Ask for at most {self.leads} steps."
+                f"'{self.bundle.name}' cannot be rolled out beyond its {self.leads} leads: it forecasts "
+                "the probability of an event, which is not among its inputs. Ask for at most "
+                f"{self.leads} steps."
             )
         only_inputs = [variable.name for variable in self.contract.inputs if not variable.target]
         if only_inputs:
             raise VariableError(
                 f"'{self.bundle.name}' cannot be rolled out beyond its {self.leads} leads: "
-                f"{', '.join(only_inputs)} {'is' if len(only_inputs) == 1 else 'are'} among its inputs and "
-                f"not among its forecasts ({', '.join(variable.name for variable in self.targets)}), so "
-                f"there is nothing to feed back. Ask for at most {self.leads} steps, or train with every "
-                "input as a target."
+                f"{', '.join(only_inputs)} {'is' if len(only_inputs) == 1 else 'are'} among its inputs "
+                f"and not among its forecasts ({', '.join(variable.name for variable in self.targets)}), "
+                f"so there is nothing to feed back. Ask for at most {self.leads} steps, or train with "
+                "every input as a target."
             )
 
     def _described_blocks(self, checked: CheckedInput) -> Iterator[xr.Dataset]:

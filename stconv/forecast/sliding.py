@@ -35,8 +35,8 @@ def slide_over(bundle: Bundle, ds: xr.Dataset) -> Bundle:
     preparation = bundle.preparation
     if not isinstance(preparation, EventPreparation):
         raise ConfigError(
-            f"'{bundle.name}' forecasts fields on its own grid and does not slide; only event networks do. "
-            "Leave --slide out."
+            f"'{bundle.name}' forecasts fields on its own grid and does not slide; only event networks "
+            "do. Leave --slide out."
         )
     _check_place_free(bundle.name, preparation.settings)
     grid, axes = bundle.contract.grid, {}
@@ -114,5 +114,6 @@ def _check_place_free(name: str, settings: PreparationSettings) -> None:
     if bound:
         raise ConfigError(
             f"'{name}' cannot slide over another grid: its preparation has {', '.join(bound)}, which "
-            "belong to the cells it was trained on. Train it with scaling zscore or minmax and without these."
+            "belong to the cells it was trained on. Train it with scaling zscore or minmax and without "
+            "these."
         )

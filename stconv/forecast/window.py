@@ -123,8 +123,8 @@ def require_frames(frames: Frames, reference: Any, offsets: Sequence[int]) -> No
         )
     raise TimeAxisError(
         f"The input has a gap: a forecast from {text(reference)} needs {n} frames, and there is none of "
-        f"{', '.join(map(text, lacking))}. Fill the gap, or choose a reference time that has {n} frames in "
-        f"steps of {step.label}."
+        f"{', '.join(map(text, lacking))}. Fill the gap, or choose a reference time that has {n} frames "
+        f"in steps of {step.label}."
     )
 
 

@@ -215,8 +215,8 @@ class MonteCarloDropout(Network):
         self.seed = seed
         if not any(_drops(module) for module in network.modules()):
             raise ConfigError(
-                "MonteCarloDropout goes around a network that drops channels; "
-                f"{type(network).__name__} drops none. Give it a `dropout` above 0."
+                f"MonteCarloDropout goes around a network that drops channels; {type(network).__name__} "
+                "drops none. Give it a `dropout` above 0."
             )
         self.network = network
 

@@ -245,7 +245,7 @@ class Bounded(Network):
         bounds = [bound] * self.c_out if bound is None or isinstance(bound, int | float) else list(bound)
         if len(bounds) != self.c_out:
             raise ConfigError(
-                f"{name} of Bounded has {len(bounds)} values for {self.c_out} targets; expected one for each "
-                "(null for none), or a single number."
+                f"{name} of Bounded has {len(bounds)} values for {self.c_out} targets; expected one for "
+                "each (null for none), or a single number."
             )
         return [missing if value is None else float(value) for value in bounds]

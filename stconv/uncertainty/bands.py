@@ -67,7 +67,7 @@ class Bands:
         """Return bands around the mean of the members.
 
         Args:
-            members: As `Network.members` returns them, (member, batch, target, leads, lat, lon), normalized.
+            members: Members from `Network.members`, (member, batch, target, leads, lat, lon), normalized.
             cycles: Fractions of day, year and week of the valid times, (batch, leads, 3).
             recent_change: Recent change of each window, from `recent_change_of`, (batch, target).
 

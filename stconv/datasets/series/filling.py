@@ -1,4 +1,4 @@
-"""Missing values filled in time: persistence is the newest value that the window knows.
+"""Missing values filled in time: the newest known value of a cell, and gaps filled from known frames.
 
 The same lines serve NumPy and torch, and import only NumPy: `stconv inspect` does not load torch.
 """
@@ -17,10 +17,10 @@ Field = TypeVar("Field", np.ndarray, "Tensor")
 
 
 def newest_known(frames: Iterable[Field]) -> Field:
-    """The newest value of each cell: that of the newest frame, or what was known before.
+    """Return the newest known value of each cell, which is persistence.
 
     Args:
-        frames: Of one shape, NaN where missing, the newest first.
+        frames: Frames of one shape, NaN where missing, the newest first.
 
     Returns:
         The same shape; NaN in cells that have no value in any frame.
@@ -53,7 +53,7 @@ def fill_forward_and_backward(x: Tensor) -> Tensor:
 
 
 def _filled(frame: Field, other: Field) -> Field:
-    """The frame, with the values of another one where it has none."""
+    """Return the frame, with the values of another one where it has none."""
     if isinstance(frame, np.ndarray):
         return np.where(np.isnan(frame), other, frame)
     return other.where(frame.isnan(), frame)
