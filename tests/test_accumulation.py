@@ -54,10 +54,14 @@ def test_across_files_and_from_disk(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("accumulated", "error", "message"),
     [
-        ({"tp": "5h"}, ConfigError, "a part of a day such as 1d, 12h or 6h"),
-        ({"tp": "yes"}, ConfigError, "the time from one start of a forecast to the next"),
-        ({"tp": "30min"}, TimeAxisError, "'tp' accumulates over 30min, which steps of 1h do not divide"),
-        ({"rain": "1d"}, VariableError, "no variable 'rain' to take the accumulation from; available: tp"),
+        ({"tp": "5h"}, ConfigError, "a fraction of a day such as 1d, 12h or 6h"),
+        ({"tp": "yes"}, ConfigError, "the time from one forecast start to the next"),
+        (
+            {"tp": "30min"},
+            TimeAxisError,
+            "'tp' accumulates over 30min, which is not a multiple of the step 1h",
+        ),
+        ({"rain": "1d"}, VariableError, "no variable 'rain' to convert from an accumulation; available: tp"),
     ],
 )
 def test_what_cannot_be_is_refused(accumulated, error, message):

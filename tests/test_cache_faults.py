@@ -138,5 +138,5 @@ def test_a_broken_file_in_a_list_is_the_one_that_is_named(tmp_path):
     with pytest.raises(FileError, match=r"part1\.nc' is damaged or truncated"):
         GridDataModule(SourceSettings(paths), PreparationSettings(("t2m",))).setup()
     whole.isel(time=slice(30, 60), lat=slice(0, 5)).to_netcdf(paths[1])
-    with pytest.raises(GridError, match=r"part1\.nc' has another grid than '.*part0\.nc'"):
+    with pytest.raises(GridError, match=r"part1\.nc' has a different grid than '.*part0\.nc'"):
         GridDataModule(SourceSettings(paths), PreparationSettings(("t2m",))).setup()

@@ -173,7 +173,7 @@ def test_the_fill_value_of_a_zarr_array_is_a_value_unless_an_attribute_says_else
     np.testing.assert_array_equal(ds.v, stored * (0.5 if packed else 1))
     told = [str(w.message) for w in caught if w.category is SourceWarning]
     assert len(told) == (packed and version == 2)
-    assert all("the fill value 0 of the packed 'v' counts as a value" in text for text in told)
+    assert all("the fill value 0 of the packed 'v' is read as a value" in text for text in told)
     group["v"].attrs["_FillValue"] = 0
     ds, _ = open_series(path)
     np.testing.assert_array_equal(np.isnan(ds.v), stored == 0)
@@ -205,11 +205,11 @@ def test_numbers_as_text_count_and_other_text_is_named(tmp_path):
     text = {"scale_factor": "0.01", "add_offset": "290"}
     ds, _ = open_series(write(tmp_path / "a4.nc", stored, text))
     np.testing.assert_allclose(ds.v, stored * 0.01 + 290, rtol=1e-7)
-    with pytest.raises(VariableError, match="scale_factor of variable 'v' is 'one'; a number is expected"):
+    with pytest.raises(VariableError, match="scale_factor of variable 'v' is 'one'; expected a number"):
         open_series(write(tmp_path / "b4.nc", stored, {"scale_factor": "one"}))
-    with pytest.raises(VariableError, match=r"scale_factor of variable 'v' is .*0\.0.*; one number"):
+    with pytest.raises(VariableError, match=r"scale_factor of variable 'v' is .*0\.0.*; expected one number"):
         open_series(write(tmp_path / "b4.nc", stored, {"scale_factor": 0.0}))
-    with pytest.warns(SourceWarning, match="missing_value of variable 'v' is 'none'; a number is expected"):
+    with pytest.warns(SourceWarning, match="missing_value of variable 'v' is 'none'; expected a number"):
         ds, _ = open_series(write(tmp_path / "c4.nc", stored, {"missing_value": "none"}))
     np.testing.assert_array_equal(ds.v, stored)
     with pytest.warns(SourceWarning, match="the valid range of 'v', 5 to 1, is empty"):

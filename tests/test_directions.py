@@ -51,7 +51,7 @@ def test_a_dataset_in_memory_is_split_once():
     xr.testing.assert_identical(split_directions(split, ["wdir"], "the input"), split)
     canonical, _ = canonicalize(ds, GridSpec(components=["wdir"]))
     assert list(canonical.data_vars) == ["wdir_sin", "wdir_cos"]
-    with pytest.raises(VariableError, match="'wdir_sin' is there already"):
+    with pytest.raises(VariableError, match="'wdir_sin' exists already"):
         split_directions(split.assign(wdir=ds.wdir), ["wdir"], "the input")
 
 

@@ -61,12 +61,12 @@ REFUSED = [
      r"t, q, u, v: .*`select: \{pressure_level: VALUE\}`.*1000.0, 925.0, 850.0, 700.0, 500.0"),
     (F + "eraint_uvz.nc", {}, TimeAxisError, r"no time axis found; its dimensions are month \(2: 1 to 7\)"),
     (F + "eraint_uvz.nc", {"time": "month", "select": {"level": 500}}, TimeAxisError,
-     "time 'month' does not decode.*State `time_units`"),
+     "time 'month' cannot be decoded.*State `time_units`"),
     (F + "eraint_uvz.nc", {"select": {"level": 501}}, GridError, "no value 501; choices: 200, 500, 850"),
-    (F + "fice.nc", {}, TimeAxisError, "does not decode: its values are float32.*'days'.*State `time_units`"),
+    (F + "fice.nc", {}, TimeAxisError, "cannot be decoded: its values are float32.*'days'.*`time_units`"),
     (F + "orog_mod1_rectilinear_grid_2D.nc", {}, TimeAxisError, "no time axis found.*a static field can"),
     (F + "wxbtool", {}, TimeAxisError, r"1980.*and '.*1981.*different values of t2m for one time, 2000"),
-    (F + "ostia_monthly.nc tas_rotated_grid_EUR11.nc", {}, GridError, "one grid is expected"),
+    (F + "ostia_monthly.nc tas_rotated_grid_EUR11.nc", {}, GridError, "expected one grid"),
 ]  # fmt: skip
 
 

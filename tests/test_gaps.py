@@ -76,7 +76,9 @@ def test_on_disk_it_stays_on_disk():
 
 
 def test_a_negative_length_is_refused():
-    with pytest.raises(ConfigError, match="fill_gaps is -1; expected the missing steps of the longest gap"):
+    with pytest.raises(
+        ConfigError, match="fill_gaps is -1; expected the number of missing steps in the longest gap"
+    ):
         GridSpec(fill_gaps=-1)
 
 

@@ -188,12 +188,12 @@ def test_levels_have_to_be_chosen():
     with pytest.raises(GridError, match="'level' has no value 700; choices: 500, 850"):
         canonicalize(ds, GridSpec(select={"level": 700}))
     with pytest.raises(
-        GridError, match="nothing named 'plev' to select from; available: lat, level, lon, time"
+        GridError, match="no dimension or coordinate 'plev' to select from; available: lat, level, lon, time"
     ):
         canonicalize(ds, GridSpec(select={"plev": 700}))
     members = ds.drop_vars("level").rename(level="member")
     np.testing.assert_array_equal(canonicalize(members, GridSpec(select={"member": 1}))[0].t2m, canonical.t2m)
-    with pytest.raises(GridError, match="an index from 0 to 1 is expected"):
+    with pytest.raises(GridError, match="expected an index from 0 to 1"):
         canonicalize(members, GridSpec(select={"member": 2}))
 
 
@@ -226,12 +226,12 @@ def test_units_are_converted_and_come_back():
     restored = restore(canonical, origin)
     np.testing.assert_allclose(restored.t2m, ds.t2m, atol=1e-3)
     assert restored.t2m.attrs["units"] == "K"
-    with pytest.raises(UnitsError, match="'t2m' has units 'K', which cannot become 'm s-1'"):
+    with pytest.raises(UnitsError, match="'t2m' has units 'K', which cannot be converted to 'm s-1'"):
         canonicalize(ds, GridSpec(units={"t2m": "m s-1"}))
     with pytest.raises(UnitsError, match="Spell it as UDUNITS does"):
         canonicalize(ds, GridSpec(units={"t2m": "florps"}))
     del ds.t2m.attrs["units"]
-    with pytest.raises(UnitsError, match="states no units"):
+    with pytest.raises(UnitsError, match="has no units"):
         canonicalize(ds, GridSpec(units={"t2m": "K"}))
     canonical, restored = round_trip(ds)
     assert canonical.t2m.attrs["units"] == ""
@@ -275,7 +275,7 @@ def test_latitudes_have_to_be_latitudes_in_order():
         canonicalize(made(lat=(10.0, 30.0, 20.0)))
     with pytest.raises(GridError, match=r"within \[-90, 90\] degrees, found 10 to 300"):
         canonicalize(made(lat=(10.0, 20.0, 300.0)))
-    with pytest.raises(GridError, match="'lon' holds one meridian twice: 0 at index 0 and 360 at index 2"):
+    with pytest.raises(GridError, match="'lon' contains one meridian twice: 0 at index 0 and 360 at index 2"):
         canonicalize(made(lon=(0.0, 120.0, 360.0, 240.0)))
     with pytest.raises(GridError, match="a missing value at index 1"):
         canonicalize(made(lat=(10.0, np.nan, 20.0)))
@@ -290,21 +290,21 @@ def test_stations_are_no_grid():
             "lon": ("station", [1.0, 2, 3], {"units": "degrees_east"}),
         },
     )
-    with pytest.raises(GridError, match="An unstructured grid or a list of stations"):
+    with pytest.raises(GridError, match="Interpolate an unstructured grid or a list of stations"):
         canonicalize(ds)
 
 
 def test_times_that_do_not_decode_say_what_would_help():
     ds = made().assign_coords(time=("time", [0.0, 31.0, 59.0, 90.0], {"units": "days"}))
     with pytest.raises(
-        TimeAxisError, match=r"time 'time' does not decode.*\(0.0 to 90.0\).*'days'.*`time_units`"
+        TimeAxisError, match=r"time 'time' cannot be decoded.*\(0.0 to 90.0\).*'days'.*`time_units`"
     ):
         canonicalize(ds)
     canonical, _ = canonicalize(ds, GridSpec(time_units="days since 0001-01-01", calendar="noleap"))
     assert canonical.time.values[1].isoformat() == "0001-02-01T00:00:00"
     misspelled = made().assign_coords(time=("time", [0.0, 1, 2, 3], {"Unit": "days since 2001-01-01"}))
     assert canonicalize(misspelled)[0].time.values[1] == np.datetime64("2001-01-02")
-    with pytest.raises(TimeAxisError, match="does not decode with units 'fortnights since yesterday'"):
+    with pytest.raises(TimeAxisError, match="cannot be decoded with units 'fortnights since yesterday'"):
         canonicalize(ds, GridSpec(time_units="fortnights since yesterday"))
     with pytest.raises(
         TimeAxisError, match=r"no time axis found; its dimensions are lat \(3: 10.0 to 30.0\)"
@@ -315,12 +315,12 @@ def test_times_that_do_not_decode_say_what_would_help():
 def test_bad_times_are_refused_and_gaps_are_not():
     ds = made(8)
     canonicalize(ds.isel(time=[0, 1, 2, 5, 6, 7]))
-    with pytest.raises(TimeAxisError, match="dataset: every time is expected once"):
+    with pytest.raises(TimeAxisError, match="dataset: expected distinct times"):
         canonicalize(ds.isel(time=[0, 1, 1, 2]))
-    with pytest.raises(TimeAxisError, match="times are expected to increase"):
+    with pytest.raises(TimeAxisError, match="expected increasing times"):
         canonicalize(ds.isel(time=[0, 2, 1]))
     irregular = ds.assign_coords(time=ds.time + np.array([0, 0, 0, 0, 1, 1, 2, 2], dtype="timedelta64[h]"))
-    with pytest.raises(TimeAxisError, match="one time step is expected throughout"):
+    with pytest.raises(TimeAxisError, match="expected one time step throughout"):
         canonicalize(irregular)
     no_time = ds.assign_coords(time=ds.time.where(ds.time != ds.time[2]))
     with pytest.raises(TimeAxisError, match="time 'time' is missing at index 2"):
@@ -444,7 +444,7 @@ def test_files_have_to_share_grid_units_and_calendar(tmp_path):
     later = made(start="2001-01-02", lat=(10.0, 20.0, 31.0))
     later.to_netcdf(tmp_path / "b.nc")
     with pytest.raises(
-        GridError, match=r"b\.nc' has another grid than '.*a\.nc': along 'lat' 3 points from 10 to 31"
+        GridError, match=r"b\.nc' has a different grid than '.*a\.nc': along 'lat' 3 points from 10 to 31"
     ):
         open_series(tmp_path)
     later = made(start="2001-01-02")
@@ -484,17 +484,17 @@ def test_truncated_files(tmp_path, options, kept):
     content = (tmp_path / "a.nc").read_bytes()
     open_series(tmp_path / "a.nc")
     (tmp_path / "cut.nc").write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(FileError, match=r"cut\.nc' is (damaged or )?truncated.*Fetch or write it again"):
+    with pytest.raises(FileError, match=r"cut\.nc' is (damaged or )?truncated.*Download or write it again"):
         open_series(tmp_path / "cut.nc")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty .*Fetch or write it again"),
+        (b"", "is empty .*Download or write it again"),
         (
             b"time,lat,lon\n1,2,3\n",
-            "is not a data file: NetCDF, Zarr or GRIB is expected, its first bytes are",
+            "is not a data file: expected NetCDF, Zarr or GRIB, found the first bytes",
         ),
         (b"<!DOCTYPE html><html></html>", "is a web page or XML"),
         (b"PK\x03\x04aaaa", "is a zip archive.*Unpack it"),
@@ -517,7 +517,7 @@ def test_missing_files(tmp_path):
         open_series(str(tmp_path / "*.nc"))
     with pytest.raises(FileError, match="holds no data files"):
         open_series(tmp_path)
-    with pytest.raises(FileError, match="At least one file"):
+    with pytest.raises(FileError, match="at least one file"):
         open_series([])
 
 
@@ -548,7 +548,7 @@ def test_a_cyclic_column_is_dropped_and_comes_back(lon):
     np.testing.assert_array_equal(canonical.t2m, plain.t2m)
     ds["t2m"][1, 2, -1] += 1
     with pytest.raises(
-        GridError, match=rf"longitudes {lon[0]:g} and {lon[-1]:g} of 'lon' are one meridian.*'t2m'"
+        GridError, match=rf"longitudes {lon[0]:g} and {lon[-1]:g} of 'lon' are the same meridian.*'t2m'"
     ):
         canonicalize(ds)
 
@@ -566,7 +566,7 @@ def test_a_file_that_breaks_after_opening_is_named(tmp_path, monkeypatch):
     found, _ = open_series(tmp_path)
     assert found.t2m.chunks[0] == (100,) * 40
     os.truncate(tmp_path / "b.nc", 1000)
-    with pytest.raises(FileError, match=r"b\.nc opens but its values cannot be read.*changed meanwhile"):
+    with pytest.raises(FileError, match=r"b\.nc opens but its values cannot be read.*has changed since"):
         found.compute()
 
 
@@ -598,7 +598,7 @@ def test_files_that_spell_one_unit_in_two_ways_join(tmp_path):
     ],
 )
 def test_half_a_surrogate_pair_is_refused(change, error):
-    with pytest.raises(error, match=r"'\\ud800'.* half a surrogate pair"):
+    with pytest.raises(error, match=r"'\\ud800'.* a lone surrogate"):
         canonicalize(change(made()))
 
 

@@ -127,7 +127,9 @@ def test_a_field_with_the_name_of_an_axis_is_refused_with_the_names_that_are_tak
     ds = projected().rename(t2m="field", x="col", y="row").rename(field="x")
     ds = ds.drop_vars(["row", "col", "latitude", "longitude", "x_bnds"])
     ds.x.attrs = {"units": "K"}
-    with pytest.raises(VariableError, match="variable 'x' has the name of an axis; time, y, x are taken"):
+    with pytest.raises(
+        VariableError, match="variable 'x' has the name of an axis; the names time, y, x are reserved"
+    ):
         canonicalize(ds, variables=["x"])
 
 

@@ -99,7 +99,7 @@ def test_groups_are_told_of(tmp_path):
     with pytest.raises(FileError, match=r"in groups: model, model/inner\. Choose one .*`--group model`"):
         open_series(tmp_path / "a.nc")
     grouped(tmp_path / "b.nc", with_fields_outside=True)
-    with pytest.warns(SourceWarning, match="the groups model, model/inner are not read"):
+    with pytest.warns(SourceWarning, match="the groups model, model/inner hold variables as well"):
         found, _ = open_series(tmp_path / "b.nc")
     assert float(found.t2m[0, 0, 0]) == 200
 
@@ -117,14 +117,14 @@ def test_groups_are_told_of(tmp_path):
 )
 @pytest.mark.parametrize("kind", [str, Path])
 def test_addresses_are_no_files(address, remedy, kind):
-    with pytest.raises(FileError, match="only local files are read") as caught:
+    with pytest.raises(FileError, match="only local files can be read") as caught:
         find_files(kind(address))
-    assert f"'{address}' is an address of the network" in str(caught.value)
+    assert f"'{address}' is a network address" in str(caught.value)
     assert remedy in str(caught.value)
 
 
 def test_a_file_address_is_a_path():
-    with pytest.raises(FileError, match=r"give the path alone: '/data/a\.nc'"):
+    with pytest.raises(FileError, match=r"Give the path alone: '/data/a\.nc'"):
         find_files("file:///data/a.nc")
 
 

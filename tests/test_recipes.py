@@ -132,7 +132,7 @@ def test_windows_cut_beforehand_become_the_series_again(name, shape, step, monke
     with pytest.raises(FileError, match="steps 2 to 5 of the first window are not steps 1 to 4"):
         open_series(file, recipe.grid)
     xr.Dataset({"x": (dims, whole), "y": (dims, y)}, {"lat": lat, "lon": lon}).to_netcdf(file)
-    with pytest.raises(TimeAxisError, match=r"carry no times. State `start`, such as 1979-01-01, and `step`"):
+    with pytest.raises(TimeAxisError, match=r"have no times. State `start`, such as 1979-01-01, and `step`"):
         open_series(file)
 
 

@@ -52,7 +52,7 @@ def test_members_without_a_coordinate_are_counted(ds):
     ("select", "message"),
     [
         ({"level": [500, 700]}, "'level' has no value 700; choices: 300.0, 500.0, 850.0"),
-        ({"level": [500, 500]}, "expects different values"),
+        ({"level": [500, 500]}, "expects distinct values"),
         ({"plev": [500, 850]}, r"no dimension 'plev' to select \[500, 850\] from; available: .*level"),
     ],
 )

@@ -89,5 +89,5 @@ def test_files_are_snapped_on_request_and_by_how_much_is_told(tmp_path):
 
 def test_times_that_are_not_nearly_regular_are_refused():
     times = START + np.cumsum(np.arange(1, 10)) * 3600 * SECOND
-    with pytest.raises(TimeAxisError, match="`snap_times` moves times by a quarter of their step at most"):
+    with pytest.raises(TimeAxisError, match="`snap_times` moves times by at most a quarter of their step"):
         canonicalize(dataset(times), GridSpec(snap_times=True))

@@ -126,13 +126,13 @@ def test_calendars_have_names():
 
 def test_irregular_steps_are_refused_with_the_steps_seen():
     with pytest.raises(
-        TimeAxisError, match=r"a\.nc: one time step is expected.*found 6h \(2x.*9h \(1x, first after"
+        TimeAxisError, match=r"a\.nc: expected one time step.*found 6h \(2x.*9h \(1x, first after"
     ):
         time_step(hours(0, 6, 12, 21, 28, 38), "a.nc")
 
 
 def test_half_steps_are_no_gaps():
-    with pytest.raises(TimeAxisError, match="one time step is expected"):
+    with pytest.raises(TimeAxisError, match="expected one time step"):
         time_step(hours(0, 6, 12, 18, 27, 33))
 
 
@@ -151,7 +151,7 @@ def test_falling_times_are_named_with_positions():
 
 
 def test_one_time_has_no_step():
-    with pytest.raises(TimeAxisError, match=r"has 1 time\(s\); at least 2"):
+    with pytest.raises(TimeAxisError, match=r"has 1 time\(s\); expected at least 2"):
         time_step(hours(0))
 
 

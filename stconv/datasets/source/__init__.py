@@ -1,1 +1,1 @@
-"""From any file to canonical dimensions: opening, axes, times, units, missing values, joining."""
+"""Reading of any file into canonical form: opening, axes, times, units, missing values, joining."""

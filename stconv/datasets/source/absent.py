@@ -1,6 +1,6 @@
-"""Chunks that a Zarr store or an HDF5 file lacks: the library gives the fill value for them, without a word.
+"""Chunks that a Zarr store or an HDF5 file lacks, for which libraries silently return the fill value.
 
-Writers leave chunks out that hold nothing but the fill value (zarr-python, by default), or never wrote them.
+Writers omit chunks that hold only the fill value (the default of zarr-python), or never wrote them.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from stconv.datasets.source.declared import DEFAULT_FILL
 from stconv.errors import FileError
 
 MOST_SAMPLED = 3
-"""Written chunks that tell whether the fill value is one of the values."""
+"""Number of stored chunks that are searched for the fill value."""
 
 Index = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """How an array is stored.
+    """Storage of an array.
 
     Attributes:
-        shape: Of the array.
+        shape: Shape of the array.
         chunk: Shape of a chunk.
-        present: Number of each stored chunk along each dimension.
-        fill: What the library gives for the others.
-        read: Values of a region.
-        all_written: Writers leave no chunk out: the array states no fill value, and 0 is given by chance.
+        present: Chunk indices of each stored chunk.
+        fill: Value that the library returns for absent chunks.
+        read: Reads the values of a region.
+        all_written: Whether writers store every chunk of the array, since it states no fill value.
     """
 
     shape: Index
@@ -53,13 +53,13 @@ class Chunks:
         return tuple(-(-n // size) for n, size in zip(self.shape, self.chunk, strict=True))
 
     def absent(self) -> list[Index]:
-        """The chunks that are not stored."""
+        """Chunks that are not stored."""
         if len(self.present) >= math.prod(self.counts):
             return []
         return [at for at in itertools.product(*map(range, self.counts)) if at not in self.present]
 
     def fill_is_a_value(self) -> bool:
-        """Whether the fill value lies among the values of some stored chunks; without any it is none."""
+        """Whether some stored chunks hold the fill value; False if no chunk is stored."""
         low, high = np.inf, -np.inf
         stored = sorted(self.present)
         for at in stored[:: max(1, len(stored) // MOST_SAMPLED)][:MOST_SAMPLED]:
@@ -72,18 +72,18 @@ class Chunks:
 
 
 def mark_absent(ds: xr.Dataset, chunks: Callable[[str], Chunks | None], source: str) -> None:
-    """Find the chunks that are absent, name the steps they touch, and make them missing.
+    """Find absent chunks, warn which steps they cover, and mark their values as missing.
 
-    Where the fill value lies among the values that are stored (zeros of rain), absent chunks cannot be told
-    from chunks of it alone: they keep it, with a warning.
+    If the stored values include the fill value (zeros of rain), an absent chunk may be one that holds only
+    this value: it is read as the fill value, with a warning.
 
     Args:
-        ds: Undecoded variables; a fill value that is no value is added to their `missing_value`.
-        chunks: How a variable is stored, None if that is not in chunks.
+        ds: Undecoded variables; a fill value that means missing is added to their `missing_value`.
+        chunks: Returns the storage of a variable, None if it is not chunked.
         source: File, for messages.
 
     Raises:
-        FileError: A part of an axis is absent, or of an array whose every chunk is written.
+        FileError: Part of an axis is absent, or part of an array whose writer stores every chunk.
     """
     for name, variable in ds.variables.items():
         if variable.dtype.kind not in "iuf" or not variable.ndim:
@@ -97,10 +97,10 @@ def mark_absent(ds: xr.Dataset, chunks: Callable[[str], Chunks | None], source: 
         if name in ds.dims:
             if stored.chunk[0] > 1 or len(absent) > 1:
                 raise FileError(
-                    f"{source}: the axis '{name}' is not stored at {where}: its chunks were never written. "
-                    "Write them, or fetch the missing files of the store."
+                    f"{source}: the axis '{name}' is not stored at {where}: its chunks were never "
+                    "written. Write them, or download the missing files of the store."
                 )
-            continue  # one value that is the fill value: 0, mostly
+            continue  # a single value equal to the fill value, usually 0
         n = math.prod(stored.counts)
         told = f"{source}: {len(absent)} of {n} chunks of '{name}' are not stored ({where}). "
         if _is_missing(stored.fill, variable.attrs.get("_FillValue"), variable.dtype):
@@ -109,22 +109,22 @@ def mark_absent(ds: xr.Dataset, chunks: Callable[[str], Chunks | None], source: 
             declared = variable.attrs.get("missing_value")
             others = [] if declared is None else np.ravel(declared).tolist()
             variable.attrs["missing_value"] = [*others, stored.fill]
-            told += f"Their values are missing, not {stored.fill}, which is no value of the others."
+            told += f"Their values are missing, not {stored.fill}, which the stored chunks do not contain."
         elif stored.all_written:
             raise FileError(
-                f"{told}They were never written, or were lost, and would be read as {stored.fill}. Fetch or "
-                "write them again."
+                f"{told}They were never written, or are lost, and would be read as {stored.fill}. "
+                "Download or write them again."
             )
         else:
             told += (
-                f"They are read as {stored.fill}, the fill value, which lies among the other values. If they "
-                "were never written, that is wrong: fetch or write them."
+                f"They are read as {stored.fill}, the fill value, which the stored chunks contain as "
+                "well. If that is wrong, download or write them."
             )
         warnings.warn(told, SourceWarning, stacklevel=3)
 
 
 def zarr_chunks(array: Any, folder: Path) -> Chunks | None:
-    """How an array of a store in a folder is stored; shards count as its chunks."""
+    """Storage of an array in a Zarr folder; shards count as chunks."""
     chunk = tuple(array.shards or array.chunks)
     if any(size < 1 for size in (*chunk, *array.shape)):
         return None
@@ -147,7 +147,7 @@ def zarr_chunks(array: Any, folder: Path) -> Chunks | None:
 
 
 def hdf5_chunks(dataset: Any) -> Chunks | None:
-    """How an HDF5 dataset is stored; None where it is in one piece."""
+    """Storage of an HDF5 dataset; None if it is contiguous."""
     if dataset.chunks is None or 0 in dataset.shape:
         return None
     n_chunks = dataset.id.get_num_chunks()
@@ -158,14 +158,14 @@ def hdf5_chunks(dataset: Any) -> Chunks | None:
 
 
 def _is_missing(fill: Any, declared: Any, dtype: np.dtype[Any]) -> bool:
-    """Whether a fill value is missing already: NaN, declared, or the default of the NetCDF library."""
+    """Whether a fill value already means missing: NaN, declared, or the default of the NetCDF library."""
     if np.isnan(fill) or fill == DEFAULT_FILL.get(dtype.str[1:]):
         return True
     return isinstance(declared, (int, float, np.generic)) and bool(dtype.type(declared) == fill)
 
 
 def _spans(places: list[int], stored: Chunks) -> str:
-    """Steps of chunks along the first dimension: `0 to 19, 60 to 79`."""
+    """Steps that chunks cover along the first dimension: `0 to 19, 60 to 79`."""
     spans: list[list[int]] = []
     for place in sorted(set(places)):
         start, stop = place * stored.chunk[0], min((place + 1) * stored.chunk[0], stored.shape[0])

@@ -1,4 +1,4 @@
-"""Accumulations since the start of a forecast (rain of ERA5-Land), turned into the amount of each step."""
+"""Accumulations since the start of a forecast (rain of ERA5-Land), converted to amounts per step."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ _PERIOD = re.compile(r"(\d+)\s*(min|h|d)")
 
 
 def deaccumulate(ds: xr.Dataset, periods: Mapping[str, str], source: str) -> xr.Dataset:
-    """Turn variables that count up from the start of each forecast into the amount of each step.
+    """Convert accumulations since the start of each forecast to amounts per step.
 
     x[t] = a[t] - a[t - 1], and a[t] where t is the first step after a start. Forecasts start at midnight and
-    every period after it; a value at the time of a start is the last of the forecast before.
+    every period after it; a value at the time of a start belongs to the forecast before.
 
     Args:
-        ds: Canonical dataset of one step.
+        ds: Canonical dataset with a constant time step.
         periods: Time from one start to the next by variable: ``{"tp": "1d"}`` for ERA5-Land.
         source: File or dataset, for messages.
 
     Returns:
-        The dataset with these variables per step; NaN where the step before is not in the series.
+        The dataset with amounts per step; NaN where the preceding step is missing.
 
     Raises:
-        ConfigError: A period is no length of time, or does not divide a day.
-        VariableError: No such variable.
+        ConfigError: A period is not a length of time, or does not divide a day.
+        VariableError: There is no such variable.
         TimeAxisError: The step does not divide the period.
     """
     for name, text in periods.items():
         if name not in ds.data_vars:
             raise VariableError(
-                f"{source}: no variable '{name}' to take the accumulation from; available: "
+                f"{source}: no variable '{name}' to convert from an accumulation; available: "
                 f"{', '.join(map(str, ds.data_vars))}. Correct `accumulated` of the grid specification."
             )
         period = _period_seconds(name, text)
         if ds.sizes[TIME] < 2:
             raise TimeAxisError(
-                f"{source}: one time tells no amount of '{name}' per step; at least 2 are needed. "
-                "Give more files."
+                f"{source}: a single time gives no amount of '{name}' per step; expected at least 2. Give "
+                "more files."
             )
         times = ds[TIME].values
         step = time_step(times, source)
         if step.kind != "fixed" or period % step.seconds:
             raise TimeAxisError(
-                f"{source}: '{name}' accumulates over {text}, which steps of {step.label} do not divide. "
-                "Correct `accumulated` of the grid specification."
+                f"{source}: '{name}' accumulates over {text}, which is not a multiple of the step "
+                f"{step.label}. Correct `accumulated` of the grid specification."
             )
         ds = ds.assign({name: _per_step(ds[name], times, step, period)})
     return ds
@@ -76,7 +76,7 @@ def _period_seconds(name: str, text: str) -> int:
     seconds = int(match[1]) * units[match[2]] if match else 0
     if seconds < 1 or DAY.seconds % seconds:
         raise ConfigError(
-            f"accumulated: {{{name}: {text!r}}} expects the time from one start of a forecast to the next, a "
-            "part of a day such as 1d, 12h or 6h."
+            f"accumulated: {{{name}: {text!r}}} is not understood; expected the time from one forecast "
+            "start to the next, a fraction of a day such as 1d, 12h or 6h."
         )
     return seconds

@@ -1,4 +1,4 @@
-"""Addresses of the network given for a file: only local files are read, and how to get one."""
+"""Network addresses given instead of a file, and the command that downloads each."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _BY_SCHEME = {
 
 
 def refuse_address(item: str | Path) -> None:
-    """Say how to get the file, if a path is an address.
+    """Refuse a path that is an address, and say how to download the file.
 
     Args:
-        item: What was given for a file; of a `Path` the second slash of ``https://`` is already lost.
+        item: Path given by the user; a `Path` has already lost the second slash of ``https://``.
 
     Raises:
-        FileError: It is an address.
+        FileError: The path is an address.
     """
     match = _ADDRESS.fullmatch(str(item))
     if match is None or Path(item).exists():
@@ -37,16 +37,18 @@ def refuse_address(item: str | Path) -> None:
     address = f"{match['chain']}{match['scheme']}://{match['rest']}"
     scheme = match["scheme"].lower()
     if scheme == "file":
-        raise FileError(f"'{address}' is an address; give the path alone: '/{match['rest']}'.")
+        raise FileError(
+            f"'{address}' is an address; expected a path. Give the path alone: '/{match['rest']}'."
+        )
     ways = " or ".join(f"`{way}`" for way in (_command(scheme, address), _in_python(address)) if way)
     raise FileError(
-        f"'{address}' is an address of the network; only local files are read. Download it first, for "
-        f"example with {ways}, and give the file."
+        f"'{address}' is a network address; only local files can be read. Download it first, for example "
+        f"with {ways}, and give the file."
     )
 
 
 def _command(scheme: str, address: str) -> str:
-    """The command that fetches it, empty if there is no usual one."""
+    """The command that downloads an address; empty if none is known."""
     if "/dodsC/" in address or "opendap" in address.lower():
         return f"ncks {address} FILE.nc"
     command = _BY_SCHEME.get(scheme, "").format(address=address)

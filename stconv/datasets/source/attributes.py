@@ -1,4 +1,4 @@
-"""Attributes of any type: numbers that are text, JSON objects, null and booleans of Zarr, lists in lists."""
+"""Attributes of any type: numbers as text; JSON objects, nulls and booleans of Zarr; nested lists."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from stconv.errors import VariableError
 
 _SEPARATOR = re.compile(r"[\s,;]+")
 _TEXT = ("units", "calendar", "coordinates", "bounds", "grid_mapping", "standard_name", "long_name", "axis")
-"""Attributes that the readers of a file take for text."""
+"""Attributes that readers expect to be text."""
 
 
 _HDF5 = ("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
 
 
 class SourceWarning(UserWarning):
-    """Something about a source that is read all the same, and that its user should know."""
+    """A defect or peculiarity of a source that can nevertheless be read."""
 
 
 def numbers(attrs: Mapping[Any, Any], key: str, name: str, source: str, strict: bool = False) -> list[Any]:
-    """The numbers of an attribute, whatever type it has.
+    """Read the numbers of an attribute of any type.
 
     Args:
         attrs: Attributes of a variable.
-        key: Of the attribute; without it, or for null, there are none.
-        name: Of the variable, for messages.
+        key: Name of the attribute; an absent or null one has no numbers.
+        name: Name of the variable, for messages.
         source: File or dataset, for messages.
-        strict: Refuse what is no number, instead of a warning.
+        strict: Whether to refuse other values instead of warning.
 
     Returns:
-        NumPy or Python numbers in the type of the attribute.
+        NumPy or Python numbers, of the type of the attribute.
 
     Raises:
-        VariableError: It is no number, and `strict`.
+        VariableError: `strict` is set, and the attribute is not a number.
     """
     value = attrs.get(key)
     if value is None:
@@ -46,13 +46,13 @@ def numbers(attrs: Mapping[Any, Any], key: str, name: str, source: str, strict: 
     found = [_number(part) for part in _parts(value)]
     if all(part is not None for part in found):
         return found
-    expected = f"{source}: {key} of variable '{name}' is {value!r}; a number is expected."
+    expected = f"{source}: {key} of variable '{name}' is {value!r}; expected a number."
     if strict:
         raise VariableError(
             f"{expected} Correct the attribute, for example with `ncatted -a {key},{name},o,d,NUMBER FILE`."
         )
     warnings.warn(
-        f"{expected} It does not count. State what is valid with `valid_range: {{{name}: [LOW, HIGH]}}` of "
+        f"{expected} It is ignored. State the valid range with `valid_range: {{{name}: [LOW, HIGH]}}` of "
         "the grid specification.",
         SourceWarning,
         stacklevel=2,
@@ -61,7 +61,7 @@ def numbers(attrs: Mapping[Any, Any], key: str, name: str, source: str, strict: 
 
 
 def _parts(value: Any) -> list[Any]:
-    """The entries of an attribute, in one list."""
+    """The entries of an attribute as a flat list."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):
@@ -87,7 +87,7 @@ def _number(value: Any) -> Any:
 
 
 def plain_text(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Attributes with text where readers take text for granted: lists are joined, null is left out."""
+    """Convert attributes to text where readers expect it: lists are joined, nulls dropped."""
     result = {}
     for key, value in attrs.items():
         key = str(key)
@@ -103,9 +103,9 @@ def plain_text(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def portable(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Attributes as NetCDF holds them: numbers, text, lists of one of them; anything else as JSON text.
+    """Convert attributes to types of NetCDF: numbers, text, lists of either; anything else becomes JSON text.
 
-    Null is left out, and so are the names that HDF5 keeps for itself.
+    Nulls and names that HDF5 reserves are dropped.
     """
     return {
         str(key).replace("/", "_"): _portable(value)
@@ -133,7 +133,7 @@ def _portable(value: Any) -> Any:
 
 
 def jsonable(value: Any) -> Any:
-    """The same in types of JSON."""
+    """Convert a value to types of JSON."""
     if isinstance(value, Mapping):
         return {str(key): jsonable(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Finding the axes of a dataset: CF attributes first (cf_xarray), then the names people use."""
+"""The search for the horizontal axes of a dataset: CF attributes first (cf_xarray), then common names."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Horizontal:
     Attributes:
         y: Dimension that runs along latitude or rows.
         x: Dimension that runs along longitude or columns.
-        geographic: True if latitude and longitude are one-dimensional coordinates of these dimensions, and no
-            lengths.
+        geographic: Whether latitude and longitude are one-dimensional coordinates of these dimensions, in
+            units of angle.
         y_name: Name of the coordinate of `y`: the latitude, or None if the dimension has no coordinate.
         x_name: Name of the coordinate of `x`.
-        auxiliary: Two-dimensional latitude and longitude, if there are.
+        auxiliary: Two-dimensional latitude and longitude, if any.
     """
 
     y: str
@@ -69,17 +69,17 @@ class Horizontal:
 def find_horizontal(
     ds: xr.Dataset, spec: GridSpec, wanted: Iterable[str], source: str, time: str | None = None
 ) -> Horizontal:
-    """Find rows and columns: latitude and longitude, or the dimensions of a projected, rotated or pixel grid.
+    """Find rows and columns: latitude and longitude, or the dimensions of another grid.
 
     Args:
         ds: Any dataset.
         spec: Names that override the search.
-        wanted: Variables to be read; they decide where a file has several grids.
+        wanted: Variables to be read; they select the grid in a file with several.
         source: File or dataset, for messages.
-        time: Dimension of time, never a horizontal one.
+        time: Dimension of time, which is never horizontal.
 
     Raises:
-        GridError: No axis or several found; names the candidates.
+        GridError: No axis or several are found; the message names the candidates.
     """
     used = {dim for name in wanted if name in ds.variables for dim in ds[name].dims} - {time}
     ds = _without_values(ds)
@@ -111,16 +111,14 @@ def find_horizontal(
         y, x = _rows_first(ds, lat_dims)
         return _index_grid(ds, y, x, (lat, lon))
     raise GridError(
-        f"{source}: latitude '{lat}' {ds[lat].dims} and longitude '{lon}' {ds[lon].dims} are expected along "
-        "two "
-        "dimensions, or both on the same two. An unstructured grid or a list of stations has to be put on a "
-        "grid "
-        "first."
+        f"{source}: latitude '{lat}' {ds[lat].dims} and longitude '{lon}' {ds[lon].dims} do not span a "
+        "grid; expected one dimension each, or the same two dimensions. Interpolate an unstructured grid "
+        "or a list of stations to a grid first."
     )
 
 
 def once_in_time(ds: xr.Dataset, horizontal: Horizontal, time: str | None, source: str) -> xr.Dataset:
-    """Keep one of the two-dimensional latitudes and longitudes that are repeated at each time (WRF).
+    """Keep one copy of two-dimensional latitudes and longitudes that are repeated at each time (WRF).
 
     Raises:
         GridError: They differ between the first and the last time.
@@ -131,16 +129,16 @@ def once_in_time(ds: xr.Dataset, horizontal: Horizontal, time: str | None, sourc
         first, last = (ds[name].isel({time: i}, drop=True) for i in (0, -1))
         if not np.array_equal(first.values, last.values, equal_nan=True):
             raise GridError(
-                f"{source}: '{name}' moves with the time; a grid that stays is expected. Regrid it first."
+                f"{source}: '{name}' changes with time; expected a fixed grid. Regrid the file first."
             )
         ds = ds.drop_vars(name).assign_coords({name: first.variable})
     return ds
 
 
 def _without_values(ds: xr.Dataset) -> xr.Dataset:
-    """The same variables and attributes, large ones without their values.
+    """Copy variables and attributes, with empty values for large variables.
 
-    A dataset that was asked for `.cf` lives on in a reference cycle, and its values with it.
+    Accessing `.cf` puts a dataset in a reference cycle, which would keep its values in memory.
     """
     large = {name: v for name, v in ds.data_vars.items() if v.ndim > 2}
     return ds.assign({n: (v.dims, np.broadcast_to(np.int8(0), v.shape), v.attrs) for n, v in large.items()})
@@ -155,9 +153,9 @@ def _coordinate(
     used: set[Hashable],
     source: str,
 ) -> str | None:
-    """Name of the latitude or longitude on the wanted variables' dimensions, None if there is none.
+    """Find the latitude or longitude on the wanted variables' dimensions; None if there is none.
 
-    Those that attributes mark as one come before those of a usual name.
+    Coordinates with CF attributes take precedence over common names.
     """
     if named is not None:
         if named not in ds.variables:
@@ -179,8 +177,7 @@ def _coordinate(
         if len(chosen) > 1:
             raise GridError(
                 f"{source}: one {key} is expected, found {', '.join(chosen)}. Name it with `{key[:3]}` of "
-                "the grid "
-                "specification."
+                "the grid specification."
             )
         if chosen:
             return chosen[0]
@@ -190,13 +187,12 @@ def _coordinate(
 def _index_dim(
     ds: xr.Dataset, named: str | None, axis: str, names: tuple[str, ...], used: set[Hashable], source: str
 ) -> str:
-    """Name of the row or column dimension of a grid without one-dimensional latitude and longitude."""
+    """Find the row or column dimension of a grid without one-dimensional latitude and longitude."""
     if named is not None:
         if named not in ds.dims:
             raise GridError(
-                f"{source}: no dimension '{named}'; available: {_listed(ds.sizes)}. Correct `{axis.lower()}` "
-                "of the "
-                "grid specification."
+                f"{source}: no dimension '{named}'; available: {_listed(ds.sizes)}. Correct "
+                f"`{axis.lower()}` of the grid specification."
             )
         return named
     by_attributes = [str(n) for n in ds.cf.axes.get(axis, []) if n in ds.variables and ds[n].ndim == 1]
@@ -208,8 +204,8 @@ def _index_dim(
     direction = "latitude or rows" if axis == "Y" else "longitude or columns"
     raise GridError(
         f"{source}: no axis for {direction} found; its dimensions are {sizes or 'none'}. Name the "
-        "coordinates with "
-        "`lat` and `lon`, or the dimensions of a pixel grid with `y` and `x`, of the grid specification."
+        "coordinates with `lat` and `lon` of the grid specification, or the dimensions of a pixel grid "
+        "with `y` and `x`."
     )
 
 
@@ -220,7 +216,7 @@ def _index_grid(ds: xr.Dataset, y: str, x: str, auxiliary: tuple[str, ...] = ())
 
 
 def _rows_first(ds: xr.Dataset, dims: list[str]) -> tuple[str, str]:
-    """Tell rows from columns of a curvilinear grid: by attributes, by name, else as in the file."""
+    """Tell rows from columns of a curvilinear grid by attributes, by name, or by their order in the file."""
     for axis, names in (("X", X_NAMES), ("Y", Y_NAMES)):
         marked = [str(n) for n in ds.cf.axes.get(axis, []) if n in dims] or [d for d in dims if d in names]
         if len(marked) == 1:

@@ -1,4 +1,4 @@
-"""Comparison of coordinates, for files, static fields and models: one axis but for rounding, or another."""
+"""Comparison of coordinates of files, static fields and models: equal up to rounding, or different."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import numpy as np
 from stconv.sphere import TURN, wrapped
 
 SHARE = 0.03
-"""Share of the spacing that decimal rounding may take; a tenth of a cell is another grid."""
+"""Fraction of the spacing that counts as rounding; a tenth of a cell is another grid."""
 LONE_POINT = 1e-3
-"""Of an axis of one point, which has no spacing."""
+"""Tolerance for an axis of one point, which has no spacing."""
 
 
 def tolerance(first: np.ndarray, second: np.ndarray | None = None, turn: bool = False) -> float:
-    """How far apart the same point of two axes may be.
+    """Largest distance at which points of two axes are the same.
 
-    A share of the spacing, or, where that is more, what float32 cannot tell apart: half the distance of two
-    neighboring numbers at the largest value, for each axis that was held in float32.
+    A fraction of the spacing or, if larger, the resolution of float32: half the distance of neighboring
+    numbers at the largest value, for each axis that was stored in float32.
 
     Args:
         first: Coordinates, (n,).
         second: Coordinates to compare with; None to compare the first with itself.
-        turn: The axis is a longitude, which may have been rounded in another convention (350 for -10).
+        turn: Whether the axis is a longitude, which may have been rounded in another convention (350 for
+            -10).
 
     Returns:
-        In the units of the axis; 0 for a single point in float64.
+        Tolerance in the units of the axis; 0 for a single point in float64.
     """
     axes = [np.asarray(axis, dtype=np.float64) for axis in (first, second) if axis is not None]
     rounding = sum(_rounding(axis, turn) for axis in axes)
@@ -38,18 +39,18 @@ def spacing(axis: np.ndarray) -> float:
 
 
 def difference(expected: np.ndarray, found: np.ndarray, turn: bool = False) -> float:
-    """Largest distance between the same points of two axes of one length, whole turns of longitudes aside."""
+    """Largest distance between corresponding points of two axes of equal length, modulo whole turns."""
     apart = np.asarray(found, dtype=np.float64) - np.asarray(expected, dtype=np.float64)
     return float(np.abs(wrapped(apart) if turn else apart).max()) if apart.size else 0.0
 
 
 def same_axis(expected: np.ndarray, found: np.ndarray, turn: bool = False) -> bool:
-    """Whether two axes are one but for rounding.
+    """Whether two axes are equal up to rounding.
 
     Args:
         expected: Coordinates, (n,).
         found: Coordinates, (m,).
-        turn: The axes are longitudes: whole turns do not count.
+        turn: Whether the axes are longitudes, which are equal modulo whole turns.
     """
     if len(expected) != len(found):
         return False
@@ -57,16 +58,16 @@ def same_axis(expected: np.ndarray, found: np.ndarray, turn: bool = False) -> bo
 
 
 def positions(wanted: np.ndarray, found: np.ndarray, turn: bool = False) -> tuple[np.ndarray, int | None]:
-    """Where the points of one axis are on another that may hold more.
+    """Find the points of one axis on another, which may hold more points.
 
     Args:
         wanted: Coordinates, (n,).
         found: Coordinates, in any order, (m,).
-        turn: The axes are longitudes: whole turns do not count.
+        turn: Whether the axes are longitudes, which are equal modulo whole turns.
 
     Returns:
-        Index in `found` of the nearest to each point, (n,), and the first point that has none within the
-        tolerance; None if all have.
+        Index in `found` of the nearest point to each, (n,), and the first point without a match within the
+        tolerance, or None.
     """
     wanted, found = np.asarray(wanted, dtype=np.float64), np.asarray(found, dtype=np.float64)
     allowed, nearest = _allowed(wanted, found, turn), np.empty(wanted.size, dtype=np.intp)
@@ -79,7 +80,7 @@ def positions(wanted: np.ndarray, found: np.ndarray, turn: bool = False) -> tupl
 
 
 def even(axis: np.ndarray, share: float = 0.02) -> bool:
-    """Whether the points of an axis have one spacing, but for a share of it and for float32."""
+    """Whether an axis is evenly spaced, up to a fraction of the spacing and the rounding of float32."""
     steps = np.abs(np.diff(np.asarray(axis, dtype=np.float64)))
     rounding = 4 * _rounding(np.asarray(axis, dtype=np.float64), turn=False)
     return steps.size > 0 and bool(np.ptp(steps) <= max(share * steps.max(), rounding))
@@ -91,7 +92,7 @@ def _allowed(first: np.ndarray, second: np.ndarray, turn: bool) -> float:
 
 
 def _rounding(axis: np.ndarray, turn: bool) -> float:
-    """Half the distance of neighboring float32 at the largest value, if the axis was held in float32."""
+    """Half the distance of float32 numbers at the largest value, if the axis was stored as float32."""
     widest = 0.0
     for shift in (0.0, TURN, -TURN) if turn else (0.0,):
         values = axis + shift

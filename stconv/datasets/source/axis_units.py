@@ -1,4 +1,4 @@
-"""Units of axes: what converts to degrees is a latitude or longitude; a length is a projected grid."""
+"""Units of axes: angles belong to latitude and longitude, lengths to a projected grid."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from stconv.errors import GridError, UnitsError
 
 _DEGREES = re.compile(r"(decimal[ _]?)?deg.*|°.*", re.IGNORECASE)
 _NOTHING = frozenset({"", "1", "-", "none", "unitless", "unknown", "dimensionless", "n/a", "na"})
-"""Texts that say nothing: such an axis is in degrees, as its name or attributes say."""
+"""Units without meaning: such an axis is in degrees if its name or attributes say so."""
 
 
 def units_of(variable: xr.DataArray | xr.Variable) -> str:
-    """The units of a coordinate as text, empty if it states none."""
+    """Units of a coordinate as text, empty if absent."""
     return str(variable.attrs.get("units", "")).strip()
 
 
@@ -29,11 +29,11 @@ def is_length(units: str) -> bool:
 
 
 def degrees(values: Any, units: str, name: str, source: str) -> np.ndarray:
-    """Latitudes or longitudes in degrees.
+    """Convert latitudes or longitudes to degrees.
 
     Args:
         values: Coordinates, (n,).
-        units: What their file says they are in; none at all, or text that says nothing, is degrees.
+        units: Units in the file; none, or text without meaning, is degrees.
         name: Name of the coordinate, for messages.
         source: File or dataset, for messages.
 
@@ -41,7 +41,7 @@ def degrees(values: Any, units: str, name: str, source: str) -> np.ndarray:
         Degrees, float64, (n,).
 
     Raises:
-        GridError: The units are no angle.
+        GridError: The units are not an angle.
     """
     values = np.asarray(values, dtype=np.float64)
     if units.lower() in _NOTHING or _DEGREES.fullmatch(units):
@@ -50,20 +50,20 @@ def degrees(values: Any, units: str, name: str, source: str) -> np.ndarray:
         factor, _ = linear_conversion(units, "degree", name, source)
     except UnitsError as error:
         raise GridError(
-            f"{source}: coordinate '{name}' is in '{shown(units)}'; a latitude or longitude is expected in "
-            "degrees or radian. Correct its attribute `units`, or name the rows and columns of another grid "
-            "with `y` and `x` of the grid specification."
+            f"{source}: coordinate '{name}' is in '{shown(units)}'; expected degrees or radian for a "
+            "latitude or longitude. Correct its attribute `units`, or name the rows and columns of "
+            "another grid with `y` and `x` of the grid specification."
         ) from error
     return values * factor
 
 
 def length_in(values: Any, units: str, wanted: str) -> np.ndarray:
-    """Rows or columns of a projected grid in the units of another, where both are lengths; else as they are.
+    """Convert rows or columns of a projected grid to other units if both are lengths.
 
     Args:
         values: Coordinates, (n,).
-        units: Their units.
-        wanted: Those of the axis to compare with.
+        units: Units of the values.
+        wanted: Units of the axis to compare with.
     """
     values = np.asarray(values, dtype=np.float64)
     if not (is_length(units) and is_length(wanted)):

@@ -1,4 +1,4 @@
-"""Reading a series block by block along the time, each frame once."""
+"""Reading of a series in blocks of steps, each frame once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import xarray as xr
 
 BLOCK_BYTES = 64 * 2**20
-"""About what is in memory at once, as float32."""
+"""Approximate bytes in memory at once, as float32."""
 
 
 def block_edges(array: xr.DataArray, n: int) -> list[int]:
-    """Cut the steps into blocks of about n, where dask has chunks only between two of them.
+    """Cut the steps into blocks of about n steps, at the edges of dask chunks.
 
     Args:
         array: Canonical variable, time first.
-        n: Steps of a block.
+        n: Approximate number of steps in a block.
 
     Returns:
-        Where blocks begin, and the number of steps at the end.
+        First step of each block, and at the end the number of steps.
     """
     n_time = array.shape[0]
     if array.chunks is None:
@@ -34,11 +34,11 @@ def block_edges(array: xr.DataArray, n: int) -> list[int]:
 
 
 def blocks(array: xr.DataArray, n_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
-    """The values of a variable, some steps at a time.
+    """Iterate over the values of a variable in blocks of steps.
 
     Args:
         array: Canonical variable, time first.
-        n_bytes: About the size of a block as float32; one on disk is not smaller than a chunk.
+        n_bytes: Approximate size of a block as float32; blocks of a variable on disk are at least a chunk.
     """
     frame_bytes = 4 * max(array.size // max(array.shape[0], 1), 1)
     for start, stop in pairwise(block_edges(array, max(n_bytes // frame_bytes, 1))):
@@ -46,11 +46,11 @@ def blocks(array: xr.DataArray, n_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarr
 
 
 class Thinned:
-    """Every second, third, ... row and column of a variable, taken from its blocks as they pass by.
+    """Every second, third, ... row and column of a variable, collected while its blocks are read.
 
     Args:
         array: Canonical variable, (time, row, column).
-        every: Distances between the rows, and the columns, that are kept; several at once.
+        every: Distances between the kept rows and columns, one for each copy.
     """
 
     def __init__(self, array: xr.DataArray, every: Sequence[int]) -> None:
@@ -58,14 +58,14 @@ class Thinned:
         self._kept: list[list[np.ndarray]] = [[] for _ in every]
 
     def take(self, block: np.ndarray) -> None:
-        """Keep some of the next block."""
+        """Collect the kept rows and columns of the next block."""
         if self._array.chunks is None:
             return
         for n, parts in zip(self._every, self._kept, strict=True):
             parts.append(block[:, ::n, ::n].copy())
 
     def arrays(self) -> list[xr.DataArray]:
-        """One for each distance, in memory, once all blocks were taken."""
+        """The thinned copies in memory, one for each distance, after the last block."""
         views = [self._array[:, ::n, ::n] for n in self._every]
         if self._array.chunks is None:
             return views

@@ -1,4 +1,4 @@
-"""Months and their parts in any calendar, numbered one after another: what a calendar step counts."""
+"""Consecutive numbers of months, dekads and pentads in any calendar: the unit of calendar steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cftime
 import numpy as np
 
 PER_MONTH = {"month": 1, "dekad": 3, "pentad": 6}
-"""Slots of a month by kind: dekads begin on days 1, 11 and 21, pentads on days 1, 6, ..., 26.
+"""Number of slots in a month by kind: dekads begin on days 1, 11 and 21, pentads on days 1, 6, ..., 26.
 
 Source:
     WMO (2018), Guide to Climatological Practices, WMO-No. 100, section 4.4 (dekads); Funk et al. (2015),
@@ -17,14 +17,14 @@ Source:
 
 
 def slot_index(times: np.ndarray, kind: str) -> np.ndarray:
-    """Number of the slot that each time is in.
+    """Number the slot of each time.
 
     Args:
         times: datetime64 or cftime, (n,).
         kind: A key of `PER_MONTH`.
 
     Returns:
-        int64, (n,); neighboring slots have neighboring numbers.
+        int64, (n,); consecutive slots have consecutive numbers.
     """
     times, per_month = np.asarray(times), PER_MONTH[kind]
     if times.dtype == object:
@@ -37,15 +37,15 @@ def slot_index(times: np.ndarray, kind: str) -> np.ndarray:
 
 
 def slot(time: Any, kind: str, n: int) -> tuple[Any, Any]:
-    """Start and length of the slot n slots after that of a time.
+    """Start and length of a slot, n slots after that of a time.
 
     Args:
         time: numpy.datetime64 or cftime.
         kind: A key of `PER_MONTH`.
-        n: How many slots on, negative for back.
+        n: Number of slots forward, negative for backward.
 
     Returns:
-        A time of the same type and calendar, and a difference of such times.
+        A time of the same type and calendar, and a time difference.
     """
     index = int(slot_index(np.array([time]), kind)[0]) + n
     start, end = _start(time, kind, index), _start(time, kind, index + 1)
@@ -63,5 +63,5 @@ def _start(like: Any, kind: str, index: int) -> Any:
 
 
 def _length_days(kind: str) -> int:
-    """Days from the beginning of a slot to the next within a month; a month is one slot of any length."""
+    """Days between starts of slots within a month; a month is a single slot of any length."""
     return 31 if kind == "month" else 30 // PER_MONTH[kind]

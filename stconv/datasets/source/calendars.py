@@ -1,4 +1,4 @@
-"""Times of several types and calendars, brought to one where that leaves every date as it is."""
+"""Conversion of times of several types and calendars to a common one that leaves every date unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stconv.errors import TimeAxisError
 
 _ALIASES = {"365_day": "noleap", "366_day": "all_leap", "gregorian": "standard"}
 _REFORM = (1582, 10, 15)
-"""From this date on the standard and the proleptic Gregorian calendar are equal."""
+"""The standard and the proleptic Gregorian calendar agree from this date."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Dated:
 
 
 def one_calendar(found: Sequence[Dated]) -> list[np.ndarray]:
-    """Bring times to one type and calendar.
+    """Convert times to a common type and calendar.
 
-    datetime64 and the names of the Gregorian calendar are one; where some dates lie outside of what
-    datetime64 holds (1678 to 2262), all become cftime. Dates of `noleap` are dates of the Gregorian
-    calendar, too: in a series of both they stay what they are, and 29 February is a missing step.
+    datetime64 and all names of the Gregorian calendar count as one calendar; all times become cftime if a
+    date lies outside the range of datetime64 (1678 to 2262). Dates of `noleap` are valid Gregorian dates: in
+    a series of both, dates are unchanged and 29 February is a missing step.
 
     Args:
         found: Times of each file.
 
     Returns:
-        The times of each file, all of one type.
+        The times of each file, of a common type.
 
     Raises:
-        TimeAxisError: The calendars have days that are not in the others (360_day).
+        TimeAxisError: A calendar has days that another lacks (360_day).
     """
     names = {_name(entry.times) for entry in found}
     if len(names) == 1 and len({entry.times.dtype == object for entry in found}) == 1:
@@ -67,15 +67,15 @@ def _name(times: np.ndarray) -> str:
 
 
 def _check_shared(found: Sequence[Dated]) -> None:
-    """Refuse calendars whose dates are not dates of one another."""
+    """Refuse calendars whose dates do not exist in the other calendars."""
     first = found[0]
     shared = {*GREGORIAN_CALENDARS, "noleap"}
     for entry in found[1:]:
         expected, name = _name(first.times), _name(entry.times)
         if expected != name and not {expected, name} <= shared:
             raise TimeAxisError(
-                f"'{entry.source}' has calendar '{name}', '{first.source}' has '{expected}'; one is "
-                "expected, and they have days that the other lacks. Convert the files of one: "
+                f"'{entry.source}' has calendar '{name}', '{first.source}' has '{expected}'; expected one "
+                "calendar, since each has days that the other lacks. Convert the files of one calendar: "
                 f"`ds.convert_calendar('{expected}', align_on='date')`."
             )
     proleptic = {_name(e.times) for e in found} & {"standard", "proleptic_gregorian"}
@@ -83,7 +83,7 @@ def _check_shared(found: Sequence[Dated]) -> None:
     if early and len(proleptic) > 1:
         raise TimeAxisError(
             f"'{early[0].source}' has dates before 15 October 1582, where its calendar "
-            f"'{_name(early[0].times)}' and that of the others differ. Convert one: "
+            f"'{_name(early[0].times)}' differs from that of the other files. Convert the file: "
             "`ds.convert_calendar('proleptic_gregorian')`."
         )
 
@@ -93,7 +93,7 @@ def _date(time: Any) -> tuple[int, int, int]:
 
 
 def in_nanoseconds(times: np.ndarray) -> np.ndarray:
-    """datetime64 of one unit, so that files of different units can follow one another."""
+    """Convert datetime64 to a common unit, so that files can be concatenated."""
     if times.dtype == object or times.dtype == np.dtype("datetime64[ns]"):
         return times
     try:
@@ -110,10 +110,10 @@ def _exact(times: np.ndarray) -> np.ndarray:
 
 
 def _datetime64(times: np.ndarray) -> np.ndarray:
-    """Dates of cftime as datetime64.
+    """Convert cftime to datetime64.
 
     Raises:
-        OverflowError: One is outside of 1678 to 2262.
+        OverflowError: A date lies outside 1678 to 2262.
     """
     if times.dtype != object:
         return _exact(times)
@@ -121,7 +121,7 @@ def _datetime64(times: np.ndarray) -> np.ndarray:
 
 
 def _cftime(times: np.ndarray, calendar: str) -> np.ndarray:
-    """The same dates in a calendar of cftime."""
+    """The same dates in a cftime calendar."""
     if times.dtype != object:
         whole = times.astype("datetime64[us]").tolist()
         times = np.array(whole, dtype=object)

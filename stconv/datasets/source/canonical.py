@@ -1,4 +1,4 @@
-"""One decoded dataset to canonical form: choices, times, axes, fields, values, and what `restore` needs."""
+"""Conversion of one decoded dataset to canonical form: selection, times, axes, fields, values, origin."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ CHUNK_BYTES = 64 * 2**20
 def canonical_part(
     ds: xr.Dataset, spec: GridSpec, variables: Sequence[str] | None, source: str, lazy: bool
 ) -> Part:
-    """Bring one dataset to canonical form, see `grid.canonicalize`.
+    """Convert one dataset to canonical form, see `grid.canonicalize`.
 
     Args:
         ds: Any decoded dataset.
-        spec: How to read what does not explain itself.
+        spec: Options for a source that does not describe itself.
         variables: Names to keep, in order; None for every field.
-        source: What to call the dataset in messages.
-        lazy: Keep the values on disk, as dask arrays.
+        source: Name of the dataset, for messages.
+        lazy: Whether to keep the values on disk, as dask arrays.
 
     Raises:
         GridError, TimeAxisError, VariableError, UnitsError: The dataset cannot be used as it is.
@@ -60,21 +60,21 @@ def canonical_part(
 
 
 def _check_names(names: Sequence[str], axes: CanonicalAxes, source: str) -> None:
-    """Refuse fields that have the name of a canonical axis of this grid."""
+    """Refuse fields with the name of a canonical axis of the grid."""
     taken = (TIME, *axes.horizontal.values())
     clash = [name for name in names if name in taken]
     if clash:
         raise VariableError(
-            f"{source}: the variable '{clash[0]}' has the name of an axis; {', '.join(taken)} are taken on "
-            f"this grid. Rename the variable, for example with `ncrename -v {clash[0]},NAME FILE`, or choose "
-            "others with `variables`."
+            f"{source}: the variable '{clash[0]}' has the name of an axis; the names {', '.join(taken)} "
+            "are reserved on this grid. Rename the variable, for example with `ncrename -v "
+            f"{clash[0]},NAME FILE`, or choose other variables with `variables`."
         )
 
 
 def _field(
     ds: xr.Dataset, name: str, axes: CanonicalAxes, spec: GridSpec, source: str, n_lazy: int
 ) -> xr.Variable:
-    """One field with canonical dimensions; a dask array where it is one of `n_lazy` that stay on disk."""
+    """A field with canonical dimensions; a dask array if it is one of `n_lazy` fields that stay on disk."""
     variable = ds[name].variable
     variable = variable.isel({dim: 0 for dim in variable.dims if dim not in axes.dims})
     if not n_lazy:
@@ -92,7 +92,7 @@ def _field(
 
 
 def _ordered(variable: xr.Variable, axes: CanonicalAxes) -> xr.Variable:
-    """A variable with time, rows and columns in canonical order."""
+    """Transpose a variable to time, rows and columns."""
     variable = axes.arranged(variable)
     variable = variable if TIME in variable.dims else variable.set_dims((TIME, *variable.dims))
     return variable.transpose(TIME, *axes.horizontal.values())
@@ -101,7 +101,7 @@ def _ordered(variable: xr.Variable, axes: CanonicalAxes) -> xr.Variable:
 def _origin(
     ds: xr.Dataset, time: TimeCoordinate, axes: CanonicalAxes, fields: dict[str, xr.Variable], cyclic: bool
 ) -> Origin:
-    """What `restore` needs to give the fields of a dataset back as they were."""
+    """Describe the source as `restore` needs it to return fields in their former form."""
     times = axes.coords[TIME]
     in_file = {new: old for old, new in axes.dims.items()}
     return Origin(
@@ -121,7 +121,7 @@ def _origin(
 
 
 def _static(ds: xr.Dataset, names: Sequence[str], time: TimeCoordinate) -> dict[str, dict[str, Any]]:
-    """Coordinates without a time, and the variables without one that attributes name."""
+    """Coordinates without time, and the variables without time that attributes name."""
     named = come_along(ds, names, time.dim)
     kept = [str(n) for n in ds.variables if n in ds.coords or n in named]
     return {

@@ -1,4 +1,4 @@
-"""The axes of one dataset in canonical form: names, order, coordinates, and what they were in the file."""
+"""The axes of one dataset in canonical form, and their names and order in the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stconv.errors import GridError
 
 @dataclass(frozen=True)
 class CanonicalAxes:
-    """How the axes of a file become canonical.
+    """Mapping from the axes of a file to canonical axes.
 
     Attributes:
         dims: Canonical name by dimension of the file.
@@ -35,7 +35,7 @@ class CanonicalAxes:
     horizontal: dict[str, str]
 
     def arranged(self, variable: xr.Variable) -> xr.Variable:
-        """A variable with canonical names of its dimensions, in canonical order along each."""
+        """Rename the dimensions of a variable, and put each in canonical order."""
         renamed = variable.to_base_variable().copy(deep=False)
         renamed.dims = tuple(self.dims.get(str(dim), str(dim)) for dim in variable.dims)
         return renamed.isel(self.order, missing_dims="ignore")
@@ -44,16 +44,16 @@ class CanonicalAxes:
 def canonical_axes(
     ds: xr.Dataset, time: TimeCoordinate, horizontal: Horizontal, source: str
 ) -> CanonicalAxes:
-    """Name and order the axes.
+    """Derive canonical names, order and coordinates.
 
     Args:
         ds: The dataset, without a repeated meridian.
-        time: Where its times are.
+        time: Variable and dimension of its times.
         horizontal: Its rows and columns.
         source: File or dataset, for messages.
 
     Raises:
-        GridError: Latitudes or longitudes are not what they are called.
+        GridError: The values are not latitudes or longitudes.
     """
     rows, columns = (LAT, LON) if horizontal.geographic else (Y, X)
     across = {horizontal.y: rows, horizontal.x: columns}
@@ -80,18 +80,18 @@ def drop_repeated_meridian(
     source: str,
     lazy: bool,
 ) -> tuple[xr.Dataset, bool]:
-    """Leave out the last column where it is the first one once more, a whole turn on.
+    """Drop a last column that repeats the first one, 360 degrees further.
 
     Args:
         ds: The dataset as it is in the file.
         names: Its fields.
-        time: Where its times are.
+        time: Variable and dimension of its times.
         horizontal: Its rows and columns.
         source: File or dataset, for messages.
-        lazy: Whether the values are on disk: three steps are compared then.
+        lazy: Whether the values are on disk; only three steps are compared then.
 
     Returns:
-        The dataset, and whether a column was left out.
+        The dataset, and whether a column was dropped.
 
     Raises:
         GridError: The two columns differ.
@@ -110,8 +110,8 @@ def drop_repeated_meridian(
         first, last = (variable.isel({horizontal.x: i}).values for i in (0, -1))
         if not np.array_equal(first, last, equal_nan=True):
             raise GridError(
-                f"{source}: longitudes {lon[0]:g} and {lon[-1]:g} of '{horizontal.x_name}' are one meridian, "
-                f"but '{name}' differs between them. Leave one of the columns out, for example "
+                f"{source}: longitudes {lon[0]:g} and {lon[-1]:g} of '{horizontal.x_name}' are the same "
+                f"meridian, but '{name}' differs between them. Leave one of the columns out, for example "
                 f"`ds.isel({horizontal.x}=slice(0, -1))`."
             )
     return ds.isel({horizontal.x: slice(0, -1)}), True
@@ -120,7 +120,7 @@ def drop_repeated_meridian(
 def _horizontal_coordinates(
     ds: xr.Dataset, horizontal: Horizontal, source: str
 ) -> tuple[dict[str, xr.Variable], dict[str, np.ndarray]]:
-    """Canonical coordinates of rows and columns, and the permutations that lead to them."""
+    """Canonical coordinates of rows and columns, and their permutations from the file."""
     if not horizontal.geographic:
         coords = {}
         for dim, old, name in ((Y, horizontal.y, horizontal.y_name), (X, horizontal.x, horizontal.x_name)):
@@ -138,7 +138,7 @@ def _horizontal_coordinates(
 
 
 def _auxiliary(ds: xr.Dataset, time: TimeCoordinate, horizontal: Horizontal) -> dict[str, xr.Variable]:
-    """Coordinates along the time, and two-dimensional latitude and longitude."""
+    """Coordinates along the time, and two-dimensional latitudes and longitudes."""
     along_time = {
         str(name): ds[name].variable
         for name in ds.coords

@@ -1,4 +1,4 @@
-"""Cycles of day, year and week: where a time stands in each, in any calendar."""
+"""Positions of times in the cycles of day, year and week, in any calendar."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from stconv.clock import DAY, HOUR, MINUTE
 from stconv.datasets.source.calendar_slots import slot_index
 
 MONDAY = 3
-"""Days since a Monday on 1970-01-01, a Thursday."""
+"""Days from a Monday to 1970-01-01, a Thursday."""
 
 
 def cycles(times: Any) -> np.ndarray:
-    """Where each time stands in its day, in its year and in its week.
+    """Position of each time in its day, year and week.
 
     Args:
         times: datetime64 or cftime, (n,), any calendar.
 
     Returns:
-        Fraction of the day, of the year and of the week from Monday on, each in [0, 1), float64, (n, 3). In a
-        calendar that never was (noleap, 360_day) the days of the week follow one another all the same.
+        Fraction of the day, of the year and of the week that starts on Monday, each in [0, 1), float64, (n,
+        3). In artificial calendars (noleap, 360_day) weekdays follow one another without a break.
     """
     times = np.atleast_1d(np.asarray(times))
     result = np.empty((times.size, 3))
@@ -42,7 +42,7 @@ def cycles(times: Any) -> np.ndarray:
 
 
 def calendar_months(times: Any) -> set[int]:
-    """Months of the year, 1 to 12, in which there are times."""
+    """Months of the year, 1 to 12, that the times cover."""
     return set((slot_index(np.asarray(times), "month") % 12 + 1).tolist())
 
 

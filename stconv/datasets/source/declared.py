@@ -1,4 +1,4 @@
-"""Values that a variable declares to be missing, in the stored type, and the way to physical values.
+"""Declared missing values in the stored type, and the conversion to physical values.
 
 Source: NetCDF users' guide, appendix A (attribute conventions); CF conventions 1.11, sections 2.5.1 and 8.1.
 """
@@ -26,23 +26,23 @@ DEFAULT_FILL: dict[str, float | int] = {
     "f4": 9.969209968386869e36,
     "f8": 9.969209968386869e36,
 }
-"""What the NetCDF library leaves where nothing was written, declared or not (netcdf.h, NC_FILL_*)."""
+"""Default fill values of the NetCDF library, declared or not (netcdf.h, NC_FILL_*)."""
 RECORD_FILL = {"i1": -127, "u1": 255}
-"""The same for bytes, where each value may be meant: it counts only where it fills a whole frame."""
+"""Default fill values of bytes, which may also be data: they mean missing only if they fill a whole frame."""
 UNPACKED_SLACK = 1e-6
-"""Relative error of a limit in physical units that is brought to packed values in float32."""
+"""Relative tolerance of a limit in physical units that was converted to packed values in float32."""
 
 
 @dataclass(frozen=True)
 class Declared:
-    """How stored values are read: which are missing, and scale and offset of the others.
+    """Interpretation of stored values: the missing ones, and scale and offset.
 
     Attributes:
-        stored: Type of the stored values, signed or not as the file means them.
+        stored: Type of the stored values, with the signedness that the file declares.
         fills: Stored values that are missing, in the stored type.
-        frame_fill: Stored value that is missing where it fills a whole frame, None if there is none.
-        low: Least valid stored value, None for no limit.
-        high: Greatest valid stored value, None for no limit.
+        frame_fill: Stored value that means missing if it fills a whole frame, or None.
+        low: Lowest valid stored value, None for no limit.
+        high: Highest valid stored value, None for no limit.
         scale: Physical = scale * stored + offset.
         offset: See `scale`.
     """
@@ -61,7 +61,7 @@ class Declared:
         return (self.scale, self.offset) != (1.0, 0.0)
 
     def missing(self, values: np.ndarray) -> np.ndarray:
-        """Where stored values are missing, bool; NaN is missing anyway and not asked for."""
+        """Mask of missing stored values, bool, without NaN, which is always missing."""
         mask = np.zeros(values.shape, dtype=bool)
         for fill in self.fills:
             mask |= values == fill
@@ -74,7 +74,7 @@ class Declared:
         return mask
 
     def physical(self, values: np.ndarray) -> np.ndarray:
-        """Stored values unpacked in float64, NaN where missing; unpacked floats keep their type."""
+        """Unpack stored values in float64, NaN where missing; floats that are not packed keep their type."""
         if self.stored.kind in "iu" and values.dtype != self.stored:
             values = values.view(self.stored)
         mask = self.missing(values)
@@ -85,7 +85,7 @@ class Declared:
         return np.where(mask, result.dtype.type(np.nan), result) if mask.any() else result
 
     def still_missing(self, values: np.ndarray) -> np.ndarray:
-        """Where values that another library has decoded are missing all the same, bool."""
+        """Mask of missing values that another library decoded as valid, bool."""
         stored = values
         if self.packed:
             stored = (values.astype(np.float64) - self.offset) / self.scale
@@ -108,9 +108,10 @@ def declared_by(
         attrs: `_FillValue`, `missing_value`, `valid_range`, `valid_min`, `valid_max`, `scale_factor`,
             `add_offset`, `_Unsigned`; others are ignored. Numbers may be text.
         stored: Type of the stored values, integer or floating-point.
-        name: Of the variable, for messages.
+        name: Name of the variable, for messages.
         source: File or dataset, for messages.
-        own_range: The user states what is valid: the limits of the file and default fills do not count.
+        own_range: Whether the user states the valid range; limits of the file and default fills are then
+            ignored.
 
     Raises:
         VariableError: Scale or offset is not a number.
@@ -136,21 +137,21 @@ def _one_number(attrs: Mapping[Any, Any], key: str, default: float, name: str, s
     found = numbers(attrs, key, name, source, strict=True)
     if len(found) != 1 or not np.isfinite(found[0]) or (key == "scale_factor" and found[0] == 0):
         raise VariableError(
-            f"{source}: {key} of variable '{name}' is {attrs[key]!r}; one number is expected. Correct the "
+            f"{source}: {key} of variable '{name}' is {attrs[key]!r}; expected one number. Correct the "
             f"attribute, for example with `ncatted -a {key},{name},o,d,NUMBER FILE`."
         )
     return float(found[0])
 
 
 def _stored_fills(value: Any, stored: np.dtype[Any], scale: float, offset: float) -> list[Any]:
-    """A declared value as it stands among the stored ones; none where the type cannot hold it."""
+    """A declared value in the stored type; None if the type cannot hold it."""
     if stored.kind == "f":
         if np.isnan(value):
             return []
         with np.errstate(over="ignore"):
             same = [stored.type(value)]
             if stored.itemsize > 4:
-                # One of values and attribute may have passed through float32 on the way.
+                # Values or attribute may have been rounded to float32.
                 single = np.float32(value)
                 same += [stored.type(single), *([stored.type(str(single))] if value == single else [])]
         return same
@@ -161,7 +162,7 @@ def _stored_fills(value: Any, stored: np.dtype[Any], scale: float, offset: float
 
 
 def _whole(value: Any, stored: np.dtype[Any]) -> int | None:
-    """A number as an integer of the stored type, by its bits if it has the other sign; None if it is none."""
+    """A number as an integer of the stored type, reinterpreted if its sign differs; None if it is not one."""
     if not np.isfinite(value) or value != np.floor(value):
         return None
     whole, limits = int(value), np.iinfo(stored)
@@ -175,7 +176,7 @@ def _whole(value: Any, stored: np.dtype[Any]) -> int | None:
 def _limits(
     attrs: Mapping[Any, Any], stored: np.dtype[Any], scale: float, offset: float, name: str, source: str
 ) -> tuple[Any, Any]:
-    """Least and greatest valid stored value; None for no limit."""
+    """Lowest and highest valid stored value; None for no limit."""
     lows, highs = (list(numbers(attrs, key, name, source)) for key in ("valid_min", "valid_max"))
     both = numbers(attrs, "valid_range", name, source)
     if len(both) == 2:
@@ -184,8 +185,8 @@ def _limits(
     low, high = (None if not values else pick(values) for values, pick in ((lows, max), (highs, min)))
     if low is not None and high is not None and low > high and not _turned(low, high, stored):
         warnings.warn(
-            f"{source}: the valid range of '{name}', {low} to {high}, is empty and does not count. State "
-            f"what is valid with `valid_range: {{{name}: [LOW, HIGH]}}` of the grid specification.",
+            f"{source}: the valid range of '{name}', {low} to {high}, is empty and is ignored. State the "
+            f"valid range with `valid_range: {{{name}: [LOW, HIGH]}}` of the grid specification.",
             SourceWarning,
             stacklevel=2,
         )
@@ -202,12 +203,12 @@ def _limits(
 
 
 def _turned(low: Any, high: Any, stored: np.dtype[Any]) -> bool:
-    """Whether limits of unsigned values are written as signed ones: 0 to -6 is 0 to 250."""
+    """Whether limits of unsigned values are written as signed numbers: 0 to -6 means 0 to 250."""
     return stored.kind == "u" and min(low, high) < 0
 
 
 def _in_stored_type(limits: list[Any], stored: np.dtype[Any]) -> bool:
-    """Whether limits of packed values are packed, too: of an integer type, or of the very type stored."""
+    """Whether limits of packed values are packed as well: of an integer type, or of the stored type."""
     if stored.kind in "iu":
         return all(np.asarray(limit).dtype.kind in "iu" for limit in limits)
     return all(np.asarray(limit).dtype == stored for limit in limits)
@@ -230,5 +231,5 @@ def _float_limit(limit: Any, stored: np.dtype[Any], slack: float) -> Any:
     if limit is None or not np.isfinite(limit):
         return None
     if stored.itemsize > 4 and np.float32(limit) == limit and np.asarray(limit).dtype == np.float32:
-        return stored.type(str(np.float32(limit)))  # a limit in float32 stands for its decimals
+        return stored.type(str(np.float32(limit)))  # a float32 limit means its decimal form
     return stored.type(limit + slack * abs(limit))

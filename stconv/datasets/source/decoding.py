@@ -1,4 +1,4 @@
-"""From stored values to physical ones: one step for all formats, lazily."""
+"""Decoding of stored values to physical ones: lazy, and the same for all formats."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from stconv.datasets.source.encodable import refuse_unwritable
 from stconv.datasets.source.time_units import with_plain_time_units
 
 CODING = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
-"""Attributes that speak of stored values; a decoded variable keeps them in its encoding."""
+"""Attributes about stored values; a decoded variable keeps them in its encoding."""
 LIMITS = ("valid_range", "valid_min", "valid_max")
 NO_TIME = np.iinfo(np.int64).min
-"""An integer that xarray decodes to a missing time."""
+"""The integer that xarray decodes as a missing time."""
 
 
 def decode(raw: xr.Dataset, source: str = "dataset", own_range: Collection[str] = ()) -> xr.Dataset:
-    """Decode a dataset as it is stored: missing values, packing, times, text of characters.
+    """Decode a stored dataset: missing values, packing, times, text of characters.
 
-    What is declared missing is compared with the stored values, in their type: `_FillValue`, `missing_value`,
+    Declared missing values are compared with the stored values, in their type: `_FillValue`, `missing_value`,
     `valid_range`, `valid_min`, `valid_max`, and the default fill values of the NetCDF library.
 
     Args:
         raw: Variables with stored values and all attributes, as `xr.open_dataset(..., decode_cf=False)` opens
             a file; in memory, on disk or dask.
         source: File or dataset, for messages.
-        own_range: Variables whose valid range the user states: limits and default fills of the file do not
-            count for them.
+        own_range: Variables whose valid range the user states; limits and default fills of the file are
+            ignored for them.
 
     Returns:
-        The dataset with NaN for missing, packed values in float64, times where they decode. Values on disk
-        are decoded when they are read.
+        The dataset with NaN for missing, packed values in float64, and times where they can be decoded.
+        Values on disk are decoded when they are read.
 
     Raises:
         VariableError: A scale or an offset is not a number, or a name cannot be written.
@@ -58,18 +58,18 @@ def decode(raw: xr.Dataset, source: str = "dataset", own_range: Collection[str] 
     except (ValueError, OverflowError) as error:
         if "decode" not in str(error):
             raise
-        decoded = xr.decode_cf(ds, mask_and_scale=False, decode_times=False)  # the time axis says why
+        decoded = xr.decode_cf(ds, mask_and_scale=False, decode_times=False)  # reported with the time axis
     for name, units in unread.items():
         decoded[name].attrs["units"] = units
     return decoded.set_coords([name for name in raw.coords if name in decoded.variables])
 
 
 def mask_declared(variable: xr.Variable, name: str, source: str, own_range: bool = False) -> xr.Variable:
-    """Make missing what a variable that another library has decoded declares, and that library let through.
+    """Mark declared missing values in a variable decoded by another library that ignored them.
 
     Args:
         variable: Physical values; its attributes and its encoding say how they were stored.
-        name: Of the variable, for messages.
+        name: Name of the variable, for messages.
         source: File or dataset, for messages.
         own_range: As in `decode`.
     """
@@ -86,7 +86,7 @@ def mask_declared(variable: xr.Variable, name: str, source: str, own_range: bool
 
 
 def physical_attrs(variable: xr.Variable) -> dict[Any, Any]:
-    """Attributes that hold of physical values: limits of packed ones do not."""
+    """Attributes that apply to physical values; limits of packed values do not."""
     packed = {"scale_factor", "add_offset"} & set(variable.encoding)
     return {key: value for key, value in variable.attrs.items() if not (packed and key in LIMITS)}
 
@@ -94,7 +94,7 @@ def physical_attrs(variable: xr.Variable) -> dict[Any, Any]:
 def _decode(
     name: str, variable: xr.Variable, attrs: dict[str, Any], label: bool, source: str, own_range: bool
 ) -> xr.Variable:
-    """Missing values and packing of one variable; coordinates of whole numbers stay as they are."""
+    """Decode missing values and packing of one variable; integer coordinates are unchanged."""
     if variable.dtype.kind not in "iuf" or attrs.get("dtype") == "bool":
         return xr.Variable(variable.dims, variable._data, attrs, variable.encoding)
     is_time = " since " in attrs.get("units", "")
@@ -112,12 +112,12 @@ def _decode(
 
 
 def _dtype(declared: Declared) -> np.dtype[Any]:
-    """Type of what `Declared.physical` returns."""
+    """Type of the values of `Declared.physical`."""
     return declared.physical(np.zeros(0, dtype=declared.stored)).dtype
 
 
 def _times(declared: Declared) -> tuple[Callable[[np.ndarray], np.ndarray], np.dtype[Any]]:
-    """Decode numbers that are times: whole numbers stay whole, as the type of a float is too coarse."""
+    """Decode numeric times; integers stay integers, since floats are too coarse."""
     if declared.packed or declared.stored.kind == "f":
         return declared.physical, _dtype(declared)
 
@@ -130,7 +130,7 @@ def _times(declared: Declared) -> tuple[Callable[[np.ndarray], np.ndarray], np.d
 def applied(
     variable: xr.Variable, function: Callable[[np.ndarray], np.ndarray], dtype: np.dtype[Any]
 ) -> xr.Variable:
-    """A function of the values of a variable: at once in memory, when they are read from disk or by dask."""
+    """Apply a function to the values of a variable, lazily if they are on disk or in dask."""
     if variable.chunks is not None:
         data = variable.data.map_blocks(function, dtype=dtype)
     elif isinstance(variable._data, np.ndarray):
@@ -141,7 +141,7 @@ def applied(
 
 
 class _Decoded(BackendArray):
-    """Values on disk, decoded when they are indexed."""
+    """Values on disk that are decoded when indexed."""
 
     def __init__(
         self, stored: xr.Variable, function: Callable[[np.ndarray], np.ndarray], dtype: np.dtype[Any]

@@ -1,4 +1,4 @@
-"""Directions on a circle as sine and cosine, which a network can average, and back."""
+"""Directions on a circle, converted to sine and cosine, which a network can average, and back."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ PARTS = {"sin": np.sin, "cos": np.cos}
 
 
 def split_directions(ds: xr.Dataset, names: Sequence[str], source: str) -> xr.Dataset:
-    """Put sine and cosine in the place of directions in degrees: `wdir_sin` and `wdir_cos` for `wdir`.
+    """Replace directions in degrees by sine and cosine: `wdir` by `wdir_sin` and `wdir_cos`.
 
     Args:
-        ds: Decoded variables. What is split already stays as it is.
-        names: Directions to split; those that the dataset lacks are left to who wants them.
+        ds: Decoded variables; directions that are already split are unchanged.
+        names: Directions to split; names that the dataset lacks are ignored here.
         source: File or dataset, for messages.
 
     Returns:
-        The dataset with the components, float32, missing where the direction is or is none, beyond a turn.
+        The dataset with the components, float32, NaN where the direction is missing or exceeds 360 degrees.
 
     Raises:
-        VariableError: A name that a component needs is taken by another variable.
+        VariableError: Another variable has the name of a component.
     """
     for name in names:
         if name not in ds.data_vars:
@@ -34,7 +34,7 @@ def split_directions(ds: xr.Dataset, names: Sequence[str], source: str) -> xr.Da
         taken = [f"{name}_{part}" for part in PARTS if f"{name}_{part}" in ds.variables]
         if taken:
             raise VariableError(
-                f"{source}: '{taken[0]}' is there already, so that '{name}' cannot be split into components. "
+                f"{source}: '{taken[0]}' exists already, so '{name}' cannot be split into components. "
                 "Leave it out of `components`, or rename the variable."
             )
         variable = ds[name].variable
@@ -52,7 +52,7 @@ def split_directions(ds: xr.Dataset, names: Sequence[str], source: str) -> xr.Da
 
 
 def with_directions(forecast: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
-    """A forecast with the directions that its components make, in degrees from 0 to 360, beside them."""
+    """Add to a forecast the directions of its components, in degrees from 0 to 360."""
     for name in names:
         if not {f"{name}_{part}" for part in PARTS} <= set(forecast.data_vars):
             continue
@@ -64,7 +64,7 @@ def with_directions(forecast: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
 
 
 def _component(part: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Sine or cosine of degrees, missing beyond a turn."""
+    """Sine or cosine of degrees; NaN beyond 360 degrees."""
 
     def of(degrees: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Names and units that can be written: half a surrogate pair cannot, and would fail far from its cause."""
+"""The check that names and units can be written as UTF-8, which would otherwise fail far from its cause."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stconv.errors import UnitsError, VariableError
 
 
 def refuse_unwritable(ds: xr.Dataset, source: str) -> None:
-    """Hold the names of variables and dimensions, and their units, to text that UTF-8 can hold.
+    """Check that the names of variables and dimensions, and units, can be encoded in UTF-8.
 
     Args:
         ds: Any dataset.
@@ -17,21 +17,21 @@ def refuse_unwritable(ds: xr.Dataset, source: str) -> None:
 
     Raises:
         VariableError: A name cannot be written.
-        UnitsError: The units of a variable cannot.
+        UnitsError: The units of a variable cannot be written.
     """
     for name in (*ds.variables, *ds.dims):
         if not _writable(str(name)):
             raise VariableError(
-                f"{source}: the name '{shown(str(name))}' holds half a surrogate pair, which no file can "
-                "hold. Rename it."
+                f"{source}: the name '{shown(str(name))}' contains a lone surrogate, which cannot be "
+                "written. Rename the variable or dimension."
             )
     for name, variable in ds.variables.items():
         for key in ("units", "calendar"):
             text = variable.attrs.get(key, "")
             if isinstance(text, str) and not _writable(text):
                 raise UnitsError(
-                    f"{source}: the {key} of '{name}', '{shown(text)}', cannot be written: half a surrogate "
-                    "pair is no character. Correct the attribute."
+                    f"{source}: the {key} of '{name}', '{shown(text)}', contains a lone surrogate, which "
+                    "cannot be written. Correct the attribute."
                 )
 
 

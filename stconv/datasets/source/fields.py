@@ -1,4 +1,4 @@
-"""Which variables of a dataset are fields on its time and grid, and why the others are not."""
+"""Sorting of variables into fields on the time and grid of a dataset, and others with a reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stconv.datasets.source.time_coordinate import TimeCoordinate, is_time
 from stconv.errors import VariableError
 
 SERVING = ("bounds", "climatology", "grid_mapping")
-"""Attributes that name what is no data of its own."""
+"""Attributes that name auxiliary variables."""
 IS_AXIS = "is an axis"
 IS_NAMED = "belongs to another variable, whose attributes name it"
 IS_VALUE = "is a single value"
@@ -26,16 +26,16 @@ def find_fields(
 
     Args:
         ds: The dataset after selection.
-        time: Where its times are.
+        time: Variable and dimension of its times.
         horizontal: Its horizontal dimensions.
-        variables: The fields wanted, in order; None for all there are.
+        variables: Names of the wanted fields, in order; None for every field.
         source: File or dataset, for messages.
 
     Returns:
-        Names of the fields, and the reason for each variable that is none.
+        Names of the fields, and the reason for each variable that is not a field.
 
     Raises:
-        VariableError: A wanted variable is missing or no field, or there is none at all.
+        VariableError: A wanted variable is missing or not a field, or the dataset has no field.
     """
     axes = {time.name, horizontal.y_name, horizontal.x_name, *horizontal.auxiliary}
     named = {name for v in ds.variables.values() for name in named_by(v, SERVING)}
@@ -55,15 +55,14 @@ def find_fields(
                 by_reason.setdefault(reason, []).append(name)
             listed = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
             raise VariableError(
-                f"{source}: no variable is a field of time and grid: {listed or 'there is none'}."
+                f"{source}: expected a field of time and grid, found none: {listed or 'no variables'}."
             )
         return fields, reasons
     for name in variables:
         if name not in ds.data_vars:
             raise VariableError(
                 f"{source}: no variable '{name}'; available: {', '.join(fields) or ', '.join(reasons)}. "
-                "Correct the "
-                "name, or select the file that holds it."
+                "Correct the name, or select the file that holds it."
             )
         if name in reasons:
             raise VariableError(f"{source}: variable '{name}' {reasons[name]}.")
@@ -71,7 +70,7 @@ def find_fields(
 
 
 def worth_telling(reasons: Mapping[str, str]) -> dict[str, str]:
-    """Of the variables that are no fields those that a user may miss: no axes, bounds and single values."""
+    """Variables that are not fields and that a user may miss: all but axes, bounds and single values."""
     return {name: why for name, why in reasons.items() if why not in (IS_AXIS, IS_NAMED, IS_VALUE)}
 
 
@@ -92,7 +91,7 @@ def _why_no_field(ds: xr.Dataset, name: str, time: TimeCoordinate, horizontal: H
     listed = "; ".join(f"{dim}: {choices_of(ds, dim)}" for dim in extra)
     wanted = ", ".join(f"{dim}: VALUE" for dim in extra)
     return (
-        f"has {variable.ndim} dimensions {variable.dims}, time and grid are expected. Choose one value with "
+        f"has {variable.ndim} dimensions {variable.dims}, expected time and grid. Choose one value with "
         f"`select: {{{wanted}}}` of the grid specification ({listed})"
     )
 
@@ -102,8 +101,8 @@ def _why_off_grid(variable: xr.DataArray, time: TimeCoordinate, horizontal: Hori
     if len(across) < 2:
         return f"is not on the grid ({horizontal.y}, {horizontal.x}): its dimensions are {variable.dims}"
     return (
-        f"is on another grid ({', '.join(across)}) than ({horizontal.y}, {horizontal.x}). To read it by "
-        f"itself: `--variables {variable.name}`"
+        f"is on another grid ({', '.join(across)}) than ({horizontal.y}, {horizontal.x}). To read it "
+        f"alone: `--variables {variable.name}`"
     )
 
 
@@ -113,5 +112,5 @@ def _why_off_time(ds: xr.Dataset, variable: xr.DataArray, time: TimeCoordinate) 
         return f"has no time '{time.dim}': its dimensions are {variable.dims}. It is static"
     return (
         f"is on another time axis ('{other}', {ds.sizes[other]} steps) than '{time.dim}' "
-        f"({ds.sizes[time.dim]} steps). To read it by itself: `--time {other} --variables {variable.name}`"
+        f"({ds.sizes[time.dim]} steps). To read it alone: `--time {other} --variables {variable.name}`"
     )

@@ -1,4 +1,4 @@
-"""Gaps of the time axis, filled with frames without values: a window can then reach across."""
+"""Filling of short gaps in the time axis with empty frames, so that windows can span them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from stconv.dims import TIME
 
 
 def fill_gaps(ds: xr.Dataset, longest: int) -> xr.Dataset:
-    """Put a frame without values at each time that is missing in a short gap.
+    """Insert an empty frame at each missing time of a short gap.
 
-    A missing frame is then nothing but missing values: imputed in the inputs, masked in loss and scores. A
-    series that lacks a tenth of its steps here and there would otherwise lose most of its windows.
+    An empty frame is imputed in the inputs and masked in loss and scores. A series that lacks a tenth of its
+    steps, scattered, would otherwise lose most of its windows.
 
     Args:
         ds: Canonical dataset, in memory or on disk (dask).
-        longest: Gaps of at most so many missing steps are filled; 0 fills none.
+        longest: Number of missing steps in the longest gap to fill; 0 fills none.
 
     Returns:
-        The dataset with the times that were missing, NaN there; longer gaps stay as they are.
+        The dataset with the missing times, NaN there; longer gaps are unchanged.
 
     Raises:
         TimeAxisError: The times have no common step.

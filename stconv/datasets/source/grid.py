@@ -1,4 +1,4 @@
-"""The door: any source to canonical dimensions, and back with `restore`."""
+"""Opening of any source in canonical form; `restore` is the inverse."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def open_series(
     spec: GridSpec | None = None,
     variables: Sequence[str] | None = None,
 ) -> tuple[xr.Dataset, Origin]:
-    """Open one file or many as one canonical series.
+    """Open one or several files as one canonical series.
 
     Files may hold successive times, different variables, or both. Small sources are read into memory, large
     ones stay on disk (dask).
 
     Args:
         paths: NetCDF 3 or 4, Zarr 2 or 3, GRIB; a file, a list, a pattern, or a folder.
-        spec: How to read what does not explain itself.
+        spec: Options for a source that does not describe itself.
         variables: Names to read, in order; None for every field.
 
     Returns:
-        The canonical dataset, see `canonicalize`, and what `restore` needs.
+        The canonical dataset, see `canonicalize`, and its origin for `restore`.
 
     Raises:
-        FileError: A file is missing, damaged, or not data.
-        GridError, TimeAxisError, VariableError, UnitsError: The content cannot be used as it is.
+        FileError: A file is missing, damaged, or not a data file. GridError, TimeAxisError, VariableError,
+            UnitsError: The content cannot be used as it is.
     """
     ds, origin = join_parts(open_parts(paths, spec, variables), spec, variables)
     return fill_gaps(ds, spec.fill_gaps if spec else 0), origin
@@ -59,14 +59,14 @@ def open_parts(
     spec: GridSpec | None = None,
     variables: Sequence[str] | None = None,
 ) -> list[Part]:
-    """Open every file by itself; `join_parts` makes one series of them. Both are `open_series`."""
+    """Open each file separately; `join_parts` joins them to one series. `open_series` does both."""
     spec = spec or GridSpec()
     files = find_files(paths)
     opened = [(str(file), _series(open_file(file, spec), spec, str(file))) for file in files]
     _check_present(opened, variables)
     lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     parts = []
-    while opened:  # let go of each file once it is canonical: they may hold float64 twice as large
+    while opened:  # release each file once it is canonical: it may hold float64, twice as large
         source, ds = opened.pop(0)
         here = None if variables is None else [name for name in variables if name in ds.data_vars]
         wanted = variables if here == [] else here
@@ -78,7 +78,7 @@ def open_parts(
 def join_parts(
     parts: Sequence[Part], spec: GridSpec | None = None, variables: Sequence[str] | None = None
 ) -> tuple[xr.Dataset, Origin]:
-    """Join what `open_parts` opened and bring the time axis of the whole to one step."""
+    """Join the parts of `open_parts`, with one step along the whole time axis."""
     spec = spec or GridSpec()
     ds, origin = join(parts, spec.snap_times)
     if variables is not None:
@@ -96,7 +96,7 @@ def canonicalize(
     variables: Sequence[str] | None = None,
     source: str = "dataset",
 ) -> tuple[xr.Dataset, Origin]:
-    """Bring a dataset to canonical form.
+    """Convert a dataset to canonical form.
 
     Canonical: every variable float32 with NaN for missing, (time, lat, lon) on a geographic grid, else
     (time, y, x); latitude ascending; longitude ascending from [-180, 180); times strictly increasing with one
@@ -105,12 +105,12 @@ def canonicalize(
 
     Args:
         ds: Any decoded dataset.
-        spec: How to read what does not explain itself.
+        spec: Options for a source that does not describe itself.
         variables: Names to keep, in order; None for every field.
-        source: What to call the dataset in messages.
+        source: Name of the dataset, for messages.
 
     Returns:
-        The canonical dataset and what `restore` needs.
+        The canonical dataset and its origin for `restore`.
 
     Raises:
         GridError, TimeAxisError, VariableError, UnitsError: The dataset cannot be used as it is.
@@ -124,16 +124,16 @@ def canonicalize(
 def open_stored(
     stored: xr.Dataset, spec: GridSpec, variables: Sequence[str], source: str
 ) -> tuple[xr.Dataset, Origin]:
-    """Open what a request brought, as `open_series` opens a file of the same content.
+    """Open the variables of a request as `open_series` opens a file of the same content.
 
     Args:
         stored: Variables in memory with stored values and all attributes: packed, times as numbers.
-        spec: How to read what does not explain itself.
+        spec: Options for a source that does not describe itself.
         variables: Names to read, in order.
-        source: What to call the dataset in messages.
+        source: Name of the dataset, for messages.
 
     Returns:
-        The canonical dataset, see `canonicalize`, and what `restore` needs.
+        The canonical dataset, see `canonicalize`, and its origin for `restore`.
 
     Raises:
         DataError: The attributes cannot be decoded.
@@ -143,7 +143,7 @@ def open_stored(
         decoded = decode_stored(stored, spec, source)
     except StconvError:
         raise
-    except Exception as error:  # a stranger's attributes can break decoding in many ways
+    except Exception as error:  # foreign attributes can break decoding in many ways
         raise DataError(f"The attributes of {source} cannot be decoded: {error}") from error
     ds = _series(decoded, spec, source)
     _check_present([(source, ds)], variables)
@@ -151,7 +151,7 @@ def open_stored(
 
 
 def _series(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
-    """A decoded dataset as a series, each of several chosen values a variable."""
+    """Convert a decoded dataset to a series; each of several selected values becomes a variable."""
     series = split_values(unfold(ds, spec, source), spec.select, source)
     return split_directions(series, spec.components, source)
 
@@ -164,7 +164,7 @@ def _canonical(
 
 
 def _masked(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
-    """Make missing what the fields of a dataset decoded elsewhere declare to be."""
+    """Mark declared missing values in the fields of a dataset that was decoded elsewhere."""
     masked = {
         name: mask_declared(variable.variable, str(name), source, name in spec.valid_range)
         for name, variable in ds.data_vars.items()
@@ -174,7 +174,7 @@ def _masked(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
 
 
 def _check_present(opened: Sequence[tuple[str, xr.Dataset]], variables: Sequence[str] | None) -> None:
-    """Refuse a name that no file holds; lists all that there are."""
+    """Refuse a name that no file holds; the message lists the available names."""
     present = dict.fromkeys(str(name) for _, ds in opened for name in ds.data_vars)
     absent = [name for name in variables or () if name not in present]
     if absent:
@@ -186,7 +186,7 @@ def _check_present(opened: Sequence[tuple[str, xr.Dataset]], variables: Sequence
 
 
 def _only(ds: xr.Dataset, variables: Sequence[str] | None) -> xr.Dataset:
-    """Leave out the large variables that nobody wants, before reading."""
+    """Drop large variables that are not wanted, before reading."""
     if variables is None:
         return ds
     return ds.drop_vars([n for n in ds.data_vars if ds[n].ndim > 2 and n not in variables])

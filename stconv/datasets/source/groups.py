@@ -1,4 +1,4 @@
-"""Groups inside a NetCDF 4 file or a Zarr store: which hold fields, and what a group has from those above it.
+"""Groups of a NetCDF 4 file or a Zarr store: those with fields, and the coordinates a group inherits.
 
 Source: CF conventions 1.11, section 2.7: dimensions and coordinates of a group are found in its ancestors.
 """
@@ -16,16 +16,16 @@ from stconv.datasets.source.attributes import SourceWarning
 from stconv.errors import FileError
 
 FIELD_DIMS = 2
-"""A variable with so many dimensions may be a field; with fewer it is a coordinate."""
+"""A variable with this many dimensions may be a field; with fewer it is a coordinate."""
 
 
 def with_ancestors(ds: xr.Dataset, group: str, open_group: Callable[[str | None], xr.Dataset]) -> xr.Dataset:
-    """Add the coordinates, grid mappings and bounds that a group takes from those above it.
+    """Add the coordinates, grid mappings and bounds that a group inherits from the groups above.
 
     Args:
         ds: Undecoded variables of the group.
-        group: Its path, such as ``model/surface``.
-        open_group: Opens one of the groups above, None the outermost.
+        group: Path of the group, such as ``model/surface``.
+        open_group: Opens one of the groups above; None opens the root group.
 
     Returns:
         The group with the variables of its ancestors that lie on its dimensions, the nearest ones first.
@@ -46,15 +46,15 @@ def with_ancestors(ds: xr.Dataset, group: str, open_group: Callable[[str | None]
 
 
 def tell_of_groups(path: Path, kind: str, ds: xr.Dataset) -> None:
-    """Say which groups hold fields, for a source that was opened without one.
+    """Name the groups that hold fields, for a source opened without a group.
 
     Args:
         path: File or store.
         kind: "hdf5" or "zarr"; other formats have no groups.
-        ds: What it holds outside of groups.
+        ds: Variables outside of groups.
 
     Raises:
-        FileError: It holds no field outside of them; names the groups.
+        FileError: All fields are in groups; the message names them.
     """
     groups = list(_groups_of(path, kind))
     if not groups:
@@ -62,20 +62,20 @@ def tell_of_groups(path: Path, kind: str, ds: xr.Dataset) -> None:
     shown = ", ".join(groups[:12]) + (f" and {len(groups) - 12} more" if len(groups) > 12 else "")
     if any(variable.ndim >= FIELD_DIMS for variable in ds.data_vars.values()):
         warnings.warn(
-            f"{path}: the groups {shown} are not read, which hold variables as well. Choose one with "
-            f"`group`, for example `--group {groups[0]}`, to read it instead.",
+            f"{path}: the groups {shown} hold variables as well, and are not read. To read one instead, "
+            f"choose it with `group`, for example `--group {groups[0]}`.",
             SourceWarning,
             stacklevel=2,
         )
         return
     raise FileError(
-        f"'{path}' holds its variables in groups: {shown}. Choose one with `group`, for example "
-        f"`--group {groups[0]}`."
+        f"'{path}' holds its variables in groups: {shown}. Choose one with `group`, for example `--group "
+        f"{groups[0]}`."
     )
 
 
 def _groups_of(path: Path, kind: str) -> Iterator[str]:
-    """Paths of the groups that hold variables of two dimensions or more."""
+    """Paths of the groups with variables of two or more dimensions."""
     if kind == "hdf5":
         import netCDF4
 

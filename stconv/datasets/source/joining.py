@@ -1,4 +1,4 @@
-"""Several canonical datasets to one: successive times, different variables, or both."""
+"""Joining of canonical datasets to one: successive times, different variables, or both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stconv.errors import GridError, TimeAxisError, UnitsError
 
 @dataclass(frozen=True)
 class Part:
-    """One canonical dataset of several, its file, and why some of its variables are no fields."""
+    """One of several canonical datasets, its file, and the reasons why variables are not fields."""
 
     source: str
     ds: xr.Dataset
@@ -33,23 +33,22 @@ class Part:
 
 
 def join(parts: Sequence[Part], snap_times: bool = False) -> tuple[xr.Dataset, Origin]:
-    """Join canonical datasets of one grid.
+    """Join canonical datasets on one grid.
 
-    The times may come in any order of files. Steps that two files share are kept once if their values are
-    equal.
+    Files may be in any order. A step that two files share is kept once if the values are equal.
 
     Args:
         parts: One canonical dataset or more.
-        snap_times: Move nearly regular times to their step, and warn by how much.
+        snap_times: Whether to move nearly regular times to their step, with a warning by how much.
 
     Returns:
-        One dataset with increasing times, and the origin of the first file with the variables of all.
+        One dataset with increasing times, and the origin of the first file, with the variables of all files.
 
     Raises:
         GridError: The grids differ.
         UnitsError: A variable has different units.
-        TimeAxisError: Calendars differ, two files hold different values for one time, variables cover other
-            times, or times to snap are not nearly regular.
+        TimeAxisError: Calendars differ, two files hold different values for one time, variables cover
+            different times, or times to snap are not nearly regular.
     """
     for part in parts[1:]:
         _check_same_grid(parts[0], part)
@@ -67,8 +66,8 @@ def join(parts: Sequence[Part], snap_times: bool = False) -> tuple[xr.Dataset, O
         if not np.array_equal(first[TIME].values, other[TIME].values):
             raise TimeAxisError(
                 f"Variables {list(first.data_vars)} cover {_period(first)}, {list(other.data_vars)} cover "
-                f"{_period(other)}; the same times are expected. Give the missing files, or cut the longer "
-                "ones."
+                f"{_period(other)}; expected the same times. Give the missing files, or shorten the "
+                "longer ones."
             )
     ds = first
     if len(joined) > 1:
@@ -78,13 +77,13 @@ def join(parts: Sequence[Part], snap_times: bool = False) -> tuple[xr.Dataset, O
 
 
 def _of_one_calendar(parts: Sequence[Part]) -> list[Part]:
-    """The parts with times of one type and calendar; a calendar that another stands in for is told."""
+    """Convert the times of the parts to one type and calendar; warns if a calendar is replaced."""
     before = [part.ds[TIME].values for part in parts]
     times = one_calendar([Dated(part.source, here) for part, here in zip(parts, before, strict=True)])
     calendars = {calendar_of(here) for here in before}
     if len(calendars) > 1 and not calendars <= set(GREGORIAN_CALENDARS):
         warnings.warn(
-            f"The files have calendars {', '.join(sorted(calendars))}; their dates are taken as dates of "
+            f"The files have calendars {', '.join(sorted(calendars))}; all dates are read as dates of "
             f"'{calendar_of(times[0])}'.",
             SourceWarning,
             stacklevel=2,
@@ -96,7 +95,7 @@ def _of_one_calendar(parts: Sequence[Part]) -> list[Part]:
 
 
 def _at_one_step(ds: xr.Dataset, source: str) -> xr.Dataset:
-    """The dataset with its times moved to their step, which is told."""
+    """Move the times of a dataset to their step; warns by how much."""
     if ds.sizes[TIME] < 2:
         return ds
     found = snapped(ds[TIME].values, source)
@@ -110,7 +109,7 @@ def _with_times(ds: xr.Dataset, times: np.ndarray) -> xr.Dataset:
 
 
 def _join_times(parts: list[Part], names: list[str]) -> xr.Dataset:
-    """Put successive files after one another."""
+    """Concatenate successive files."""
     _check_same_units(parts, names)
     common = set.intersection(*(set(part.ds.coords) for part in parts))
     stripped = [part.ds[names].drop_vars([n for n in part.ds.coords if n not in common]) for part in parts]
@@ -130,11 +129,9 @@ def _join_times(parts: list[Part], names: list[str]) -> xr.Dataset:
         if unequal:
             raise TimeAxisError(
                 f"'{parts[file_of[before]].source}' and '{parts[file_of[here]].source}' hold different "
-                "values of "
-                f"{', '.join(unequal)} for one time, {text(times[here])} ({repeated.size} times occur more "
-                "than "
-                "once). Files of one series are expected not to overlap: check their time axes, or leave one "
-                "out."
+                f"values of {', '.join(unequal)} for one time, {text(times[here])} ({repeated.size} times "
+                "occur more than once). Expected equal values where files overlap. Check their time "
+                "axes, or leave one file out."
             )
     kept = np.delete(order, repeated)
     return ds if np.array_equal(kept, np.arange(times.size)) else ds.isel({TIME: kept})
@@ -149,7 +146,7 @@ def _check_same_grid(first: Part, part: Part) -> None:
         if (dim in first.ds.dims) != (dim in part.ds.dims):
             raise GridError(
                 f"'{part.source}' has dimensions {dict(part.ds.sizes)}, '{first.source}' has "
-                f"{dict(first.ds.sizes)}; one grid is expected. Give files of one grid only."
+                f"{dict(first.ds.sizes)}; expected one grid. Give files of one grid only."
             )
         if dim not in first.ds.dims:
             continue
@@ -157,19 +154,19 @@ def _check_same_grid(first: Part, part: Part) -> None:
         found = length_in(part.ds[dim].values, units_of(part.ds[dim]), units_of(first.ds[dim]))
         if not same_axis(expected, found, turn=dim == LON):
             raise GridError(
-                f"'{part.source}' has another grid than '{first.source}': along '{dim}' {found.size} points "
-                f"from {found[0]:.9g} to {found[-1]:.9g}, expected {expected.size} from {expected[0]:.9g} to "
-                f"{expected[-1]:.9g}{_farthest(expected, found, dim == LON)}. Give files of one grid, or "
-                "regrid them first."
+                f"'{part.source}' has a different grid than '{first.source}': along '{dim}' {found.size} "
+                f"points from {found[0]:.9g} to {found[-1]:.9g}, expected {expected.size} from "
+                f"{expected[0]:.9g} to {expected[-1]:.9g}{_farthest(expected, found, dim == LON)}. Give "
+                "files of one grid, or regrid them first."
             )
 
 
 def _farthest(expected: np.ndarray, found: np.ndarray, turn: bool) -> str:
-    """How far two axes of one length are apart, as text."""
+    """Describe the difference between two axes of equal length."""
     if expected.size != found.size:
         return ""
     apart, allowed = difference(expected, found, turn), tolerance(expected, found, turn)
-    return f"; they are up to {apart:.3g} apart, rounding is up to {allowed:.3g}"
+    return f"; they differ by up to {apart:.3g}, rounding explains up to {allowed:.3g}"
 
 
 def _check_same_units(parts: list[Part], names: list[str]) -> None:
@@ -179,9 +176,8 @@ def _check_same_units(parts: list[Part], names: list[str]) -> None:
             expected, found = first.ds[name].attrs["units"], part.ds[name].attrs["units"]
             if not same_units(expected, found):
                 raise UnitsError(
-                    f"'{part.source}' has '{name}' in '{found}', '{first.source}' in '{expected}'. State the "
-                    "units "
-                    f"wanted with `units: {{{name}: {expected}}}` of the grid specification."
+                    f"'{part.source}' has '{name}' in '{found}', '{first.source}' in '{expected}'. State "
+                    f"the target units with `units: {{{name}: {expected}}}` of the grid specification."
                 )
 
 

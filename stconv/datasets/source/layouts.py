@@ -1,4 +1,4 @@
-"""Published layouts that are no series of fields yet, recognized by what they hold and turned into one."""
+"""Published layouts that are not series of fields, recognized by their contents and converted to series."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _STAMP = re.compile(rb"\d{10}")
 
 
 def unfold(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
-    """Turn a known layout into a series; anything else stays as it is.
+    """Convert a known layout to a series; anything else is unchanged.
 
-    Known are windows cut beforehand (STConvS2S: `x` and `y` with dimensions sample, time, lat, lon, channel)
-    and flows per slot of a day (ST-ResNet: `data`, (slot, flow, row, column), and `date`, slots 01 to 24).
+    The known layouts are ready-made windows (STConvS2S: `x` and `y` with dimensions sample, time, lat, lon,
+    channel) and flows per slot of a day (ST-ResNet: `data`, (slot, flow, row, column), and `date`, slots 01
+    to 24).
 
     Raises:
-        FileError: It looks like a known layout, but its parts contradict each other.
+        FileError: The source resembles a known layout, but its parts contradict each other.
         TimeAxisError: The layout has no times, and the specification gives none.
     """
     if "x" in ds.data_vars and ds["x"].dims == WINDOW_DIMS:
@@ -34,7 +35,7 @@ def unfold(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
 
 
 def _from_windows(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
-    """The first step of each input window, then what the last windows have beyond it, lazily."""
+    """The first step of each input window, then the remaining steps of the last windows, lazily."""
     x, y = ds["x"], ds.get("y")
     if y is not None and (y.dims != WINDOW_DIMS or y.shape[0] != x.shape[0] or y.shape[2:4] != x.shape[2:4]):
         raise FileError(f"{source}: windows `x` {x.shape} and `y` {y.shape} do not fit each other.")
@@ -42,8 +43,9 @@ def _from_windows(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
         overlap = x[0, 1:].values, x[1, :-1].values
         if not np.array_equal(*overlap, equal_nan=True):
             raise FileError(
-                f"{source}: windows one step apart are expected, but steps 2 to {x.shape[1]} of the first "
-                f"window are not steps 1 to {x.shape[1] - 1} of the second. They cannot be put in order."
+                f"{source}: expected windows one step apart, but steps 2 to {x.shape[1]} of the first "
+                f"window are not steps 1 to {x.shape[1] - 1} of the second. The windows cannot be put in "
+                "order."
             )
     parts = [x.isel(time=0).rename(sample="time"), x.isel(sample=-1, time=slice(1, None))]
     if y is not None:
@@ -67,9 +69,9 @@ def _times(n: int, spec: GridSpec, source: str) -> np.ndarray:
     step = _STEP.fullmatch(spec.step or "")
     if spec.start is None or step is None:
         raise TimeAxisError(
-            f"{source}: windows cut beforehand carry no times. State `start`, such as 1979-01-01, and "
-            f"`step`, such as 6h, 1d or 10min, in the grid specification; found start {spec.start!r}, "
-            f"step {spec.step!r}."
+            f"{source}: ready-made windows have no times. State `start`, such as 1979-01-01, and `step`, "
+            f"such as 6h, 1d or 10min, in the grid specification; found start {spec.start!r}, step "
+            f"{spec.step!r}."
         )
     unit = next(unit for unit in TIME_UNITS if unit.symbol == step[2])
     length = np.timedelta64(int(step[1]) * unit.seconds, "s").astype("timedelta64[ns]")
@@ -77,7 +79,7 @@ def _times(n: int, spec: GridSpec, source: str) -> np.ndarray:
 
 
 def _from_flows(ds: xr.Dataset, source: str) -> xr.Dataset:
-    """Slots YYYYMMDDHH with hours 01 to 24, the first of them midnight; flows of bikes: new, end."""
+    """Slots are YYYYMMDDHH with hours 01 to 24, 01 being midnight; flows of bikes: new, end."""
     stamps = [
         bytes(value) if isinstance(value, bytes) else str(value).encode() for value in ds["date"].values
     ]
@@ -86,7 +88,7 @@ def _from_flows(ds: xr.Dataset, source: str) -> xr.Dataset:
     )
     if wrong is not None:
         raise FileError(
-            f"{source}: slots of a day are expected as YYYYMMDDHH with hours 01 to 24, found "
+            f"{source}: expected slots of a day as YYYYMMDDHH with hours 01 to 24, found "
             f"{stamps[wrong]!r} at index {wrong}."
         )
     days = np.array(

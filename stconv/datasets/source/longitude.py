@@ -1,4 +1,4 @@
-"""Canonical order of latitudes and longitudes, as a permutation that can be undone. Plain NumPy."""
+"""Canonical order of latitudes and longitudes, as an invertible permutation; NumPy only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stconv.errors import GridError
 from stconv.sphere import wrapped
 
 _BEYOND_POLE = 1e-4
-"""Degrees that rounding may put a latitude beyond a pole."""
+"""Degrees by which rounding may move a latitude beyond a pole."""
 _SAME_DEGREES = 1e-4
 """Longitudes closer than this (10 m) are the same meridian, unless the grid is nearly as fine."""
 
@@ -27,15 +27,15 @@ def canonical_latitude(lat: np.ndarray, name: str, source: str) -> tuple[np.ndar
         ``canonical = lat[permutation]``.
 
     Raises:
-        GridError: Not finite, outside [-90, 90], or not monotonic.
+        GridError: Latitudes are not finite, outside [-90, 90], or not monotonic.
     """
     lat = np.asarray(lat, dtype=np.float64)
     _check_finite(lat, name, source)
     if np.abs(lat).max() > 90 + _BEYOND_POLE:
         raise GridError(
             f"{source}: latitude '{name}' is expected within [-90, 90] degrees, found {lat.min():g} to "
-            f"{lat.max():g}. If it is no latitude, name the rows and columns with `y` and `x` of the grid "
-            "specification."
+            f"{lat.max():g}. If it is not a latitude, name the rows and columns with `y` and `x` of the "
+            "grid specification."
         )
     differences = np.diff(lat)
     if not (np.all(differences > 0) or np.all(differences < 0)):
@@ -43,7 +43,7 @@ def canonical_latitude(lat: np.ndarray, name: str, source: str) -> tuple[np.ndar
         i = int(np.flatnonzero(differences * sign <= 0)[0])
         raise GridError(
             f"{source}: latitude '{name}' is not monotonic: {lat[i]:g} at index {i} is followed by "
-            f"{lat[i + 1]:g}. Sort the file, or name the right coordinate with `lat` of the grid "
+            f"{lat[i + 1]:g}. Sort the file, or name another coordinate with `lat` of the grid "
             "specification."
         )
     order = np.argsort(lat)
@@ -54,8 +54,8 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
     """Order longitudes eastward from the western edge, which lies in [-180, 180).
 
     The western edge is east of the widest gap of the circle; a global grid, which has no gap, starts at its
-    lowest longitude in [-180, 180). So a grid keeps its neighbors together wherever the file was cut, and the
-    last longitudes of a grid across the date line are above 180.
+    lowest longitude in [-180, 180). Neighbors on the globe thus stay neighbors wherever the file starts, and
+    the last longitudes of a grid across the date line exceed 180.
 
     Args:
         lon: Degrees east, any convention, (n,).
@@ -67,13 +67,13 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
         ``canonical = lon[permutation]`` up to whole turns.
 
     Raises:
-        GridError: Not finite, or one meridian twice.
+        GridError: Longitudes are not finite, or a meridian appears twice.
     """
     lon = np.asarray(lon, dtype=np.float64)
     _check_finite(lon, name, source)
     same = same_meridian(lon)
     degrees = wrapped(lon)
-    degrees[degrees >= 180.0 - same] -= 360.0  # 180 that was rounded down is the western edge all the same
+    degrees[degrees >= 180.0 - same] -= 360.0  # 180 rounded down is still the western edge
     order = np.argsort(degrees, kind="stable")
     ordered = degrees[order]
     gaps = np.append(np.diff(ordered), ordered[0] + 360.0 - ordered[-1])
@@ -81,8 +81,8 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
         i = int(gaps.argmin())
         first, second = sorted((int(order[i]), int(order[(i + 1) % lon.size])))
         raise GridError(
-            f"{source}: longitude '{name}' holds one meridian twice: {lon[first]:.9g} at index {first} and "
-            f"{lon[second]:.9g} at index {second}. Leave one of them out, for example "
+            f"{source}: longitude '{name}' contains one meridian twice: {lon[first]:.9g} at index {first} "
+            f"and {lon[second]:.9g} at index {second}. Drop one of them, for example "
             f"`ds.isel({name}=slice(0, -1))`."
         )
     widest = int(gaps.argmax())
@@ -95,7 +95,7 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
 
 
 def is_cyclic(lon: np.ndarray) -> bool:
-    """Whether the last column repeats the meridian of the first, a whole turn on (0 and 360)."""
+    """Whether the last column repeats the meridian of the first (0 and 360)."""
     lon = np.asarray(lon, dtype=np.float64)
     return (
         lon.size > 2
@@ -105,9 +105,9 @@ def is_cyclic(lon: np.ndarray) -> bool:
 
 
 def same_meridian(lon: np.ndarray) -> float:
-    """Degrees within which two longitudes of an axis are one meridian: far below its usual spacing."""
+    """Tolerance in degrees for equal meridians, far below the usual spacing of the axis."""
     steps = np.sort(np.abs(np.diff((np.asarray(lon, dtype=np.float64) + 180.0) % 360.0)))
-    steps = steps[:-1] if steps.size > 1 else steps  # without the step across the edge of the convention
+    steps = steps[:-1] if steps.size > 1 else steps  # without the jump at the edge of the convention
     usual = float(np.median(steps)) if steps.size else np.inf
     return min(_SAME_DEGREES, SHARE * usual)
 
@@ -116,4 +116,4 @@ def _check_finite(values: np.ndarray, name: str, source: str) -> None:
     bad = np.flatnonzero(~np.isfinite(values))
     if values.size == 0 or bad.size:
         found = f"a missing value at index {bad[0]}" if bad.size else "no values"
-        raise GridError(f"{source}: coordinate '{name}' is expected to be finite throughout, found {found}.")
+        raise GridError(f"{source}: coordinate '{name}' is expected to be finite, found {found}.")

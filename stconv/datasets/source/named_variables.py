@@ -1,4 +1,4 @@
-"""Variables that attributes of others name: bounds, grid mappings, cell measures, ancillary variables.
+"""Variables named by attributes of others: bounds, grid mappings, cell measures, ancillary variables.
 
 Source: CF conventions 1.11, appendix A; the extended form of `grid_mapping`: section 5.6.
 """
@@ -19,14 +19,14 @@ NAMING = (
     "ancillary_variables",
     "coordinates",
 )
-"""Attributes that name variables: words, with a colon behind keys or, in `grid_mapping`, behind mappings."""
+"""Attributes that name variables, as words; a colon follows keys or, in `grid_mapping`, mappings."""
 KEYED = ("cell_measures", "formula_terms")
 MOST_DIMENSIONS = 2
-"""Variables of more dimensions are data of their own, and do not come along."""
+"""Variables with more dimensions are data of their own, and are not taken along."""
 
 
 def named_by(variable: xr.Variable, keys: Iterable[str] = NAMING) -> set[str]:
-    """Names of the variables that the attributes of a variable name, all of them or some."""
+    """Find the variables that all or some attributes of a variable name."""
     found: set[str] = set()
     for key in keys:
         text = variable.attrs.get(key, variable.encoding.get(key))
@@ -36,12 +36,12 @@ def named_by(variable: xr.Variable, keys: Iterable[str] = NAMING) -> set[str]:
 
 
 def come_along(ds: xr.Dataset, fields: Iterable[str], time: Hashable | None) -> list[str]:
-    """Variables without time that fields and coordinates name, also by way of others.
+    """Find variables without time that fields and coordinates name, directly or through others.
 
     Args:
         ds: The dataset as it is in the file.
-        fields: Its fields.
-        time: Dimension of time, if there is one.
+        fields: Names of its fields.
+        time: Dimension of time, or None.
     """
     fields = set(fields)
     fitting = {
@@ -61,7 +61,7 @@ def come_along(ds: xr.Dataset, fields: Iterable[str], time: Hashable | None) -> 
 
 
 def without_dangling(attrs: Mapping[Any, Any], present: Iterable[Hashable]) -> dict[Any, Any]:
-    """Attributes without those that name variables which are not there; of a list, what is there stays."""
+    """Drop names of absent variables from attributes, and attributes that name only absent ones."""
     known = {str(name) for name in present}
     result = dict(attrs)
     for key in NAMING:

@@ -1,4 +1,4 @@
-"""How long a classic NetCDF file has to be, by its header: netCDF-C returns zeros past the end.
+"""The expected length of a classic NetCDF file by its header: netCDF-C returns zeros past the end.
 
 Source: NetCDF file format specifications, "The NetCDF Classic Format", with CDF-2 and CDF-5.
 """
@@ -15,17 +15,17 @@ RECORD_DIMENSION = 0
 
 
 def bytes_announced(path: Path) -> int:
-    """Least size of a whole file with this header.
+    """Smallest size in bytes of a complete file with this header.
 
     Raises:
-        ValueError: The header itself is cut off or damaged.
+        ValueError: The header itself is truncated or damaged.
     """
     with path.open("rb") as file:
         version = file.read(4)[3]
         header = _Header(file, count_bytes=8 if version == 5 else 4, offset_bytes=4 if version == 1 else 8)
         n_records = header.count()
         if n_records == 2 ** (8 * header.count_bytes) - 1:
-            n_records = 0  # written as a stream: the number was never filled in
+            n_records = 0  # written as a stream, without the number of records
         sizes = []
         for _ in range(header.entries()):
             header.name()
@@ -51,7 +51,7 @@ def bytes_announced(path: Path) -> int:
 
 
 class _Header:
-    """Reads the parts of a header one after another."""
+    """Sequential reader of the parts of a header."""
 
     def __init__(self, file: BinaryIO, count_bytes: int, offset_bytes: int) -> None:
         self.file, self.count_bytes, self.offset_bytes = file, count_bytes, offset_bytes
@@ -66,7 +66,7 @@ class _Header:
         return self.integer(self.count_bytes)
 
     def entries(self) -> int:
-        """Number of entries of a list, after its tag."""
+        """Read the number of entries of a list, after its tag."""
         self.integer(4)
         return self.count()
 

@@ -1,4 +1,4 @@
-"""How a source looked before it became canonical, as plain JSON, and the way back."""
+"""The former form of a canonical dataset, as plain JSON, and the conversion back to it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SPATIAL = (LAT, LON, Y, X)
 
 @dataclass(frozen=True)
 class FieldOrigin:
-    """One variable as it was in its file.
+    """A variable as it was in its file.
 
     Attributes:
         dims: Names and order of its dimensions.
         attrs: Its attributes (JSON, see `encode_attrs`).
         units: Its canonical units, empty if it has none.
-        encoding: What to write it with: the fill value of floating-point files.
+        encoding: Encoding for writing: the fill value of floating-point files.
     """
 
     dims: tuple[str, ...]
@@ -40,7 +40,7 @@ class FieldOrigin:
 
 @dataclass(frozen=True)
 class Origin:
-    """Everything `restore` needs.
+    """The form of a source, as `restore` needs it.
 
     Attributes:
         dims: Name in the file of each canonical dimension.
@@ -48,13 +48,13 @@ class Origin:
         order: Permutation of ``lat`` and ``lon``: canonical = file[order].
         sizes: Length of each horizontal dimension, canonical.
         calendar: CF name of the calendar.
-        scalar_time: The file held one step, its time a scalar.
+        scalar_time: Whether the file held one step with a scalar time.
         time_attrs: Attributes of the time.
-        time_encoding: Units and calendar that the time was coded with.
-        static: Coordinates and auxiliary variables without a time, under their names in the file (encoded).
+        time_encoding: Units and calendar of the encoded times.
+        static: Coordinates and auxiliary variables without time, encoded, by name in the file.
         fields: The variables.
         attrs: Global attributes.
-        cyclic: The file repeats its first column at its end, a whole turn on; the canonical grid does not.
+        cyclic: Whether the file repeats its first column at its end; the canonical grid does not.
     """
 
     dims: dict[str, str]
@@ -71,7 +71,7 @@ class Origin:
     cyclic: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a JSON file."""
+        """Return the origin as JSON values."""
         values = asdict(self)
         for entry in values["fields"].values():
             entry["dims"] = list(entry["dims"])
@@ -79,7 +79,7 @@ class Origin:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Origin:
-        """The inverse of `to_json`, also after a passage through text."""
+        """Restore an origin from `to_json`, also after a round trip through text."""
         fields = {
             name: FieldOrigin(**{**entry, "dims": tuple(entry["dims"])})
             for name, entry in values["fields"].items()
@@ -91,24 +91,23 @@ def restore(ds: xr.Dataset, origin: Origin) -> xr.Dataset:
     """Give a canonical dataset the names, order, longitudes, units and attributes of its source.
 
     New dimensions such as `lead` come right after the time, or where the time was. Coordinates along the time
-    that the dataset lacks stay absent; those without a time come from the origin.
+    that the dataset lacks stay absent; those without time come from the origin.
 
     Args:
-        ds: Canonical dataset on the grid of the origin; times are free.
-        origin: What `canonicalize` or `open_series` returned.
+        ds: Canonical dataset on the grid of the origin, with any times.
+        origin: Origin returned by `canonicalize` or `open_series`.
 
     Returns:
-        The dataset as the user's file has it.
+        The dataset in the form of the user's file.
 
     Raises:
-        GridError: The dataset is on another grid.
+        GridError: The dataset has another grid.
     """
     for dim, size in origin.sizes.items():
         if dim in ds.dims and ds.sizes[dim] != size:
             raise GridError(
-                f"The dataset has {ds.sizes[dim]} along '{dim}', its origin {size}. Restore on the grid that "
-                "was "
-                "opened, before selecting a part of it."
+                f"The dataset has {ds.sizes[dim]} along '{dim}', its origin {size}. Restore the dataset "
+                "on the opened grid, before selecting a part of it."
             )
     ds = ds.isel({dim: _file_order(origin, dim) for dim in origin.order if dim in ds.dims})
     if origin.scalar_time and ds.sizes.get(TIME) == 1 and set(ds.dims) <= {TIME, *SPATIAL}:
@@ -133,18 +132,18 @@ def restore(ds: xr.Dataset, origin: Origin) -> xr.Dataset:
 
 
 def decode_coordinate(origin: Origin, name: str) -> np.ndarray | None:
-    """Values of a coordinate without time as the file has them, None if there is none of this name."""
+    """Values of a coordinate without time as in the file; None if there is no such coordinate."""
     return _decode_array(origin.static[name]["values"]) if name in origin.static else None
 
 
 def _file_order(origin: Origin, dim: str) -> np.ndarray:
-    """Canonical indices along one dimension in the order of the file, a cyclic column once more."""
+    """Canonical indices along one dimension in the order of the file, with a cyclic column repeated."""
     indices = np.argsort(origin.order[dim])
     return np.append(indices, indices[0]) if origin.cyclic and dim == LON else indices
 
 
 def _restore_variable(key: str, variable: xr.Variable, origin: Origin) -> xr.Variable:
-    """Dimensions, attributes and units of one variable as its file had them."""
+    """Restore dimensions, attributes and units of one variable."""
     dims = [origin.dims.get(str(dim), str(dim)) for dim in variable.dims]
     entry = origin.fields.get(key)
     if entry is None:
@@ -165,7 +164,7 @@ def _restore_variable(key: str, variable: xr.Variable, origin: Origin) -> xr.Var
 
 
 def _order(in_file: tuple[str, ...], present: list[str], time: str) -> list[str]:
-    """Order of the file, new dimensions right after the time or in its place."""
+    """Dimensions in the order of the file; new ones follow the time or take its place."""
     new = [dim for dim in present if dim not in in_file and dim != time]
     at_time = ([time] if time in present else []) + new
     if time not in in_file:
@@ -177,7 +176,7 @@ def _order(in_file: tuple[str, ...], present: list[str], time: str) -> list[str]
 
 
 def fill_encoding(variable: xr.Variable) -> dict[str, Any]:
-    """How to write a field of a file that held floating-point numbers: its fill value, if it has one."""
+    """Encoding of a floating-point field: its fill value, if any."""
     fill = variable.encoding.get("_FillValue")
     is_float = np.dtype(variable.encoding.get("dtype", variable.dtype)).kind == "f"
     if not (is_float and isinstance(fill, (int, float, np.integer, np.floating))):
@@ -186,7 +185,7 @@ def fill_encoding(variable: xr.Variable) -> dict[str, Any]:
 
 
 def encode_variable(variable: xr.Variable, coordinate: bool) -> dict[str, Any]:
-    """A small variable as JSON: dimensions, values, attributes, and whether it is a coordinate."""
+    """Encode a small variable as JSON: dimensions, values, attributes, and whether it is a coordinate."""
     return {
         "coordinate": coordinate,
         "dims": [str(dim) for dim in variable.dims],
@@ -202,7 +201,7 @@ def _decode_variable(entry: dict[str, Any]) -> xr.Variable:
 
 
 def encode_attrs(attrs: dict[Hashable, Any] | dict[str, Any]) -> dict[str, Any]:
-    """Attributes as JSON; NumPy values keep their types, and what JSON holds stays as it is."""
+    """Encode attributes as JSON; NumPy values keep their types, JSON values are unchanged."""
     return {
         str(key): {"array": _encode_array(np.asarray(value))}
         if isinstance(value, (np.ndarray, np.generic))
@@ -214,7 +213,7 @@ def encode_attrs(attrs: dict[Hashable, Any] | dict[str, Any]) -> dict[str, Any]:
 
 
 def decode_attrs(attrs: dict[str, Any]) -> dict[str, Any]:
-    """The inverse of `encode_attrs`."""
+    """Decode attributes from `encode_attrs`."""
     return {
         key: value
         if not isinstance(value, dict)

@@ -1,4 +1,4 @@
-"""Physics by name and units, not by the sample: what is never negative, and what lies on a circle.
+"""Quantities that are never negative or are directions, recognized by name and units, not by sample.
 
 Source: CF standard name table, version 85.
 """
@@ -16,14 +16,14 @@ SIGNED = re.compile(
     r"temperature",
     re.IGNORECASE,
 )
-"""Words of quantities of either sign, whatever their units."""
+"""Words for quantities of either sign, in any units."""
 NEVER_NEGATIVE = re.compile(
     r"precipitation|rain|snow|hail|_amount|humidity|mixing_ratio|speed|area_fraction|cloud|concentration|"
     r"mass_fraction|mole_fraction|thickness|depth|wave_height|significant_height|wave_period|optical|density|"
     r"albedo|visibility|downwelling|upwelling|incoming|sunshine|runoff|streamflow|discharge|count|number_of",
     re.IGNORECASE,
 )
-"""Words of quantities that are never negative, whatever their units."""
+"""Words for quantities that are never negative, in any units."""
 UNITS_NEVER_NEGATIVE = frozenset(
     {
         *("%", "percent", "mm", "mm/h", "mm/hr", "mm/hour", "mm/day", "mm/d", "mm/month", "mmh-1", "mmhr-1"),
@@ -45,7 +45,7 @@ UNITS_NEVER_NEGATIVE = frozenset(
         ),
     }
 )
-"""Units of quantities that are never negative, spaces and the signs of powers aside."""
+"""Units of quantities that are never negative, without spaces and signs of powers."""
 DIRECTION = re.compile(r"direction|azimuth|bearing|heading|aspect|phase_angle", re.IGNORECASE)
 DIRECTION_NAMES = re.compile(
     r"^(w|wind|wave|swell|sea|current)?_?(dir|dirn|direction)(_?\d+m?)?$|^(wdir|winddir|wd|dd|mwd|mdts|mdww|wdir10|dwi|"
@@ -58,7 +58,7 @@ DEGREES = frozenset(
 
 
 def never_negative(name: str, units: str, described: str) -> bool:
-    """Whether a quantity cannot be negative, by what it is called and measured in.
+    """Whether a quantity cannot be negative, by its names and units.
 
     Args:
         name: Name of the variable.
@@ -81,8 +81,8 @@ def is_direction(
         name: Name of the variable.
         units: Its units as the file spells them.
         described: Its standard name and long name.
-        lowest: Of its values, if known: a direction lies within a turn.
-        highest: See `lowest`.
+        lowest: Lowest value, if known; directions span at most 360 degrees.
+        highest: Highest value, if known.
     """
     if units.strip().lower() not in DEGREES or SIGNED.search(f"{name} {described}"):
         return False

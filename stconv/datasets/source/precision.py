@@ -1,4 +1,4 @@
-"""Values far from zero that vary little: float32 would round away what there is to learn."""
+"""The detection of values far from zero whose small variation float32 would round away."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import xarray as xr
 from stconv.dims import TIME
 
 FINEST = 1e-3
-"""Share of their spread by which values may be rounded: float32 suffices where its steps are finer."""
+"""Fraction of the spread that rounding may take; float32 suffices where its resolution is finer."""
 LOOKED_AT = 5
-"""Steps that tell the spread."""
+"""Number of steps that the spread is estimated from."""
 
 
 def needs_float64(variable: xr.Variable) -> bool:
-    """Whether steps of float32 are coarse beside the variation of the values.
+    """Whether the resolution of float32 is coarse compared with the variation of the values.
 
-    A value of 6.371e6 is rounded by up to 0.25 in float32. Some steps over the whole period are looked at;
-    the variation is the smaller one of that in space and that in time.
+    A value of 6.371e6 is rounded by up to 0.25 in float32. The variation is estimated from some steps of the
+    whole period, as the smaller one of that in space and that in time.
 
     Args:
         variable: Canonical values, float64 where the file resolves more than float32, (time, lat, lon).
@@ -31,7 +31,7 @@ def needs_float64(variable: xr.Variable) -> bool:
         return False
     largest = float(np.nanmax(np.abs(values)))
     if largest > np.finfo(np.float32).max:
-        return False  # sentinels; they are named elsewhere
+        return False  # sentinels, reported elsewhere
     centered = values - np.nanmean(values)
     spreads = [float(np.nanstd(centered))]
     known = np.isfinite(centered).all(axis=0)
@@ -42,15 +42,15 @@ def needs_float64(variable: xr.Variable) -> bool:
 
 
 def steps_looked_at(n: int) -> np.ndarray:
-    """The steps that tell the spread of n: the first, the last and some between."""
+    """Steps for the estimate of the spread: the first, the last and some between."""
     return np.unique(np.linspace(0, n - 1, LOOKED_AT).astype(int))
 
 
 def center_of(array: xr.DataArray) -> float:
-    """A whole number to subtract in float64 before values become float32; 0 where float32 suffices.
+    """Integer to subtract in float64 before the conversion to float32; 0 where float32 suffices.
 
     Args:
-        array: As for `needs_float64`.
+        array: Canonical values, as for `needs_float64`.
     """
     if not needs_float64(array.variable):
         return 0.0

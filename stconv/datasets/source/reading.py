@@ -1,4 +1,4 @@
-"""Opening files: what a path means, which engine the first bytes call for, and errors a user can mend."""
+"""Opening of files: paths and patterns, the engine by the first bytes, and errors with a remedy."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from stconv.datasets.source.zarr_store import is_zarr, open_zarr
 from stconv.errors import FileError, StconvError
 
 SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib", ".grib2", ".grb", ".grb2", ".zarr")
-"""Names that count as data when a folder is given."""
+"""File names that count as data in a folder."""
 MOST_TRIES = 100
-"""Parts of a damaged variable that are read to find the damage."""
+"""Number of parts of a damaged variable that are read to locate the damage."""
 GRIB_KEYS = ("typeOfLevel", "stepType", "shortName", "paramId", "edition", "dataType")
-"""Entries of ``GridSpec.select`` that pick messages of a GRIB file instead of coordinates."""
+"""Keys of ``GridSpec.select`` that select messages of a GRIB file instead of coordinates."""
 _ENGINES = {"netcdf3": "netcdf4", "hdf5": "netcdf4", "grib": "cfgrib", "zarr": "zarr"}
 _NOT_DATA = (
     (b"PK\x03\x04", "is a zip archive", "Unpack it and give the files inside."),
     (b"\x1f\x8b", "is gzip-compressed", "Unpack it first: `gunzip FILE`."),
     (b"BZh", "is bzip2-compressed", "Unpack it first: `bunzip2 FILE`."),
-    (b"version https://git-lfs", "is a Git LFS pointer, not the data", "Fetch the data: `git lfs pull`."),
-    (b"<", "is a web page or XML, not data", "Download it again; the server answered with a page."),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the data", "Download the data: `git lfs pull`."),
+    (b"<", "is a web page or XML, not data", "Download it again; the server returned a page."),
 )
 
 
 def find_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """List the files that a path, a list, a pattern or a folder stands for.
+    """List the files of a path, a list, a pattern or a folder.
 
     Args:
         paths: A file, a Zarr store, a folder of data files, a pattern such as ``data/*.nc``, or a list of
@@ -49,11 +49,11 @@ def find_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
         Files in the order given; those of a pattern or a folder sorted by name.
 
     Raises:
-        FileError: Something does not exist, or nothing matches.
+        FileError: A path does not exist, or no file matches a pattern.
     """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not given:
-        raise FileError("At least one file is expected, none was given. Name a file, a folder or a pattern.")
+        raise FileError("Expected at least one file, found none. Name a file, a folder or a pattern.")
     files: list[Path] = []
     for item in given:
         refuse_address(item)
@@ -64,9 +64,8 @@ def find_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
             if not inside:
                 raise FileError(
-                    f"Folder '{path}' is no Zarr store and holds no data files (looked for "
-                    f"{', '.join(SUFFIXES)}). "
-                    "Name the files, or a pattern such as 'folder/*'."
+                    f"Folder '{path}' is not a Zarr store and holds no data files (looked for "
+                    f"{', '.join(SUFFIXES)}). Name the files, or a pattern such as 'folder/*'."
                 )
             files.extend(inside)
         elif glob.has_magic(str(path)):
@@ -80,10 +79,10 @@ def find_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
-    """Open one source lazily, decoded: packed integers, fill values, times where they decode.
+    """Open one source lazily and decode it: packed integers, fill values, times where possible.
 
     Raises:
-        FileError: Missing, empty, truncated, of another format, or the engine for it is not installed.
+        FileError: The file is missing, empty, truncated or of another format, or its engine is not installed.
     """
     kind = _kind(path)
     if kind == "grib" and spec.engine is None and importlib.util.find_spec("cfgrib") is None:
@@ -116,22 +115,22 @@ def load(ds: xr.Dataset, source: str) -> xr.Dataset:
             return ds.load()
     except (StconvError, MemoryError):
         raise
-    except Exception as error:  # each format and compression has its own errors
+    except Exception as error:  # each format and compression raises its own errors
         raise _unreadable(source, error, ds) from error
     finally:
         ds.close()
 
 
 def chunked(variable: xr.Variable, along: str, chunk_bytes: int, source: str) -> xr.Variable:
-    """Turn a variable on disk into a dask array whose reading errors name the file.
+    """Wrap a variable on disk in a dask array whose read errors name the file.
 
     Chunks are whole along every dimension but one, and there a multiple of the chunks of the file, so that no
     compressed chunk is decoded twice.
 
     Args:
         variable: Variable that is read when indexed.
-        along: Dimension to cut, if the variable has it.
-        chunk_bytes: About the float32 size of a chunk.
+        along: Dimension to split into chunks, if the variable has it.
+        chunk_bytes: Approximate size of a chunk as float32.
         source: File, for messages.
     """
     import dask.array
@@ -149,7 +148,7 @@ def chunked(variable: xr.Variable, along: str, chunk_bytes: int, source: str) ->
 
 
 class _OnDisk:
-    """What dask reads from: values of a variable, or a FileError."""
+    """Array for dask that returns values of a variable, or raises a FileError."""
 
     def __init__(self, variable: xr.Variable, source: str) -> None:
         self.variable, self.source = variable, source
@@ -159,12 +158,12 @@ class _OnDisk:
     def __getitem__(self, key: Any) -> np.ndarray:
         try:
             values = np.asarray(self.variable[key].values)
-            if _file_bytes(self.source) < self.n_bytes:  # HDF5 reads zeros past the end of a file it knows
-                raise OSError("it is shorter than when it was opened")
+            if _file_bytes(self.source) < self.n_bytes:  # HDF5 returns zeros past the end of an open file
+                raise OSError("it has become shorter since it was opened")
             return values
         except (StconvError, MemoryError):
             raise
-        except Exception as error:  # each format and compression has its own errors
+        except Exception as error:  # each format and compression raises its own errors
             raise _unreadable(self.source, error, xr.Dataset({"values": self.variable})) from error
 
 
@@ -175,13 +174,13 @@ def _file_bytes(source: str) -> int:
 
 def _unreadable(source: str, error: Exception, ds: xr.Dataset) -> FileError:
     return FileError(
-        f"{source} opens but its values cannot be read{_broken(ds)} ({error}). It is damaged or truncated, "
-        "or was changed meanwhile: fetch or write it again."
+        f"{source} opens but its values cannot be read{_broken(ds)} ({error}). It is damaged or "
+        "truncated, or has changed since: download or write it again."
     )
 
 
 def _broken(ds: xr.Dataset) -> str:
-    """Which steps of which variable cannot be read, as far as some tries tell."""
+    """Locate the damage: the steps of a variable that cannot be read, by some trial reads."""
     for name, variable in ds.variables.items():
         if isinstance(variable._data, np.ndarray) or not variable.ndim:
             continue
@@ -219,7 +218,7 @@ def _open_stored(path: Path, spec: GridSpec, options: dict[str, Any]) -> xr.Data
 
 
 def _mark_absent_hdf5(path: Path, group: str | None, ds: xr.Dataset) -> None:
-    """Name what was never written to a NetCDF 4 or HDF5 file, see `mark_absent`."""
+    """Mark values that were never written to a NetCDF 4 or HDF5 file, see `mark_absent`."""
     import h5py
 
     if not h5py.is_hdf5(path):
@@ -235,7 +234,7 @@ def _mark_absent_hdf5(path: Path, group: str | None, ds: xr.Dataset) -> None:
 
 
 def decode_stored(stored: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
-    """Decode a dataset as it is stored, whether a file holds it or a request brought it.
+    """Decode a stored dataset, from a file or a request.
 
     Raises:
         VariableError: A scale or an offset is not a number.
@@ -246,7 +245,7 @@ def decode_stored(stored: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without xarray's warnings of dates beyond its range, and NumPy's of values beyond theirs."""
+    """Suppress warnings of xarray about dates out of range, and of NumPy about overflow."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", xr.SerializationWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -254,7 +253,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _with_own_range(ds: xr.Dataset, spec: GridSpec) -> list[str]:
-    """Variables whose valid range the user states; `t` for `t_500`, which `select` makes of it."""
+    """Variables whose valid range the user states; `t` for `t_500`, which `select` derives from it."""
     stated = spec.valid_range
     return [
         str(name)
@@ -273,7 +272,7 @@ def _kind(path: Path) -> str:
     except OSError as error:
         raise FileError(f"'{path}' cannot be read: {error.strerror}.") from error
     if not head:
-        raise FileError(f"'{path}' is empty (0 bytes). Fetch or write it again.")
+        raise FileError(f"'{path}' is empty (0 bytes). Download or write it again.")
     if head[:4] in (b"CDF\x01", b"CDF\x02", b"CDF\x05"):
         return "netcdf3"
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -282,15 +281,15 @@ def _kind(path: Path) -> str:
         return "grib"
     for start, what, remedy in _NOT_DATA:
         if head.lstrip().startswith(start):
-            raise FileError(f"'{path}' {what}; NetCDF, Zarr or GRIB is expected. {remedy}")
+            raise FileError(f"'{path}' {what}; expected NetCDF, Zarr or GRIB. {remedy}")
     raise FileError(
-        f"'{path}' is not a data file: NetCDF, Zarr or GRIB is expected, its first bytes are {head[:8]!r}. "
+        f"'{path}' is not a data file: expected NetCDF, Zarr or GRIB, found the first bytes {head[:8]!r}. "
         "Convert it, for example with `xarray.Dataset.to_netcdf`."
     )
 
 
 def _check_complete(path: Path, kind: str) -> None:
-    """Refuse truncated files of formats whose libraries return zeros or skip what is missing."""
+    """Refuse truncated files of formats whose libraries return zeros or skip the missing part."""
     if kind == "grib":
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - 65_536, 0))
@@ -301,14 +300,13 @@ def _check_complete(path: Path, kind: str) -> None:
         return
     if not complete:
         raise FileError(
-            f"'{path}' is truncated: it ends ({path.stat().st_size} bytes) before the data its header "
-            "announces. "
-            "Fetch or write it again."
+            f"'{path}' is truncated: it ends ({path.stat().st_size} bytes) before the end of the data "
+            "that its header declares. Download or write it again."
         )
 
 
 def _netcdf3_complete(path: Path) -> bool:
-    """Whether a classic file is as long as its header says."""
+    """Whether a classic file is as long as its header declares."""
     try:
         return path.stat().st_size >= bytes_announced(path)
     except (ValueError, KeyError, IndexError):
@@ -319,11 +317,11 @@ def _why_not(path: Path, kind: str, spec: GridSpec, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if kind == "grib" and "filter_by_keys" in str(error):
         return (
-            f"'{path}' holds GRIB messages that do not form one grid: {reason}. Pick some with `select`, for "
-            "example {typeOfLevel: surface} or {shortName: 2t}."
+            f"'{path}' holds GRIB messages that do not form one grid: {reason}. Select some with "
+            f"`select`, for example {{typeOfLevel: surface}} or {{shortName: 2t}}."
         )
     if spec.group is not None and isinstance(error, (KeyError, OSError, FileNotFoundError)):
         return f"'{path}' cannot be opened at group '{spec.group}': {reason}. Check `group`."
     if kind == "hdf5" and isinstance(error, OSError):
-        return f"'{path}' is damaged or truncated ({reason}). Fetch or write it again."
+        return f"'{path}' is damaged or truncated ({reason}). Download or write it again."
     return f"'{path}' ({kind}) cannot be opened: {reason}. Check that it is complete, or state `engine`."

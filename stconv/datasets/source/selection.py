@@ -1,4 +1,4 @@
-"""Choosing values along further dimensions: one level, member or version, or several as variables."""
+"""Selection along further dimensions: one level, member or version, or several as variables."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from stconv.errors import GridError
 
 
 def select(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
-    """Keep one value per dimension or coordinate named.
+    """Select one value of each named dimension or coordinate.
 
     A dimension with a coordinate is selected by value, one without by index; a coordinate along another
     dimension (``expver`` along the time) keeps the entries equal to the value.
 
     Args:
         ds: Any dataset.
-        choices: Value by name of dimension or coordinate.
+        choices: Value by name of the dimension or coordinate.
         source: File or dataset, for messages.
 
     Raises:
-        GridError: No such name or value; lists the choices.
+        GridError: There is no such name or value; the message lists the choices.
     """
     for name, value in choices.items():
         if isinstance(value, (list, tuple)):
@@ -32,9 +32,8 @@ def select(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
             size = ds.sizes[name]
             if not isinstance(value, int) or not -size <= value < size:
                 raise GridError(
-                    f"{source}: dimension '{name}' has no coordinate, an index from 0 to {size - 1} is "
-                    "expected in "
-                    f"`select`, found {value!r}."
+                    f"{source}: dimension '{name}' has no coordinate; expected an index from 0 to "
+                    f"{size - 1} in `select`, found {value!r}."
                 )
             ds = ds.isel({name: value})
         elif name in ds.variables and ds[name].ndim <= 1:
@@ -42,31 +41,31 @@ def select(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
         elif name not in GRIB_KEYS:
             extra = [str(n) for n in {*ds.dims, *ds.coords} if n not in ds.variables or ds[n].ndim <= 1]
             raise GridError(
-                f"{source}: nothing named '{name}' to select from; available: {', '.join(sorted(extra))}. "
-                "Correct "
-                "`select` of the grid specification."
+                f"{source}: no dimension or coordinate '{name}' to select from; available: "
+                f"{', '.join(sorted(extra))}. Correct `select` of the grid specification."
             )
     return ds
 
 
 def split_values(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dataset:
-    """Make a variable of each value where several are chosen: {level: [500, 850]} makes `t_500`, `t_850`.
+    """Split a variable by several selected values: {level: [500, 850]} makes `t_500` and `t_850`.
 
     Args:
         ds: Any dataset.
-        choices: Value or values by name of dimension; single ones are left to `select`.
+        choices: Value or values by name of the dimension; single values are left to `select`.
         source: File or dataset, for messages.
 
     Raises:
-        GridError: No such dimension or value, or one is named twice; lists the choices.
+        GridError: There is no such dimension or value, or a value appears twice; the message lists the
+            choices.
     """
     for dim, values in choices.items():
         if not isinstance(values, (list, tuple)):
             continue
         if len(set(values)) < len(values) or not values:
             raise GridError(
-                f"{source}: `select` of '{dim}' expects different values, found {list(values)}: "
-                "name each once."
+                f"{source}: `select` of '{dim}' expects distinct values, found {list(values)}. Name each "
+                "once."
             )
         if dim not in ds.dims:
             raise GridError(
@@ -87,17 +86,17 @@ def split_values(ds: xr.Dataset, choices: dict[str, Any], source: str) -> xr.Dat
 
 
 def label(value: Any) -> str:
-    """A chosen value as part of a name: 500.0 is 500."""
+    """A selected value as part of a name: 500.0 becomes 500."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def has_values(ds: xr.Dataset, dim: str) -> bool:
-    """Whether a dimension has a coordinate to select from; one of NaN is none."""
+    """Whether a dimension has a coordinate to select from; a coordinate of NaN does not count."""
     return dim in ds.variables and not bool(ds[dim].isnull().any())
 
 
 def choices_of(ds: xr.Dataset, dim: str) -> str:
-    """The values along a dimension as text."""
+    """Values along a dimension as text."""
     if not has_values(ds, dim):
         return f"index 0 to {ds.sizes[dim] - 1}"
     values = ds[dim].values
@@ -114,8 +113,9 @@ def _select_value(ds: xr.Dataset, name: str, value: Any, source: str) -> xr.Data
     if not equal.any():
         seen = list(dict.fromkeys(str(v) for v in values))
         raise GridError(
-            f"{source}: '{name}' has no value {value!r}; choices: {', '.join(seen[:12])}"
-            f"{' ...' if len(seen) > 12 else ''}. Correct `select` of the grid specification."
+            f"{source}: '{name}' has no value {value!r}; choices: "
+            f"{', '.join(seen[:12])}{' ...' if len(seen) > 12 else ''}. Correct `select` of the grid "
+            "specification."
         )
     if ds[name].ndim == 0:
         return ds

@@ -1,4 +1,4 @@
-"""Numbers that people write for missing and do not declare."""
+"""The refusal of infinite values and of undeclared numbers that stand for missing values."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ SENTINELS = (
     *(-99.0, -99.9, -999.0, -999.9, -9999.0, -9999.9, -99999.0, -32767.0, -32768.0),
     *(9999.0, 99999.0, 1e20, -1e20, 1e30, -1e30, 1e35, 1e36, 9.969209968386869e36),
 )
-"""Numbers that people write for missing."""
+"""Numbers that often stand for missing values."""
 
 
 def refuse_unusable(
     values: np.ndarray, variables: Sequence[str], times: np.ndarray, settled: Collection[str] = ()
 ) -> None:
-    """Refuse infinite values, and undeclared sentinels: far from all other values, and usual for missing.
+    """Refuse infinite values and undeclared sentinels, which are far from all other values.
 
     Args:
         values: Some steps of a series, float32, (time, channel, lat, lon), NaN missing.
         variables: Names of the channels.
-        times: Their times.
+        times: Times of the steps.
         settled: Variables whose valid range the user has stated.
 
     Raises:
-        DataError: Says which value, when, and what to do.
+        DataError: A value is infinite or looks like a sentinel; the message says when, and what to do.
     """
     for channel, name in enumerate(variables):
         field = values[:, channel]
@@ -36,8 +36,8 @@ def refuse_unusable(
         if np.isinf(low) or np.isinf(high):
             step = int(np.flatnonzero(np.isinf(field).any(axis=(1, 2)))[0])
             raise DataError(
-                f"variable '{name}' is infinite at time {iso(times[step])}; expected finite values or NaN. "
-                "Declare its valid_range in the grid, so that values outside count as missing."
+                f"variable '{name}' is infinite at time {iso(times[step])}; expected finite values or "
+                "NaN. Declare its valid_range in the grid, so that values outside become missing."
             )
         if name in settled:
             continue
@@ -50,7 +50,7 @@ def refuse_unusable(
             if distance > spread:
                 where = f"all others lie in {rest.min():g} to {rest.max():g}" if rest.size else "nothing else"
                 raise DataError(
-                    f"variable '{name}' holds {value:g} from {iso(times[0])} on, {where}: it looks like a "
-                    "sentinel for missing that the file does not declare. State what is valid with "
+                    f"variable '{name}' holds {value:g} from {iso(times[0])} on, {where}: it looks like "
+                    "an undeclared missing value. State the valid range with "
                     f"`grid: {{valid_range: {{{name}: [LOW, HIGH]}}}}`; one that includes {value:g} keeps it."
                 )

@@ -1,4 +1,4 @@
-"""Nearly regular times, from clocks that jitter and hours in float32, moved to the step they stand for."""
+"""Snapping of nearly regular times (clocks that jitter, hours in float32) to their step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stconv.datasets.source.cycles import seconds_of_day
 from stconv.errors import TimeAxisError
 
 LARGEST_SHARE = 0.25
-"""A time is moved by a quarter of the step at most; more is another step, or none."""
+"""Largest move as a fraction of the step; times farther off are irregular."""
 _SIXTIETHS = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)
 STEPS = (
     *_SIXTIETHS,
@@ -21,19 +21,19 @@ STEPS = (
     *(HOUR.seconds * n for n in (1, 2, 3, 4, 6, 8, 12)),
     *(DAY.seconds * n for n in (1, 2, 3, 4, 5, 7, 8, 10, 14, 16)),
 )
-"""Steps that people choose, in seconds."""
+"""Usual steps, in seconds."""
 _CLOCK = (86_400, 43_200, 21_600, 10_800, 3_600, 1_800, 900, 600, 300, 60, 30, 15, 10, 5, 1)
-"""Places on the clock where a series begins, in seconds, the roundest first."""
+"""Usual start times on the clock, in seconds, the roundest first."""
 
 
 @dataclass(frozen=True)
 class Snapped:
-    """Times at one step.
+    """Times with a constant step.
 
     Attributes:
-        times: Of the type they had, (n,).
-        step_seconds: Their step.
-        moved_seconds: How far the farthest was moved.
+        times: Times of the former type, (n,).
+        step_seconds: Time step in seconds.
+        moved_seconds: Largest move in seconds.
     """
 
     times: np.ndarray
@@ -49,15 +49,15 @@ class Snapped:
 def snap(times: np.ndarray, step_seconds: int | None = None) -> Snapped | None:
     """Move increasing times to whole steps, if they are nearly regular.
 
-    The step is that of `STEPS` from which the times depart least; the first time is put on the roundest place
-    of the clock within the departures. Whole missing steps stay missing.
+    The step is the one of `STEPS` that fits the times best; the first time moves to the roundest clock time
+    within the deviations. Whole missing steps stay missing.
 
     Args:
         times: Increasing datetime64 or cftime, (n,).
-        step_seconds: The step, where it is known.
+        step_seconds: The step, if known.
 
     Returns:
-        The times at one step; None for fewer than three, or if one is off by more than a quarter of the step.
+        The snapped times; None for fewer than three, or if one is off by more than a quarter of the step.
     """
     if times.size < 3:
         return None
@@ -81,7 +81,7 @@ def snap(times: np.ndarray, step_seconds: int | None = None) -> Snapped | None:
 
 
 def snapped(times: np.ndarray, source: str) -> Snapped:
-    """The same, for times that are to be snapped.
+    """Snap times that must be nearly regular.
 
     Raises:
         TimeAxisError: They are not nearly regular.
@@ -89,15 +89,15 @@ def snapped(times: np.ndarray, source: str) -> Snapped:
     result = snap(times)
     if result is None:
         raise TimeAxisError(
-            f"{source}: `snap_times` moves times by a quarter of their step at most, and these "
-            f"{times.size} are farther from any. Resample the file to one step, or select a "
+            f"{source}: `snap_times` moves times by at most a quarter of their step, and these "
+            f"{times.size} deviate more from every step. Resample the file to one step, or select a "
             "regular part of it."
         )
     return result
 
 
 def _departures(seconds: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which step each time stands for, int64, and how far it is from it, in seconds."""
+    """Number of the nearest step for each time, int64, and the distance to it in seconds."""
     counts = np.concatenate([[0], np.cumsum(np.maximum(np.rint(np.diff(seconds) / step), 1))]).astype(
         np.int64
     )
@@ -105,7 +105,7 @@ def _departures(seconds: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _round_phase(clock: float, middle: float, half: float) -> float:
-    """Where the first time belongs, in seconds after it was: the roundest place of the clock within reach."""
+    """Move of the first time in seconds, to the roundest clock time within reach."""
     reach = max(half, 0.5)
     for unit in _CLOCK:
         place = round((clock + middle) / unit) * unit - clock

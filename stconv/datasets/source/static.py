@@ -1,4 +1,4 @@
-"""Fields without time, from files, put on the grid of a series."""
+"""Reading of static fields on the grid of a series."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def read_static(files: Mapping[str, str | Path], grid: xr.Dataset) -> dict[str, 
     """Read static fields such as orography or a land mask.
 
     Args:
-        files: File by name of the variable in it.
-        grid: Canonical dataset whose rows and columns the fields must have; a file may cover more.
+        files: File path by variable name.
+        grid: Canonical dataset with the required rows and columns; a file may cover more.
 
     Returns:
-        float32, (lat, lon) or (y, x), in canonical order, NaN missing, by name.
+        Fields by name, float32, (lat, lon) or (y, x), in canonical order, NaN missing.
 
     Raises:
         FileError: A file cannot be read.
-        VariableError: It does not hold the variable, or the variable has further dimensions.
-        GridError: It lacks rows or columns of the grid.
+        VariableError: A file lacks the variable, or the variable has further dimensions.
+        GridError: A file lacks rows or columns of the grid.
     """
     return {name: _read(name, find_files(path)[0], grid) for name, path in files.items()}
 
@@ -46,7 +46,7 @@ def _read(name: str, path: Path, grid: xr.Dataset) -> np.ndarray:
     rows, columns = horizontal.y, horizontal.x
     further = {str(dim): size for dim, size in ds[name].sizes.items() if dim not in (rows, columns)}
     if any(size > 1 for size in further.values()):
-        raise VariableError(f"{path}: a static '{name}' is expected, it has dimensions {ds[name].dims}.")
+        raise VariableError(f"{path}: expected a static '{name}', found dimensions {ds[name].dims}.")
     field = load(ds[[name]], str(path))[name].isel(dict.fromkeys(further, 0)).transpose(rows, columns)
     values = field.values.astype(np.float32)
     if horizontal.geographic and LAT in grid.dims:
@@ -67,29 +67,29 @@ def _read(name: str, path: Path, grid: xr.Dataset) -> np.ndarray:
 
 
 def _has_coordinates(grid: xr.Dataset, horizontal: Horizontal) -> bool:
-    """Whether rows and columns of both have coordinates, not numbers alone."""
+    """Whether rows and columns of both have coordinates, not only indices."""
     numbered = any(np.array_equal(grid[dim].values, np.arange(grid.sizes[dim])) for dim in (Y, X))
     return horizontal.y_name is not None and horizontal.x_name is not None and not numbered
 
 
 def _of_one_shape(values: np.ndarray, name: str, grid: xr.Dataset, path: Path) -> np.ndarray:
-    """A field that has no coordinates to compare, if its shape is that of the grid."""
+    """Accept a field without coordinates if its shape is that of the grid."""
     expected = tuple(grid.sizes[dim] for dim in ((LAT, LON) if LAT in grid.dims else (Y, X)))
     if values.shape != expected:
         raise GridError(
             f"{path}: static '{name}' has {values.shape} rows and columns, the series has {expected}. "
-            "Put it on the grid of the series first."
+            "Interpolate it to the grid of the series first."
         )
     return values
 
 
 def _positions(found: np.ndarray, wanted: np.ndarray, dim: str, path: Path) -> np.ndarray:
-    """Where the wanted coordinates are among those found, whole turns aside."""
+    """Indices of the wanted coordinates among those found, modulo whole turns."""
     places, absent = positions(wanted, found, turn=dim == LON)
     if absent is not None:
         axis = {LAT: "latitude", LON: "longitude"}.get(dim, dim)
         raise GridError(
             f"{path}: no {axis} {wanted[absent]:.9g}, which the series has; the nearest is "
-            f"{found[places[absent]]:.9g}. Put the static field on the grid of the series first."
+            f"{found[places[absent]]:.9g}. Interpolate the static field to the grid of the series first."
         )
     return places

@@ -1,7 +1,7 @@
-"""Times in any calendar: their step, where the step is broken, the time n steps on.
+"""Times in any calendar: their step, gaps, and the time n steps later.
 
-Times are NumPy datetime64 (proleptic Gregorian) or cftime objects (any calendar). Whole seconds are what
-counts: float-coded times carry microseconds of rounding.
+Times are NumPy datetime64 (proleptic Gregorian) or cftime objects (any calendar), compared in whole seconds,
+since floating-point times have rounding errors of microseconds.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from stconv.errors import TimeAxisError
 
 SHORTEST_MONTH_SECONDS = 28 * DAY.seconds
 LAST_DAYS = 1.5
-"""A stamp that is no farther from the end of its month, or part of one, stands at the end."""
+"""A stamp at most this far from the end of its month, dekad or pentad counts as being at the end."""
 _SAME_PLACE_IN_MONTH = 0.06
 """Mid-month stamps (16 January 12:00, 15 February 00:00, ...) agree within this fraction of a month."""
 
 
 @dataclass(frozen=True)
 class TimeStep:
-    """The distance between two neighboring times of a series.
+    """The time step of a series.
 
     Attributes:
-        kind: "fixed" (a number of seconds), "month", "year", "dekad" (a third of a month) or "pentad" (a
-            sixth): calendar steps, unequal in seconds.
+        kind: "fixed" (a number of seconds), or a calendar step of unequal seconds: "month", "year", "dekad"
+            (a third of a month) or "pentad" (a sixth).
         seconds: Length of a fixed step in seconds, else 0.
         n: Number of months, years, dekads or pentads, else 1.
-        anchor: Where a stamp of a calendar step stands in its month or part of one: "day" (same day and
-            clock), "middle", "end".
+        anchor: Position of a stamp in its month, dekad or pentad: "day" (same day and clock), "middle" or
+            "end".
     """
 
     kind: str
@@ -52,58 +52,58 @@ class TimeStep:
 
     @property
     def approximate_seconds(self) -> float:
-        """Length in seconds; of a calendar step the mean Gregorian one."""
+        """Length in seconds; for a calendar step the mean Gregorian length."""
         if self.kind == "fixed":
             return float(self.seconds)
         return self.count * 365.2425 * DAY.seconds / (12 * PER_MONTH[self.slots])
 
     @property
     def slots(self) -> str:
-        """What a calendar step counts: "month", also for years, "dekad" or "pentad"."""
+        """Unit of a calendar step: "month" (also for years), "dekad" or "pentad"."""
         return "month" if self.kind == "year" else self.kind
 
     @property
     def count(self) -> int:
-        """How many of them it is long."""
+        """Length in these units."""
         return self.n * 12 if self.kind == "year" else self.n
 
     def times(self, k: int) -> TimeStep:
-        """The k-fold step, for example to label lead k."""
+        """Multiply the step by k, for example to label lead k."""
         if self.kind == "fixed":
             return TimeStep("fixed", seconds=self.seconds * k)
         return TimeStep(self.kind, n=self.n * k, anchor=self.anchor)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a JSON file."""
+        """Return the step as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TimeStep:
-        """The inverse of `to_json`."""
+        """Restore a step from `to_json`."""
         return cls(**values)
 
 
 def time_step(times: Any, source: str = "the series") -> TimeStep:
     """Find the step of strictly increasing times; gaps of whole steps are allowed.
 
-    The step is the smallest difference; it must make up half of all differences and divide the others. From
-    28 days on, calendar months and years are preferred to seconds.
+    The step is the smallest difference; at least half of all differences must equal it, and the others must
+    be multiples. For 28 days and more, calendar months and years take precedence over seconds.
 
     Args:
         times: Strictly increasing datetime64 or cftime, (n,), n >= 2.
-        source: What to call the series in a message.
+        source: Name of the series, for messages.
 
     Returns:
         The step.
 
     Raises:
-        TimeAxisError: Fewer than two times, duplicates, wrong order, or an irregular step.
+        TimeAxisError: There are fewer than two times, duplicates, a wrong order, or an irregular step.
     """
     times = np.asarray(times)
     if times.size < 2:
         raise TimeAxisError(
-            f"{source} has {times.size} time(s); at least 2 are needed to know its step. "
-            "Give more files, or a longer one."
+            f"{source} has {times.size} time(s); expected at least 2 to determine the step. Give more "
+            "files, or a longer one."
         )
     check_increasing(times, source)
     differences = _differences(times)
@@ -121,9 +121,9 @@ def time_step(times: Any, source: str = "the series") -> TimeStep:
 
 
 def follows(times: Any, step: TimeStep) -> bool:
-    """Whether increasing times are whole steps apart, at the place in their month that the step states.
+    """Whether increasing times are whole steps apart, at the anchor of the step.
 
-    A few frames may have a simpler step as well: three dekads of one month are 10 days apart.
+    The step is given, since a few frames may fit a simpler one: three dekads of a month are 10 days apart.
     """
     times = np.asarray(times)
     if times.size < 2:
@@ -144,13 +144,13 @@ def breaks(times: Any, step: TimeStep) -> tuple[int, ...]:
 
 
 def missing_steps(times: Any, step: TimeStep) -> np.ndarray:
-    """Steps missing between each time and the next one, int64, (n - 1,); 0 where one follows the other."""
+    """Number of missing steps between neighboring times, int64, (n - 1,)."""
     distances, whole = _distances(np.asarray(times), step)
     return distances // whole - 1
 
 
 def advance(time: Any, step: TimeStep, n: int) -> Any:
-    """The time n steps after `time` (before it for negative n), of the same type and calendar.
+    """Shift a time by n steps; type and calendar stay the same.
 
     A month keeps day and clock (31 January becomes 28 February) unless its anchor is the middle or the end.
     """
@@ -172,7 +172,7 @@ def advance(time: Any, step: TimeStep, n: int) -> Any:
 
 
 def whole_seconds(times: np.ndarray) -> np.ndarray:
-    """Round times to the second: days as floating-point numbers are some microseconds off."""
+    """Round times to the second: floating-point days are off by microseconds."""
     if np.issubdtype(times.dtype, np.datetime64):
         exact = times.astype("datetime64[s]")
         if (exact == times).all():
@@ -184,10 +184,10 @@ def whole_seconds(times: np.ndarray) -> np.ndarray:
 
 
 def check_increasing(times: Any, source: str = "the series") -> None:
-    """Hold times to strictly increasing order.
+    """Check that times increase strictly.
 
     Raises:
-        TimeAxisError: A time occurs twice or is earlier than the one before; names times and positions.
+        TimeAxisError: A time occurs twice or precedes the one before; the message names times and positions.
     """
     times = np.asarray(times)
     if times.size < 2:
@@ -198,21 +198,21 @@ def check_increasing(times: Any, source: str = "the series") -> None:
         where = [str(i) for i in np.flatnonzero(times == twice[0])]
         positions = ", ".join(where[:5] + ["..."] * (len(where) > 5))
         raise TimeAxisError(
-            f"{source}: every time is expected once; {twice.size} of {unique.size} occur more than once, "
-            f"first {text(twice[0])} at positions {positions}. "
-            "Remove the repeated steps (`ds.drop_duplicates('time')`), or give files that do not overlap."
+            f"{source}: expected distinct times; {twice.size} of {unique.size} occur more than once, "
+            f"first {text(twice[0])} at positions {positions}. Remove the repeated steps "
+            "(`ds.drop_duplicates('time')`), or give files that do not overlap."
         )
     falls = np.flatnonzero(times[1:] < times[:-1])
     if falls.size:
         i = int(falls[0])
         raise TimeAxisError(
-            f"{source}: times are expected to increase; {text(times[i])} at position {i} is followed by "
+            f"{source}: expected increasing times; {text(times[i])} at position {i} is followed by "
             f"{text(times[i + 1])} ({falls.size} such place(s)). Sort the file: `ds.sortby('time')`."
         )
 
 
 def text(time: Any) -> str:
-    """A time as people write it, without empty seconds: ``2013-01-01T06:00``."""
+    """Write a time without zero seconds: ``2013-01-01T06:00``."""
     if isinstance(time, cftime.datetime):
         return time.strftime("%Y-%m-%dT%H:%M")
     return str(np.datetime_as_string(_scalar64(time), unit="m"))
@@ -225,7 +225,7 @@ def calendar_of(times: Any) -> str:
 
 
 def _differences(times: np.ndarray) -> np.ndarray:
-    """Differences between neighbors in whole seconds, int64, (n - 1,)."""
+    """Differences between neighboring times in whole seconds, int64, (n - 1,)."""
     if times.dtype == object:
         differences = [d / timedelta(seconds=1) for d in np.diff(times)]
         return np.rint(np.array(differences)).astype(np.int64)
@@ -233,14 +233,14 @@ def _differences(times: np.ndarray) -> np.ndarray:
 
 
 def _distances(times: np.ndarray, step: TimeStep) -> tuple[np.ndarray, int]:
-    """Distances between neighbors, int64, (n - 1,), and that of one step: in seconds, or in months."""
+    """Distances between neighboring times, int64, (n - 1,), and the step, in seconds or months."""
     if step.kind == "fixed":
         return _differences(times), step.seconds
     return np.diff(slot_index(times, step.slots)), step.count
 
 
 def _common_step(differences: np.ndarray) -> int | None:
-    """Smallest difference if at least half are equal to it and all are its multiples, else None."""
+    """The smallest difference, if at least half equal it and all are multiples; else None."""
     smallest = int(differences.min())
     if smallest < 1:
         return smallest
@@ -249,7 +249,7 @@ def _common_step(differences: np.ndarray) -> int | None:
 
 
 def _calendar_step(times: np.ndarray) -> TimeStep | None:
-    """Step in months or years, else in dekads or pentads, if the stamps stand at the same place of each."""
+    """Step in months or years, else in dekads or pentads, if the stamps have a common anchor."""
     for kind in PER_MONTH:
         n = _common_step(np.diff(slot_index(times, kind)))
         anchor = _anchor(times, kind) if n is not None and n > 0 else None
@@ -262,7 +262,7 @@ def _calendar_step(times: np.ndarray) -> TimeStep | None:
 
 
 def _anchor(times: np.ndarray, kind: str) -> str | None:
-    """Where all stamps stand in their slots, None if there is no such place."""
+    """Common anchor of all stamps in their slots; None if there is none."""
     places = [slot(time, kind, 0) for time in times]
     offsets = [time - start for time, (start, _) in zip(times, places, strict=True)]
     if all(offset == offsets[0] for offset in offsets):
@@ -295,19 +295,18 @@ def _irregular(times: np.ndarray, differences: np.ndarray, source: str) -> str:
     )
     more = f" and {seen.size - 4} more" if seen.size > 4 else ""
     return (
-        f"{source}: one time step is expected throughout (whole missing steps are allowed); "
-        f"found {listed}{more}. "
-        f"{_remedy(times)}"
+        f"{source}: expected one time step throughout (whole missing steps are allowed); found "
+        f"{listed}{more}. {_remedy(times)}"
     )
 
 
 def _remedy(times: np.ndarray) -> str:
-    """What would help: the option that moves times to their step, where they nearly have one."""
+    """Advice for an irregular step: to snap the times if they are nearly regular, else to resample."""
     nearly = snap(times)
     if nearly is not None:
         return (
-            f"They are nearly regular ({nearly.told}): snap them with `--snap-times`, or `snap_times: true` "
-            "of the grid specification."
+            f"They are nearly regular ({nearly.told}): snap them with `--snap-times`, or `snap_times: "
+            "true` of the grid specification."
         )
     return "Resample the file to one step (`ds.resample(time='6h').mean()`) or select a regular part of it."
 

@@ -1,4 +1,4 @@
-"""Finding the variable that holds the times, and decoding it where its attributes are misspelled."""
+"""The search for the variable with the times, and its decoding, also with misspelled attributes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from stconv.datasets.source.time_units import is_time_units, read_time_units
 from stconv.errors import TimeAxisError
 
 _CODING = ("unit", "units", "calendar")
-"""Attributes that say how numbers code times; decoded times carry them no more."""
+"""Attributes that encode times as numbers; decoded times no longer have them."""
 
 
 @dataclass(frozen=True)
 class TimeCoordinate:
-    """Where the times are.
+    """Variable and dimension of the times.
 
     Attributes:
-        name: Variable that holds the times.
-        dim: Its dimension; None for a file of one step that has the time as a scalar.
+        name: Variable with the times.
+        dim: Its dimension; None for a file of one step with a scalar time.
     """
 
     name: str
@@ -41,10 +41,10 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
         source: File or dataset, for messages.
 
     Returns:
-        The dataset with its times decoded, and where they are.
+        The dataset with its times decoded, and their variable and dimension.
 
     Raises:
-        TimeAxisError: No times, or times that do not decode; says what would help.
+        TimeAxisError: There are no times, or they cannot be decoded; the message says what to do.
     """
     if spec.time is not None and spec.time not in ds.variables:
         raise TimeAxisError(
@@ -67,9 +67,8 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
         absent = np.flatnonzero(ds[name].isnull().values)
         raise TimeAxisError(
             f"{source}: time '{name}' is missing at index {absent[0]}, and at {absent.size} of "
-            f"{ds.sizes[dim]} steps in all: never written, or a fill value. Leave out the steps "
-            "without a time: "
-            f"`ds.isel({dim}=ds['{name}'].notnull().values)`."
+            f"{ds.sizes[dim]} steps in all: never written, or a fill value. Drop the steps without a "
+            f"time: `ds.isel({dim}=ds['{name}'].notnull().values)`."
         )
     times = ds[name].values
     whole = whole_seconds(times)
@@ -79,14 +78,14 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
 
 
 def is_time(variable: xr.DataArray | xr.Variable) -> bool:
-    """Whether the values are decoded times, NumPy's or cftime's."""
+    """Whether the values are decoded times, of NumPy or cftime."""
     if np.issubdtype(variable.dtype, np.datetime64):
         return True
     return variable.dtype == object and hasattr(variable.values.flat[0], "calendar")
 
 
 def _score(ds: xr.Dataset, name: str) -> float:
-    """How much a variable looks like the times of the values: an axis, CF's standard name, a usual name."""
+    """Rank a variable as the time: an axis, the CF standard name, a common name."""
     attrs = ds[name].attrs
     score = 8.0 * (ds[name].ndim == 1)
     score += 3.0 * (attrs.get("standard_name") == "time") + 1.5 * (attrs.get("axis") == "T")
@@ -96,7 +95,7 @@ def _score(ds: xr.Dataset, name: str) -> float:
 
 
 def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
-    """Decode numeric times whose units stand in another attribute (``Unit``) or in the specification."""
+    """Decode numeric times with units in another attribute (``Unit``) or in the specification."""
     for name in [spec.time] if spec.time is not None else list(ds.variables):
         variable = ds.variables[name]
         if variable.ndim > 1 or not variable.size or is_time(variable):
@@ -110,9 +109,9 @@ def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
             if not named:
                 continue
             raise TimeAxisError(
-                f"{source}: time '{name}' does not decode with units '{units}': {error}. Expected "
-                "'UNIT since DATE', for example 'hours since 1900-01-01 00:00 -5:00'; state it as "
-                "`time_units` (`--time-units`), or how the file writes its date: 'hours since %d-%m-%Y'."
+                f"{source}: time '{name}' cannot be decoded with units '{units}': {error}. Expected 'UNIT "
+                "since DATE', for example 'hours since 1900-01-01 00:00 -5:00'; state it as `time_units` "
+                "(`--time-units`), or state the form of the date: 'hours since %d-%m-%Y'."
             ) from error
         if times is None:
             continue
@@ -124,7 +123,7 @@ def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
 
 
 def _stated_units(variable: xr.Variable, spec: GridSpec) -> tuple[str | None, str | None]:
-    """Units of a time, of the specification or of the file, and how the date in them is written."""
+    """Units of a time from the specification or the file, and the form of their date."""
     attrs = {str(key).lower().rstrip("s"): value for key, value in variable.attrs.items()}
     stated = attrs.get("unit")
     stated = stated if isinstance(stated, str) else None
@@ -137,10 +136,10 @@ def _stated_units(variable: xr.Variable, spec: GridSpec) -> tuple[str | None, st
 def _decoded(
     values: np.ndarray, units: str | None, order: str | None, calendar: str, named: bool
 ) -> np.ndarray | None:
-    """Times, None where the values are none.
+    """Decode times; None if the values are not times.
 
     Raises:
-        TimeAxisError, ValueError, OverflowError: The units are those of times, and cannot be read.
+        TimeAxisError, ValueError, OverflowError: The values have units of time, and cannot be decoded.
     """
     if order is not None and units is not None:
         units = read_time_units(units, calendar, order).text
@@ -162,23 +161,20 @@ def _is_named_time(ds: xr.Dataset, name: str, spec: GridSpec) -> bool:
 
 
 def _no_time(ds: xr.Dataset, spec: GridSpec, source: str) -> str:
-    """Say what is there instead of times, and what would help."""
+    """Explain why no times were found, and what to do."""
     for name in ds.variables:
         if _is_named_time(ds, str(name), spec) and ds[name].dtype.kind in "iuf" and ds[name].ndim == 1:
             values, units = ds[name].values, ds[name].attrs.get("units")
             return (
-                f"{source}: time '{name}' does not decode: its values are {values.dtype} ({_range(values)}) "
-                "and its "
-                f"units are {units!r}; 'UNIT since DATE' is expected, for example 'days since 1900-01-01'. "
-                "State "
-                "`time_units` (and `calendar`) in the grid specification."
+                f"{source}: time '{name}' cannot be decoded: its values are {values.dtype} "
+                f"({_range(values)}) and its units are {units!r}; expected 'UNIT since DATE', for example "
+                "'days since 1900-01-01'. State `time_units` (and `calendar`) in the grid specification."
             )
     axes = ", ".join(f"{dim} ({size}{_values(ds, str(dim))})" for dim, size in ds.sizes.items())
     return (
-        f"{source}: no time axis found; its dimensions are {axes or 'none'}. A series is expected. Name the "
-        "variable "
-        "that holds the times with `time` of the grid specification; a static field can only be an extra "
-        "input."
+        f"{source}: no time axis found; its dimensions are {axes or 'none'}. Expected a series. Name the "
+        "variable that holds the times with `time` of the grid specification; a static field can only be "
+        "an additional input."
     )
 
 

@@ -1,4 +1,4 @@
-"""Times that CF does not decode and people read at a glance: dates as text or digits, months since a date."""
+"""Decoding of times beyond CF: dates as text or digits, months and years since a date."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _SINCE = re.compile(r"(month|year)s?\s+since\s+(.+)", re.IGNORECASE)
 _WEEKS = re.compile(r"weeks?\s+since\s+(.+)", re.IGNORECASE)
 _AS = re.compile(r"(day|month|year)\s+as\s+%", re.IGNORECASE)
 _GREGORIAN = (*GREGORIAN_CALENDARS, "360")
-"""Calendars decoded to datetime64; "360" is how some archives mark months that are counted, not days."""
+"""Calendars decoded to datetime64; some archives use "360" for counted months."""
 
 
 def decode_times(values: np.ndarray, units: str | None, calendar: str) -> np.ndarray | None:
-    """Decode what CF does not: text, digits of a date, CDO's absolute times, months and years since a date.
+    """Decode times outside of CF: text, digits of a date, CDO's absolute times, months since a date.
 
     Args:
         values: Text, bytes or numbers, (n,).
-        units: Their units, if they have any.
-        calendar: Their CF calendar.
+        units: Units of the values, if any.
+        calendar: CF calendar.
 
     Returns:
-        datetime64 or cftime, (n,); None if the values do not all mean a time.
+        datetime64 or cftime, (n,); None if a value is not a time.
     """
     try:
         if values.dtype.kind in "OSU":
@@ -56,7 +56,7 @@ def decode_times(values: np.ndarray, units: str | None, calendar: str) -> np.nda
 
 
 def _from_text(values: np.ndarray) -> np.ndarray | None:
-    """ISO 8601, also with a space or an underscore between day and clock (WRF)."""
+    """Decode ISO 8601 text, also with a space or an underscore between date and clock (WRF)."""
     texts = [v.decode() if isinstance(v, bytes) else v for v in values]
     if not all(isinstance(v, str) and re.match(r"\s*\d{4}-\d{2}", v) for v in texts):
         return None
@@ -65,7 +65,7 @@ def _from_text(values: np.ndarray) -> np.ndarray | None:
 
 
 def _from_months(months: np.ndarray, date: str, calendar: str) -> np.ndarray | None:
-    """Whole months after a date, or the middle of a month for halves."""
+    """Decode months since a date; half a month means the middle."""
     whole = np.floor(months)
     parts = set((months - whole).tolist())
     if parts not in ({0.0}, {0.5}):
@@ -73,19 +73,19 @@ def _from_months(months: np.ndarray, date: str, calendar: str) -> np.ndarray | N
     start = _from_days(np.array([0.0]), date, calendar)[0]
     step = TimeStep("month", anchor="middle" if parts == {0.5} else "day")
     if isinstance(start, np.datetime64):
-        start = start.astype("datetime64[us]")  # centuries on, nanoseconds do not reach
+        start = start.astype("datetime64[us]")  # nanoseconds do not span many centuries
     return in_nanoseconds(np.array([advance(start, step, int(n)) for n in whole]))
 
 
 def _from_days(days: np.ndarray, date: str, calendar: str) -> np.ndarray:
-    """Days after a date."""
+    """Decode days since a date."""
     units = read_time_units(f"days since {date}", calendar).text
     cf = {"units": units, "calendar": "standard" if calendar == "360" else calendar}
     return np.asarray(xr.decode_cf(xr.Dataset({"t": (("t",), days, cf)}))["t"].values)
 
 
 def _from_digits(values: np.ndarray, unit: str, calendar: str) -> np.ndarray | None:
-    """20010131.25 is 6 h on 31 January 2001; a fraction of a month or a year is refused."""
+    """Decode 20010131.25 as 6 h on 31 January 2001; a fraction of a month or year is refused."""
     whole = np.floor(values).astype(np.int64)
     fraction = values - whole
     if unit != "day" and fraction.any():
@@ -96,7 +96,7 @@ def _from_digits(values: np.ndarray, unit: str, calendar: str) -> np.ndarray | N
 
 
 def _from_plain_digits(values: np.ndarray, calendar: str) -> np.ndarray | None:
-    """20010131, or 2001013106 with the hour."""
+    """Decode 20010131, or 2001013106 with the hour."""
     if (values >= 10_000_101).all() and (values < 30_000_101).all():
         return _dates(values, np.zeros_like(values), calendar)
     if (values >= 1_000_010_100).all() and (values < 3_000_010_100).all() and (values % 100 < 24).all():
@@ -105,7 +105,7 @@ def _from_plain_digits(values: np.ndarray, calendar: str) -> np.ndarray | None:
 
 
 def _dates(dates: np.ndarray, seconds: np.ndarray, calendar: str) -> np.ndarray:
-    """Dates as YYYYMMDD, with seconds after midnight."""
+    """Decode YYYYMMDD, with seconds after midnight."""
     found: list[Any] = []
     for date, second in zip(dates.tolist(), seconds.tolist(), strict=True):
         year, month, day = date // 10_000, date // 100 % 100, date % 100

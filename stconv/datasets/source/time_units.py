@@ -1,4 +1,4 @@
-"""Units of times, ``UNIT since DATE``: read where they have one reading, refused with the reason otherwise.
+"""Units of times, ``UNIT since DATE``: read if unambiguous, else refused with the reason.
 
 Source: UDUNITS-2, "The utscan library", and CF conventions 1.11, section 4.4 (ISO order, offsets from UTC).
 """
@@ -34,7 +34,7 @@ _FIXED = re.compile(
     r"days?|d|hours?|hrs?|h|minutes?|mins?|seconds?|secs?|s|(milli|micro|nano)seconds?|msecs?|ms|us|µs|ns",
     re.IGNORECASE,
 )
-"""Units of fixed length that CF decodes; weeks, months and years are left to `time_decoding`."""
+"""Units of fixed length that CF decodes; `time_decoding` handles weeks, months and years."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _UTC = frozenset({"z", "utc", "gmt", "ut", "zulu"})
 _OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>\d{1,2}):?(?P<minutes>\d{2})?")
@@ -42,12 +42,12 @@ _OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>\d{1,2}):?(?P<minutes>\d{2})?")
 
 @dataclass(frozen=True)
 class TimeUnits:
-    """What the numbers of a time axis count.
+    """Unit and reference date of a numeric time axis.
 
     Attributes:
-        unit: As the text spells it, in lower case: ``days``.
-        reference: Date and clock they are counted from, in UTC, ISO 8601.
-        text: Both, as xarray and cftime read them; the text that was read where it has one reading already.
+        unit: Unit as spelled in the text, in lower case: ``days``.
+        reference: Reference date and clock in UTC, ISO 8601.
+        text: Unit and reference as xarray and cftime read them; the given text if it is unambiguous.
     """
 
     unit: str
@@ -63,20 +63,20 @@ def is_time_units(text: object) -> bool:
 def read_time_units(text: str, calendar: str = "standard", order: str | None = None) -> TimeUnits:
     """Read units of a time.
 
-    A date is year, month, day; day and month before a year of four digits are read where only one of them
-    can be a month. Offsets from UTC are applied; a name of a zone other than UTC's own is refused, as ``EST``
-    is -5 hours in New York and +10 in Sydney.
+    A date is year, month, day; day and month before a year of four digits are read if only one of them can be
+    a month. Offsets from UTC are applied; names of zones other than UTC are refused, since ``EST`` is -5
+    hours in New York and +10 in Sydney.
 
     Args:
-        text: Such as ``hours since 1900-01-01 00:00:00``.
+        text: Units such as ``hours since 1900-01-01 00:00:00``.
         calendar: CF calendar of the times.
-        order: How to read the date, as ``datetime.strptime`` takes it: ``%d-%m-%Y``.
+        order: Form of the date for ``datetime.strptime``, such as ``%d-%m-%Y``.
 
     Returns:
         Unit and reference.
 
     Raises:
-        TimeAxisError: It is not of this form, or has several readings; says which.
+        TimeAxisError: The text is not of this form, or ambiguous; the message lists the readings.
     """
     match = _SINCE.fullmatch(text)
     if match is None:
@@ -88,10 +88,10 @@ def read_time_units(text: str, calendar: str = "standard", order: str | None = N
     clock = _TAIL.fullmatch(tail)
     if clock is None:
         raise TimeAxisError(
-            f"'{tail.strip()}' after the date '{rest}' is no time of day with an offset from UTC"
+            f"'{tail.strip()}' after the date '{rest}' is not a time of day with an offset from UTC"
         )
     shift = _offset(clock["zone"])
-    if year == 0:  # of climatologies; no calendar of CF has it
+    if year == 0:  # a year of climatologies, in no CF calendar
         return TimeUnits(unit, rest, f"{match['unit']} since 0000-{month:02d}-{day:02d}{tail}")
     second = float(clock["second"] or 0)
     try:
@@ -100,20 +100,20 @@ def read_time_units(text: str, calendar: str = "standard", order: str | None = N
             round(second % 1 * 1e6), calendar=_calendar(calendar),
         )  # fmt: skip
     except ValueError as error:
-        raise TimeAxisError(f"'{rest}' is no time of calendar '{calendar}' ({error})") from error
+        raise TimeAxisError(f"'{rest}' is not a time of calendar '{calendar}' ({error})") from error
     reference = (start - shift).isoformat()
     return TimeUnits(unit, reference, f"{match['unit']} since {reference}")
 
 
 def with_plain_time_units(ds: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:
-    """Units of times as xarray reads them without a guess.
+    """Rewrite units of times so that xarray reads them without guessing.
 
     Args:
         ds: Undecoded dataset.
 
     Returns:
-        The dataset, and the units of variables that have no such reading; these are taken from the dataset,
-        so that the variables stay numbers.
+        The dataset, and the units of variables with another form of units; these are removed from the
+        dataset, so that the variables stay numeric.
     """
     unread: dict[str, str] = {}
     changed = {}
@@ -139,7 +139,7 @@ def with_plain_time_units(ds: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:
 
 
 def _date(rest: str, order: str | None) -> tuple[tuple[int, int, int], str]:
-    """Year, month and day at the beginning of a text, and what follows."""
+    """Split a text into year, month and day at its beginning, and the rest."""
     if order is not None:
         return _ordered(rest, order)
     for pattern in (_COMPACT, *_NAMED):
@@ -154,8 +154,8 @@ def _date(rest: str, order: str | None) -> tuple[tuple[int, int, int], str]:
         return (int(first), second, int(third)), tail
     if len(third) < 3:
         raise TimeAxisError(
-            f"the year of '{rest}' has two digits: it may be {first}, 19{first} or 20{first}, "
-            "or the last number"
+            f"the year of '{rest}' has two digits: it may be {first}, 19{first} or 20{first}, or the last "
+            "number"
         )
     day, month = int(first), second
     if day <= 12 < month:
@@ -166,7 +166,7 @@ def _date(rest: str, order: str | None) -> tuple[tuple[int, int, int], str]:
 
 
 def _ordered(rest: str, order: str) -> tuple[tuple[int, int, int], str]:
-    """The date as the user says that it is written."""
+    """Read a date in the form that the user states."""
     date = re.split(r"[\sT]", rest, maxsplit=1)[0]
     try:
         read = datetime.strptime(date, order)
@@ -184,20 +184,19 @@ def _month(text: str, rest: str) -> int:
 
 
 def _offset(zone: str | None) -> timedelta:
-    """How far a zone is ahead of UTC."""
+    """Offset of a zone from UTC."""
     if zone is None or zone.strip().lower() in _UTC:
         return timedelta()
     offset = _OFFSET.fullmatch(zone)
     if offset is None:
         raise TimeAxisError(
-            f"'{zone.strip()}' names a zone, which is not the same everywhere: its offset from "
-            "UTC is expected"
+            f"'{zone.strip()}' is not an offset from UTC, and names of time zones are ambiguous"
         )
     ahead = timedelta(hours=int(offset["hours"]), minutes=int(offset["minutes"] or 0))
     return ahead if offset["sign"] == "+" else -ahead
 
 
 def _calendar(name: str) -> str:
-    """The calendar by which to compute; an unknown one is told of where the times are decoded."""
+    """The calendar to compute with; an unknown one is reported when the times are decoded."""
     known = ("noleap", "365_day", "360_day", "julian", "all_leap", "366_day", "proleptic_gregorian")
     return name.lower() if name.lower() in known else "standard"

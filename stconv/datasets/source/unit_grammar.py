@@ -1,7 +1,7 @@
-"""A small grammar of units, with bounds: a product of names with whole powers, and a number in front.
+"""A small, bounded grammar of units: a number, and a product of names with integer powers.
 
-Units are text of strangers, and a library that evaluates text takes `9**9**9` for a task. Only what this
-grammar reads reaches pint, one name at a time; any other text is compared as text.
+Units are untrusted text, and a library that evaluates expressions would compute `9**9**9`. Only the names
+that this grammar reads are passed to pint; any other text is compared as text.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 LONGEST = 120
-"""Characters of a text of units."""
+"""Longest text of units, in characters."""
 MOST_FACTORS = 12
 LARGEST_EXPONENT = 12
 LARGEST_MAGNITUDE = 30
-"""Powers of ten of a number."""
+"""Largest power of ten of a number."""
 DEEPEST = 3
-"""Brackets inside one another."""
+"""Deepest nesting of brackets."""
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)|(?P<name>[^\W\d]+|[%°µμ][^\W\d]*)"
@@ -50,20 +50,20 @@ _SPELLINGS = {
     "°f": "degF",
     "°k": "kelvin",
 }
-"""Spellings of data files, in lower case, by what pint calls them; `mb` is no millibarn there."""
+"""Names in pint by spellings of data files, in lower case; `mb` means millibar there."""
 
 
 class _UnreadError(Exception):
-    """The text is not of this grammar."""
+    """The text does not follow the grammar."""
 
 
 @dataclass(frozen=True)
 class UnitProduct:
-    """A number times names with powers: ``100 Pa`` is 100 and (("Pa", 1),); no names, no dimension.
+    """A number times powers of names: ``100 Pa`` is 100 and (("Pa", 1),); without names it is dimensionless.
 
     Attributes:
         scale: The number.
-        factors: Names and powers, each name as the text spells it or as pint calls it.
+        factors: Names and powers; a name is spelled as in the text or as in pint.
     """
 
     scale: float
@@ -74,14 +74,14 @@ class UnitProduct:
 def read_units(text: str) -> UnitProduct | None:
     """Read a text of units.
 
-    Known are UDUNITS' and pint's ways to write powers and products (``m s-1``, ``m s**-1``, ``m/s``,
-    ``m.s⁻¹``), numbers as factors, and usual names of a number without dimension such as ``(0 - 1)``.
+    It accepts the powers and products of UDUNITS and pint (``m s-1``, ``m s**-1``, ``m/s``, ``m.s⁻¹``),
+    numbers as factors, and common names of dimensionless numbers such as ``(0 - 1)``.
 
     Args:
         text: Units as a file states them.
 
     Returns:
-        The product; None for text that is longer, deeper or other than the grammar allows.
+        The product; None for text that the grammar does not accept.
     """
     text = _OF_WATER.sub("", text.strip())
     if not text or len(text) > LONGEST:
@@ -102,7 +102,7 @@ def read_units(text: str) -> UnitProduct | None:
 
 
 def _tokens(text: str) -> list[tuple[str, str, bool]]:
-    """Kind and text of each token, and whether it follows the one before without a space."""
+    """Kind and text of each token, and whether it directly follows the one before."""
     found: list[tuple[str, str, bool]] = []
     position = 0
     while position < len(text):
@@ -116,7 +116,7 @@ def _tokens(text: str) -> list[tuple[str, str, bool]]:
 
 
 class _Reader:
-    """Reads a list of tokens from its beginning."""
+    """Sequential reader of a list of tokens."""
 
     def __init__(self, tokens: list[tuple[str, str, bool]]) -> None:
         self.rest = tokens
@@ -135,7 +135,7 @@ class _Reader:
         return scale, factors
 
     def _power(self, depth: int) -> tuple[float, list[tuple[str, int]]]:
-        """One name, number or bracket, with its power."""
+        """Read a name, number or bracket with its power."""
         kind, text, _ = self._next()
         if kind == "open":
             if depth == DEEPEST:
@@ -157,7 +157,7 @@ class _Reader:
         return scale**power, [(name, n * power) for name, n in factors]
 
     def _exponent(self, kind: str) -> int:
-        """A whole number after `**`, `^` or, after a name or a bracket, right behind it; else 1."""
+        """Read the integer after `**` or `^`, or directly after a name or bracket; else 1."""
         if not self.rest:
             return 1
         if self.rest[0][0] == "power":

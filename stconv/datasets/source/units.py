@@ -1,4 +1,4 @@
-"""Conversion of units that is a factor and an offset: the grammar reads them, pint knows the names."""
+"""Conversion of units by a factor and an offset; the grammar reads them, pint resolves the names."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from stconv.datasets.source.unit_grammar import LONGEST, UnitProduct, read_units
 from stconv.errors import UnitsError
 
 WATER_DENSITY = 1000.0
-"""Density of liquid water, kg m-3, by which rain in kg m-2 is rain in mm (CF, guidelines for units)."""
+"""Density of liquid water, kg m-3, which converts rain in kg m-2 to mm (CF, guidelines for units)."""
 _SAME = 1e-9
-"""Factors are equal within this share, as the constants of a registry are rounded."""
+"""Relative tolerance of equal factors, since the constants of the registry are rounded."""
 
 
 class UnknownUnitsError(UnitsError):
-    """A text of units is not of the grammar, or holds a name that the registry lacks."""
+    """Units do not follow the grammar, or contain a name that the registry lacks."""
 
 
 class OtherDimensionError(UnitsError):
-    """Two units measure different things."""
+    """Two units measure different quantities."""
 
 
 def linear_conversion(found: str, wanted: str, variable: str, source: str) -> tuple[float, float]:
-    """Factor and offset with ``value_in_wanted = factor * value_in_found + offset``.
+    """Find factor and offset with ``value_in_wanted = factor * value_in_found + offset``.
 
     Args:
         found: Units in the file, for example ``degK``, ``m s**-1``.
-        wanted: Units asked for.
+        wanted: Target units.
         variable: Name of the variable, for messages.
         source: File or dataset, for messages.
 
@@ -36,37 +36,38 @@ def linear_conversion(found: str, wanted: str, variable: str, source: str) -> tu
         Factor and offset; (1, 0) for two spellings of one unit.
 
     Raises:
-        UnitsError: Units unknown, of another dimension, or not related by a factor and an offset.
+        UnitsError: Units are unknown, of another dimension, or not related by a factor and an offset.
     """
     if _plain(found) == _plain(wanted):
         return 1.0, 0.0
     if not found:
         raise UnitsError(
-            f"{source}: variable '{variable}' states no units, so it cannot be converted to '{wanted}'. "
+            f"{source}: variable '{variable}' has no units, so it cannot be converted to '{wanted}'. "
             "Remove the variable from `units`, or set the attribute `units` in the file."
         )
     try:
         return _conversion(found, wanted)
     except OtherDimensionError as error:
         raise UnitsError(
-            f"{source}: variable '{variable}' has units '{shown(found)}', which cannot become "
-            f"'{shown(wanted)}': they measure different things. Ask for units of the same kind."
+            f"{source}: variable '{variable}' has units '{shown(found)}', which cannot be converted to "
+            f"'{shown(wanted)}': they measure different quantities. State units of the same quantity."
         ) from error
     except UnknownUnitsError as error:
         raise UnitsError(
-            f"{source}: variable '{variable}' has units '{shown(found)}' and '{shown(wanted)}' is wanted; "
-            f"one of them is not known ({error}). Spell it as UDUNITS does, for example 'degC', 'm s-1', "
-            "'kg m-2'."
+            f"{source}: variable '{variable}' has units '{shown(found)}' and '{shown(wanted)}' is "
+            f"requested; one of them is unknown ({error}). Spell it as UDUNITS does, for example 'degC', "
+            "'m s-1', 'kg m-2'."
         ) from error
     except UnitsError as error:
         raise UnitsError(
-            f"{source}: variable '{variable}' cannot go from '{shown(found)}' to '{shown(wanted)}' by a "
-            "factor and an offset. Convert it before, for example decibels to the quantity itself."
+            f"{source}: variable '{variable}' cannot be converted from '{shown(found)}' to "
+            f"'{shown(wanted)}' by a factor and an offset. Convert the file first, for example from "
+            "decibels to the quantity itself."
         ) from error
 
 
 def same_units(first: str, second: str) -> bool:
-    """Whether two spellings mean one unit, as ``degK`` and ``K``; unknown ones are compared as text."""
+    """Whether two spellings mean one unit (``degK`` and ``K``); unknown ones are compared as text."""
     if _plain(first) == _plain(second):
         return True
     try:
@@ -76,7 +77,7 @@ def same_units(first: str, second: str) -> bool:
 
 
 def same_dimension(first: str, second: str) -> bool:
-    """Whether both texts are understood and one converts to the other."""
+    """Whether both units are known and one converts to the other."""
     try:
         _conversion(first, second)
     except UnitsError:
@@ -85,7 +86,7 @@ def same_dimension(first: str, second: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """Units as a message shows them: long ones cut, text that cannot be written escaped."""
+    """Units for messages: shortened if long, and escaped if they cannot be written."""
     cut = text if len(text) <= LONGEST else text[:LONGEST] + "..."
     return cut.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -96,11 +97,12 @@ def _plain(text: str) -> str:
 
 @lru_cache(maxsize=512)
 def _conversion(found: str, wanted: str) -> tuple[float, float]:
-    """Factor and offset between two texts.
+    """Factor and offset between two units.
 
     Raises:
-        UnknownUnitsError, OtherDimensionError: See there.
-        UnitsError: No factor and offset lead from one to the other.
+        UnknownUnitsError: The units are unknown.
+        OtherDimensionError: The units measure different quantities.
+        UnitsError: The units are not related by a factor and an offset.
     """
     first, second = _read(found), _read(wanted)
     zero, one, two = (_converted(value, first, second) for value in (0.0, 1.0, 2.0))
@@ -114,12 +116,12 @@ def _conversion(found: str, wanted: str) -> tuple[float, float]:
 def _read(text: str) -> UnitProduct:
     product = read_units(text)
     if product is None:
-        raise UnknownUnitsError(f"'{shown(text)}' is no product of names with whole powers")
+        raise UnknownUnitsError(f"'{shown(text)}' is not a product of names with integer powers")
     return product
 
 
 def _converted(value: float, first: UnitProduct, second: UnitProduct) -> float:
-    """A value in other units; water as mass per area (kg m-2) and as depth (mm) are the same."""
+    """Convert a value; water as mass per area (kg m-2) equals its depth (mm)."""
     import pint
 
     water = _registry().Quantity(WATER_DENSITY, "kg m-3")
@@ -138,11 +140,11 @@ def _converted(value: float, first: UnitProduct, second: UnitProduct) -> float:
                 continue
     except (pint.errors.PintError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise UnitsError(str(error)) from error
-    raise OtherDimensionError("they measure different things")
+    raise OtherDimensionError("they measure different quantities")
 
 
 def _unit(product: UnitProduct) -> Any:
-    """The product in pint's words; degrees in a product or behind a number are differences of temperature."""
+    """The product in pint; degrees in a product or after a number are temperature differences."""
     alone = (
         product.factors and product.scale == 1 and len(product.factors) == 1 and product.factors[0][1] == 1
     )
@@ -154,7 +156,7 @@ def _unit(product: UnitProduct) -> Any:
 
 @lru_cache(maxsize=512)
 def _named(name: str, alone: bool) -> Any:
-    """The unit of one name, as it is spelled, else in lower case (``Kelvin``, ``Meters``)."""
+    """Look up a unit by its name as spelled, else in lower case (``Kelvin``, ``Meters``)."""
     import pint
 
     registry = _registry()

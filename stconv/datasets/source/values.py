@@ -1,4 +1,4 @@
-"""The values of one field: outside of the range that the user states NaN, units converted, float32."""
+"""Conversion of the values of a field: the user's valid range and units, and float32."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from stconv.datasets.source.units import linear_conversion
 def field_values(
     variable: xr.Variable, name: str, spec: GridSpec, source: str, dtype: np.dtype[Any] | None = None
 ) -> xr.Variable:
-    """Bring decoded values to the range and the units that the user states, and to float32.
+    """Apply the user's valid range and units to decoded values, and convert them to float32.
 
     Args:
         variable: Decoded values.
-        name: Name of the field, by which `spec` speaks of it.
-        spec: Its valid range and the units wanted.
+        name: Name of the field, as in `spec`.
+        spec: Valid range and target units.
         source: File or dataset, for messages.
-        dtype: float32 or float64, where it is known which; None to look at some steps.
+        dtype: float32 or float64 if known; None to decide by some steps.
 
     Returns:
         float32 of the same shape, or float64 where float32 is too coarse (see `needs_float64`), with the
         attribute `units`.
 
     Raises:
-        UnitsError: The units cannot become those wanted.
+        UnitsError: The units cannot be converted to the target units.
     """
     attrs = dict(variable.attrs)
     found = str(attrs.get("units", attrs.get("Unit", attrs.get("unit", ""))))

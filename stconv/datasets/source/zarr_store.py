@@ -1,4 +1,4 @@
-"""Zarr stores as they are: fill values that mean missing and others, and metadata that is out of date."""
+"""Reading of Zarr stores: fill values that mean missing or not, and outdated metadata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stconv.datasets.source.absent import mark_absent, zarr_chunks
 from stconv.datasets.source.attributes import SourceWarning
 
 NO_STATEMENT = (0, 1)
-"""Fill values that libraries write of their own accord (`zeros`, `ones`): they do not mean missing."""
+"""Fill values that libraries write by default (`zeros`, `ones`), which do not mean missing."""
 
 
 def is_zarr(path: Path) -> bool:
@@ -26,10 +26,10 @@ def is_zarr(path: Path) -> bool:
 
 
 def open_zarr(path: Path, group: str | None) -> xr.Dataset:
-    """Open a store undecoded, `_FillValue` being what means missing.
+    """Open a store undecoded; `_FillValue` is set where the fill value means missing.
 
-    The metadata of each array is read, not the copy of all that a store may keep (`.zmetadata`): appending
-    does not always renew it.
+    The metadata of each array is read, not the consolidated copy (`.zmetadata`), which appending does not
+    always update.
 
     Args:
         path: Folder of the store.
@@ -37,13 +37,13 @@ def open_zarr(path: Path, group: str | None) -> xr.Dataset:
 
     Returns:
         Variables with stored values; `_FillValue` where an attribute states it, or where it is the fill value
-        of an array of version 2 as xarray writes it: there, xarray keeps it nowhere else.
+        of a version 2 array written by xarray, which stores it nowhere else.
     """
     import zarr
 
     opened = xr.backends.ZarrStore.open_group(
         path, group=group, mode="r", consolidated=False, use_zarr_fill_value_as_mask=True
-    )  # as mask: else xarray reads the attribute `_FillValue` of version 3, and only in its own form
+    )  # otherwise xarray reads only its own form of the attribute `_FillValue` of version 3
     ds = xr.open_dataset(opened, decode_cf=False)
     store = zarr.open_group(path, mode="r", path=group or "", use_consolidated=False)
     for name, variable in ds.variables.items():
@@ -59,7 +59,7 @@ def open_zarr(path: Path, group: str | None) -> xr.Dataset:
 
 
 def _stated(array: Any, name: str, source: str) -> Any:
-    """The fill value that means missing, None if there is none."""
+    """The fill value that means missing, or None."""
     attrs, fill = array.attrs, array.fill_value
     if attrs.get("_FillValue") is not None:
         return _from_json(attrs["_FillValue"], array.dtype)
@@ -69,8 +69,9 @@ def _stated(array: Any, name: str, source: str) -> Any:
         return fill
     if "missing_value" not in attrs and {"scale_factor", "add_offset"} & set(attrs):
         warnings.warn(
-            f"{source}: the fill value {fill} of the packed '{name}' counts as a value, since no attribute "
-            f"calls it missing. If it is, set the attribute `_FillValue` to {fill}.",
+            f"{source}: the fill value {fill} of the packed '{name}' is read as a value, since no "
+            "attribute declares it missing. If it means missing, set the attribute `_FillValue` to "
+            f"{fill}.",
             SourceWarning,
             stacklevel=2,
         )
@@ -78,7 +79,7 @@ def _stated(array: Any, name: str, source: str) -> Any:
 
 
 def _from_json(value: Any, dtype: np.dtype[Any]) -> Any:
-    """A fill value in an attribute: a number, text of one, or the bytes of a double (xarray, version 3)."""
+    """Decode a fill value: a number, its text, or the bytes of a double (xarray, version 3)."""
     if not isinstance(value, str) or dtype.kind not in "iuf":
         return value
     try:
@@ -92,15 +93,15 @@ def _from_json(value: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _warn_of_copy(path: Path, ds: xr.Dataset, group: str | None) -> None:
-    """Say where the copy of all metadata differs from the arrays: other readers see less than there is."""
+    """Warn if consolidated metadata differs from the arrays, since other readers then see less."""
     copied = _copied_shapes(path, group)
     for name, shape in copied.items():
         found = ds.variables[name].shape if name in ds.variables else None
         if found is not None and tuple(shape) != found:
             warnings.warn(
                 f"{path}: the consolidated metadata is older than the arrays: it gives '{name}' the shape "
-                f"{tuple(shape)}, the array has {found}, which is what is read. Renew it with "
-                "`zarr.consolidate_metadata(STORE)`, so that others read all of it, too.",
+                f"{tuple(shape)}, the array has {found}. The array is read. Update the metadata with "
+                "`zarr.consolidate_metadata(STORE)`, so that other readers see all of it.",
                 SourceWarning,
                 stacklevel=2,
             )
@@ -108,7 +109,7 @@ def _warn_of_copy(path: Path, ds: xr.Dataset, group: str | None) -> None:
 
 
 def _copied_shapes(path: Path, group: str | None) -> dict[str, Any]:
-    """Shape by name of array, as consolidated metadata says; empty without one."""
+    """Shape by array name in the consolidated metadata; empty if there is none."""
     prefix = f"{group.strip('/')}/" if group and group.strip("/") else ""
     try:
         if (path / ".zmetadata").is_file():
