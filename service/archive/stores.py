@@ -16,6 +16,8 @@ from typing import Any
 from stconv.clock import DAY
 
 SUFFIX = ".zarr"
+SET_ASIDE = ".set-aside"
+"""Ends the name of a store, or of scores, that is damaged or of a wrong time."""
 SCORES = "scores.nc"
 VERSION_LETTERS = 12
 _STORED = re.compile(r"\d{8}T\d{6}Z")
@@ -58,6 +60,9 @@ def stored(folder: Path) -> dict[str, Path]:
 def prune(folder: Path, keep: int, days: float | None) -> None:
     """Remove the oldest stores, of this version and of older ones, and the remains of interrupted writes.
 
+    Within a version those with the oldest reference times go, so that a forecast that was made late, from a
+    frame that came late, leaves no hole behind it.
+
     Args:
         folder: Folder of the version that is served.
         keep: Number of forecasts to keep, over all versions.
@@ -67,13 +72,21 @@ def prune(folder: Path, keep: int, days: float | None) -> None:
         return
     for path in folder.parent.glob("*/.*"):
         shutil.rmtree(path, ignore_errors=True)
-    made = sorted((path.stat().st_mtime, path) for path in folder.parent.glob(f"*/*{SUFFIX}"))
+    versions = [
+        sorted((path.name, path.stat().st_mtime, path) for path in version.glob(f"*{SUFFIX}"))
+        for version in folder.parent.iterdir()
+        if version.is_dir()
+    ]
+    versions.sort(key=lambda stores: max((when for _, when, _ in stores), default=0.0))
     oldest = -float("inf") if days is None else time.time() - DAY.seconds * days
-    for number, (when, path) in enumerate(made):
-        if number < len(made) - keep or when < oldest:
+    surplus = sum(map(len, versions)) - keep
+    for stores in versions:  # the version that was used longest ago first, each from its first reference time
+        aged = max((i + 1 for i, (_, when, _) in enumerate(stores) if when < oldest), default=0)
+        for _, _, path in stores[: max(aged, surplus)]:
             hidden = path.with_name(f".{path.name}")  # renamed first, so that the store disappears as a whole
             path.rename(hidden)
             shutil.rmtree(hidden, ignore_errors=True)
+        surplus -= min(len(stores), max(aged, surplus, 0))
     for other in folder.parent.iterdir():
         if other != folder and not stored(other):
             shutil.rmtree(other, ignore_errors=True)

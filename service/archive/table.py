@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.archive.soundness import BrokenStore, sound_metadata
 from service.archive.stores import find_name, iso_time, stored
 from service.formats.statement import STATED
 from service.problems import Problem
+from service.wire.model_messages import Fault
 
-METADATA = "zarr.json"
+log = logging.getLogger(__name__)
 PER_FORECAST = ("time", "forecast_reference_time")
 
 
@@ -67,7 +70,9 @@ class StoredForecasts:
     def __init__(self) -> None:
         self.by_name: dict[str, StoredForecast] = {}
         self.verification: dict[str, Any] | None = None
+        self.faults: tuple[Fault, ...] = ()
         self._removed: set[str] = set()
+        self._broken: set[Path] = set()
 
     def refresh(self, folder: Path) -> None:
         """Update the table from the folder; a store never changes, so each is read once.
@@ -76,7 +81,23 @@ class StoredForecasts:
         """
         found, known = stored(folder), {entry.path: entry for entry in self.by_name.values()}
         self._removed = (self._removed | set(self.by_name)) - set(found)
-        self.by_name = {name: known.get(path) or read(name, path) for name, path in found.items()}
+        self.by_name = {
+            name: entry
+            for name, path in found.items()
+            if (entry := known.get(path) or self._read(name, path)) is not None
+        }
+
+    def _read(self, name: str, path: Path) -> StoredForecast | None:
+        """A store, or None if it is broken: said once, and passed over until the archive sets it aside."""
+        try:
+            entry = read(name, path)
+        except (BrokenStore, OSError) as error:
+            if path not in self._broken:
+                log.error("the stored forecast from %s is passed over: %s", iso_time(name), error)
+            self._broken.add(path)
+            return None
+        self._broken.discard(path)
+        return entry
 
     def get(self, text: str) -> StoredForecast:
         """Find the forecast of a reference time.
@@ -102,8 +123,12 @@ class StoredForecasts:
 
 
 def read(name: str, path: Path) -> StoredForecast:
-    """Read the metadata of a store and list its files."""
-    metadata = json.loads((path / METADATA).read_text())
+    """Read the metadata of a store and list its files.
+
+    Raises:
+        BrokenStore: It is incomplete.
+    """
+    metadata = sound_metadata(path)
     files = {str(file.relative_to(path)): file for file in path.rglob("*") if file.is_file()}
     arrays = metadata["consolidated_metadata"]["metadata"]
     form = hashlib.sha256()

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from service.archive.soundness import METADATA
 from service.archive.table import (
-    METADATA,
     StoredForecast,
     StoredForecasts,
     UnknownForecast,

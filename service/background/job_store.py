@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import shutil
 import threading
 import time
@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from service.archive.durable import write_whole
+
+log = logging.getLogger(__name__)
 UNFINISHED = ("queued", "running")
 TOMBSTONE_LIVES = 10
 """Number of lifetimes for which an expired job is answered with 410 rather than 404."""
@@ -76,6 +79,8 @@ class Job:
 class JobStore:
     """The jobs of one server by id; jobs that were unfinished at shutdown are marked as interrupted.
 
+    How a job ended is known in memory even where it cannot be written: a full disk is no reason not to serve.
+
     Args:
         folder: Folder of the jobs.
         life_seconds: Time for which a finished job is kept, s.
@@ -110,7 +115,7 @@ class JobStore:
     def end(self, job: Job, status: str, problem: dict[str, Any] | None = None) -> None:
         """Record the end of a job."""
         job.status, job.problem, job.ended = status, problem, time.time()
-        self.save(job)
+        self._note(job)
 
     def finish(self, job: Job, result: bytes) -> None:
         """Store the result and mark the job as done; the result of a job canceled meanwhile is discarded.
@@ -133,7 +138,13 @@ class JobStore:
         """Remove the result and keep only the description."""
         (self._folder / job.id / "result").unlink(missing_ok=True)
         job.status = "expired"
-        self.save(job)
+        self._note(job)
+
+    def _note(self, job: Job) -> None:
+        try:
+            self.save(job)
+        except OSError as error:
+            log.error("that job %s is %s cannot be written: %s", job.id, job.status, error)
 
     def sweep(self) -> None:
         """Expire jobs that are too old, and the oldest while all results exceed the limit."""
@@ -155,15 +166,7 @@ class JobStore:
     def _write(self, job: Job, name: str, content: bytes) -> None:
         folder = self._folder / job.id
         folder.mkdir(parents=True, exist_ok=True)
-        scratch = folder / f".{name}"
-        try:
-            with scratch.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(scratch, folder / name)
-        finally:
-            scratch.unlink(missing_ok=True)
+        write_whole(folder / name, content)
 
 
 def _text(seconds: float | None) -> str | None:

@@ -12,7 +12,7 @@ from service.archive.table import StoredForecasts
 from service.problems import Problem
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
-from service.wire.model_messages import UpdateArchive
+from service.wire.model_messages import Fault, UpdateArchive
 from service.workers.worker import Worker
 from stconv.contenders import PERSISTENCE
 
@@ -40,18 +40,34 @@ class Watch:
     async def run(self) -> None:
         """Watch until canceled."""
         name, sha256 = self._worker.name, self._worker.schema["bundle_sha256"]
-        await asyncio.to_thread(self._stored.refresh, version_folder(self._folder, name, sha256))
+        try:
+            await asyncio.to_thread(self._stored.refresh, version_folder(self._folder, name, sha256))
+        except OSError as error:
+            self._fail(error)
         while True:
             more = False
             try:
                 more = await self._step()
                 self._said = ""
-            except (Problem, OSError, ValueError, KeyError) as error:
-                self._metrics.archive_failures.labels(self._worker.name).inc()
-                if str(error) != self._said:  # logged once, not at every check
-                    log.error("model %s: cannot store forecasts: %s", self._worker.name, error)
-                self._said = str(error)
+            except Exception as error:  # whatever one round meets, there is a next one
+                self._fail(error)
             await asyncio.sleep(0 if more else self._settings.watch_seconds)
+
+    def _fail(self, error: Exception) -> None:
+        self._metrics.archive_failures.labels(self._worker.name).inc()
+        if str(error) != self._said:  # logged once, not at every check
+            known = isinstance(error, (Problem, OSError))
+            log.error("model %s: cannot store forecasts: %s", self._worker.name, error, exc_info=not known)
+        self._said = str(error)
+        kept = tuple(fault for fault in self._stored.faults if fault.kind != "file")
+        self._note((*kept, Fault("file", "The data source cannot be read.")))
+
+    def _note(self, faults: tuple[Fault, ...]) -> None:
+        for fault in faults:
+            if fault not in self._stored.faults:
+                log.warning("model %s: %s", self._worker.name, fault.detail)
+        self._stored.faults = faults
+        self._metrics.faults(self._worker.name, [fault.kind for fault in faults])
 
     async def _step(self) -> bool:
         settings = self._settings
@@ -65,6 +81,7 @@ class Watch:
         )
         state = await self._worker.ask(asked)
         await asyncio.to_thread(self._stored.refresh, Path(state.folder))
+        self._note(state.faults)
         self._metrics.stored.labels(self._worker.name).set(len(self._stored.by_name))
         if state.verification is not None:
             found = judged(state.verification, settings)

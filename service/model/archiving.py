@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import warnings
+from collections.abc import Container
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from service.archive.stores import SUFFIX, prune, reference_name, stored, version_folder
+from service.archive.durable import put_in_place
+from service.archive.soundness import BrokenStore, aside, set_aside, sound_metadata
+from service.archive.stores import SUFFIX, iso_time, prune, reference_name, stored, version_folder
+from service.model.future import later_than_now
 from service.model.live_verification import LiveVerification
-from service.model.source import Source
-from service.wire.model_messages import ArchiveState, UpdateArchive
+from service.model.source import Source, say
+from service.wire.model_messages import ArchiveState, Fault, UpdateArchive
 from stconv.dims import LEAD, TIME
 from stconv.errors import StconvError
 from stconv.forecast import Forecaster
@@ -37,7 +40,9 @@ class Archivist:
     def __init__(self, forecaster: Forecaster, source: Source) -> None:
         self._forecaster = forecaster
         self._source = source
-        self._refused: set[str] = set()
+        self._refused: dict[str, Any] = {}  # by name, the state of the source that was refused
+        self._sound: set[Path] = set()
+        self._faults: tuple[Fault, ...] = ()
         self._seen: Any = None
         self._round: Any = None
         self._done: Any = None
@@ -47,24 +52,31 @@ class Archivist:
         """Make or verify the next forecast if the source changed and is no longer being written.
 
         Raises:
-            DataError: The source cannot be read.
+            ServiceError: The source cannot be read.
             OSError: The forecast cannot be written.
         """
         folder = version_folder(Path(request.folder), request.model, self._forecaster.bundle_hash)
         state = self._source.state()
         if state == self._done:
-            return ArchiveState(False, str(folder))
+            return ArchiveState(False, str(folder), faults=self._faults)
         if self._seen is not None and state != self._seen:  # another program may still be writing
             self._seen = state
-            return ArchiveState(False, str(folder))
+            return ArchiveState(False, str(folder), faults=self._faults)
         self._seen = state
         series = self._source.open()
-        reference = self._next_reference(series[0], list(stored(folder)), request)
+        self._check_stores(folder, reference_name(series[0][TIME].values[-1]))
+        refused = [name for name, seen in self._refused.items() if seen == state]
+        reference = self._next_reference(series[0], list(stored(folder)), refused, request)
         if reference is not None:
-            self._store(folder, series, reference)
+            self._store(folder, series, reference, state)
             prune(folder, request.keep, request.keep_days)
-            return ArchiveState(True, str(folder))
+            return ArchiveState(True, str(folder), faults=self._faults)
         stores = stored(folder)
+        self._faults = (
+            *self._source.passed_over,
+            *(Fault("input", f"The input from {iso_time(name)} is refused.") for name in refused),
+            *(Fault("store", f"The store of {name} was damaged and set aside.") for name in aside(folder)),
+        )
         self._live = self._live or LiveVerification(self._forecaster, self._source, folder)
         if self._round != state:
             self._round = state
@@ -72,23 +84,43 @@ class Archivist:
         more = self._live.update(series, stores, request.cases)
         if not more:
             self._done = state
-        return ArchiveState(more, str(folder), self._live.summary())
+        return ArchiveState(more, str(folder), self._live.summary(), self._faults)
 
-    def _next_reference(self, ds: xr.Dataset, names: list[str], request: UpdateArchive) -> Any:
-        """Find the oldest reference time to forecast: newer than those stored, or among the newest few."""
+    def _check_stores(self, folder: Path, newest: str) -> None:
+        """Set aside what is damaged, and what lies in the future while the source does not."""
+        for name, path in stored(folder).items():
+            if path in self._sound:
+                continue
+            try:
+                if name > newest and iso_time(name) > later_than_now():
+                    raise BrokenStore("its reference time lies in the future")
+                sound_metadata(path)
+                self._sound.add(path)
+            except BrokenStore as error:
+                say(f"the stored forecast from {iso_time(name)} is set aside: {error}")
+                set_aside(path)
+
+    def _next_reference(
+        self, ds: xr.Dataset, names: list[str], refused: Container[str], request: UpdateArchive
+    ) -> Any:
+        """Find the oldest reference time to forecast: after the first stored one, or among the newest few."""
         offsets = self._forecaster.offsets
         frames = Frames(ds[TIME].values, self._forecaster.step)
         due, most = None, min(request.keep, request.keep if names else request.backfill)
         complete = 0
         for reference in frames.times[::-1]:
             name = reference_name(reference)
-            if complete == most or (names and name <= names[-1]):
+            if complete == most or (names and name <= names[0]):
                 break
-            if name not in self._refused and not frames.lacking(reference, offsets):
+            if name in refused or frames.lacking(reference, offsets):
+                continue
+            if name in names:
+                complete += 1
+            else:
                 complete, due = complete + 1, reference
         return due
 
-    def _store(self, folder: Path, series: tuple[xr.Dataset, Any], reference: Any) -> None:
+    def _store(self, folder: Path, series: tuple[xr.Dataset, Any], reference: Any, state: Any) -> None:
         name = reference_name(reference)
         ds, origin = series
         try:
@@ -97,9 +129,10 @@ class Archivist:
                     "ignore"
                 )  # unusual input is described in the attributes of the forecast
                 forecast = self._forecaster.forecast(ds, reference_time=reference, origin=origin)
-        except StconvError as error:
-            print(f"stconv: cannot store a forecast from {name}: {error}", file=sys.stderr, flush=True)
-            self._refused.add(name)
+        except (StconvError, OSError) as error:
+            say(f"cannot store a forecast from {name}: {error}")
+            self._refused = {other: seen for other, seen in self._refused.items() if seen == state}
+            self._refused[name] = state
             return
         known = forecast[TIME].values[0] <= ds[TIME].values[-1]
         forecast = forecast.assign_attrs(
@@ -135,7 +168,7 @@ def write_store(forecast: xr.Dataset, path: Path) -> None:
             clean.to_zarr(
                 scratch, zarr_format=3, consolidated=True, encoding=encoding, write_empty_chunks=True
             )
-        os.replace(scratch, path)
+        put_in_place(scratch, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

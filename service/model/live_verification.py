@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,18 @@ import numpy as np
 import torch
 import xarray as xr
 
+from service.archive.durable import write_whole
+from service.archive.soundness import set_aside
 from service.archive.stores import SCORES
 from service.formats.layout import find_layout
-from service.model.source import Source
+from service.model.source import Source, say
 from stconv.contenders import MODEL
 from stconv.datasets.references.baselines import baseline_forecasts
 from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.grid import Origin
 from stconv.datasets.source.time_axis import advance, text
 from stconv.dims import TIME
+from stconv.errors import StconvError
 from stconv.forecast import Forecaster
 from stconv.sphere import area_weights
 from stconv.verification import ScoreSums, lead_labels
@@ -46,9 +48,16 @@ class LiveVerification:
         names = [target.name for target in forecaster.targets]
         units = {target.name: target.units for target in forecaster.targets}
         self._sums = ScoreSums(names, forecaster.leads, units)
-        if self._path.exists():
+        try:
             with xr.open_dataset(self._path, engine="h5netcdf") as ds:
                 self._sums = self._sums.merge(ScoreSums.from_dataset(ds.load()))
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            raise
+        except (OSError, ValueError, KeyError, StconvError) as error:  # a power cut, another version's file
+            say(f"the scores so far are set aside and begun anew: {error}")
+            set_aside(self._path)
         self._complete: set[str] = set()
         self._waiting: list[str] = []
         periods = forecaster.bundle.data.periods
@@ -74,16 +83,23 @@ class LiveVerification:
         new = ScoreSums(self._sums.variables, self._sums.n_leads, self._sums.units)
         now, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
         for name in now:
-            with xr.open_dataset(stores[name], engine="zarr", consolidated=True) as forecast:
-                self._verify(new, forecast.load(), series)
-                if forecast[TIME].values[-1] <= newest:
-                    self._complete.add(name)
+            try:
+                with xr.open_dataset(stores[name], engine="zarr", consolidated=True) as opened:
+                    forecast = opened.load()
+            except (ValueError, KeyError, FileNotFoundError) as error:
+                say(f"the stored forecast {name} is set aside: {error}")
+                set_aside(stores[name])
+                continue
+            except (OSError, RuntimeError) as error:  # also while this process ends: no proof of damage
+                say(f"the stored forecast {name} is not verified: {error}")
+                continue
+            self._verify(new, forecast, series)
+            if forecast[TIME].values[-1] <= newest:
+                self._complete.add(name)
         if new.n_windows:
             merged = new.merge(self._sums)
             self._sums = merged.select(np.arange(max(0, merged.n_windows - cases), merged.n_windows))
-            scratch = self._path.with_name(f".{SCORES}.{os.getpid()}")
-            self._sums.to_dataset().to_netcdf(scratch, engine="h5netcdf")
-            os.replace(scratch, self._path)
+            write_whole(self._path, bytes(self._sums.to_dataset().to_netcdf(engine="h5netcdf")))
         return bool(self._waiting)
 
     def _verify(self, sums: ScoreSums, forecast: xr.Dataset, series: tuple[xr.Dataset, Origin]) -> None:

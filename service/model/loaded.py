@@ -16,7 +16,7 @@ from service.model.batching import Batches, OnlyNumbers
 from service.model.example import example_fields
 from service.model.rollouts import Rollouts
 from service.model.settings import ModelSettings
-from service.model.source import Source
+from service.model.source import MEANT, Source, own_data
 from service.model.upload import stored_dataset
 from stconv.bundle import Bundle
 from stconv.datasets.source.grid import Origin
@@ -96,13 +96,14 @@ class LoadedModel:
         """Forecast from the newest window of the server's own data; cached until the files change.
 
         Raises:
-            DataError: The data cannot be read, or do not fit the model.
+            ServiceError: The data cannot be read, or do not fit the model.
         """
         steps = steps or self.forecaster.leads
         state = (steps, self.source.state())
         if self._newest is None or self._newest[0] != state:
             ds, origin = self.source.open()
-            self._newest = state, self.forecaster.forecast(ds, steps=steps, origin=origin).load()
+            with own_data(MEANT):
+                self._newest = state, self.forecaster.forecast(ds, steps=steps, origin=origin).load()
         return self._newest[1]
 
     def _warm_up(self) -> None:

@@ -7,15 +7,23 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from service.model.source import Source
+from service.model.source import Source, own_data
 from stconv.dims import LEAD, TIME
-from stconv.errors import VariableError
+from stconv.errors import FileError, VariableError
 
 
 def stored_forecast(path: Path) -> xr.Dataset:
-    """Read a stored forecast."""
-    with xr.open_dataset(path, engine="zarr", consolidated=True) as found:
-        return found.load()
+    """Read a stored forecast.
+
+    Raises:
+        ServiceError: The store is damaged.
+    """
+    with own_data("The stored forecast"):
+        try:
+            with xr.open_dataset(path, engine="zarr", consolidated=True) as found:
+                return found.load()
+        except RuntimeError as error:  # of a codec that is given half a chunk
+            raise FileError(f"'{path}' cannot be decoded: {error}") from error
 
 
 def observed(path: Path, source: Source) -> xr.Dataset:

@@ -20,10 +20,14 @@ async def livez() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> dict[str, Any]:
-    """Readiness: every model is loaded and the server is not draining."""
+    """Readiness: every model is loaded and the server is not draining; `archive` names faults."""
     refuse_while_draining(request)
     state = request.app.state
     waiting = [worker.name for worker in state.workers.values() if not worker.ready]
     if waiting:
         raise Unavailable(f"Not loaded: {', '.join(waiting)}.", retry_after_seconds=5, models=waiting)
-    return {"status": "ready", "models": sorted(state.workers)}
+    faults = {
+        name: [f.detail for f in stored.faults] for name, stored in state.stored.items() if stored.faults
+    }
+    found = {"status": "ready", "models": sorted(state.workers)}
+    return found | {"archive": faults} if faults else found

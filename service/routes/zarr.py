@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as InPath
 
-from service.archive.table import METADATA, ForecastGone, StoredForecasts
+from service.archive.soundness import METADATA
+from service.archive.table import ForecastGone, StoredForecasts
 from service.archive.zarr_view import BETWEEN, find_file, find_group, tree_metadata
 from service.http.keys import require_key
 from service.http.models import ModelName, stored_of
+from service.problems import Unavailable
 
+log = logging.getLogger(__name__)
 router = APIRouter(prefix="/zarr", tags=["zarr"], dependencies=[Depends(require_key)])
 READ = ["GET", "HEAD"]
 Group = Annotated[str, InPath(max_length=80, description="A reference time, or FIRST--LAST.")]
@@ -56,6 +60,9 @@ async def read_key(request: Request, model: ModelName, group: Group, key: Key) -
         body = await asyncio.to_thread(found.read_bytes) if isinstance(found, Path) else found
     except FileNotFoundError:
         raise ForecastGone("The forecast expired and was removed.") from None
+    except OSError as error:
+        log.error("a stored forecast cannot be read: %s", error)
+        raise Unavailable("The stored forecast cannot be read now.", retry_after_seconds=60) from None
     kind = "application/json" if key.endswith(METADATA) else "application/octet-stream"
     return Response(body, media_type=kind, headers={"Cache-Control": "private, max-age=3600, immutable"})
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+FAULT_KINDS = ("file", "future", "input", "store")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -71,6 +73,12 @@ class Metrics:
             ["model"],
             registry=self.registry,
         )
+        self.archive_faults = Gauge(
+            "stconv_archive_faults",
+            "Files, frames and stores that are passed over at present.",
+            ["model", "kind"],
+            registry=self.registry,
+        )
         lead = ["model", "variable", "lead"]
         self.live_rmse = Gauge(
             "stconv_live_rmse",
@@ -91,6 +99,11 @@ class Metrics:
             lead,
             registry=self.registry,
         )
+
+    def faults(self, model: str, kinds: Sequence[str]) -> None:
+        """Show how many faults of each kind the archive of a model passes over."""
+        for kind in FAULT_KINDS:
+            self.archive_faults.labels(model, kind).set(kinds.count(kind))
 
     def live(self, model: str, found: dict[str, Any]) -> None:
         """Set the live verification of a model, in the form of /v1/verification."""

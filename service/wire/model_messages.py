@@ -139,6 +139,19 @@ class CutStored(Request[Document]):
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Something in the server's own data that was passed over.
+
+    Attributes:
+        kind: "file", "future", "input" or "store".
+        detail: A sentence for everyone who may see whether the server is ready: names no path.
+    """
+
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class ArchiveState:
     """State of the archive.
 
@@ -146,11 +159,13 @@ class ArchiveState:
         more: Whether more work is ready now.
         folder: Folder of the stores of this model version.
         verification: Result of `LiveVerification.summary`, once no work is left.
+        faults: What is passed over at present.
     """
 
     more: bool
     folder: str
     verification: dict[str, Any] | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True)

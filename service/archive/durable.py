@@ -1,0 +1,44 @@
+"""Files and folders that are whole or not there, also after a power cut: synced, then renamed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place, sync it, and rename it.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_bytes(content)
+        put_in_place(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def put_in_place(scratch: Path, path: Path) -> None:
+    """Rename a file or a folder to its final name, once all of it is on the disk.
+
+    Raises:
+        OSError: It cannot be written or renamed.
+    """
+    for folder, _, names in os.walk(scratch):
+        for name in names:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+    if scratch.is_file():
+        _sync(scratch)
+    os.replace(scratch, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
