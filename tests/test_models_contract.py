@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stconv.errors import ConfigError, ShapeError
+from stconv.explain import frames_in_reach
 from stconv.models import (
     REGISTRY,
     Climatology,
@@ -20,7 +21,6 @@ from stconv.models import (
     Persistence,
     build,
     describe,
-    frames_seen,
 )
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extend.md"
@@ -129,13 +129,13 @@ def test_specification_and_weights_give_the_same_network(name):
 @pytest.mark.parametrize(("t_in", "leads"), [(1, 1), (1, 4), (3, 1), (5, 2), (5, 5), (2, 9)])
 def test_every_lead_sees_the_newest_frame(name, t_in, leads):
     if name == "Climatology":
-        assert not frames_seen(make(name, t_in=t_in, leads=leads)).any()
+        assert not frames_in_reach(make(name, t_in=t_in, leads=leads)).any()
     else:
-        assert frames_seen(make(name, t_in=t_in, leads=leads))[:, -1].all()
+        assert frames_in_reach(make(name, t_in=t_in, leads=leads))[:, -1].all()
 
 
 def test_persistence_sees_nothing_but_the_newest_frame():
-    assert frames_seen(make("Persistence")).tolist() == [[False, False, False, True]] * 3
+    assert frames_in_reach(make("Persistence")).tolist() == [[False, False, False, True]] * 3
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stconv.errors import ConfigError, ShapeError
+from stconv.explain import frames_in_reach
 from stconv.models import (
     Bounded,
     Conv3D,
@@ -28,7 +29,6 @@ from stconv.models import (
     UNet2Plus1D,
     build,
     describe,
-    frames_seen,
 )
 
 SIZES = (3, 2, 4, 3)
@@ -74,9 +74,9 @@ def test_linear_regression_finds_what_made_the_data():
 
 
 def test_mixed_without_time_sees_one_frame_for_each_step():
-    seen = frames_seen(MixedConv(1, 1, 4, 4, n_3d=0, n_filters=2, alignment="paper", kernel=1))
+    seen = frames_in_reach(MixedConv(1, 1, 4, 4, n_3d=0, n_filters=2, alignment="paper", kernel=1))
     assert seen.tolist() == torch.eye(4, dtype=torch.bool).tolist()
-    assert frames_seen(MixedConv(1, 1, 4, 4, n_3d=0, n_filters=2)).all()
+    assert frames_in_reach(MixedConv(1, 1, 4, 4, n_3d=0, n_filters=2)).all()
 
 
 @pytest.mark.parametrize("network", [ConvLSTM, PredRNN])

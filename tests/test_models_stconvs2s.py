@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from stconv.errors import ConfigError
-from stconv.models import STConvS2S, frames_seen
+from stconv.explain import frames_in_reach
+from stconv.models import STConvS2S
 from stconv.nn.reversal import Reversed, reversal_layer
 
 CFSR, CHIRPS = {"n_layers": 3, "n_filters": 32, "kernel": 5}, {"n_layers": 2, "n_filters": 8, "kernel": 5}
@@ -200,16 +201,17 @@ def test_reversed_layer_by_hand():
 def test_frames_seen_in_the_papers_alignment():
     """Of C, step l sees frames 1 to l, and by the head's k // 2 = 1 steps to either side one more."""
     causal = STConvS2S(1, 1, 5, 5, variant="C", alignment="paper", **SMALL)
-    assert frames_seen(causal).tolist() == [[frame <= lead + 1 for frame in range(5)] for lead in range(5)]
+    seen = [[frame <= lead + 1 for frame in range(5)] for lead in range(5)]
+    assert frames_in_reach(causal).tolist() == seen
     reversed_ = STConvS2S(1, 1, 5, 5, variant="R", alignment="paper", n_layers=3, n_filters=3, kernel=5)
-    assert frames_seen(reversed_).all()
+    assert frames_in_reach(reversed_).all()
 
 
 @pytest.mark.parametrize("variant", ["R", "C", "symmetric", "spatial"])
 @pytest.mark.parametrize("t_in", [1, 2, 5, 7])
 @pytest.mark.parametrize("leads", [1, 4, 16])
 def test_every_lead_sees_every_frame_by_default(variant, t_in, leads):
-    assert frames_seen(STConvS2S(2, 1, t_in, leads, variant=variant, **SMALL)).all()
+    assert frames_in_reach(STConvS2S(2, 1, t_in, leads, variant=variant, **SMALL)).all()
 
 
 REFUSED = [

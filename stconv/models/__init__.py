@@ -9,7 +9,6 @@ from stconv.models.encdec import EncoderDecoder3D
 from stconv.models.events import VGG16, AlexNet, EventNetwork, LeNet5, ResNet18
 from stconv.models.frame_mixer import FrameMixer
 from stconv.models.linear import DampedPersistence, Linear3x3
-from stconv.models.probe import frames_seen
 from stconv.models.recurrent import ConvLSTM, PredRNN
 from stconv.models.registry import (
     FORMER_NAMES,
@@ -69,7 +68,6 @@ __all__ = [
     "UNet2Plus1D",
     "build",
     "describe",
-    "frames_seen",
     "load_video_weights",
     "modules_outside",
     "register",
