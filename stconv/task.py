@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,8 @@ from stconv.evaluation.assessment import Assessment
 from stconv.evaluation.leakage import check_causality
 from stconv.losses import DistributionLoss
 from stconv.models import Network
+from stconv.models.transfer import Transfer
+from stconv.nn.freezing import Freezing
 from stconv.nn.memory import channels_last, recompute
 from stconv.schedules import WarmupCosine
 from stconv.spacing import evenly_spaced
@@ -57,6 +59,7 @@ class ForecastTask(pl.LightningModule):
         decay_all: Apply weight decay to biases and norms as well, not to kernels alone.
         recompute_activations: Keep only the input of each convolution block for the backward pass and
             recompute the rest: less memory, slower steps, the same training.
+        freeze: Patterns of names of the network's parameters that are not trained, such as "features.*".
     """
 
     preparation: Preparation
@@ -72,8 +75,10 @@ class ForecastTask(pl.LightningModule):
         scoring: Scoring = Scoring(),  # noqa: B008 - frozen
         decay_all: bool = True,
         recompute_activations: bool = False,
+        freeze: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self.freezing = Freezing(network, freeze)
         recompute(network, recompute_activations)
         self.network = network
         self.loss = loss
@@ -86,6 +91,8 @@ class ForecastTask(pl.LightningModule):
         """Result of the latest test."""
         self.bands: Bands | None = None
         """Uncertainty bands once calibrated; a test calibrates them if there are none yet."""
+        self.start: Transfer | None = None
+        """Layers that started from another network's weights, if any did."""
         self._scoring = scoring
         self._assessment: Assessment | None = None
 
@@ -118,6 +125,11 @@ class ForecastTask(pl.LightningModule):
                 f"{type(self.network).__name__} has no parameters, there is nothing to fit. Run `stconv "
                 "test` with the same configuration."
             )
+        if stage == "fit" and not any(p.requires_grad for p in self.network.parameters()):
+            raise ConfigError(
+                f"freeze ({', '.join(self.freezing.patterns)}) matches every parameter of "
+                f"{type(self.network).__name__}, there is nothing left to fit. Leave a part of it free."
+            )
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -140,8 +152,22 @@ class ForecastTask(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Let the network fit itself, unless training resumes from a checkpoint."""
         if self.trainer.ckpt_path is None:
-            for part in self.network.parts():
-                part.before_training(partial(self._windows, "train"), partial(self._windows, "val"))
+            with self.freezing.kept():
+                for part in self.network.parts():
+                    part.before_training(partial(self._windows, "train"), partial(self._windows, "val"))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write down which layers started from another network."""
+        checkpoint["start"] = None if self.start is None else self.start.to_json()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over which layers started from another network."""
+        if checkpoint.get("start"):
+            self.start = Transfer.from_json(checkpoint["start"])
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Hold the statistics of frozen layers, whatever put the network into training mode."""
+        self.freezing.hold_statistics()
 
     def _windows(self, period: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Return normalized windows of a period, the same on every rank."""
@@ -182,8 +208,9 @@ class ForecastTask(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Let the network fit its weights of combination, and start the sums of errors."""
         if self.trainer.state.fn == TrainerFn.FITTING:
-            for part in self.network.parts():
-                part.after_epoch(partial(self._windows, "val"))
+            with self.freezing.kept():
+                for part in self.network.parts():
+                    part.after_epoch(partial(self._windows, "val"))
         self._assessment = Assessment(self.data, self.preparation)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -238,7 +265,7 @@ class ForecastTask(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer and, if configured, the schedule of its learning rate."""
-        parameters = list(self.network.parameters())
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         groups: Any = parameters
         if not self._decay_all:
             groups = [

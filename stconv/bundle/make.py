@@ -62,6 +62,9 @@ def make_bundle(
         tiles: receptive field, if tiles of the network give the result of the whole grid, which is tried on
             a small grid; otherwise the reason why not.
         data, code, scores, name, created: origin and quality of the model.
+        start: layers that started from the weights of another bundle, its name and hash, and the layers that
+            did not; only if there was one.
+        frozen: patterns of the parameters that were not trained, if any.
 
     Args:
         task: Trained task; its network and preparation are not copied.
@@ -124,6 +127,10 @@ def make_bundle(
         spec["tiles"] = tiles_of(copy.deepcopy(task.network).eval())
     if modules := modules_outside(task.network):
         spec["modules"] = modules
+    if (start := getattr(task, "start", None)) is not None:
+        spec["start"] = start.to_json()
+    if (freezing := getattr(task, "freezing", None)) is not None and freezing.patterns:
+        spec["frozen"] = list(freezing.patterns)
     if isinstance(task.preparation, EventPreparation):
         spec["outputs"] = task.preparation.outputs
     bands = getattr(task, "bands", None)

@@ -20,9 +20,11 @@ from stconv.cli.former_keys import grouped, grouped_options
 from stconv.cli.progress import progress_bar
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import ConfigError, FileError, TrackingError
+from stconv.models.transfer import take_weights
 from stconv.task import ForecastTask
 from stconv.tracking.callbacks import ExportBundle, SaveConfigToRun, run_logger
 from stconv.tracking.logger import RunLogger
+from stconv.tracking.registry import resolve_bundle
 from stconv.tracking.run_layout import TAG_FOLDER, TAG_TRAINED, checkpoint_path
 from stconv.tracking.store import RunInfo, download, list_runs
 from stconv.verification.scores.events import event_table
@@ -79,6 +81,13 @@ class ExperimentCLI(LightningCLI):
             default=[],
             help="Modules or .py files that register your own networks; imported first.",
         )
+        parser.add_argument(
+            "--init_from",
+            type=str | None,
+            default=None,
+            help="A bundle (folder, runs:/..., models:/...) whose weights a training starts from, layer by "
+            "layer where names and shapes fit; only `fit` looks at it.",
+        )
         for depth in range(1, WRAPPERS + 2):
             path = "model" + ".network.init_args" * depth
             for size in SIZES:
@@ -118,9 +127,22 @@ class ExperimentCLI(LightningCLI):
             run_id = _run_of(checkpoint)
             if run_id is not None:
                 logger.attach(run_id, keep_status=False)
+        source = self.config[self._command].init_from
+        if source is not None and checkpoint is None:  # a checkpoint has weights that went on from there
+            self._start_from(source)
         self.trainer.fit(**kwargs)
         if logger is not None and self.trainer.is_global_zero:
             print(f"Run {logger.run_id} is recorded in {logger.log_dir}.")
+
+    def _start_from(self, source: str) -> None:
+        """Take the weights of a bundle over, and say which."""
+        from stconv.bundle import Bundle
+
+        bundle = Bundle.load(resolve_bundle(source))
+        tensors = bundle.network.state_dict()
+        self.model.start = take_weights(self.model.network, tensors, source, bundle.hash)
+        if self.trainer.is_global_zero:
+            print(self.model.start)
 
     def validate(self, **kwargs: Any) -> None:
         """Score the best checkpoint on the validation period."""

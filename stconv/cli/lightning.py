@@ -30,6 +30,8 @@ configuration, losses, the best and the last checkpoint, and the model as a bund
 options:
   -c, --config FILE            the experiment; `stconv configs list` names those that come with stconv
   --ckpt_path FILE             resume from this checkpoint (.../last.ckpt), in the same MLflow run
+  --init-from BUNDLE           start from the weights of this bundle (folder, runs:/ID, models:/NAME) wherever
+                               a layer has the same name and shape; `init_from` in a configuration
   --KEY VALUE                  change one key of the configuration, such as
       --trainer.max_epochs 5       --data.loading.batch_size 32       --seed_everything 1
       --trainer.accelerator cpu    --data.source.paths 'my/*.nc'     --trainer.logger.init_args.run_name trial
@@ -112,7 +114,7 @@ def run_argv(command: str, argv: list[str]) -> int:
 def run_experiment(command: str, argv: list[str], callbacks: Sequence[Callback] = ()) -> ExperimentCLI:
     """Run a Lightning command, and return its trainer, task and data."""
     _check_files(argv)
-    argv = _with_imports(argv)
+    argv = _with_imports([re.sub(r"^--init-from(?==|$)", "--init_from", word) for word in argv])
     _be_quiet()
     keep_freed_memory()
     from stconv.cli.experiment import ExperimentCLI

@@ -13,10 +13,12 @@ from stconv.tracking.store import RunInfo, download, find_run, list_runs, tracki
 
 if TYPE_CHECKING:
     from stconv.tracking.callbacks import ExportBundle, SaveConfigToRun
+    from stconv.tracking.gradient_norms import GradientNorms
     from stconv.tracking.logger import RunLogger
 
 __all__ = [
     "ExportBundle",
+    "GradientNorms",
     "Promotion",
     "RunInfo",
     "RunLogger",
@@ -36,6 +38,10 @@ def __getattr__(name: str) -> Any:
         from stconv.tracking import logger
 
         return logger.RunLogger
+    if name == "GradientNorms":
+        from stconv.tracking import gradient_norms
+
+        return gradient_norms.GradientNorms
     if name in {"ExportBundle", "SaveConfigToRun"}:
         from stconv.tracking import callbacks
 

@@ -150,6 +150,7 @@ class ExportBundle(Callback):
             logger.log_hyperparams(
                 {
                     **(modules if outside else {}),
+                    **({} if pl_module.start is None else {"start": pl_module.start.to_json()}),
                     DATA_NAME: description.name,
                     DATA_HASH: description.hash,
                     N_PARAMETERS: sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
