@@ -18,6 +18,7 @@ EPILOG = """examples:
   stconv explain configs/quickstart.yaml
   stconv explain configs/quickstart.yaml --grid 721x1440 --json
   stconv explain models:/air@champion --plot pictures --input analysis.nc
+  stconv explain models:/air@champion --plot pictures --visualize network.features.0:3
 """
 DEFAULT_GRID = (32, 32)
 UNFOLDED = 1000
@@ -57,6 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="data of a bundle, whose newest window is run for feature maps",
     )
+    add(
+        "--visualize",
+        nargs="+",
+        type=_channel,
+        default=[],
+        metavar="LAYER[:CHANNEL]",
+        help="draw the input that maximizes a channel of a layer (default: channel 0), by gradient ascent",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
             "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR "
             "or --run RUN. Give both, or leave --input out."
         )
+    if args.visualize and args.plot is None and args.run is None:
+        raise ConfigError("--visualize needs --plot DIR or --run RUN, which say where the pictures go.")
     if args.grid:
         (n_lat, n_lon), spacing = args.grid, None if bundle is None else grid_of_bundle(bundle)[1]
     else:
@@ -89,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     pictures = []
     if folder is not None:
         pictures = _draw(network, channels, folder, bundle, args.input)
+        pictures += _draw_optima(network, channels, folder, args.visualize, (n_lat, n_lon))
     if run is not None:
         _put_on_run(explanation, folder, run)
     if args.json:
@@ -269,6 +281,33 @@ def _draw(
             )
         )
     return pictures
+
+
+def _draw_optima(
+    network: Network,
+    channels: list[str],
+    folder: Path,
+    wanted: list[tuple[str, int]],
+    grid: tuple[int, int],
+) -> list[Path]:
+    from stconv.explain.optimum import find_optimum
+    from stconv.explain.pictures import optimum_plot
+
+    return [
+        optimum_plot(
+            find_optimum(network, layer, channel, grid),
+            folder / f"optimum_{layer}_{channel}.png",
+            channels,
+        )
+        for layer, channel in wanted
+    ]
+
+
+def _channel(text: str) -> tuple[str, int]:
+    layer, has_channel, channel = text.partition(":")
+    if not layer or (has_channel and not channel.isdecimal()):
+        raise argparse.ArgumentTypeError(f"LAYER or LAYER:CHANNEL is expected, found '{text}'")
+    return layer, int(channel or 0)
 
 
 def _grid(text: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError
+from stconv.explain.optimum import Optimum
 from stconv.models.registry import Network
 from stconv.spacing import evenly_spaced
 
@@ -138,6 +139,40 @@ def features_plot(maps: Mapping[str, np.ndarray], path: str | Path, title: str =
         label = f"{name}\n{len(values)} ch., {values.shape[-2]}x{values.shape[-1]}"
         axes[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7.5, labelpad=8)
     figure.suptitle(title or "Feature maps at the newest step", fontsize=10)
+    return _save(figure, path)
+
+
+def optimum_plot(found: Optimum, path: str | Path, channels: Sequence[str] = ()) -> Path:
+    """Draw the input that a channel responds to most: a row for each input channel, a column per frame.
+
+    All share one color scale, symmetric about zero, in normalized units.
+
+    Args:
+        found: As `find_optimum` returns it.
+        path: Where to write; its ending is the format.
+        channels: Names of the input channels.
+    """
+    n_channels, n_frames, n_lat, n_lon = found.field.shape
+    shown = min(n_channels, MAX_CHANNELS)
+    names = channels if len(channels) == n_channels else [f"ch. {i}" for i in range(n_channels)]
+    limit = float(np.abs(found.field).max()) or 1.0
+    width = 1.5
+    height = min(max(width * n_lat / n_lon, 0.5), 2.2)
+    figure = _figure(1.8 + width * n_frames, 0.8 + height * shown)
+    axes = figure.subplots(shown, n_frames, squeeze=False)
+    image: Any = None
+    for row in range(shown):
+        for frame in range(n_frames):
+            ax = axes[row, frame]
+            plane = found.field[row, frame]
+            image = ax.imshow(plane, cmap=SIGNED, vmin=-limit, vmax=limit, origin="lower", aspect="auto")
+            ax.set(xticks=[], yticks=[])
+            if row == 0:
+                ax.set_title(f"t{frame - n_frames + 1:+d}" if frame < n_frames - 1 else "t", fontsize=8)
+        axes[row, 0].set_ylabel(names[row], fontsize=8)
+    figure.colorbar(image, ax=axes, label="normalized", shrink=0.9, aspect=30)
+    count = f", {shown} of {n_channels} input channels" if shown < n_channels else ""
+    figure.suptitle(f"Input that maximizes channel {found.channel} of {found.layer}{count}", fontsize=9)
     return _save(figure, path)
 
 
