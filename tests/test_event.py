@@ -246,7 +246,7 @@ def test_scores_by_hand_with_an_unknown_outcome_and_a_window_twice():
             r"threshold of event 'wet' is \[2.0, 1.0\]; expected a number, or several",
         ),
         ({"side": "above"}, "side of event 'wet' is 'above'; expected one of: at_least, at_most"),
-        ({"share": 1.5}, "share of event 'wet' is 1.5; expected a share .* from 0"),
+        ({"share": 1.5}, "share of event 'wet' is 1.5; expected a fraction .* from 0"),
         ({"region": {"lat": [1.0]}}, "region of event 'wet' has 1 numbers along lat; expected two"),
         ({"region": {"x": [1.0, 2.0]}}, "region of event 'wet' names x; the grid has lat and lon"),
         (
@@ -257,8 +257,8 @@ def test_scores_by_hand_with_an_unknown_outcome_and_a_window_twice():
             {"region": {"lat": [50, 50], "lon": [-170, -165]}},
             "no cell in the region .* ever has a value of rain",
         ),
-        ({"variable": "snow"}, "event 'wet' is about 'snow', which is no target; targets are: rain"),
-        ({"name": "rain"}, "event 'rain' is called like a variable"),
+        ({"variable": "snow"}, "event 'wet' is about 'snow', which is not a target; the targets are: rain"),
+        ({"name": "rain"}, "event 'rain' has the name of a variable"),
     ],
 )
 def test_refused_events(path, event, message):

@@ -347,9 +347,9 @@ def test_constant_channel_stays_finite():
 
 def test_refusals():
     series = make_series()
-    with pytest.raises(MissingValuesError, match=r"'t' has \d+\.\d+% missing .* impute 'none' expects none"):
+    with pytest.raises(MissingValuesError, match=r"'t' has \d+\.\d+% missing .* impute 'none' expects no missing value"):
         fit(series, TRAIN, impute="none")
-    with pytest.raises(ConfigError, match="scaling 'robust' is unknown; choose among zscore, minmax"):
+    with pytest.raises(ConfigError, match="scaling 'robust' is unknown; expected one of zscore, minmax"):
         fit(series, TRAIN, scaling="robust")
     with pytest.raises(ConfigError, match="static field 'soil' is unknown"):
         PreparationSettings(("t",), static_fields=("soil",))
@@ -437,9 +437,9 @@ def test_a_forecast_keeps_to_its_bounds(scaling):
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ({"q": [0, None]}, "bounds names 'q', which is no target; the targets are t"),
-        ({"t": [1, 0]}, r"bounds of 't' are \[1, 0\]; expected the least and the greatest"),
-        ({"t": [None, None]}, "expected the least and the greatest value, null for none of one"),
+        ({"q": [0, None]}, "bounds names 'q', which is not a target; the targets are t"),
+        ({"t": [1, 0]}, r"bounds of 't' are \[1, 0\]; expected the lowest and the highest"),
+        ({"t": [None, None]}, "expected the lowest and the highest value, null for no limit"),
         ({"t": [0]}, r"bounds of 't' are \[0\]"),
     ],
 )

@@ -97,12 +97,12 @@ def test_plain_values_that_do_not_fit_are_refused(values, message):
             r"inputs is the text 't2m'; expected a list of names, as in \[t2m\]",
         ),
         ({"inputs": ["t", "t"]}, VariableError, "names a variable twice"),
-        ({"scaling": "robust"}, ConfigError, "scaling 'robust' is unknown; choose among zscore, minmax"),
-        ({"impute": "zero"}, ConfigError, "impute 'zero' is unknown; choose among mean, climatology"),
+        ({"scaling": "robust"}, ConfigError, "scaling 'robust' is unknown; expected one of zscore, minmax"),
+        ({"impute": "zero"}, ConfigError, "impute 'zero' is unknown; expected one of mean, climatology"),
         ({"static_fields": ["soil"]}, ConfigError, "static field 'soil' is unknown"),
         ({"transforms": {"rain": "log1p"}}, ConfigError, "names variable 'rain'; the variables are: t, q"),
         ({"targets": ["t", "u"]}, ConfigError, "targets t are inputs but u are not"),
-        ({"bounds": {"u": [0, None]}}, ConfigError, "bounds names 'u', which is no target"),
+        ({"bounds": {"u": [0, None]}}, ConfigError, "bounds names 'u', which is not a target"),
     ],
 )
 def test_a_contradiction_is_refused_at_once(values, error, message):

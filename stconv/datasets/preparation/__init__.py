@@ -1,1 +1,1 @@
-"""From a batch in physical units to what a network sees, and back."""
+"""Conversion of a batch in physical units to the input of a network, and back."""

@@ -1,4 +1,4 @@
-"""The mean state by time of day, year and maybe week, as a module: the harmonics of `harmonics.py`."""
+"""The climatology by time of day and year, and optionally of week, as a torch module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stconv.errors import ShapeError
 
 
 class HarmonicClimatology(nn.Module):
-    """Climatology of every channel and cell, as harmonics of day and year, and of the week if it has one.
+    """Climatology of every channel and cell, as harmonics of day and year, and optionally of the week.
 
     c(day, year, week) = sum over terms of coefficient * cos(2 pi (j day + k year + w week) - q pi / 2)
 
@@ -30,8 +30,8 @@ class HarmonicClimatology(nn.Module):
         self.terms: list[Term] = [tuple(int(n) for n in term) for term in terms]
         if coefficients.ndim != 4 or len(coefficients) != len(self.terms):
             raise ShapeError(
-                f"coefficients have shape {tuple(coefficients.shape)}; "
-                f"expected (term, channel, lat, lon) with {len(self.terms)} terms."
+                f"coefficients have shape {tuple(coefficients.shape)}; expected (term, channel, lat, lon) "
+                f"with {len(self.terms)} terms."
             )
         self.register_buffer("coefficients", coefficients.float())
 
@@ -42,13 +42,13 @@ class HarmonicClimatology(nn.Module):
         Args:
             values: Training period, float32, (time, channel, lat, lon), NaN missing.
             cycles: Fractions of day, year and week, (time, 3).
-            weekly: Whether there is a weekly cycle.
+            weekly: Whether to fit a weekly cycle.
         """
         terms, coefficients = fit_harmonics(values, cycles, weekly)
         return cls(terms, torch.from_numpy(coefficients))
 
     def basis(self, cycles: Tensor) -> Tensor:
-        """Values of the terms: (..., 3) fractions of day, year and week to (..., term)."""
+        """Evaluate the terms: (..., 3) fractions of day, year and week to (..., term)."""
         table = torch.tensor(self.terms, dtype=cycles.dtype, device=cycles.device)
         used = table.shape[1] - 1
         return torch.cos(
@@ -56,7 +56,7 @@ class HarmonicClimatology(nn.Module):
         )
 
     def forward(self, cycles: Tensor) -> Tensor:
-        """Climatology at given times.
+        """Evaluate the climatology at given times.
 
         Args:
             cycles: Fractions of day, year and week, float32, (batch, time, 3).

@@ -1,4 +1,4 @@
-"""The definition of an event: something that happens in a region at a time, or not; loads no torch."""
+"""The definition of an event that does or does not happen in a region at a time; loads no torch."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Event:
     """An event such as "at least 0.5 mm of rain on a tenth of the region".
 
     Attributes:
-        variable: The target that it is about.
-        threshold: In the units of that target. Several, in ascending order, make classes that exclude each
-            other, one more than there are thresholds.
-        side: A cell passes with a value that is at_least the threshold, or at_most.
-        share: Share of the region's cells that have to pass, in [0, 1]; 0 asks for a single cell.
-        region: First and last coordinate by dimension, as in {lat: [30, 45], lon: [-100, -80]}; a dimension
-            that is left out is taken whole. A longitude range may cross the date line.
-        name: What to call it in scores and forecasts.
+        variable: Target variable of the event.
+        threshold: Threshold in the units of that target. Several, in ascending order, define mutually
+            exclusive classes, one more than thresholds.
+        side: at_least or at_most: whether a cell counts with values above or below the threshold, inclusive.
+        share: Fraction of the region's cells that must pass the threshold, in [0, 1]; 0 means a single cell.
+        region: First and last coordinate by dimension, as in {lat: [30, 45], lon: [-100, -80]}; an omitted
+            dimension is taken whole. A longitude range may cross the date line.
+        name: Name of the event in scores and forecasts.
     """
 
     variable: str
@@ -53,8 +53,8 @@ class Event:
             )
         if not 0 <= self.share <= 1:
             raise ConfigError(
-                f"share of event '{self.name}' is {self.share}; expected a share of the region's cells from "
-                "0 (a single one) to 1 (all)."
+                f"share of event '{self.name}' is {self.share}; expected a fraction of the region's cells "
+                "from 0 (a single one) to 1 (all)."
             )
         for dim, bounds in self.region.items():
             if len(bounds) != 2:
@@ -65,21 +65,21 @@ class Event:
 
     @property
     def thresholds(self) -> list[float]:
-        """One or several, ascending."""
+        """Thresholds, ascending."""
         return [self.threshold] if isinstance(self.threshold, int | float) else list(self.threshold)
 
     @property
     def n_classes(self) -> int:
-        """1 for an event that happens or not, else the number of classes that exclude each other."""
+        """1 for a yes-or-no event, else the number of mutually exclusive classes."""
         return 1 if len(self.thresholds) == 1 else len(self.thresholds) + 1
 
     @property
     def names(self) -> list[str]:
-        """Of the event, or of each class, from none of the thresholds passed to all of them."""
+        """Name of the event, or of each class, from no threshold passed to all."""
         return [self.name] if self.n_classes == 1 else [f"{self.name}_{k}" for k in range(self.n_classes)]
 
     def text(self, units: str = "") -> str:
-        """The event as a person says it."""
+        """The event in words."""
         bounds = " and ".join(f"{threshold:g}" for threshold in self.thresholds)
         cells = f"{100 * self.share:g} % of the cells" if self.share else "some cell"
         region = ", ".join(f"{dim} {first:g} to {last:g}" for dim, (first, last) in self.region.items())
@@ -87,17 +87,17 @@ class Event:
         return f"{what} in {cells}" + (f" of {region}" if region else "")
 
     def cells(self, series: Series) -> np.ndarray:
-        """Cells of the region, bool, (lat, lon).
+        """Mask of the cells in the region, bool, (lat, lon).
 
         Raises:
-            ConfigError: A dimension is not one of the grid, or no cell lies in the region.
+            ConfigError: The grid lacks a dimension, or no cell lies in the region.
         """
         dims = ("lat", "lon") if series.geographic else ("y", "x")
         unknown = sorted(set(self.region) - set(dims))
         if unknown:
             raise ConfigError(
-                f"region of event '{self.name}' names {', '.join(unknown)}; "
-                f"the grid has {' and '.join(dims)}."
+                f"region of event '{self.name}' names {', '.join(unknown)}; the grid has "
+                f"{' and '.join(dims)}."
             )
         inside = [
             self._along(dim, np.asarray(axis, dtype=float))

@@ -1,4 +1,4 @@
-"""The preparation of an event: its targets are 1 and 0 instead of fields, its forecast a probability."""
+"""The preparation of an event: targets are 1 and 0 instead of fields, forecasts are probabilities."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ STEPS_AT_ONCE = 64
 
 
 class EventPreparation(Preparation):
-    """A preparation whose targets are an event in the targets' fields: 1 where it happens, 0 where not.
+    """A preparation whose targets state whether an event happens in the target fields: 1 or 0.
 
-    What a network sees is as in `Preparation`; what it forecasts are logits, one for the event or for each
-    class, whose probability is what `physical` returns. Persistence is the event in the newest value known of
-    each cell; the climatology is the frequency in the training period, by season and time of day where the
-    period supports it (as the climatology of a field), between 0 and 1.
+    The input of a network is that of `Preparation`; its forecast is a logit for the event or for each class,
+    which `physical` converts to a probability. Persistence evaluates the event on the newest known value of
+    each cell; the climatology is the frequency in the training period, by season and time of day if the
+    period supports it (like the climatology of a field), between 0 and 1.
 
-    Missing cells are not guessed: where they could decide whether the event happens, it is not known (NaN),
-    and neither trained on nor scored. Cells that never have a value are not counted.
+    Missing cells are not guessed: if they could decide whether the event happens, the event is unknown (NaN),
+    and is neither trained on nor scored. Cells that never have a value do not count.
     """
 
     event_cells: Tensor
@@ -54,26 +54,27 @@ class EventPreparation(Preparation):
 
     @classmethod
     def of(cls, fields: Preparation, event: Event, series: Series, period: range) -> EventPreparation:
-        """Make a preparation of fields one of an event, with its frequencies in the training period.
+        """Convert a preparation of fields to one of an event, with frequencies in the training period.
 
         Raises:
-            ConfigError: The event is about a variable that is no target, or no cell that ever has a value
-                lies in its region.
+            ConfigError: The variable of the event is not a target, or no cell in the region ever has a value.
         """
         targets = series.variables[: series.n_targets]
         if event.variable not in targets:
             raise ConfigError(
-                f"event '{event.name}' is about '{event.variable}', which is no target; targets are: "
-                f"{', '.join(targets)}. Name it in data.preparation.targets."
+                f"event '{event.name}' is about '{event.variable}', which is not a target; the targets "
+                f"are: {', '.join(targets)}. Name it in data.preparation.targets."
             )
         if event.variable in series.centers:
             raise ConfigError(
-                f"event '{event.name}' is about '{event.variable}', whose values lie so far from zero that "
-                f"they are kept as departures from {series.centers[event.variable]:.10g}; thresholds of it "
-                "are not supported. Subtract a constant in the file first."
+                f"event '{event.name}' is about '{event.variable}', whose values lie so far from zero "
+                f"that they are kept as departures from {series.centers[event.variable]:.10g}; thresholds "
+                "are not supported for such a variable. Subtract a constant in the file first."
             )
         if set(event.names) & set(series.variables):
-            raise ConfigError(f"event '{event.name}' is called like a variable. Give it another name.")
+            raise ConfigError(
+                f"event '{event.name}' has the name of a variable. Give the event another name."
+            )
         never_valid = fields.never_valid[series.variables.index(event.variable)].cpu()
         cells = torch.from_numpy(event.cells(series)) & ~never_valid
         if not cells.any():
@@ -89,8 +90,8 @@ class EventPreparation(Preparation):
         happened = made._history(series, period)
         if not np.isfinite(happened).any():
             raise ConfigError(
-                f"event '{event.name}' is nowhere known in the training period: missing cells could always "
-                "decide it. Choose a region or a share that the data can tell."
+                f"event '{event.name}' is unknown throughout the training period, since missing cells "
+                "could always decide it. Choose a region or a share for which the data suffice."
             )
         climatology = HarmonicClimatology.fit(
             happened, series.cycles[period.start : period.stop], fields.settings.weekly_cycle
@@ -104,7 +105,7 @@ class EventPreparation(Preparation):
 
     @property
     def outputs(self) -> list[dict[str, str]]:
-        """Name, units and long name of what is forecast."""
+        """Name, units and long name of the forecast variables."""
         text = self.event.text(self.fitted.units)
         if self.event.n_classes == 1:
             return [{"name": self.event.name, "units": "1", "long_name": f"probability of {text}"}]
@@ -120,17 +121,17 @@ class EventPreparation(Preparation):
 
     @property
     def forecastable(self) -> Tensor:
-        """True: an event can be forecast everywhere."""
+        """True: an event can always be forecast."""
         return torch.ones(self.c_out, 1, 1, dtype=torch.bool)
 
     def happened(self, fields: Tensor) -> Tensor:
-        """Say whether the event happens, or which class, at each step.
+        """Evaluate at each step whether the event happens, or which class.
 
         Args:
             fields: (batch, channel, steps, lat, lon), physical units, NaN is missing.
 
         Returns:
-            float32, (batch, class, steps, 1, 1): 1 or 0, NaN where missing cells could decide.
+            float32, (batch, class, steps, 1, 1): 1 or 0, NaN if missing cells could decide.
         """
         values = fields[:, self._channel, :, self.event_cells]
         known = torch.isfinite(values)
@@ -151,11 +152,11 @@ class EventPreparation(Preparation):
         return states[..., None, None]
 
     def truth(self, batch: Batch) -> Tensor:
-        """Whether the event happened: (batch, class, leads, 1, 1), NaN where that is not known."""
+        """Whether the event happened: (batch, class, leads, 1, 1), NaN where unknown."""
         return self.happened(batch["targets"])
 
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The truth, 0 where it is not known, and weights: 0 there, else 1."""
+        """The truth, 0 where unknown, and weights: 0 where unknown, else 1."""
         happened = self.truth(batch)
         known = torch.isfinite(happened)
         return torch.where(known, happened, 0.0), known.to(happened.dtype)
@@ -165,14 +166,14 @@ class EventPreparation(Preparation):
         return probability(y)
 
     def climatology(self, batch: Batch) -> Tensor:
-        """Frequency in the training period at these times of day and year, (batch, class, leads, 1, 1)."""
+        """Training frequency at these times of day and year, (batch, class, leads, 1, 1)."""
         frequency: Tensor = self.frequencies(batch["target_cycles"]).clamp(0.0, 1.0)
         return frequency / frequency.sum(dim=1, keepdim=True) if self.c_out > 1 else frequency
 
     def persistence(self, batch: Batch) -> Tensor:
-        """Whether it happens in the newest values known, at every lead: (batch, class, leads, 1, 1).
+        """Whether the event happens in the newest known values, for every lead: (batch, class, leads, 1, 1).
 
-        NaN where cells without any value in the window could decide.
+        NaN if cells without a value in the window could decide.
         """
         leads = batch["target_cycles"].shape[1]
         newest = newest_known(reversed(batch["inputs"].unbind(2)))
@@ -188,7 +189,7 @@ class EventPreparation(Preparation):
 
 
 def preparation_from_spec(spec: PreparationSpec, tensors: Mapping[str, Tensor]) -> Preparation:
-    """Rebuild a preparation, of fields or of an event, from its specification and tensors.
+    """Restore a preparation of fields or of an event from its specification and tensors.
 
     Raises:
         ConfigError: A tensor is missing.

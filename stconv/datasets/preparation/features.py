@@ -1,4 +1,4 @@
-"""Channels besides the variables: static fields, day and year, the sun, the climatology at the leads."""
+"""Input channels besides the variables: static fields, day and year, sun, climatology at the leads."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def static_channels(
     files: Sequence[str] = (),
     climate: Sequence[np.ndarray] = (),
 ) -> Tensor:
-    """Static fields by name, in the order named; then those from files, standardized, 0 where missing.
+    """Compute static fields in the given order, then those from files, standardized, 0 where missing.
 
     Args:
-        series: For its grid.
-        names: Static fields that are computed, see `settings.StaticField`.
+        series: Series with the grid.
+        names: Static fields to compute, see `settings.StaticField`.
         ever_valid: Cells where the first target had a value in training, bool, (lat, lon).
-        files: Names in `series.static`.
-        climate: Fields of `climate_fields`, for the static field of this name.
+        files: Names of static fields in `series.static`.
+        climate: Fields of `climate_fields`, for the static field "climate".
 
     Returns:
         float32, (channel, lat, lon), of order 1.
@@ -61,9 +61,9 @@ def static_channels(
 
 
 def climate_fields(terms: Sequence[Term], coefficients: np.ndarray, spread: np.ndarray) -> list[np.ndarray]:
-    """What the training period says of each cell: mean, amplitude of year and of day, spread.
+    """Statistics of each cell in the training period: mean, amplitudes of year and day, spread.
 
-    An amplitude is the root of half the sum of squares of the coefficients with this cycle alone: the
+    An amplitude is the square root of half the sum of squared coefficients of this cycle alone, which is the
     standard deviation of that part of the climatology.
 
     Args:
@@ -85,7 +85,7 @@ def climate_fields(terms: Sequence[Term], coefficients: np.ndarray, spread: np.n
 
 
 def _standardized(field: np.ndarray) -> np.ndarray:
-    """Mean 0 and standard deviation 1 over the cells with a value, 0 elsewhere and in a constant field."""
+    """Standardize over the cells with a value; 0 elsewhere and in a constant field."""
     valid = np.isfinite(field)
     if not valid.any():
         return np.zeros_like(field)
@@ -94,10 +94,10 @@ def _standardized(field: np.ndarray) -> np.ndarray:
 
 
 def time_channels(cycles: Tensor, weekly_cycle: bool = False, whole_year: bool = True) -> Tensor:
-    """Sine of day, year (and week), then their cosine: (batch, time, 3) to (batch, 4 or 6, time).
+    """Sine of day, year (and week), then cosine: (batch, time, 3) to (batch, 4 or 6, time).
 
-    Without a whole year to learn from the year stands still: a network would take the season of the test
-    period, which it has never seen, for anything.
+    Without a whole year of training the year is constant, since a network could not interpret the unseen
+    season of the test period.
     """
     angles = 2 * math.pi * cycles[..., : 3 if weekly_cycle else 2]
     if not whole_year:
@@ -108,15 +108,15 @@ def time_channels(cycles: Tensor, weekly_cycle: bool = False, whole_year: bool =
 def climatology_channels(climatology: Tensor, t_in: int) -> Tensor:
     """Climatology at the leads, (batch, channel, leads, lat, lon), as channels of t_in frames.
 
-    The newest frame shows the last lead, the ones before it the earlier leads; of more leads than frames the
-    last ones are shown, and frames left over are 0.
+    The newest frame holds the last lead, earlier frames hold earlier leads. With more leads than frames only
+    the last leads are used; remaining frames are 0.
     """
     shown = climatology[:, :, -t_in:]
     return F.pad(shown, (0, 0, 0, 0, t_in - shown.shape[2], 0))
 
 
 def sun_axes(series: Series, wanted: bool) -> Tensor:
-    """Latitudes, then longitudes, in radians, float32, (lat + lon,); empty if not wanted.
+    """Latitudes, then longitudes, in radians, float32, (lat + lon,); empty if not requested.
 
     Raises:
         ConfigError: The grid is not geographic.

@@ -1,4 +1,4 @@
-"""Statistics of the training period that a preparation needs, in float64 and block by block."""
+"""Fitting of a preparation: statistics of the training period, in float64 and block by block."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 BYTES_AT_ONCE = 64 * 2**20
 STEPS_OF_RANGE = 200
-"""So many steps tell the range of the climatology."""
+"""Number of steps that the range of the climatology is estimated from."""
 
 
 def fit_statistics(
     series: Series, period: range, settings: PreparationSettings
 ) -> tuple[dict[str, Tensor], tuple[Term, ...]]:
-    """Fit all statistics on a period of a series, and on nothing else of it.
+    """Fit all statistics on a period of a series, without using any other step.
 
     Args:
         series: The series.
         period: Training period.
-        settings: What the network sees, and how.
+        settings: Settings of the preparation.
 
     Returns:
         The tensors of a `Preparation`, and the terms of its climatology.
 
     Raises:
         ConfigError: A setting contradicts the grid, or a static file was not read.
-        MissingValuesError: A variable has no valid value, or missing ones that are not allowed.
-        DataError: Negative values under a transform that allows none.
+        MissingValuesError: A variable has no valid value, or missing values that are not allowed.
+        DataError: A transform for non-negative values meets negative ones.
     """
     training = series.values[period.start : period.stop]
     cycles = series.cycles[period.start : period.stop]
@@ -91,7 +91,7 @@ def fit_statistics(
 def _range_of_climatology(
     harmonics: HarmonicClimatology, cycles: np.ndarray, series: Series, settings: PreparationSettings
 ) -> Tensor:
-    """Mean and spread of the targets' climatology, transformed, (2, target); empty where it is not shown."""
+    """Mean and spread of the targets' transformed climatology, (2, target); empty if it is not an input."""
     if not settings.climatology_at_leads:
         return torch.zeros(0)
     times = torch.from_numpy(cycles[:: max(1, len(cycles) // STEPS_OF_RANGE)]).float()
@@ -107,7 +107,7 @@ def _moments_of_scaled(
     harmonics: HarmonicClimatology,
     settings: PreparationSettings,
 ) -> CellMoments:
-    """Moments of what is scaled: transformed values, or their departures from the transformed climatology."""
+    """Moments of the transformed values, or of their departures from the transformed climatology."""
     moments = CellMoments(np.zeros(training.shape[1]), training.shape[2:])
     coefficients = harmonics.coefficients.double()
     for steps, block in _blocks(training):
@@ -126,7 +126,7 @@ def _transformed(values: Tensor, settings: PreparationSettings) -> Tensor:
 
 
 def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Steps and their values in float64, a bounded number of bytes at a time."""
+    """Iterate over blocks of steps and their values in float64, of bounded size."""
     n = max(1, BYTES_AT_ONCE // (8 * values[0].size))
     for start in range(0, len(values), n):
         yield slice(start, start + n), values[start : start + n].astype(np.float64)
@@ -134,7 +134,7 @@ def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def _first_valid(values: np.ndarray) -> float:
-    """Any valid value, NaN if there is none."""
+    """Some valid value, NaN if there is none."""
     for frame in values:
         valid = frame[np.isfinite(frame)]
         if valid.size:

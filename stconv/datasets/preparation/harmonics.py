@@ -1,6 +1,6 @@
-"""A few harmonics of day, year and, if asked for, week per cell, fitted by least squares; NumPy only.
+"""Harmonics of day, year and optionally week for each cell, fitted by least squares; NumPy only.
 
-It works in any calendar, because it sees times only as fractions of these cycles.
+They work in any calendar, because times enter only as fractions of these cycles.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from stconv.datasets.source.time_axis import TimeStep
 from stconv.errors import ConfigError
 
 Term = tuple[int, ...]
-"""Harmonics of day, year and (only in a climatology with a weekly cycle) week, then the quarter q:
+"""Harmonics of day, year and (with a weekly cycle) week, then the quarter phase q:
 (j, k, q) or (j, k, w, q), cos(2 pi (j day + k year + w week) - q pi / 2); q = 1 is the sine."""
 
 DAY_HARMONICS = 4
 YEAR_HARMONICS = 2
 WEEK_HARMONICS = 59
-"""Eight harmonics of the day, each with three on both sides: every day of the week has its own hours."""
+"""Eight harmonics of the day with three neighbors on both sides: weekdays differ in their daily cycle."""
 LEAST_WEEKS = 4
-"""A weekly cycle is learned from this many weeks or more."""
+"""Least number of weeks for a weekly cycle."""
 STEPS_PER_TERM = 3
-"""A period supports no more terms than a third of its steps."""
+"""Least number of steps per term."""
 RIDGE = 1e-3
-"""Penalty on the harmonics of cells with missing steps, as a share of the valid steps."""
+"""Penalty on the harmonics of cells with missing steps, as a fraction of the valid steps."""
 _BYTES_AT_ONCE = 64 * 2**20
 
 
@@ -37,13 +37,13 @@ def fit_harmonics(
 ) -> tuple[list[Term], np.ndarray]:
     """Fit each cell by least squares, in float64, over its valid steps.
 
-    Only harmonics that the times support are used (see `supported_terms`). Cells with missing steps get a
-    slight penalty on their harmonics; those with too few valid steps for the terms get their mean alone.
+    Only harmonics that the times resolve are used (see `supported_terms`). Cells with missing steps get a
+    slight penalty on their harmonics; those with too few valid steps for the terms get only their mean.
 
     Args:
         values: Training period, float32, (time, channel, lat, lon), NaN missing.
         cycles: Fractions of day, year and week, from `datasets.source.cycles`, (time, 3).
-        weekly: Whether there is a weekly cycle: traffic, consumption, air quality.
+        weekly: Whether to fit a weekly cycle, for example of traffic, consumption or air quality.
 
     Returns:
         The terms, and their coefficients, float64, (term, channel, lat, lon), NaN in cells without a value.
@@ -55,10 +55,11 @@ def fit_harmonics(
 
 
 def check_weekly(step: TimeStep, calendar: str, n_training: int) -> None:
-    """Refuse a weekly cycle that the data cannot show.
+    """Refuse a weekly cycle that the data cannot resolve.
 
     Raises:
-        ConfigError: A calendar without weeks, steps of more than half a week, or less than four weeks.
+        ConfigError: The calendar has no weeks, a step exceeds half a week, or the period is shorter than four
+            weeks.
     """
     seconds, why = step.approximate_seconds, ""
     if calendar not in GREGORIAN_CALENDARS:
@@ -73,7 +74,7 @@ def check_weekly(step: TimeStep, calendar: str, n_training: int) -> None:
 
 
 def harmonic_basis(cycles: np.ndarray, terms: Sequence[Term]) -> np.ndarray:
-    """Values of the terms: (..., 3) fractions of day, year and week to (..., term), float64."""
+    """Evaluate the terms: (..., 3) fractions of day, year and week to (..., term), float64."""
     table = np.asarray(terms, dtype=np.float64)
     used = table.shape[1] - 1
     phase = np.asarray(cycles, dtype=np.float64)[..., :used] @ table[:, :used].T
@@ -81,7 +82,7 @@ def harmonic_basis(cycles: np.ndarray, terms: Sequence[Term]) -> np.ndarray:
 
 
 def harmonic_values(cycles: np.ndarray, terms: Sequence[Term], coefficients: np.ndarray) -> np.ndarray:
-    """The climatology at given times; `climatology.HarmonicClimatology` is the same as a torch module.
+    """Evaluate the climatology at given times; `climatology.HarmonicClimatology` is the torch form.
 
     Args:
         cycles: Fractions of day, year and week, (time, 3).
@@ -95,7 +96,7 @@ def harmonic_values(cycles: np.ndarray, terms: Sequence[Term], coefficients: np.
 
 
 def supported_terms(cycles: np.ndarray, weekly: bool = False) -> list[Term]:
-    """Terms that a set of times can tell apart.
+    """Find the terms that a set of times can distinguish.
 
     A day harmonic j needs times of day at most 1 / (2 j) of a day apart all around the clock, and likewise a
     week harmonic; a year harmonic k, times of year at most 1 / (4 k) of a year apart, so that no season is
@@ -104,7 +105,7 @@ def supported_terms(cycles: np.ndarray, weekly: bool = False) -> list[Term]:
 
     Args:
         cycles: Fractions of day, year and week, (time, 3).
-        weekly: Whether to use harmonics of the week.
+        weekly: Whether to include harmonics of the week.
 
     Returns:
         The constant, then the harmonics of the year, of the day and of the week.
@@ -132,16 +133,16 @@ def supported_terms(cycles: np.ndarray, weekly: bool = False) -> list[Term]:
 
 
 def _largest_gap(fractions: np.ndarray) -> float:
-    """Longest stretch of the cycle, as a share of it, without a time."""
+    """Longest gap between times in the cycle, as a fraction of the cycle."""
     ordered = np.unique(fractions)
     return float(np.diff(np.append(ordered, ordered[0] + 1)).max())
 
 
 def _least_squares(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Least squares of (time, cell) values on a (time, term) basis, NaN left out: (term, cell), float64.
+    """Least squares of (time, cell) values on a (time, term) basis, without NaN: (term, cell), float64.
 
-    By the normal equations, summed over blocks of steps, so that values may lie on disk. The terms are far
-    from collinear (`supported_terms`), which makes this as good as a decomposition.
+    Solves the normal equations, summed over blocks of steps, so that values may be on disk. The terms are far
+    from collinear (`supported_terms`), so this is as accurate as a decomposition.
     """
     n_cells, n_terms = values.shape[1], basis.shape[1]
     count, total = np.zeros(n_cells, dtype=np.int64), np.zeros(n_cells)
@@ -169,7 +170,7 @@ def _least_squares(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
 
 
 def _gram(values: np.ndarray, basis: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Products of the terms summed over the valid steps of each cell: (cell, term, term)."""
+    """Sum the products of terms over the valid steps of each cell: (cell, term, term)."""
     n_terms = basis.shape[1]
     gram = np.zeros((len(cells), n_terms * n_terms))
     n = max(1, _BYTES_AT_ONCE // (8 * max(n_terms**2, values.shape[1])))
@@ -182,7 +183,7 @@ def _gram(values: np.ndarray, basis: np.ndarray, cells: np.ndarray) -> np.ndarra
 
 
 def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Steps and their values in float64, a bounded number of bytes at a time."""
+    """Iterate over blocks of steps and their values in float64, of bounded size."""
     n = max(1, _BYTES_AT_ONCE // (8 * values.shape[1]))
     for start in range(0, len(values), n):
         yield slice(start, start + n), values[start : start + n].astype(np.float64)

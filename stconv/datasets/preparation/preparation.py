@@ -1,7 +1,7 @@
-"""From a batch in physical units to what a network sees, and back.
+"""Conversion of a batch in physical units to the input of a network, and back.
 
-One `torch.nn.Module` for training, test, forecast and service; what it learned from the training period are
-buffers, so that they travel with a checkpoint and in a bundle.
+One `torch.nn.Module` serves training, test, forecast and service. The statistics of the training period are
+buffers, so that checkpoints and bundles contain them.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 Batch = Mapping[str, Tensor]
 CHANNEL = -4
-"""Dimension of the channels, whatever is in front of them."""
+"""Dimension of the channels, counted from the end."""
 
 
 class Preparation(nn.Module):
     """Normalization, imputation, mask, static fields and time features, with their inverses.
 
     Use `fit`. Shapes and units of a batch: see `dataset.window`, with a leading batch dimension. The channels
-    of the network's input are those of `PreparationSettings.channels`, in that order. Targets that are no
-    inputs are kept from the network; `targets_are_inputs` says which.
+    of the network's input are those of `PreparationSettings.channels`, in that order. Targets that are not
+    inputs are hidden from the network, see `targets_are_inputs`.
 
     Args:
-        spec: Settings, and what the training period says besides the tensors.
+        spec: Settings, and the results of fitting that are not tensors.
         tensors: The `state_dict` of a fitted preparation.
 
     Attributes:
-        c_in: Channels the network sees.
-        c_out: Channels it forecasts.
+        c_in: Number of input channels of the network.
+        c_out: Number of forecast channels.
         cell_weight: cos(latitude) where the grid is geographic, else 1; float32, (lat, lon).
         never_valid: Cells without a valid value in training, bool, (channel, lat, lon).
-        missing_share: Share of values missing in training, float32, (channel,).
+        missing_share: Missing fraction in the training period, float32, (channel,).
 
     Raises:
         ConfigError: A tensor is missing.
@@ -62,7 +62,7 @@ class Preparation(nn.Module):
     static: Tensor
     sun_axes: Tensor
     usual_range: Tensor
-    """Mean and spread of the targets' climatology; bundles and checkpoints know it by this name."""
+    """Mean and spread of the targets' climatology; the name is part of bundles and checkpoints."""
 
     def __init__(self, spec: PreparationSpec, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -84,20 +84,20 @@ class Preparation(nn.Module):
 
     @classmethod
     def fit(cls, series: Series, period: range, settings: PreparationSettings) -> Preparation:
-        """Fit all statistics on a period of a series, and on nothing else of it.
+        """Fit all statistics on a period of a series, without using any other step.
 
         Args:
             series: The series; its static fields from files become channels.
             period: Training period.
-            settings: What the network sees, and how.
+            settings: Settings of the preparation.
 
         Returns:
             The fitted preparation.
 
         Raises:
             ConfigError: A setting contradicts the series or its grid.
-            MissingValuesError: A variable has no valid value, or missing ones that are not allowed.
-            DataError: Negative values under a transform that allows none.
+            MissingValuesError: A variable has no valid value, or missing values that are not allowed.
+            DataError: A transform for non-negative values meets negative ones.
         """
         if settings.variables != series.variables or len(settings.targets) != series.n_targets:
             raise ConfigError(
@@ -117,29 +117,29 @@ class Preparation(nn.Module):
 
     @property
     def targets_are_inputs(self) -> bool:
-        """Whether channels 0 to c_out - 1 of the network's input are the targets' own history."""
+        """Whether channels 0 to c_out - 1 of the network's input are the history of the targets."""
         return self._visible[: self.c_out] == list(range(self.c_out))
 
     def inputs(self, batch: Batch) -> Tensor:
-        """What the network sees: normalized and finite.
+        """Compute the input of the network, normalized and finite.
 
         Args:
-            batch: With "inputs" and "input_cycles", and "target_cycles" if the climatology at the leads is
-                shown.
+            batch: With "inputs" and "input_cycles", and "target_cycles" if the climatology at the leads is an
+                input.
 
         Returns:
             float32, (batch, c_in, t_in, lat, lon).
 
         Raises:
-            ShapeError: The batch has other channels or another grid than the preparation was fitted on.
+            ShapeError: Channels or grid of the batch differ from those of the fit.
         """
         x, cycles = batch["inputs"], batch["input_cycles"]
         n_lat, n_lon = self.cell_weight.shape
         if x.ndim != 5 or (x.shape[1], *x.shape[3:]) != (len(self.variables), n_lat, n_lon):
             raise ShapeError(
                 f"inputs of a batch have shape {tuple(x.shape)}; expected (batch, {len(self.variables)}, "
-                f"time, {n_lat}, {n_lon}): the variables {', '.join(self.variables)} "
-                "on the grid of the training data."
+                f"time, {n_lat}, {n_lon}): the variables {', '.join(self.variables)} on the grid of the "
+                "training data."
             )
         z = self.normalize(x, cycles)
         known = torch.isfinite(z)
@@ -169,7 +169,7 @@ class Preparation(nn.Module):
         return climatology_channels(((coming - middle) / spread).nan_to_num(), t_in)
 
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Normalized targets and the weight of each value in the loss.
+        """Compute normalized targets and the weight of each value in the loss.
 
         Args:
             batch: With "targets" and "target_cycles".
@@ -185,7 +185,7 @@ class Preparation(nn.Module):
         return torch.where(valid, z, 0.0), weight
 
     def truth(self, batch: Batch) -> Tensor:
-        """What came, (batch, c_out, leads, lat, lon), physical units, NaN where that is not known."""
+        """Observed targets, (batch, c_out, leads, lat, lon), physical units, NaN where unknown."""
         return batch["targets"]
 
     @property
@@ -195,11 +195,11 @@ class Preparation(nn.Module):
 
     @property
     def forecastable(self) -> Tensor:
-        """Where a forecast is possible, bool, (c_out, lat, lon)."""
+        """Mask of the cells that can be forecast, bool, (c_out, lat, lon)."""
         return ~self.never_valid[: self.c_out]
 
     def normalize(self, x: Tensor, cycles: Tensor) -> Tensor:
-        """Transform and scale the first channels of the series; missing stays NaN.
+        """Transform and scale the first channels of the series; missing values stay NaN.
 
         Args:
             x: float32, (batch, channel, time, lat, lon), physical units.
@@ -215,8 +215,8 @@ class Preparation(nn.Module):
         """Undo the normalization of a forecast.
 
         Args:
-            y: float32, (batch, c_out, leads, lat, lon), normalized; or several of one batch in front of it,
-                (..., batch, c_out, leads, lat, lon), such as the members of an ensemble.
+            y: float32, (batch, c_out, leads, lat, lon), normalized; or with leading dimensions, (..., batch,
+                c_out, leads, lat, lon), such as ensemble members.
             batch: With "target_cycles".
 
         Returns:
@@ -230,7 +230,7 @@ class Preparation(nn.Module):
         return self.bounded(x).masked_fill(self.never_valid[channels, None], math.nan)
 
     def bounded(self, x: Tensor) -> Tensor:
-        """Hold targets in physical units, (..., c_out, leads, lat, lon), to their bounds."""
+        """Clip targets in physical units, (..., c_out, leads, lat, lon), to their bounds."""
         bounds = self.settings.bounds
         if not bounds:
             return x
@@ -246,9 +246,10 @@ class Preparation(nn.Module):
         return climatology[:, : self.c_out]
 
     def persistence(self, batch: Batch) -> Tensor:
-        """The newest value of each cell, at every lead: (batch, c_out, leads, lat, lon), physical units.
+        """Newest value of each cell at every lead, (batch, c_out, leads, lat, lon), physical units.
 
-        It is that of the newest input frame, or what the window last knew; NaN where it knows none.
+        The newest value is that of the newest input frame or, if missing, the last known one in the window;
+        NaN if there is none.
         """
         leads = batch["target_cycles"].shape[1]
         newest = newest_known(reversed(batch["inputs"][:, : self.c_out].unbind(2)))
@@ -266,16 +267,16 @@ class Preparation(nn.Module):
 def settings_of_departures(
     settings: PreparationSettings, centers: Mapping[str, float]
 ) -> PreparationSettings:
-    """Settings in physical units as they hold of departures from the centers of a series.
+    """Convert settings in physical units to departures from the centers of a series.
 
     Raises:
-        ConfigError: A variable that is seen as departures is to be transformed.
+        ConfigError: A variable that is kept as departures has a transform.
     """
     for name, kind in settings.transforms.items():
         if kind != "identity" and name in centers:
             raise ConfigError(
-                f"transforms: {kind} of '{name}' cannot be taken: its values lie so far from zero that they "
-                f"are kept as departures from {centers[name]:.10g}. Leave it out of `transforms`."
+                f"transforms: {kind} of '{name}' cannot be applied: its values lie so far from zero that "
+                f"they are kept as departures from {centers[name]:.10g}. Remove it from `transforms`."
             )
     bounds = {
         name: [None if end is None else end - centers.get(name, 0.0) for end in ends]
@@ -288,7 +289,7 @@ def tensor_of(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     """Return a tensor of a fitted preparation.
 
     Raises:
-        ConfigError: It is missing.
+        ConfigError: The tensor is missing.
     """
     if name not in tensors:
         raise ConfigError(f"the preparation lacks '{name}'; export the model again.")

@@ -14,12 +14,12 @@ from stconv.datasets.preparation.settings import Scaling, Transform
 from stconv.errors import DataError, MissingValuesError
 
 SMALLEST_CELL_SCALE = 0.1
-"""A cell's own scale is at least this share of its channel's: nearly constant cells are not blown up."""
+"""Least scale of a cell as a fraction of its channel's, so that nearly constant cells are not amplified."""
 
 
 @dataclass(frozen=True)
 class ChannelScaling:
-    """Affine map of one channel, after its transform.
+    """Affine normalization of one channel, after its transform.
 
     normalized = (transform(x) - center) / scale, or, for anomalies,
     normalized = (transform(x) - transform(climatology) - center) / scale
@@ -27,7 +27,7 @@ class ChannelScaling:
     Attributes:
         center: float64, (lat, lon) or (1, 1).
         scale: float64, positive, of the same shape.
-        fill: Normalized value of a missing one: the mean of the training period.
+        fill: Normalized value for missing values: the mean of the training period.
     """
 
     center: np.ndarray
@@ -36,10 +36,10 @@ class ChannelScaling:
 
 
 class CellMoments:
-    """Count, sum, sum of squares, lowest and highest value of each channel and cell, block by block.
+    """Count, sum, sum of squares, minimum and maximum of each channel and cell, block by block.
 
     Args:
-        shift: Near the mean of each channel, so that squares lose no digits; (channel,).
+        shift: Value near the mean of each channel, which keeps the squares precise; (channel,).
         shape: Rows and columns.
     """
 
@@ -51,7 +51,7 @@ class CellMoments:
         self.low, self.high = np.full(size, np.inf), np.full(size, -np.inf)
 
     def add(self, values: np.ndarray) -> None:
-        """Take in values, float64, (time, channel, lat, lon), NaN missing."""
+        """Add values, float64, (time, channel, lat, lon), NaN missing."""
         self.count += np.isfinite(values).sum(axis=0)
         self.low = np.fmin(self.low, np.fmin.reduce(values, axis=0))
         self.high = np.fmax(self.high, np.fmax.reduce(values, axis=0))
@@ -66,13 +66,13 @@ class CellMoments:
 
 
 def fit_channel(moments: CellMoments, channel: int, scaling: Scaling, per_cell: bool) -> ChannelScaling:
-    """Scaling of one channel; missing values are left out, and a constant channel has scale 1.
+    """Compute the scaling of one channel; missing values are ignored, and a constant channel has scale 1.
 
     Args:
-        moments: Of the transformed values or of the departures from the climatology.
-        channel: Which channel.
+        moments: Moments of the transformed values, or of the departures from the climatology.
+        channel: Index of the channel.
         scaling: "zscore" and "anomaly": mean and standard deviation; "minmax": to [0, 1]; "none": as it is.
-        per_cell: Each cell with its own center and scale, else one per channel.
+        per_cell: Whether each cell has its own center and scale, instead of one per channel.
 
     Returns:
         Center, scale and fill value.
@@ -133,12 +133,12 @@ def check_transforms(
         if name != "identity" and found < 0:
             raise DataError(
                 f"transform {name} of '{variable}' expects values of 0 or more; the training period has "
-                f"{found:g}. Declare its valid_range in the grid, or leave the transform out."
+                f"{found:g}. Declare its valid_range in the grid, or remove the transform."
             )
 
 
 def check_missing(values: np.ndarray, count: np.ndarray, variables: tuple[str, ...], impute: str) -> None:
-    """Refuse what cannot be imputed, or, with impute "none", any missing value.
+    """Refuse values that cannot be imputed or, with impute "none", any missing value.
 
     Args:
         values: Training period, (time, channel, lat, lon).
@@ -147,7 +147,7 @@ def check_missing(values: np.ndarray, count: np.ndarray, variables: tuple[str, .
         impute: How missing inputs are imputed.
 
     Raises:
-        MissingValuesError: A channel has no valid value; or a value is missing and none may be.
+        MissingValuesError: A channel has no valid value, or a value is missing with impute "none".
     """
     n = values[:, 0].size
     for channel, variable in enumerate(variables):
@@ -161,8 +161,8 @@ def check_missing(values: np.ndarray, count: np.ndarray, variables: tuple[str, .
             row, column = (int(i) for i in np.argwhere(~np.isfinite(values[step, channel]))[0])
             raise MissingValuesError(
                 f"variable '{variable}' has {1 - count[channel] / n:.2%} missing values in the training "
-                f"period, the first at step {step}, row {row}, column {column}; impute 'none' expects none. "
-                "Set impute to mean, climatology or persistence."
+                f"period, the first at step {step}, row {row}, column {column}; impute 'none' expects no "
+                "missing value. Set impute to mean, climatology or persistence."
             )
 
 

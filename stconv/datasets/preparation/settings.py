@@ -1,4 +1,4 @@
-"""Settings of a preparation: what a network sees of the data, and how; loads no torch."""
+"""Settings of a preparation: the input and the targets of a network; loads no torch."""
 
 from __future__ import annotations
 
@@ -31,31 +31,32 @@ CLIMATE = ("mean", "amplitude of the year", "amplitude of the day", "spread")
 
 @dataclass(frozen=True)
 class PreparationSettings:
-    """What a network sees of the data, and how.
+    """Settings of the input and the targets of a network.
 
     Attributes:
-        inputs: Variables the network sees.
-        targets: Variables to forecast; default: the inputs. If targets are no inputs, their history serves
-            for truth and persistence only and is kept from the network; all of them are inputs, or none.
+        inputs: Input variables.
+        targets: Forecast variables; default: the inputs. Either all targets are inputs or none. If none is,
+            the network does not see their history, which serves only for truth and persistence.
         scaling: zscore, minmax, none, or anomaly: departures from a harmonic climatology (both after the
             transform), divided by their standard deviation.
         per_cell: Center and scale each cell by its own statistics instead of those of its variable.
         transforms: log1p or sqrt by variable, before scaling.
-        impute: What stands in for a missing input: mean, climatology, or persistence (the newest value before
-            it in the cell, or the first after it, as a normalized departure, and the mean where the window
-            has none); none refuses missing values.
-        mask_channel: Show the network which inputs were there.
-        static_fields: Static inputs among latitude, longitude, position, valid, and climate (of each input
-            the mean, the amplitudes of year and day, and the spread in the training period).
-        static_files: File by name of a static variable in it (orography, land mask); one input more each.
-        time_features: Show the network sine and cosine of day and, if the training period covers it, year.
-        solar_zenith: Show the network the cosine of the solar zenith angle.
-        weekly_cycle: Let the climatology follow the week, too, and time_features show sine and cosine of the
-            week: for what people do (traffic, consumption, air quality). `stconv inspect` says if it pays.
-        climatology_at_leads: Show the network the climatology of the targets at the leads, in the newest
-            frames: in counts and rain the error depends on how much there is on average.
-        bounds: Least and greatest physical value of a forecast by target, null for none of one of them, as in
-            {rain: [0, null]}.
+        impute: Substitute for missing inputs: mean, climatology, or persistence (the last value before it in
+            the cell, else the first after it, as a normalized departure; the mean if the window has no
+            value); none refuses missing values.
+        mask_channel: Whether the network sees which inputs are valid.
+        static_fields: Static inputs: latitude, longitude, position, valid, or climate (the mean, the
+            amplitudes of year and day, and the spread of each input in the training period).
+        static_files: File path by name of a static variable (orography, land mask), each an additional input.
+        time_features: Whether the network sees sine and cosine of the time of day and, if the training period
+            covers a year, of the time of year.
+        solar_zenith: Whether the network sees the cosine of the solar zenith angle.
+        weekly_cycle: Whether climatology and time_features also follow the day of the week, for human
+            activity (traffic, consumption, air quality). `stconv inspect` recommends it if it helps.
+        climatology_at_leads: Whether the network sees the climatology of the targets at the leads, in the
+            newest frames; useful for counts and rain, whose errors grow with the mean.
+        bounds: Lowest and highest physical value of a forecast by target, null for no limit, as in {rain: [0,
+            null]}.
 
     Raises:
         VariableError: Inputs or targets are empty, or name a variable twice.
@@ -94,21 +95,21 @@ class PreparationSettings:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Channels of the series: the targets, then the inputs that are no targets."""
+        """Channels of the series: the targets, then the other inputs."""
         return channel_order(self.inputs, self.targets)
 
     @property
     def visible(self) -> tuple[str, ...]:
-        """The inputs in the order of the channels: targets first."""
+        """Inputs in the order of the channels: targets first."""
         return tuple(name for name in self.variables if name in self.inputs)
 
     @property
     def channels(self) -> dict[Block, tuple[str, ...]]:
-        """What each channel of the network's input holds, block by block, in their order; no block is empty.
+        """Contents of the channels of the network's input, as blocks in their order; no block is empty.
 
-        The history of the visible variables; where it was known; static fields, computed and then from files;
-        sines of the cycles of time, then their cosines, at the input times; the cosine of the solar zenith
-        angle at the input times; the climatology of the targets at the leads.
+        The blocks are the history of the input variables; the mask of valid inputs; static fields, computed,
+        then from files; sines of the cycles of time, then their cosines, at the input times; the cosine of
+        the solar zenith angle at the input times; the climatology of the targets at the leads.
         """
         cycles = ("day", "year", "week") if self.weekly_cycle else ("day", "year")
         blocks: dict[Block, tuple[str, ...]] = {
@@ -127,15 +128,15 @@ class PreparationSettings:
 
     @property
     def c_in(self) -> int:
-        """Channels of the network's input."""
+        """Number of channels of the network's input."""
         return sum(map(len, self.channels.values()))
 
     def without_folders(self) -> PreparationSettings:
-        """Return the same with the names of static files alone: where they lay is of no use elsewhere."""
+        """Return the settings with static files reduced to their names, without folders."""
         return replace(self, static_files={name: Path(file).name for name, file in self.static_files.items()})
 
     def transform_of(self, variable: str) -> Transform:
-        """Return the transform of a variable: identity where none is set."""
+        """Return the transform of a variable; identity if none is set."""
         return self.transforms.get(variable, "identity")
 
     def _static_channels(self) -> list[str]:
@@ -155,20 +156,20 @@ def _names(setting: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _choose(setting: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
-        raise ConfigError(f"{setting} '{value}' is unknown; choose among {', '.join(known)}.")
+        raise ConfigError(f"{setting} '{value}' is unknown; expected one of {', '.join(known)}.")
 
 
 def _check_static_fields(names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in get_args(StaticField)]
     if unknown:
         raise ConfigError(
-            f"static field '{unknown[0]}' is unknown; choose among {', '.join(get_args(StaticField))}, "
+            f"static field '{unknown[0]}' is unknown; expected one of {', '.join(get_args(StaticField))}, "
             "or name the file that holds it in static_files."
         )
 
 
 def _check_targets(inputs: Sequence[str], targets: Sequence[str]) -> None:
-    """Hold to the convention that the network sees the history of all targets, or of none."""
+    """Check that the network sees the history of all targets, or of none."""
     channel_order(inputs, targets)
     shown = [name for name in targets if name in inputs]
     if shown and len(shown) < len(targets):
@@ -195,11 +196,11 @@ def _check_bounds(bounds: Mapping[str, Sequence[Any]], targets: Sequence[str]) -
     for name, pair in bounds.items():
         if name not in targets:
             raise ConfigError(
-                f"bounds names '{name}', which is no target; the targets are {', '.join(targets)}."
+                f"bounds names '{name}', which is not a target; the targets are {', '.join(targets)}."
             )
         numbers = [value for value in pair if value is not None]
         if len(pair) != 2 or not numbers or (len(numbers) == 2 and not numbers[0] < numbers[1]):
             raise ConfigError(
-                f"bounds of '{name}' are {list(pair)}; expected the least and the greatest value, null for "
-                "none of one of them, as in [0, null]."
+                f"bounds of '{name}' are {list(pair)}; expected the lowest and the highest value, null "
+                "for no limit, as in [0, null]."
             )

@@ -1,4 +1,4 @@
-"""The specification of a fitted preparation: with its tensors it is all that a bundle needs of one."""
+"""The specification of a fitted preparation, which a bundle stores with its tensors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from stconv.plain import from_plain, to_plain
 
 @dataclass(frozen=True)
 class FittedEvent:
-    """An event and what the training period says of it.
+    """An event and its statistics in the training period.
 
     Attributes:
         settings: The event.
-        units: Units of the variable that it is about.
+        units: Units of the variable of the event.
         terms: Terms of its climatology, see `harmonics.Term`.
-        frequency: Mean frequency in the training period of the event, or of each class.
+        frequency: Mean frequency in the training period, of the event or of each class.
     """
 
     settings: Event
@@ -35,9 +35,9 @@ class PreparationSpec:
     """All of a fitted preparation that is not a tensor.
 
     Attributes:
-        settings: What the network sees.
+        settings: Settings of the preparation.
         climatology_terms: Terms of the climatology, see `harmonics.Term`.
-        event: The event that is forecast instead of fields, if one is.
+        event: The event that is forecast instead of fields, if any.
     """
 
     settings: PreparationSettings
@@ -53,10 +53,10 @@ class PreparationSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PreparationSpec:
-        """Read what `to_json` returns.
+        """Restore a specification from `to_json`.
 
         Raises:
-            ConfigError: A value is missing, unknown or contradicts another.
+            ConfigError: A value is missing or unknown, or contradicts another.
         """
         try:
             event = values.get("event")
