@@ -55,7 +55,7 @@ def digest(content):
 
 def test_download_then_cache(published, tmp_path):
     folder, recipe = published
-    with pytest.raises(RecipeError, match=r"is not in .*cache/own' yet. Fetch it: `stconv data fetch"):
+    with pytest.raises(RecipeError, match=r"is not in .*cache/own' yet. Download it: `stconv data fetch"):
         find_fetched(str(recipe))
     paths = fetch(str(recipe), progress=False)
     cache = tmp_path / "cache" / "own"
@@ -71,7 +71,7 @@ def test_download_then_cache(published, tmp_path):
 def test_a_changed_source_is_not_used(published, tmp_path):
     folder, recipe = published
     (folder / "a.nc").write_bytes(b"other")
-    with pytest.raises(RecipeError, match="has not the hash that the recipe states"):
+    with pytest.raises(RecipeError, match="does not have the hash in the recipe"):
         fetch(str(recipe), progress=False)
     assert not (tmp_path / "cache" / "own" / "x" / "a.nc").exists()
 
@@ -80,7 +80,7 @@ def test_an_unreachable_source_names_the_way_out(published):
     folder, recipe = published
     (folder / "a.nc").unlink()
     with pytest.raises(
-        RecipeError, match=r"a\.nc' cannot be had \(HTTPError\).*'x/a\.nc' below a folder and set"
+        RecipeError, match=r"a\.nc' cannot be downloaded \(HTTPError\).*'x/a\.nc' below a folder and set"
     ):
         fetch(str(recipe), progress=False)
 

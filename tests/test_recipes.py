@@ -69,11 +69,11 @@ def test_a_recipe_of_ones_own(tmp_path):
     ("text", "message"),
     [
         ("- a\n", "expected to be a mapping, found list"),
-        ("a: [\n", "no valid YAML"),
+        ("a: [\n", "not valid YAML"),
         (GOOD + "tilte: x\n", r"unknown key\(s\) tilte; known are cells, citation"),
         (GOOD.replace("license: B\n", ""), r"missing key\(s\) license"),
         (GOOD.replace("sha256", "md5"), r"file 0: unknown key\(s\) md5"),
-        (GOOD.replace("a" * 64, "12"), "a sha256 of 64 digits are expected, found sha256 '12'"),
+        (GOOD.replace("a" * 64, "12"), "a sha256 of 64 digits, found sha256 '12'"),
         (GOOD.replace("path: a.nc", "path: ../a.nc"), "a relative path"),
         (GOOD.replace(", sha256: " + "a" * 64, ""), "either `sha256` or `tree`"),
         (GOOD + "cells: [25]\n", r"cells is \[25\]; expected two counts, as in \[25, 53\]"),

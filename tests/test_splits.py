@@ -94,9 +94,9 @@ def test_iso_of_any_time():
 @pytest.mark.parametrize(
     ("fractions", "message"),
     [
-        ((0.5, 0.5), "must be three positive shares"),
-        ((0.6, 0.2, 0.3), "must be three positive shares"),
-        ((0.8, 0.2, 0.0), "must be three positive shares"),
+        ((0.5, 0.5), "must be three positive fractions"),
+        ((0.6, 0.2, 0.3), "must be three positive fractions"),
+        ((0.8, 0.2, 0.0), "must be three positive fractions"),
     ],
 )
 def test_wrong_fractions_are_refused(fractions, message):
@@ -120,7 +120,7 @@ def test_overlapping_periods_are_refused():
     ("train_end", "val_end", "message"),
     [
         ("2013", "2012", "must be after train_end"),
-        ("01/02/2013", "2014", "train_end '01/02/2013' is no date"),
+        ("01/02/2013", "2014", "train_end '01/02/2013' is not a date"),
         ("2010", "2014-01-20", "train_end 2010 is before the first step of the series, which has 2013-12-30"),
         ("2013", "2016", "val_end 2016 is not before the last step"),
     ],
@@ -156,7 +156,7 @@ def test_rolling_folds_by_hand():
         ({"folds": 3, "last_steps": [5, 5]}, "folds and last_steps; give one"),
         ({"last_steps": [5]}, r"last_steps \[5\] must be two positive numbers of steps"),
         ({"last_steps": [0, 5]}, "must be two positive numbers"),
-        ({"last_steps": [40, 20]}, "leave nothing to train on: the series has 60 steps"),
+        ({"last_steps": [40, 20]}, "leave no training period: the series has 60 steps"),
     ],
 )
 def test_impossible_folds_are_refused(options, message):

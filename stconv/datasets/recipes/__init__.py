@@ -1,1 +1,1 @@
-"""Public data sets: where each comes from, how it is fetched, and one that is generated."""
+"""Public data sets: their recipes, the download, and a generated data set."""

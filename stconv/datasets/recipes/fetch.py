@@ -1,4 +1,4 @@
-"""Fetching the files of a recipe: from a mirror folder, the cache, or the public source; always by hash."""
+"""Files of a recipe from a mirror folder, the cache or the public source, with hashes checked."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from stconv.datasets.recipes.recipe import Recipe, RemoteFile, list_recipes, loa
 from stconv.errors import RecipeError
 
 SERIES = "series"
-"""Folder of series that are cached because they do not fit in memory, beside those of the recipes."""
+"""Folder for cached series that do not fit in memory, next to the folders of recipes."""
 
 
 def cache_dir() -> Path:
-    """Folder that downloads go to: ``STCONV_CACHE``, else ``~/.cache/stconv``."""
+    """Folder for downloads: ``STCONV_CACHE``, else ``~/.cache/stconv``."""
     return Path(os.environ.get("STCONV_CACHE") or Path.home() / ".cache" / "stconv").expanduser()
 
 
 def fetch(name: str, progress: bool = True) -> list[Path]:
-    """Get the files of a recipe and say what to open.
+    """Get the files of a recipe, and return the paths to open.
 
-    With ``STCONV_DATA_MIRROR=FOLDER`` files are read in place from below that folder and nothing is
-    downloaded. Else what the cache lacks is downloaded. Every file must have the hash that the recipe states.
+    With ``STCONV_DATA_MIRROR=FOLDER`` files are read in place from that folder and nothing is downloaded.
+    Otherwise files that the cache lacks are downloaded. Every file must have the hash in the recipe.
 
     Args:
         name: Name of a shipped recipe, or path of a recipe's YAML file.
-        progress: Show a progress bar while downloading.
+        progress: Whether to show a progress bar while downloading.
 
     Returns:
         Paths to open as one series.
 
     Raises:
-        RecipeError: Unknown recipe, a file that cannot be had, or one with another hash.
+        RecipeError: The recipe is unknown, or a file cannot be downloaded or has a different hash.
     """
     recipe = load_recipe(name)
     folder = folder_of(recipe)
@@ -42,8 +42,8 @@ def fetch(name: str, progress: bool = True) -> list[Path]:
     if absent and _mirror() is not None:
         raise RecipeError(
             f"Recipe '{recipe.name}': the mirror '{folder}' lacks {len(absent)} of {len(recipe.files)} "
-            "files, first "
-            f"'{absent[0].path}'. Complete it, or unset STCONV_DATA_MIRROR to download from {absent[0].url}."
+            f"files, first '{absent[0].path}'. Complete it, or unset STCONV_DATA_MIRROR to download from "
+            f"{absent[0].url}."
         )
     _download(recipe, absent, folder, progress)
     for file in recipe.files:
@@ -55,10 +55,10 @@ def fetch(name: str, progress: bool = True) -> list[Path]:
 
 
 def find_fetched(name: str) -> list[Path]:
-    """Paths of a recipe that is there already; nothing is downloaded or hashed.
+    """Paths of a recipe that is already downloaded; no hash is checked.
 
     Raises:
-        RecipeError: Not fetched yet; says how.
+        RecipeError: The recipe is not downloaded yet; the message says how.
     """
     recipe = load_recipe(name)
     folder = folder_of(recipe)
@@ -66,21 +66,21 @@ def find_fetched(name: str) -> list[Path]:
     parts += [_unpacked(recipe) / unpacked_path(file) for file in recipe.files if file.member]
     if not all(path.is_file() for path in parts):
         raise RecipeError(
-            f"Recipe '{recipe.name}' is not in '{folder}' yet. Fetch it: `stconv data fetch {name}`."
+            f"Recipe '{recipe.name}' is not in '{folder}' yet. Download it: `stconv data fetch {name}`."
         )
     return _to_open(recipe, folder)
 
 
 def clean(name: str | None = None) -> int:
-    """Remove what was downloaded and unpacked for a recipe, or all that stconv keeps; mirrors stay.
+    """Remove the downloads of a recipe, or everything in the cache; mirrors are untouched.
 
-    Whatever else lies in the cache folder stays, too.
+    Other files in the cache folder are untouched as well.
 
     Returns:
         Bytes freed.
 
     Raises:
-        RecipeError: Unknown recipe.
+        RecipeError: The recipe is unknown.
     """
     names = [*list_recipes(), SERIES] if name is None else [load_recipe(name).name]
     freed = 0
@@ -92,7 +92,7 @@ def clean(name: str | None = None) -> int:
 
 
 def _to_open(recipe: Recipe, folder: Path) -> list[Path]:
-    """Paths to open; what is unpacked lies in the cache even if the archive is in a mirror."""
+    """Paths to open; unpacked files are in the cache even if the archive is in a mirror."""
     members = {unpacked_path(file) for file in recipe.files if file.member}
     return [(_unpacked(recipe) if path in members else folder) / path for path in recipe.open]
 
@@ -102,7 +102,7 @@ def _unpacked(recipe: Recipe) -> Path:
 
 
 def folder_of(recipe: Recipe) -> Path:
-    """Folder below which the files of a recipe lie, or will lie."""
+    """Folder of the files of a recipe, existing or not."""
     return _mirror() or cache_dir() / recipe.name
 
 
@@ -112,7 +112,7 @@ def _mirror() -> Path | None:
 
 
 def _download(recipe: Recipe, files: list[RemoteFile], folder: Path, progress: bool) -> None:
-    """Download files below a folder; a file appears there only with the right hash."""
+    """Download files to a folder; a file appears there only with the right hash."""
     if not files:
         return
     import pooch
@@ -131,21 +131,19 @@ def _download(recipe: Recipe, files: list[RemoteFile], folder: Path, progress: b
             )
         except ValueError as error:
             raise RecipeError(
-                f"Recipe '{recipe.name}': '{file.url}' has not the hash that the recipe states: {error}. It "
-                "is "
-                "not used. Fetch again; if it stays so, the source has changed."
+                f"Recipe '{recipe.name}': '{file.url}' does not have the hash in the recipe: {error}. It "
+                "is not used. Download it again; if the hash still differs, the source has changed."
             ) from error
         except OSError as error:
             raise RecipeError(
-                f"Recipe '{recipe.name}': '{file.url}' cannot be had ({type(error).__name__}). Check the "
-                "network, or put "
-                "the file "
-                f"at '{file.path}' below a folder and set STCONV_DATA_MIRROR to that folder."
+                f"Recipe '{recipe.name}': '{file.url}' cannot be downloaded ({type(error).__name__}). "
+                f"Check the network, or put the file at '{file.path}' below a folder and set "
+                "STCONV_DATA_MIRROR to that folder."
             ) from error
 
 
 def _check_hash(recipe: Recipe, file: RemoteFile, folder: Path) -> None:
-    """Hold a file to the hash of the recipe, or, where that has none, to the one first seen."""
+    """Check a file against the hash in the recipe or, if there is none, the hash of the first download."""
     path = folder / file.path
     with path.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -159,12 +157,12 @@ def _check_hash(recipe: Recipe, file: RemoteFile, folder: Path) -> None:
         origin = "" if file.sha256 else f" (pinned by the first download, in '{pin}')"
         raise RecipeError(
             f"Recipe '{recipe.name}': '{path}' has sha256 {found}, expected {expected}{origin}. It was "
-            "changed or damaged: delete it and fetch again."
+            "changed or damaged. Delete it and download it again."
         )
 
 
 def unpack(archive: Path, member: str, target: Path) -> None:
-    """Unpack one file of a zip archive, unless it is there already; it appears whole or not at all.
+    """Unpack one file of a zip archive, unless it exists; it appears complete or not at all.
 
     Raises:
         RecipeError: The archive is damaged or lacks the file.

@@ -1,4 +1,4 @@
-"""A recipe: where a public data set comes from, what it must hash to, and how to read it."""
+"""A recipe: the source of a public data set, its hashes, and how to read it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stconv.errors import RecipeError
 from stconv.resources import recipes_dir
 
 PIN = "pin"
-"""In place of a sha256: the source publishes none, the first download decides."""
+"""Replaces a sha256 if the source publishes none; the first download is pinned."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class RemoteFile:
     """One file of a data set.
 
     Attributes:
-        url: Where it is published, at a fixed version.
-        path: Where it lies below the cache folder of the recipe, and below a mirror.
-        sha256: What it must hash to; empty if the source publishes no hash: the first download is pinned.
+        url: Address of a fixed version.
+        path: Relative path in the cache folder of the recipe, and in a mirror.
+        sha256: Expected hash; empty if the source publishes none, and the first download is pinned.
         member: File inside a zip archive to unpack and open; empty for no archive.
     """
 
@@ -38,16 +38,16 @@ class Recipe:
     """A data set.
 
     Attributes:
-        name: Short name, that of the YAML file.
+        name: Short name, the stem of the YAML file.
         title: One line.
         license: Terms of use.
-        citation: What to cite.
-        files: Everything to fetch.
-        open: Paths to open, below the folder that the files went to; a Zarr store is one path.
-        grid: How to read them.
-        variables: The variables, and what each is.
-        description: What is worth knowing: grid, period, missing values.
-        cells: Number of cells along (lat, lon), known without a file; empty if the recipe does not say.
+        citation: Publication to cite.
+        files: Files to download.
+        open: Paths to open, relative to the folder of the files; a Zarr store is one path.
+        grid: How to read the files.
+        variables: Variables with a description of each.
+        description: Notes on grid, period and missing values.
+        cells: Number of cells along (lat, lon), known without a file; empty if not stated.
     """
 
     name: str
@@ -71,7 +71,7 @@ def load_recipe(name: str) -> Recipe:
     """Read a shipped recipe by name, or any recipe by the path of its YAML file.
 
     Raises:
-        RecipeError: Unknown, or malformed; says where.
+        RecipeError: The recipe is unknown or malformed; the message says where.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else recipes_dir() / f"{name}.yaml"
     if not path.is_file():
@@ -81,17 +81,17 @@ def load_recipe(name: str) -> Recipe:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise RecipeError(f"Recipe '{path}' is no valid YAML: {error}") from error
+        raise RecipeError(f"Recipe '{path}' is not valid YAML: {error}") from error
     return _parse(content, path)
 
 
 def unpacked_path(file: RemoteFile) -> str:
-    """Where the member of an archive is unpacked to: below a folder beside it."""
+    """Path of an unpacked archive member, in a folder next to the archive."""
     return f"{file.path}.unpacked/{file.member}"
 
 
 def _parse(content: Any, path: Path) -> Recipe:
-    """Check the keys and expand trees to single files.
+    """Check the keys, and expand trees to single files.
 
     A file entry is ``{url, path, sha256}`` (``sha256: pin`` where the source publishes none; ``member:
     NAME`` for a file inside a zip archive), or ``{url, path, tree: {RELATIVE: SHA256}}`` for a folder of
@@ -108,7 +108,7 @@ def _parse(content: Any, path: Path) -> Recipe:
         where = f"Recipe '{path}', file {i}"
         _check_keys(entry, {"url", "path", "sha256", "tree", "open", "member"}, {"url", "path"}, where)
         if ("sha256" in entry) == ("tree" in entry):
-            raise RecipeError(f"{where}: either `sha256` or `tree` is expected.")
+            raise RecipeError(f"{where}: expected either `sha256` or `tree`.")
         for relative, sha256 in entry.get("tree", {"": entry.get("sha256")}).items():
             tail = f"/{relative}" if relative else ""
             known_hash = "" if sha256 == PIN else str(sha256)
@@ -123,9 +123,8 @@ def _parse(content: Any, path: Path) -> Recipe:
         parts = (*Path(file.path).parts, *Path(file.member).parts)
         if len(file.sha256) not in (0, 64) or "/" in parts or ".." in parts:
             raise RecipeError(
-                f"Recipe '{path}', file '{file.path}': a relative path and a sha256 of 64 digits are "
-                "expected, "
-                f"found sha256 '{file.sha256}'."
+                f"Recipe '{path}', file '{file.path}': expected a relative path and a sha256 of 64 "
+                f"digits, found sha256 '{file.sha256}'."
             )
     grid = content.get("grid") or {}
     _check_keys(grid, {f.name for f in fields(GridSpec)}, set(), f"Recipe '{path}', grid")

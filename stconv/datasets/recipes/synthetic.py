@@ -1,4 +1,4 @@
-"""A made temperature field whose predictability is known: advection, diffusion, noise, day and year.
+"""A synthetic temperature field of known predictability: advection, diffusion, noise, day and year.
 
     T(t, y, x) = mean(y) + year(t, y) + day(t, x) + a(t, y, x) + observation noise
 
@@ -8,7 +8,7 @@ number k,
     a[t + 1](k) = g(k) a[t](k) + e(k),    g(k) = DAMPING * exp(-i k . WIND - DIFFUSIVITY k^2),
 
 e being white noise in time of the spectrum that keeps the anomaly stationary with ANOMALY_STD. The best
-possible forecast knows a[t] and the cycles: its mean squared error at lead l is
+possible forecast knows a[t] and the cycles; its mean squared error at lead l is
 
     OBSERVATION_STD^2 + sum over k of variance(k) * (1 - |g(k)|^(2 l)),
 
@@ -65,16 +65,16 @@ def generate(
     unseen: str | Path | None = None,
     n_unseen: int = 40,
 ) -> Path:
-    """Write a made 2 m temperature, K, as a CF NetCDF 4 file.
+    """Write a synthetic 2 m temperature, K, as a CF NetCDF 4 file.
 
     Args:
         path: File to write.
-        n_steps: Steps, from 2021-01-01 00:00 on.
+        n_steps: Number of steps, from 2021-01-01 00:00 on.
         n_lat: Rows, 1 degree apart, from 30 degrees north.
         n_lon: Columns, 1 degree apart, from 0 degrees east.
         step_hours: Hours between steps.
         seed: Seed of the anomaly and the noise.
-        unseen: File for later steps of the same run, which `path` does not hold.
+        unseen: File for later steps of the same run, which are not in `path`.
         n_unseen: Number of those steps.
 
     Returns:
@@ -155,7 +155,7 @@ def _dataset(n_steps: int, n_lat: int, n_lon: int, step_hours: int, seed: int) -
 def _anomaly(
     n_steps: int, n_lat: int, n_lon: int, step_hours: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Stationary from the first step on: float32, (time, lat, lon)."""
+    """Simulate the stationary anomaly: float32, (time, lat, lon)."""
     spectrum = _spectrum(n_lat, n_lon, step_hours)
     spread = np.sqrt(spectrum.variance)
     forcing = spread * np.sqrt(1 - np.abs(spectrum.propagator) ** 2)
@@ -168,7 +168,7 @@ def _anomaly(
 
 
 def _white(n_lat: int, n_lon: int, generator: np.random.Generator) -> np.ndarray:
-    """Transform of white noise, scaled so that `variance` below is what a wave number adds to the field."""
+    """Transform of white noise, scaled so that each wave number adds `variance` to the field."""
     return np.asarray(np.fft.rfft2(generator.standard_normal((n_lat, n_lon))) * np.sqrt(n_lat * n_lon))
 
 
@@ -188,7 +188,7 @@ def _spectrum(n_lat: int, n_lon: int, step_hours: int) -> _Spectrum:
 
 
 def _multiplicity(n_lat: int, n_lon: int) -> np.ndarray:
-    """How often a wave number of a real transform counts: twice, but for the first and highest column."""
+    """Multiplicity of the wave numbers of a real transform: 2, and 1 in the first and highest column."""
     count = np.full(n_lon // 2 + 1, 2.0)
     count[0] = 1.0
     if n_lon % 2 == 0:

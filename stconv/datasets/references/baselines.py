@@ -1,4 +1,4 @@
-"""Persistence and climatology, as every test and the live verification have them."""
+"""Persistence and climatology, for tests and for live verification."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def baseline_forecasts(preparation: Preparation, batch: Mapping[str, Tensor]) ->
     """Forecast a batch.
 
     Args:
-        preparation: Of the model: its climatology is that of the training period.
-        batch: With "inputs" (of the targets, at least) and "target_cycles".
+        preparation: Preparation of the model, with the climatology of the training period.
+        batch: Batch with "inputs" (at least of the targets) and "target_cycles".
 
     Returns:
-        By name, (batch, target, leads, lat, lon), physical units; NaN where there is no forecast.
+        Forecasts by name, (batch, target, leads, lat, lon), physical units; NaN where there is none.
     """
     return {
         PERSISTENCE: preparation.persistence(batch),

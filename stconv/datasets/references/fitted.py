@@ -1,6 +1,6 @@
 """Reference forecasts that are fitted: damped persistence and a linear regression on the neighborhood.
 
-Both see the training period alone.
+Both are fitted on the training period alone.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from stconv.datasets.series.store import Series
 
 MAX_WINDOWS = 1024
-"""Of a longer training period evenly spaced windows are fitted on."""
+"""Largest number of training windows; a longer period is thinned evenly."""
 CHUNK = 16
 
 
 class ReferenceForecasts:
-    """Two forecasts of the departure from the climatology, one for each target, cell and lead.
+    """Two reference forecasts of the departure from the climatology.
 
     damped persistence: a[l] = d[l, cell] a[0], d the lagged regression coefficient of the cell, in [0, 1].
     linear 3x3: a[l] = sum over 9 neighbors and up to 3 newest frames of w[l] a + w0[l], the same in all
-    cells; beyond the grid its edge goes on.
+    cells; the edge cells are repeated beyond the grid.
 
-    For a missing value stands the newest departure before it in the window, or the first after it; where the
-    window has none, the climatology. Where there is no climatology the forecast is NaN.
+    A missing value is replaced by the last departure before it in the window, else the first after it, else
+    by the climatology. The forecast is NaN where there is no climatology.
 
     Args:
-        climatology: Of all channels, fitted on the training period.
+        climatology: Climatology of all channels, fitted on the training period.
         damping: d, float32, (target, lead, lat, lon).
-        weights: w and last w0, float32, (target, lead, 9 lags + 1).
+        weights: w, then w0, float32, (target, lead, 9 lags + 1).
 
     Source:
         Murphy (1992), Weather and Forecasting 7, 692-698: damped persistence as a reference forecast.
@@ -54,16 +54,16 @@ class ReferenceForecasts:
     def fit(
         cls, series: Series, spec: WindowSpec, windows: Sequence[int], climatology: HarmonicClimatology
     ) -> ReferenceForecasts:
-        """Fit on windows of the training period, and on nothing else.
+        """Fit both forecasts on windows of the training period alone.
 
         Args:
             series: The series.
-            spec: Form of a window.
+            spec: Shape of a window.
             windows: Reference indices of the training windows.
-            climatology: Fitted on the training period.
+            climatology: Climatology of the training period.
 
         Returns:
-            The two forecasts.
+            The fitted forecasts.
         """
         n_targets = series.n_targets
         chosen = evenly_spaced(windows, MAX_WINDOWS)
@@ -88,10 +88,10 @@ class ReferenceForecasts:
         """Forecast a batch.
 
         Args:
-            batch: With "inputs", "input_cycles" and "target_cycles".
+            batch: Batch with "inputs", "input_cycles" and "target_cycles".
 
         Returns:
-            By name, float32, (batch, target, leads, lat, lon), physical units.
+            Forecasts by name, float32, (batch, target, leads, lat, lon), physical units.
         """
         device = batch["inputs"].device
         climatology = self.climatology.to(device)
@@ -106,6 +106,6 @@ class ReferenceForecasts:
 
 
 def _departures(batch: Mapping[str, Tensor], climatology: HarmonicClimatology, n_targets: int) -> Tensor:
-    """Departures of the targets from the climatology, gaps filled from other frames of the window."""
+    """Departures of the targets from the climatology, with gaps filled from other frames of the window."""
     past = batch["inputs"][:, :n_targets]
     return fill_forward_and_backward(past - climatology(batch["input_cycles"])[:, :n_targets])

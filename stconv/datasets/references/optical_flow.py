@@ -1,6 +1,6 @@
-"""Optical flow as a reference forecast: where the newest frame is carried by the motion of the last ones.
+"""Optical flow as a reference forecast: the newest frame, extrapolated along the motion of the last frames.
 
-By pysteps, an independent implementation that rain forecasters use; it comes with an extra.
+Computed by pysteps, an independent implementation for rain nowcasting; it is an extra.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from stconv.datasets.series.windows import WindowSpec
 from stconv.errors import ConfigError
 
 MAX_FRAMES = 3
-"""The motion is looked for in as many of the newest frames, as the examples of pysteps do."""
+"""Number of newest frames that the motion is estimated from, as in the examples of pysteps."""
 FLOOR = 0.1
-"""Where there is no rain the logarithm is that of this share of the mean where there is some."""
+"""Value for the logarithm of dry cells, as a fraction of the mean over wet cells."""
 
 
 class OpticalFlow:
-    """Extrapolate the newest frame of each target along its motion, as rain is nowcast.
+    """Extrapolate the newest frame of each target along its motion, as in rain nowcasting.
 
-    The motion is that of Lucas and Kanade between the newest three frames (of rain between their logarithms,
-    as usual), kept for all leads; the newest frame is followed back along it, semi-Lagrangian. Where the path
-    leads out of the grid, or to a missing value, nothing is known of what is coming, and the forecast is the
-    newest frame itself: so every cell that persistence can forecast is scored.
+    The motion is that of Lucas and Kanade between the newest three frames (for rain, between their
+    logarithms), constant for all leads; the newest frame is advected backward along it (semi-Lagrangian).
+    Where the path leaves the grid or meets a missing value, the forecast is the newest frame itself, so that
+    every cell that persistence can forecast is scored.
 
     Args:
-        spec: Form of a window.
+        spec: Shape of a window.
 
     Raises:
         ConfigError: pysteps or OpenCV is not installed, or the newest two inputs are not one step apart.
@@ -44,16 +44,17 @@ class OpticalFlow:
         missing = [name for name in ("pysteps", "cv2") if importlib.util.find_spec(name) is None]
         if missing:
             raise ConfigError(
-                f"The reference forecast by optical flow needs {' and '.join(missing)}. Install them: "
-                "pip install 'stconv[pysteps]'; or leave out --optical-flow (model.scoring.optical_flow)."
+                f"The reference forecast by optical flow needs {' and '.join(missing)}. Install them with "
+                "pip install 'stconv[pysteps]', or omit --optical-flow (model.scoring.optical_flow)."
             )
         newest = spec.input_offsets[-MAX_FRAMES:]
         while newest[0] != 1 - len(newest):
             newest = newest[1:]
         if len(newest) < 2:
             raise ConfigError(
-                f"Optical flow needs the newest two inputs one step apart, found input offsets "
-                f"{list(spec.input_offsets)}. Give data.window.t_in 2 or more, or leave out --optical-flow."
+                "Optical flow needs the newest two inputs one step apart, found input offsets "
+                f"{list(spec.input_offsets)}. Give data.window.t_in 2 or more, or leave out "
+                "--optical-flow."
             )
         self.n_frames, self.leads = len(newest), spec.leads
 
@@ -61,8 +62,8 @@ class OpticalFlow:
         """Forecast a batch.
 
         Args:
-            batch: With "inputs", physical units, NaN where missing.
-            n_targets: Number of targets, the first channels.
+            batch: Batch with "inputs", physical units, NaN where missing.
+            n_targets: Number of targets, which are the first channels.
 
         Returns:
             float32, (batch, target, leads, lat, lon), physical units; NaN where the newest frame is missing.
@@ -72,7 +73,7 @@ class OpticalFlow:
         return torch.from_numpy(np.array(forecasts, np.float32)).to(batch["inputs"].device)
 
     def _extrapolated(self, frames: np.ndarray) -> np.ndarray:
-        """Frames of one target, (time, lat, lon), to its leads."""
+        """Forecast the leads of one target from its frames, (time, lat, lon)."""
         from pysteps.extrapolation.semilagrangian import extrapolate
         from pysteps.motion.lucaskanade import dense_lucaskanade
 
@@ -86,7 +87,7 @@ class OpticalFlow:
 
 
 def _logarithm(frames: np.ndarray) -> np.ndarray:
-    """Decibels of a field that is never negative and sometimes zero; any other as it is."""
+    """Convert a rain-like field (never negative, sometimes zero) to decibels; others are unchanged."""
     known = frames[np.isfinite(frames)]
     if known.min() != 0:
         return frames

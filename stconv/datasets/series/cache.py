@@ -1,8 +1,7 @@
 """A series too large for memory as one contiguous, mapped float32 file: built once, resumed after a kill.
 
-Two files make a cached series: ``KEY.f32``, (time, channel, lat, lon) in C order, and ``KEY.json``, which is
-written last and alone makes the first believed. While it is built there are ``KEY.part`` and
-``KEY.progress``.
+A cached series has two files: ``KEY.f32``, (time, channel, lat, lon) in C order, and ``KEY.json``, which is
+written last and marks it as complete. During construction they are ``KEY.part`` and ``KEY.progress``.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ import numpy as np
 from stconv.errors import FileError
 
 Read = Callable[[int, int], np.ndarray]
-"""Values of steps from start to stop, (stop - start, channel, lat, lon)."""
+"""Returns the values of steps start to stop, (stop - start, channel, lat, lon)."""
 
 
 def available_bytes() -> int:
-    """Memory that can be taken without swapping: that of the machine, or what its control group leaves."""
+    """Available memory without swapping, of the machine or of its control group."""
     available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
@@ -44,7 +43,7 @@ def available_bytes() -> int:
 
 
 def fingerprint(files: Sequence[Path], settings: Any) -> str:
-    """Key of a cached series: names, sizes and times of change of its files, and how they were read."""
+    """Key of a cached series: names, sizes and modification times of its files, and the read options."""
     parts: list[Any] = [repr(settings)]
     for file in files:
         for path in sorted(p for p in file.rglob("*") if p.is_file()) if file.is_dir() else [file]:
@@ -61,24 +60,24 @@ def cached(
     edges: Sequence[int],
     progress: bool = True,
 ) -> tuple[np.ndarray, str]:
-    """Open a cached array, building it first where it is absent or was left unfinished.
+    """Open a cached array, and build it first if it is absent or unfinished.
 
-    Memory is bounded by a few blocks. What a killed process had written is kept and gone on from.
+    Memory is bounded by a few blocks. The blocks that a killed process wrote are kept.
 
     Args:
         folder: Folder of the cache.
-        key: From `fingerprint`.
+        key: Key from `fingerprint`.
         shape: (time, channel, lat, lon).
         read: Reads some steps from the source.
-        edges: Where to cut the steps into blocks, from 0 to all; those of the chunks of the source, so that
-            none is decoded twice.
-        progress: Show a progress bar while building.
+        edges: Edges of the blocks of steps, from 0 to the number of steps; edges of the source's chunks, so
+            that none is decoded twice.
+        progress: Whether to show a progress bar while building.
 
     Returns:
         float32 memory map, (time, channel, lat, lon), and the sha256 of its bytes.
 
     Raises:
-        FileError: No space or no permission in the folder; nothing is left there that would be believed.
+        FileError: The folder lacks space or permission; no file is left that counts as complete.
     """
     data, header = folder / f"{key}.f32", folder / f"{key}.json"
     try:
@@ -100,19 +99,19 @@ def forget(folder: Path, key: str) -> None:
 
 
 def map_file(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Map a file of float32; written values stay private to the process."""
+    """Map a file of float32; changed values stay private to the process."""
     return np.memmap(path, dtype=np.float32, mode="c", shape=shape)
 
 
 def forget_pages(values: np.ndarray) -> None:
-    """Give back the resident pages of a mapped array; they are read again when needed."""
+    """Release the resident pages of a mapped array; they are read again when needed."""
     mapped = getattr(values, "_mmap", None)
     if mapped is not None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _finished(data: Path, header: Path, shape: tuple[int, ...]) -> str | None:
-    """The hash of a finished array, None if there is none of this shape."""
+    """Hash of a complete array; None if there is none of this shape."""
     try:
         content = json.loads(header.read_text())
         whole = tuple(content["shape"]) == shape and data.stat().st_size == 4 * int(np.prod(shape))
@@ -145,7 +144,7 @@ def _build(
             os.fdatasync(file.fileno())
             _write_whole(state, {"steps": stop})
 
-        # One block is hashed and written while the next one is decoded; never more than these two are held.
+        # One block is hashed and written while the next is decoded; at most these two are in memory.
         kept = writer.submit(lambda: None)
         for start, stop in _track([*itertools.pairwise(edge for edge in edges if edge >= done)], progress):
             values = np.ascontiguousarray(read(start, stop), dtype=np.float32)
@@ -159,7 +158,7 @@ def _build(
 
 
 def _steps_done(part: Path, state: Path, frame_bytes: int, edges: Sequence[int]) -> int:
-    """Steps that an earlier, killed process has surely written."""
+    """Number of steps that an earlier, killed process has certainly written."""
     try:
         steps = int(json.loads(state.read_text())["steps"])
         return steps if steps in edges and part.stat().st_size >= steps * frame_bytes else 0
@@ -175,7 +174,7 @@ def _write_whole(path: Path, content: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Let one process build at a time; the others wait and find the result."""
+    """Let one process build at a time; others wait and use its result."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -189,7 +188,7 @@ def _track(blocks: list[tuple[int, int]], progress: bool) -> Any:
 
 def _why_not(folder: Path, shape: tuple[int, ...], error: OSError) -> str:
     return (
-        f"The series does not fit in memory and cannot be cached in '{folder}' ({error.strerror}): it takes "
-        f"{4 * int(np.prod(shape)) / 1e9:.3g} GB. Free some space (`stconv data clean`), or name a folder on "
-        "another disk with STCONV_CACHE."
+        f"The series does not fit in memory and cannot be cached in '{folder}' ({error.strerror}): it "
+        f"takes {4 * int(np.prod(shape)) / 1e9:.3g} GB. Free some space (`stconv data clean`), or name a "
+        "folder on another disk with STCONV_CACHE."
     )

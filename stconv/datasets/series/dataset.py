@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from stconv.datasets.series.store import Series
 
 RESIDENT_BYTES = 256 * 2**20
-"""A dataset on disk gives back its pages after having read this much."""
+"""A dataset on disk releases its pages after reading this many bytes."""
 
 
 def window(
     values: np.ndarray | Tensor, cycles: np.ndarray | Tensor, spec: WindowSpec, i: int, n_targets: int = 0
 ) -> dict[str, Tensor]:
-    """Cut one window as it is in the series: physical units, NaN where missing.
+    """Cut one window from the series, in physical units, NaN where missing.
 
     Args:
         values: float32, (time, channel, lat, lon), targets first.
         cycles: Fractions of day, year and week of each step, float32, (time, 3); for a forecast they reach
             `leads` steps past the end of `values`.
-        spec: Form of a window.
+        spec: Shape of a window.
         i: Reference index.
         n_targets: Leading channels that are targets; 0 leaves "targets" out (a forecast without truth).
 
@@ -66,7 +66,7 @@ class WindowDataset(Dataset[dict[str, Any]]):
 
     Args:
         series: The series.
-        spec: Form of a window.
+        spec: Shape of a window.
         references: Reference indices, from `windows.reference_indices`.
     """
 
@@ -90,7 +90,7 @@ class WindowDataset(Dataset[dict[str, Any]]):
         return sample
 
     def batch(self, items: Sequence[int]) -> dict[str, Tensor]:
-        """Several windows at once, stacked."""
+        """Several windows, stacked."""
         reference = np.array([self.references[item] for item in items])
         past = reference[:, None] + np.array(self.spec.input_offsets)
         future = reference[:, None] + np.arange(1, self.spec.leads + 1)
@@ -107,7 +107,7 @@ class WindowDataset(Dataset[dict[str, Any]]):
         return batch
 
     def _release(self, n_bytes: int) -> None:
-        """Count what was read from disk, and give pages back from time to time."""
+        """Count bytes read from disk, and release pages from time to time."""
         self._bytes_read += n_bytes
         if self._mapped is not None and self._bytes_read > RESIDENT_BYTES:
             forget_pages(self._mapped)
@@ -151,7 +151,7 @@ def unchanged(batch: Any) -> Any:
 def _gather(values: np.ndarray, steps: np.ndarray) -> Tensor:
     """Frames at (batch, time) steps, (batch, channel, time, lat, lon).
 
-    NumPy copies a window faster than torch gathers it: there are no threads to wake for so little.
+    NumPy copies a window faster than torch gathers it, since it wakes no threads for little work.
     """
     n_batch, n_time = steps.shape
     batch = np.empty((n_batch, values.shape[1], n_time, *values.shape[2:]), dtype=values.dtype)
@@ -163,5 +163,5 @@ def _gather(values: np.ndarray, steps: np.ndarray) -> Tensor:
 
 
 def _file_of(values: np.ndarray) -> tuple[str, tuple[int, ...]] | None:
-    """File and shape of a mapped array, None of one in memory."""
+    """File and shape of a mapped array; None for an array in memory."""
     return (str(values.filename), values.shape) if isinstance(values, np.memmap) else None

@@ -1,6 +1,6 @@
 """Missing values filled in time: the newest known value of a cell, and gaps filled from known frames.
 
-The same lines serve NumPy and torch, and import only NumPy: `stconv inspect` does not load torch.
+The functions serve NumPy and torch but import only NumPy, since `stconv inspect` does not load torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def newest_known(frames: Iterable[Field]) -> Field:
         frames: Frames of one shape, NaN where missing, the newest first.
 
     Returns:
-        The same shape; NaN in cells that have no value in any frame.
+        Array of the same shape; NaN in cells without a value in any frame.
     """
     older = iter(frames)
     newest = next(older)
@@ -39,7 +39,7 @@ def fill_forward_and_backward(x: Tensor) -> Tensor:
         x: (batch, channel, time, lat, lon), NaN where missing.
 
     Returns:
-        The same; NaN in cells that have no value at any time.
+        Filled array of the same shape; NaN in cells without a value at any time.
     """
     import torch
 

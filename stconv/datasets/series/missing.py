@@ -17,14 +17,14 @@ FRAMES_HELD = 256
 
 
 def missing_per_step(series: Series, never_valid: np.ndarray) -> np.ndarray:
-    """Share of values missing in each frame, cells that never hold a value aside.
+    """Missing fraction of each frame, without cells that never hold a value.
 
     Args:
         series: The series.
         never_valid: bool, (channel, lat, lon).
 
     Returns:
-        float64, (time, 2): of all channels (what inputs are cut from), and of the targets.
+        float64, (time, 2): fraction over all channels (for inputs), and over the targets.
     """
     counts = ~never_valid
     n_all, n_targets = int(counts.sum()), int(counts[: series.n_targets].sum())
@@ -45,9 +45,9 @@ def complete_enough(
 
     Args:
         references: Reference indices.
-        spec: Form of a window.
-        shares: From `missing_per_step`.
-        limit: Largest share, 0 to 1.
+        spec: Shape of a window.
+        shares: Missing fractions from `missing_per_step`.
+        limit: Largest fraction, 0 to 1.
     """
     past = np.array(spec.input_offsets)
     coming = np.arange(1, spec.leads + 1)
@@ -57,7 +57,7 @@ def complete_enough(
 
 
 def most_missing(valid: np.ndarray, expected: np.ndarray, offsets: Sequence[int]) -> float:
-    """Largest share of the expected values of a variable that the inputs of any window miss.
+    """Largest missing fraction of a variable in the inputs of any window.
 
     Args:
         valid: bool, (time, variable, lat, lon).
@@ -65,12 +65,12 @@ def most_missing(valid: np.ndarray, expected: np.ndarray, offsets: Sequence[int]
         offsets: Steps of the input frames relative to the reference time, the last one 0.
 
     Returns:
-        The share, rounded up to 4 decimals; 0 where no window fits into the time.
+        The fraction, rounded up to 4 decimals; 0 if no window fits.
     """
     n_windows = len(valid) + min(offsets)
     if n_windows <= 0:
         return 0.0
-    # frame by frame: a copy of the whole period would double its memory
+    # frame by frame: a copy of the whole period would double the memory
     counts = np.stack([(~frame & expected).sum(axis=(1, 2)) for frame in valid])
     shares = counts / np.maximum(expected.sum(axis=(1, 2)), 1)
     of_windows = np.mean([shares[offset - min(offsets) :][:n_windows] for offset in offsets], axis=0)

@@ -1,4 +1,4 @@
-"""In which order an epoch visits its windows: a function of seed and epoch alone."""
+"""The order of the windows in an epoch, a function of seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLOCK_BYTES = 16 * 2**20
 
 
 class EpochShuffle(RandomSampler):
-    """Order that depends on seed and epoch alone, so that a resumed training goes on as it would have.
+    """Order that depends on seed and epoch alone, so that a resumed training continues unchanged.
 
     Args:
         n: Number of windows.
@@ -26,18 +26,18 @@ class EpochShuffle(RandomSampler):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Set the epoch; Lightning calls this before each epoch."""
         self.generator.manual_seed(self.seed + epoch)
 
 
 class BlockShuffle(EpochShuffle):
-    """Shuffle that reads a file locally: blocks of neighboring windows in random order, a few mixed.
+    """Shuffle with local reads: blocks of neighboring windows in random order, a few blocks mixed.
 
     Args:
         n: Number of windows.
         seed: Seed of epoch 0.
-        block: Windows of a block.
-        mixed: Blocks whose windows are shuffled together.
+        block: Number of windows in a block.
+        mixed: Number of blocks whose windows are shuffled together.
     """
 
     def __init__(self, n: int, seed: int, block: int, mixed: int = 8) -> None:
@@ -53,18 +53,18 @@ class BlockShuffle(EpochShuffle):
 
 
 class Shard(DistributedSampler[int]):
-    """The part of an order that one of several processes visits; no window belongs to two of them.
+    """The part of an order for one of several processes; the parts are disjoint.
 
-    Process r of n takes items r, r + n, r + 2 n, ... of the order. So with batches of b / n each, the batches
-    of all processes together are those that one process with batches of b would make.
+    Process r of n takes items r, r + n, r + 2 n, ... of the order. With batches of b / n each, the batches of
+    all processes together equal those of one process with batches of b.
 
     Args:
         order: The order, the same in every process.
-        n: Windows in the order.
-        rank: Number of this process, from 0.
+        n: Number of windows in the order.
+        rank: Index of this process, from 0.
         n_ranks: Number of processes.
-        even: Leave out the last windows of an epoch, fewer than there are processes, so that all have the
-            same number, as training needs. Otherwise every window is visited, exactly once.
+        even: Whether to drop the last windows of an epoch (fewer than processes), so that all processes have
+            the same number, as training needs. Otherwise every window is visited exactly once.
     """
 
     def __init__(self, order: Sampler[int], n: int, rank: int, n_ranks: int, even: bool) -> None:
@@ -79,7 +79,7 @@ class Shard(DistributedSampler[int]):
         return len(range(self.rank, self.stop, self.num_replicas))
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Set the epoch; Lightning calls this before each epoch."""
         if isinstance(self.order, EpochShuffle):
             self.order.set_epoch(epoch)
 

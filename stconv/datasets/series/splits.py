@@ -22,28 +22,29 @@ _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2})?)?)?)?)?")
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """How to split a series in time.
+    """Settings of a split in time.
 
     Args:
-        fractions: Shares of training, validation and test; they add up to 1. Used where no dates are given.
-        train_end: Last date of training, included ("2013", "2014-03", "2014-03-14", "2014-03-14T06:00").
-        val_end: Last date of validation, included; test is the rest.
-        test_end: With these dates, the last one of test, included; what comes later is not used.
-        last_steps: Number of steps of validation and of test, counted from the end of the series, as in
-            [431, 864]; training is all that comes before.
-        purge: Steps left out at the end of training and of validation; default: as many as a window spans.
-            With 0 the targets of neighboring periods touch, as published protocols often have it.
-        inputs_before: Whether the inputs of validation and test windows may lie before their period (the
-            targets never do): the past is known when a forecast is made. With the default purge they reach
-            into the gap and no further. Else windows lie wholly inside, and the first steps of a period are
+        fractions: Fractions of training, validation and test, which add up to 1. Used if no dates are given.
+        train_end: Last date of training, inclusive ("2013", "2014-03", "2014-03-14", "2014-03-14T06:00").
+        val_end: Last date of validation, inclusive; the rest is for testing.
+        test_end: Last date of the test, inclusive, with the two dates above; later steps are not used.
+        last_steps: Number of steps of validation and of test, counted from the end of the series, as in [431,
+            864]; all earlier steps are for training.
+        purge: Number of steps left out at the end of training and of validation; default: the length of a
+            window. With 0 the targets of neighboring periods are adjacent, as in many published protocols.
+        inputs_before: Whether the inputs of validation and test windows may lie before their period (targets
+            never do), since the past is known when a forecast is made. With the default purge they reach only
+            into the purge gap. Otherwise windows lie entirely inside, and the first steps of a period are
             never forecast.
-        folds: Number of folds with a rolling origin, instead of one split: each has the test share of the
-            fractions, right after one another up to the end; validation is the share before, training all
-            that comes earlier. With folds=3 and fractions [0.6, 0.2, 0.2] training begins with 20 %.
-        fold: Which fold, 1 to folds.
+        folds: Number of folds with a rolling origin, instead of one split: the test periods have the test
+            fraction and follow one another up to the end; the validation fraction comes before each, and all
+            earlier steps are for training. With folds=3 and fractions [0.6, 0.2, 0.2] training begins with 20
+            %.
+        fold: Number of the fold, 1 to folds.
 
     Raises:
-        SplitError: Two ways to split, only one of the two dates, or a number or date that makes no split.
+        SplitError: Two kinds of split are given, or only one of the two dates, or an invalid number or date.
     """
 
     fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])
@@ -68,8 +69,8 @@ class SplitSpec:
         elif dates:
             if self.train_end is None or self.val_end is None:
                 raise SplitError(
-                    f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; "
-                    "give both dates, or neither; test_end goes with them."
+                    f"split has train_end={self.train_end!r} and val_end={self.val_end!r}; give both "
+                    "dates, or neither; test_end goes with them."
                 )
             _check_dates(self.train_end, self.val_end, self.test_end)
         else:
@@ -109,8 +110,9 @@ class Periods:
         for name, period in self.items():
             if len(period) == 0:
                 raise SplitError(
-                    f"the {name} period is empty: steps {period.start} to {period.stop} (end not included) "
-                    "after the purge gap is taken off. Give it a larger share, more data, or a smaller purge."
+                    f"the {name} period is empty: steps {period.start} to {period.stop} (end not "
+                    "included) after the purge gap. Use a larger fraction, a longer series, or a smaller "
+                    "purge."
                 )
         if not (self.train.stop <= self.val.start and self.val.stop <= self.test.start):
             raise SplitError(f"periods overlap or are out of order: {self.to_json()}.")
@@ -125,15 +127,16 @@ class Periods:
 
 
 def split_by_fraction(n_steps: int, fractions: Sequence[float] = (0.6, 0.2, 0.2), purge: int = 0) -> Periods:
-    """Split by shares of the steps.
+    """Split by fractions of the steps.
 
     Args:
         n_steps: Steps in the series.
-        fractions: Shares of training, validation and test.
-        purge: Steps left out at the end of training and of validation.
+        fractions: Fractions of training, validation and test.
+        purge: Number of steps left out at the end of training and of validation.
 
     Raises:
-        SplitError: Not three positive shares that add up to 1, a negative purge, or an empty period.
+        SplitError: The fractions are not positive or do not add up to 1, purge is negative, or a period is
+            empty.
     """
     _check_fractions(fractions)
     return _periods(
@@ -146,17 +149,17 @@ def split_by_last_steps(n_steps: int, last_steps: Sequence[int], purge: int = 0)
 
     Args:
         n_steps: Steps in the series.
-        last_steps: Steps of validation and of test.
-        purge: Steps left out at the end of training and of validation.
+        last_steps: Number of steps of validation and of test.
+        purge: Number of steps left out at the end of training and of validation.
 
     Raises:
-        SplitError: Not two positive numbers, more steps than there are, or an empty period.
+        SplitError: The numbers are not positive or exceed the series, or a period is empty.
     """
     _check_last_steps(last_steps)
     if sum(last_steps) >= n_steps:
         raise SplitError(
-            f"last_steps {list(last_steps)} leave nothing to train on: the series has {n_steps} steps. "
-            "Give fewer steps to validation and test, or more data."
+            f"last_steps {list(last_steps)} leave no training period: the series has {n_steps} steps. Use "
+            "fewer steps for validation and test, or a longer series."
         )
     return _periods(n_steps, n_steps - sum(last_steps), n_steps - last_steps[1], purge)
 
@@ -168,13 +171,14 @@ def split_by_fold(
 
     Args:
         n_steps: Steps in the series.
-        folds: Number of folds; the last tests on the last share of the series.
-        fold: Which one, 1 to folds.
-        fractions: Shares of training (in a single split), validation and test.
-        purge: Steps left out at the end of training and of validation.
+        folds: Number of folds; the last one tests on the end of the series.
+        fold: Number of the fold, 1 to folds.
+        fractions: Fractions of training (in a single split), validation and test.
+        purge: Number of steps left out at the end of training and of validation.
 
     Raises:
-        SplitError: No such fold, wrong fractions, or no steps left to train the first fold on.
+        SplitError: The fold does not exist, the fractions are invalid, or the first fold has no training
+            period.
     """
     _check_fractions(fractions)
     _check_fold(folds, fold)
@@ -183,8 +187,9 @@ def split_by_fold(
     val_start = test_start - round(n_steps * fractions[1])
     if val_start <= purge:
         raise SplitError(
-            f"fold {fold} of {folds} leaves no training period: validation would begin at step {val_start} "
-            f"and the purge gap takes {purge}. Use fewer folds, or a smaller test share than {fractions[2]}."
+            f"fold {fold} of {folds} leaves no training period: validation would begin at step "
+            f"{val_start} and the purge gap takes {purge}. Use fewer folds, or a test fraction below "
+            f"{fractions[2]}."
         )
     return _periods(test_end, val_start, test_start, purge)
 
@@ -192,8 +197,8 @@ def split_by_fold(
 def _check_fractions(fractions: Sequence[float]) -> None:
     if len(fractions) != 3 or any(share <= 0 for share in fractions) or not math.isclose(sum(fractions), 1.0):
         raise SplitError(
-            f"split fractions {list(fractions)} must be three positive shares (training, validation, test) "
-            "that add up to 1, as in [0.6, 0.2, 0.2]."
+            f"split fractions {list(fractions)} must be three positive fractions (training, validation, "
+            "test) that add up to 1, as in [0.6, 0.2, 0.2]."
         )
 
 
@@ -216,14 +221,15 @@ def _check_purge(purge: int) -> None:
 
 
 def _check_dates(train_end: str, val_end: str, test_end: str | None) -> dict[str, str]:
-    """Return the dates by name, held to their form and their order."""
+    """Return the dates by name, after checking their form and order."""
     dates = {"train_end": train_end, "val_end": val_end}
     if test_end is not None:
         dates["test_end"] = test_end
     for name, date in dates.items():
         if not _DATE.fullmatch(date):
             raise SplitError(
-                f"{name} {date!r} is no date; write it as in 2014, 2014-03, 2014-03-14 or 2014-03-14T06:00."
+                f"{name} {date!r} is not a date; write it as in 2014, 2014-03, 2014-03-14 or "
+                "2014-03-14T06:00."
             )
     for (earlier, first), (later, second) in pairwise(dates.items()):
         if second <= first:
@@ -234,16 +240,16 @@ def _check_dates(train_end: str, val_end: str, test_end: str | None) -> dict[str
 def split_by_date(
     times: Iterable[Any], train_end: str, val_end: str, purge: int = 0, test_end: str | None = None
 ) -> Periods:
-    """Split by the last date of training and of validation, both included.
+    """Split by the last dates of training and of validation, inclusive.
 
-    A date may be cut short: "2014-03" is the whole of March. Times are compared as ISO 8601 text, so any
+    A date may be shortened: "2014-03" means all of March. Times are compared as ISO 8601 text, so any
     calendar works.
 
     Args:
         times: Increasing times, numpy.datetime64 or cftime.
-        train_end: Last date before validation begins.
-        val_end: Last date before test begins.
-        purge: Steps left out at the end of training and of validation.
+        train_end: Last date of training.
+        val_end: Last date of validation.
+        purge: Number of steps left out at the end of training and of validation.
         test_end: Last date of test; default: the end of the series.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A series as one NumPy array, in memory or mapped: what the hot loop slices, and the hash that names it."""
+"""A series as one NumPy array, in memory or mapped, and its hash."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stconv.datasets.source.time_axis import TimeStep
 
 MEMORY_SHARE = 0.5
-"""A series that takes more than this share of the available memory is cached on disk instead."""
+"""A series that takes more than this fraction of the available memory is cached on disk."""
 _BYTES_AT_ONCE = 64 * 2**20
 
 
@@ -53,11 +53,11 @@ class Series:
         step: Time step.
         breaks: Indices i where step i does not directly follow step i - 1.
         calendar: CF name of the calendar.
-        origin: What `grid.restore` needs to write in the form of the source.
+        origin: Form of the source, for `grid.restore`.
         values_hash: sha256 over the values alone.
-        centers: Subtracted in float64, by variable: `values` are departures from it where float32 could not
-            resolve physical values (6.371e6 m that vary by centimeters).
-        static: Fields without time from files, float32, (lat, lon), by name.
+        centers: Numbers subtracted in float64, by variable: `values` are departures from them where float32
+            cannot resolve physical values (6.371e6 m that vary by centimeters).
+        static: Static fields from files by name, float32, (lat, lon).
         content_hash: sha256 over values, axes, names and units.
     """
 
@@ -112,19 +112,19 @@ def load_series(
     Args:
         ds: Canonical Dataset, from `grid.open_series`.
         origin: Its origin.
-        inputs: Variables that are inputs.
-        targets: Variables to forecast; default: the inputs.
-        files: Where the dataset was read from; without them the series is always held in memory.
-        settings: How it was read; with the files, it is the key of the cache.
-        memory_share: Share of the available memory that the series may take.
+        inputs: Input variables.
+        targets: Forecast variables; default: the inputs.
+        files: Files of the dataset; without them the series is always held in memory.
+        settings: Read options; with the files, they form the key of the cache.
+        memory_share: Fraction of the available memory that the series may take.
 
     Returns:
-        The series; its channels are the targets, then the inputs that are no targets.
+        The series; its channels are the targets, then the other inputs.
 
     Raises:
         VariableError: A variable is absent, or named twice.
-        FileError: No space for the cache, or a file changed while it was built.
-        DataError: A variable holds infinite values, or what looks like an undeclared sentinel.
+        FileError: There is no space for the cache, or a file changed while it was built.
+        DataError: A variable holds infinite values, or an apparent undeclared missing value.
     """
     variables = channel_order(inputs, targets)
     absent = [name for name in variables if name not in ds.data_vars]
@@ -158,8 +158,9 @@ def load_series(
         if fingerprint(files, (variables, settings)) != key:
             forget(cache_dir() / SERIES, key)
             raise FileError(
-                f"{', '.join(file.name for file in files[:3])}: changed while the series was cached, so that "
-                "old and new values may be mixed. Nothing was kept; start again once it is written."
+                f"{', '.join(file.name for file in files[:3])}: changed while the series was cached, so "
+                "that old and new values may be mixed. The cache was discarded; start again when the "
+                "file is complete."
             )
     else:
         values = np.empty(shape, dtype=np.float32)
@@ -186,14 +187,14 @@ def load_series(
 
 
 def _warn_of_directions(ds: xr.Dataset, targets: Sequence[str]) -> None:
-    """Say that directions are trained on and scored as numbers on a line."""
+    """Warn that directions are trained on and scored as plain numbers."""
     for name in targets:
         attrs = ds[name].attrs
         described = f"{attrs.get('standard_name', '')} {attrs.get('long_name', '')}"
         if is_direction(name, str(attrs.get("units", "")), described):
             warnings.warn(
-                f"The target '{name}' is a direction in degrees, and is trained on and scored as a number on "
-                f"a line: from 359 to 1 it is an error of 358. Use `grid: {{components: [{name}]}}` and the "
+                f"The target '{name}' is a direction in degrees, but is trained on and scored as a plain "
+                f"number: from 359 to 1 is an error of 358. Use `grid: {{components: [{name}]}}` and the "
                 f"targets {name}_sin and {name}_cos.",
                 SourceWarning,
                 stacklevel=3,
@@ -201,7 +202,7 @@ def _warn_of_directions(ds: xr.Dataset, targets: Sequence[str]) -> None:
 
 
 def channel_order(inputs: Sequence[str], targets: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Channels of a series: the targets, then the inputs that are no targets.
+    """Channels of a series: the targets, then the other inputs.
 
     Raises:
         VariableError: A list is empty or names a variable twice.

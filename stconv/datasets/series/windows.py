@@ -1,4 +1,4 @@
-"""Which steps of a series make a window: integer arithmetic only, no arrays, no dates.
+"""Windows as steps of a series: integer arithmetic only, no arrays, no dates.
 
 A window has a reference index, the step of its newest input. Its inputs are at the reference index plus the
 (non-positive) input offsets, its targets at the reference index plus 1, 2, ..., leads.
@@ -16,7 +16,7 @@ from stconv.errors import WindowError
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """Form of a window, relative to its reference index.
+    """Shape of a window, relative to its reference index.
 
     Args:
         input_offsets: Steps of the inputs relative to the reference index, ascending, the last one 0.
@@ -34,8 +34,8 @@ class WindowSpec:
         object.__setattr__(self, "input_offsets", offsets)
         if not offsets or offsets[-1] != 0:
             raise WindowError(
-                f"input_offsets {list(offsets)} must end at 0, the newest input (the reference time); "
-                "for the last three steps write [-2, -1, 0]."
+                f"input_offsets {list(offsets)} must end at 0, the newest input (the reference time); for "
+                "the last three steps write [-2, -1, 0]."
             )
         if any(later <= earlier for earlier, later in pairwise(offsets)):
             raise WindowError(
@@ -46,7 +46,7 @@ class WindowSpec:
 
     @classmethod
     def consecutive(cls, t_in: int, leads: int) -> WindowSpec:
-        """Window of the last `t_in` steps and the next `leads` steps."""
+        """Make a window of the last `t_in` steps and the next `leads` steps."""
         if t_in < 1:
             raise WindowError(f"t_in is {t_in}; expected 1 or more input steps.")
         return cls(tuple(range(1 - t_in, 1)), leads)
@@ -58,7 +58,7 @@ class WindowSpec:
 
     @property
     def span(self) -> int:
-        """Steps from the oldest input to the last lead, both included."""
+        """Number of steps from the oldest input to the last lead, inclusive."""
         return self.leads - self.input_offsets[0] + 1
 
 
@@ -69,18 +69,18 @@ def reference_indices(
     stride: int = 1,
     first_input: int | None = None,
 ) -> list[int]:
-    """Reference indices of the windows whose targets lie inside a period and that cross no break.
+    """Find the windows with targets inside a period that span no break.
 
     Args:
         period: Steps that the targets may use.
-        spec: Form of a window.
+        spec: Shape of a window.
         breaks: Indices i where step i does not directly follow step i - 1 in time.
         stride: Keep every stride-th window.
-        first_input: First step that the inputs may use; default: the start of the period, so that the
-            windows lie wholly inside.
+        first_input: First step that the inputs may use; default: the start of the period, so that windows lie
+            entirely inside.
 
     Returns:
-        Ascending reference indices; empty where the period holds no window.
+        Ascending reference indices; empty if the period holds no window.
 
     Raises:
         WindowError: The stride is below 1.
@@ -98,11 +98,10 @@ def reference_indices(
 
 
 def forecast_index(n_steps: int, spec: WindowSpec, breaks: Sequence[int] = ()) -> int:
-    """Newest reference index that has all its inputs; its targets need not exist.
+    """Find the newest reference index with all its inputs; its targets need not exist.
 
     Raises:
-        WindowError: No index has all its inputs: the series is too short, or a gap leaves no stretch
-            long enough.
+        WindowError: No index has all its inputs, since the series is too short or interrupted by gaps.
     """
     ordered = sorted(breaks)
     for i in range(n_steps - 1, -spec.input_offsets[0] - 1, -1):
@@ -111,11 +110,11 @@ def forecast_index(n_steps: int, spec: WindowSpec, breaks: Sequence[int] = ()) -
     needed = 1 - spec.input_offsets[0]
     gaps = f" with gaps before the steps {ordered}" if ordered else ""
     raise WindowError(
-        f"a forecast needs {needed} steps without a gap (input offsets {list(spec.input_offsets)}), "
-        f"found {n_steps} steps{gaps}. Give a longer stretch of data."
+        f"a forecast needs {needed} steps without a gap (input offsets {list(spec.input_offsets)}), found "
+        f"{n_steps} steps{gaps}. Give a longer series."
     )
 
 
 def _crosses(first: int, last: int, ordered_breaks: Sequence[int]) -> bool:
-    """Tell whether a break lies between `first` and `last`: at an index in (first, last]."""
+    """Whether a break lies between `first` and `last`: at an index in (first, last]."""
     return bisect_right(ordered_breaks, last) > bisect_right(ordered_breaks, first)
