@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from service.problems import Malformed, Problem, TooLarge, Unprocessable
+from service.uploads.bounds import MAX_TIMES, MAX_VARIABLES, check_count, check_fields
 from service.wire.codec import RawVariable, encode, names
 
 GEOGRAPHIC = {
@@ -57,6 +58,7 @@ def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
     fields = _member(document, "variables", dict)
     if not fields:
         raise Unprocessable("variables is empty; expected {NAME: {units, values}}.", kind="variable")
+    check_count("variables", len(fields), MAX_VARIABLES)
     if (total := 8 * len(fields) * int(np.prod(shape, dtype=object))) > max_decoded_bytes:
         raise TooLarge(
             f"The axes and variables need {total} bytes; at most {max_decoded_bytes} are accepted.",
@@ -67,6 +69,7 @@ def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
         if name in variables:
             raise Unprocessable(f"variables.{names([name])} has the name of an axis.", kind="variable")
         variables[name] = _field(name, field, dims, shape)
+    check_fields(variables, {})
     return encode(variables, {})
 
 
@@ -114,7 +117,9 @@ def _member(document: dict[str, Any], name: str, kind: type) -> Any:
 def _time(document: dict[str, Any]) -> RawVariable:
     calendar = document.get("calendar", "standard")
     instants = []
-    for index, text in enumerate(_member(document, "time", list)):
+    times = _member(document, "time", list)
+    check_count("times", len(times), MAX_TIMES)
+    for index, text in enumerate(times):
         found = INSTANT.fullmatch(text) if isinstance(text, str) else None
         if found is None:
             raise Unprocessable(

@@ -20,6 +20,14 @@ import numpy as np
 import scipy.io
 
 from service.problems import TooLarge, Unprocessable, UnsupportedMedia
+from service.uploads.bounds import (
+    MAX_ATTRIBUTE_BYTES,
+    MAX_ATTRIBUTES,
+    MAX_VARIABLES,
+    check_classic_header,
+    check_count,
+    check_fields,
+)
 from service.wire.codec import RawVariable, encode, names
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -37,7 +45,6 @@ HDF5_ATTRIBUTES = {
     *(DIMENSION_NUMBER, COORDINATES, "_NCProperties", "_nc3_strict"),
 }
 """HDF5 attributes by which NetCDF 4 stores dimensions (NetCDF users' guide, file format)."""
-MAX_VARIABLES = 200
 SMALLEST_CELL_BYTES = 4
 """Least size of an unpacked value, bytes: a float32."""
 
@@ -80,6 +87,7 @@ def parse_netcdf(body: bytes, max_decoded_bytes: int) -> bytes:
     check_signature(body)
     read = _read_hdf5 if is_hdf5(body) else _read_classic
     variables, attrs = read(body, max_decoded_bytes)
+    check_fields(variables, attrs)
     return encode(variables, attrs)
 
 
@@ -131,6 +139,10 @@ def _dimensions_by_number(item: h5py.Dataset) -> tuple[str, ...]:
 
 
 def _attributes(owner: h5py.File | h5py.Dataset) -> dict[str, Any]:
+    check_count(f"attributes of {names([owner.name])}", len(owner.attrs), MAX_ATTRIBUTES)
+    for name in owner.attrs:
+        stored = owner.attrs.get_id(name).get_storage_size()  # of text of any length, that of its address
+        check_count(f"bytes in attribute {names([name])}", stored, MAX_ATTRIBUTE_BYTES)
     found = {}
     for name, value in owner.attrs.items():
         if name in HDF5_ATTRIBUTES or isinstance(value, h5py.Empty):
@@ -146,8 +158,7 @@ def _is_data(item: Any) -> bool:
 
 def _check_links(file: h5py.File) -> None:
     """Refuse links, external and virtual data, and unknown HDF5 filters."""
-    if len(file) > MAX_VARIABLES:
-        raise Unprocessable(f"The file holds {len(file)} variables; expected at most {MAX_VARIABLES}.")
+    check_count("variables and groups", len(file), MAX_VARIABLES)
     for name in file:
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
             raise Unprocessable(
@@ -196,6 +207,7 @@ def _numbers(item: h5py.Dataset) -> np.ndarray:
 
 
 def _read_classic(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[str, Any]]:
+    check_classic_header(body)
     try:
         with scipy.io.netcdf_file(io.BytesIO(body), "r", mmap=False, maskandscale=False) as file:
             check_sizes({n: (tuple(v.shape), v.data.dtype) for n, v in file.variables.items()}, limit)

@@ -15,10 +15,10 @@ import numpy as np
 import pyfive
 import pyfive.h5d
 
+from service.uploads.bounds import MAX_ATTRIBUTES, MAX_VARIABLES, check_fields
 from service.uploads.netcdf_upload import (
     ALLOWED_FILTERS,
     HDF5_ATTRIBUTES,
-    MAX_VARIABLES,
     NO_VARIABLE,
     NOT_A_COORDINATE,
     check_sizes,
@@ -52,7 +52,9 @@ def parse_plain_hdf5(body: bytes, max_decoded_bytes: int) -> bytes | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # an unusual file is left to the HDF5 library
-            return encode(*_read(body, max_decoded_bytes))
+            variables, attrs = _read(body, max_decoded_bytes)
+            check_fields(variables, attrs)
+            return encode(variables, attrs)
     except Exception:  # the reader raises exceptions of many types
         return None
 
@@ -101,6 +103,7 @@ def _dimensions(name: str, item: Any, names: dict[int, str]) -> tuple[str, ...]:
 
 def _attributes(owner: Any) -> dict[str, Any]:
     found = {}
+    _require(len(owner.attrs) <= MAX_ATTRIBUTES)
     for name, value in owner.attrs.items():
         if name in HDF5_ATTRIBUTES or isinstance(value, pyfive.h5py.Empty):
             continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
+import sys
+import time
 from collections import deque
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -18,6 +20,9 @@ from service.wire.parser_messages import Fields, FromParser, Rejected, ToParser
 
 log = logging.getLogger(__name__)
 START_SECONDS = 60
+POLL_SECONDS = 0.1
+CPU_SECONDS, BYTES_PER_CPU_SECOND = 2.0, 4 * 2**20
+"""Processor time of a parse, and the bytes of an upload for which it gets another second."""
 START_METHOD: Final = "forkserver"
 """Fork server with a single thread, in which all parsers have already run."""
 
@@ -59,7 +64,7 @@ class Parsers:
             )
             goes_on = False
             try:
-                answer = await asyncio.to_thread(self._exchange, connection, upload)
+                answer = await asyncio.to_thread(self._exchange, process, connection, upload)
                 goes_on = isinstance(answer, Fields) and answer.goes_on
             finally:
                 if goes_on:
@@ -98,13 +103,14 @@ class Parsers:
         receive_hello(ours)
         return process, ours
 
-    def _exchange(self, connection: Connection, upload: ToParser) -> Fields | Rejected:
+    def _exchange(
+        self, process: ForkServerProcess, connection: Connection, upload: ToParser
+    ) -> Fields | Rejected:
         limit = self._settings.parse_seconds
         longest = 2 * self._settings.max_decoded_bytes + self._settings.max_body_bytes
         try:
             send(connection, upload)
-            if not connection.poll(limit):
-                raise DeadlineExceeded(f"The upload was not read within {limit:g} s.", limit_seconds=limit)
+            self._await_answer(process, connection, upload)
             answer: Fields | Rejected = receive(connection, FromParser, longest)
         except (EOFError, ConnectionError, Garbled) as error:
             raise Unprocessable(
@@ -115,6 +121,41 @@ class Parsers:
         except OSError as error:
             raise Unavailable("The upload cannot be read now. Try again later.") from error
         return answer
+
+    def _await_answer(self, process: ForkServerProcess, connection: Connection, upload: ToParser) -> None:
+        """Wait as long as the parser may take; what does not return costs the others two seconds.
+
+        Raises:
+            Unprocessable: It used too much processor time.
+            DeadlineExceeded: It took too long.
+        """
+        limit = self._settings.parse_seconds
+        processor = min(limit, CPU_SECONDS + len(upload.body) / BYTES_PER_CPU_SECOND)
+        end, used = time.monotonic() + limit, _processor_seconds(process.pid)
+        while not connection.poll(POLL_SECONDS):
+            if _processor_seconds(process.pid) - used > processor:
+                process.kill()
+                raise Unprocessable(
+                    f"The upload cannot be read: its parser was killed after {processor:.3g} s of processor "
+                    "time without an answer. Is the file damaged?",
+                    kind="unreadable",
+                )
+            if time.monotonic() > end:
+                raise DeadlineExceeded(f"The upload was not read within {limit:g} s.", limit_seconds=limit)
+
+
+def _processor_seconds(pid: int | None) -> float:
+    """Processor time of another process; 0 where it has ended, or the system cannot say.
+
+    Source:
+        Linux: clock_getcpuclockid(3), whose clock of a process is (~pid << 3) | 2.
+    """
+    if pid is None or not sys.platform.startswith("linux"):
+        return 0.0
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return 0.0
 
 
 def _end(process: ForkServerProcess, connection: Connection) -> None:
