@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +21,8 @@ from service.settings import Settings
 from stconv.clock import HOUR
 from stconv.errors import ServiceError
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def state_folder(settings: Settings) -> Iterator[Path]:
@@ -30,10 +35,31 @@ def state_folder(settings: Settings) -> Iterator[Path]:
                 f"The folder '{settings.state}' for forecasts and jobs cannot be created: {error.strerror}."
             )
             raise ServiceError(f"{said} Choose another folder with --state.") from error
-        yield settings.state
+        with _locked(settings.state):
+            yield settings.state
         return
     with tempfile.TemporaryDirectory(prefix="stconv-state-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second server out of a folder: each would end the other's jobs and remove its scratch files."""
+    descriptor = os.open(folder, os.O_RDONLY)  # the folder itself, so that a full disk does not matter
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ServiceError(
+            f"The folder '{folder}' is in use by another server. Stop that server, or choose another folder "
+            "with --state."
+        ) from None
+    except OSError as error:  # a file system without locks
+        log.warning("the folder '%s' cannot be locked: %s", folder, error)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

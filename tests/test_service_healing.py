@@ -263,3 +263,29 @@ def test_a_store_that_cannot_be_read_just_now_is_not_called_broken(made, library
     monkeypatch.setattr(pathlib.Path, "read_text", refuse)
     with pytest.raises(OSError, match="Too many open files"):
         sound_metadata(pathlib.Path(answer.folder) / f"{reference(35)}.zarr")
+
+
+def test_an_address_names_the_version_and_a_chunk_is_never_404(made, service_bundle, tmp_path):
+    put(made, tmp_path / "in", frames(made, 0, 36), "a.nc")
+    server = start(made, service_bundle, tmp_path)
+    try:
+        until(lambda: len(names(server.url)) == BACKFILL)
+        listed = httpx.get(f"{server.url}/zarr/air").json()
+        href = listed["forecasts"][0]["href"]
+        version = os.path.basename(next((tmp_path / "state" / "archive" / "air").iterdir()))
+        assert href == f"/zarr/air/{reference(33)}.{version}"
+        assert xr.open_zarr(f"{server.url}{href}")["t2m"].shape == (2, 8, 10)
+        assert xr.open_zarr(f"{server.url}{listed['all']}")["t2m"].shape == (3, 2, 8, 10)
+        for path, status in (
+            (f"{href}/t2m/c/0/0/0", 200),
+            (f"/zarr/air/{reference(33)}.abc/t2m/c/0/0/0", 410),
+            (f"/zarr/air/{reference(3)}/t2m/c/0/0/0", 410),
+            (f"/zarr/air/{reference(3)}/zarr.json", 404),
+            (f"/zarr/sea/{reference(33)}/t2m/c/0/0/0", 410),
+        ):
+            assert httpx.get(f"{server.url}{path}").status_code == status, path
+        second = made.Server("--model", str(service_bundle), "--state", str(tmp_path / "state"), ready=False)
+        assert second.wait() != 0
+        assert f"The folder '{tmp_path / 'state'}' is in use by another server." in second.output
+    finally:
+        server.kill()

@@ -71,6 +71,7 @@ class StoredForecasts:
         self.by_name: dict[str, StoredForecast] = {}
         self.verification: dict[str, Any] | None = None
         self.faults: tuple[Fault, ...] = ()
+        self.version = ""
         self._removed: set[str] = set()
         self._broken: set[Path] = set()
 
@@ -79,6 +80,7 @@ class StoredForecasts:
 
         Another version of the model has another folder, so that forecasts of the previous version disappear.
         """
+        self.version = folder.name
         found, known = stored(folder), {entry.path: entry for entry in self.by_name.values()}
         self._removed = (self._removed | set(self.by_name)) - set(found)
         self.by_name = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from service.archive.soundness import METADATA
 from service.archive.table import (
+    ForecastGone,
     StoredForecast,
     StoredForecasts,
     UnknownForecast,
@@ -26,21 +27,36 @@ _UNSHARED = ("history", "title", "made", "made_when_truth_was_known", "older_win
 def find_group(stored: StoredForecasts, text: str) -> list[StoredForecast]:
     """Find the forecasts that a part of a URL names: one, or FIRST--LAST.
 
-    Forecasts in between on another grid or with other variables than the first are left out.
+    Forecasts in between on another grid or with other variables than the first are left out, and so are
+    forecasts that were made after the last, from frames that came late: the content of an address stays.
+    `.VERSION` at the end names the version of the model.
 
     Raises:
         UnknownForecast: The first or the last is not stored.
-        ForecastGone: The first or the last was removed.
+        ForecastGone: The first or the last was removed, or another version of the model is served.
     """
-    first, between, last = text.partition(BETWEEN)
+    times, _, version = text.partition(".")
+    if times and version.isalnum() and version != stored.version:
+        raise ForecastGone(f"The forecasts of version {version[:40]!r} are no longer served.")
+    first, between, last = times.partition(BETWEEN)
     begin = stored.get(first)
     if not between:
         return [begin]
     end = stored.get(last)
-    found = [f for f in stored.by_name.values() if begin.name <= f.name <= end.name and f.form == begin.form]
+    found = [
+        forecast
+        for forecast in stored.by_name.values()
+        if begin.name <= forecast.name <= end.name
+        and forecast.form == begin.form
+        and _made(forecast) <= _made(end)
+    ]
     if not found:
         raise UnknownForecast(f"{text[:60]!r} ends before it begins.")
     return found
+
+
+def _made(forecast: StoredForecast) -> str:
+    return str(forecast.metadata["attributes"].get("made", ""))
 
 
 def find_file(forecasts: list[StoredForecast], whole: bool, key: str) -> bytes | Path:

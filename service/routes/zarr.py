@@ -12,16 +12,18 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as InPath
 
 from service.archive.soundness import METADATA
-from service.archive.table import ForecastGone, StoredForecasts
+from service.archive.table import ForecastGone, StoredForecasts, UnknownForecast
 from service.archive.zarr_view import BETWEEN, find_file, find_group, tree_metadata
 from service.http.keys import require_key
 from service.http.models import ModelName, stored_of
-from service.problems import Unavailable
+from service.problems import NoData, Unavailable, UnknownModel
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/zarr", tags=["zarr"], dependencies=[Depends(require_key)])
 READ = ["GET", "HEAD"]
-Group = Annotated[str, InPath(max_length=80, description="A reference time, or FIRST--LAST.")]
+FOREVER = "private, max-age=3600, immutable"
+"""Only for an address with a version: without one, another version answers after a swap."""
+Group = Annotated[str, InPath(max_length=80, description="A reference time, or FIRST--LAST; and .VERSION.")]
 Key = Annotated[str, InPath(max_length=300, description="Key of the Zarr store.")]
 
 
@@ -53,8 +55,14 @@ async def tree(request: Request, model: ModelName) -> Response:
 @router.head("/{model}/{group}/{key:path}", response_class=Response, include_in_schema=False)
 async def read_key(request: Request, model: ModelName, group: Group, key: Key) -> Response:
     """A file of a Zarr store."""
-    _, stored = stored_of(request, model)
-    forecasts = find_group(stored, group)
+    try:
+        _, stored = stored_of(request, model)
+        forecasts = find_group(stored, group)
+    except (UnknownForecast, UnknownModel, NoData) as error:
+        if "/c/" not in key and not key.endswith("/c"):
+            raise
+        # A client that asks for a chunk has opened the store before; xarray would read 404 as missing values.
+        raise ForecastGone(f"This forecast is no longer stored. {error.detail}") from None
     found = find_file(forecasts, BETWEEN in group, key)
     try:
         body = await asyncio.to_thread(found.read_bytes) if isinstance(found, Path) else found
@@ -64,15 +72,16 @@ async def read_key(request: Request, model: ModelName, group: Group, key: Key) -
         log.error("a stored forecast cannot be read: %s", error)
         raise Unavailable("The stored forecast cannot be read now.", retry_after_seconds=60) from None
     kind = "application/json" if key.endswith(METADATA) else "application/octet-stream"
-    return Response(body, media_type=kind, headers={"Cache-Control": "private, max-age=3600, immutable"})
+    return Response(body, media_type=kind, headers={"Cache-Control": FOREVER if "." in group else "no-cache"})
 
 
 def _stores(model: str, stored: StoredForecasts) -> dict[str, Any]:
     base, names = f"/zarr/{model}", list(stored.by_name)
     return {
         "model": model,
-        "all": f"{base}/{names[0]}{BETWEEN}{names[-1]}" if names else None,
+        "all": f"{base}/{names[0]}{BETWEEN}{names[-1]}.{stored.version}" if names else None,
         "forecasts": [
-            forecast.facts() | {"href": f"{base}/{name}"} for name, forecast in stored.by_name.items()
+            forecast.facts() | {"href": f"{base}/{name}.{stored.version}"}
+            for name, forecast in stored.by_name.items()
         ],
     }
