@@ -121,6 +121,19 @@ def test_damping_by_lead_target_and_cell():
         Damping(2, 3, (5,))
 
 
+@pytest.mark.parametrize("grid", [(5, 7), (1, 6)])
+@pytest.mark.parametrize("neighbors", [None, 3])
+def test_damping_of_another_grid_is_not_fitted(grid, neighbors):
+    """Not even where the shapes would broadcast."""
+    layer = Damping(2, 3, grid, neighbors)
+    before = layer.factor.clone()
+    batch = (torch.ones(4, 2, 3, 5, 6), torch.ones(4, 2, 3, 5, 6), torch.ones(4, 2, 3, 5, 6))
+    message = rf"built for a grid of \({grid[0]}, {grid[1]}\) cells and got \(5, 6\)\. Give the grid"
+    with pytest.raises(ShapeError, match=message):
+        layer.fit(lambda: [batch])
+    assert torch.equal(layer.factor, before)
+
+
 def test_damping_is_fitted_by_least_squares_and_cells_with_little_data_follow_the_others():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 2, 3, 2, 2))

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from stconv.datasets.source import units
 from stconv.datasets.source.unit_grammar import LARGEST_EXPONENT, UnitProduct, read_units
 from stconv.datasets.source.units import linear_conversion, same_units
 from stconv.errors import UnitsError
@@ -13,6 +14,12 @@ ONE_UNIT = [
     ("Kelvin", "K"),
     ("degrees Kelvin", "K"),
     ("Celsius", "degC"),
+    ("C", "degC"),
+    ("J kg-1 C-1", "J kg-1 K-1"),
+    ("degrees_Celsius day-1", "K d-1"),
+    ("gpm", "m"),
+    ("degrees_N", "degreeE"),
+    ("PSU", "1"),
     ("degrees_Celsius", "degC"),
     ("deg C", "degC"),
     ("°C", "degC"),
@@ -48,6 +55,12 @@ NO_UNITS = [
     "K**(2",
     "hours since 2000-01-01",
 ]
+
+
+def test_no_unit_is_defined_twice(caplog):
+    registry = units._registry.__wrapped__()
+    assert registry.Quantity(20.0, "Celsius").to("deg_K").magnitude == pytest.approx(293.15)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(("first", "second"), ONE_UNIT)

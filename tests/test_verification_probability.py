@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate, stats
+from scipy import stats
 from scores.probability import brier_score, crps_for_ensemble, rank_histogram
 
 from stconv.errors import ConfigError, DataError, ShapeError
@@ -14,8 +14,6 @@ from stconv.verification.scores.calibration import BINS, Calibration
 from stconv.verification.scores.probability import (
     brier,
     crps_ensemble,
-    crps_gaussian,
-    crps_quantiles,
     inside,
     interval_score,
     rank_shares,
@@ -53,37 +51,6 @@ def test_crps_of_an_ensemble_is_that_of_the_library(seed, n_members, fair):
 def test_crps_of_one_member_is_the_absolute_error():
     members, truth = fields(n_members=1)
     np.testing.assert_allclose(crps_ensemble(members, truth), np.abs(members[0] - truth))
-
-
-def test_crps_of_a_gaussian_is_the_integral_of_the_squared_distance_of_the_distributions():
-    for mean, std, truth in ((0.0, 1.0, 0.3), (2.0, 0.5, 5.0), (-1.0, 3.0, -1.0)):
-        distribution = stats.norm(mean, std)
-        expected = (
-            integrate.quad(lambda x, d=distribution: d.cdf(x) ** 2, -50, truth)[0]
-            + integrate.quad(lambda x, d=distribution: d.sf(x) ** 2, truth, 50)[0]
-        )
-        found = crps_gaussian(*(np.array([x]) for x in (mean, std, truth)))
-        assert float(found) == pytest.approx(expected, abs=1e-7)
-
-
-def test_crps_of_a_gaussian_without_spread_is_the_absolute_error():
-    found = crps_gaussian(np.array([1.0, 1.0]), np.array([0.0, 0.0]), np.array([3.0, np.nan]))
-    np.testing.assert_array_equal(found, [2.0, np.nan])
-
-
-def test_crps_of_many_quantiles_is_that_of_the_distribution():
-    levels = (np.arange(500) + 0.5) / 500
-    truth = np.array([-2.0, 0.1, np.nan])
-    quantiles = np.repeat(stats.norm.ppf(levels)[:, None], 3, 1)
-    expected = crps_gaussian(np.zeros(3), np.ones(3), truth)
-    np.testing.assert_allclose(crps_quantiles(quantiles, levels, truth), expected, atol=2e-3)
-
-
-def test_crps_of_the_median_is_the_absolute_error_and_levels_have_their_share():
-    truth, median = np.array([3.0]), np.array([[1.0]])
-    assert float(crps_quantiles(median, [0.5], truth)) == pytest.approx(2.0)
-    # Levels 0.1 and 0.9 stand for half of [0, 1] each: 2 (0.5 * 0.1 * 3 + 0.5 * 0.9 * 1) = 1.2
-    assert float(crps_quantiles(np.array([[0.0], [2.0]]), [0.1, 0.9], truth)) == pytest.approx(1.2)
 
 
 def test_brier_score_is_that_of_the_library():
@@ -179,11 +146,8 @@ def test_reliability_counts_by_bin():
         (lambda: brier(np.array([1.2]), np.array([1.0])), ConfigError, "1 probabilities are not in [0, 1]"),
         (lambda: brier(np.array([0.5]), np.array([2.0])), ConfigError, "neither 0 nor 1"),
         (lambda: brier(np.zeros(2), np.zeros(3)), ShapeError, "shapes (2,), (3,)"),
-        (lambda: crps_gaussian(np.zeros(1), -np.ones(1), np.zeros(1)), ConfigError, "deviation is -1;"),
         (lambda: crps_ensemble(np.zeros((1, 2)), np.zeros(2), fair=True), ConfigError, "2 members or more"),
         (lambda: crps_ensemble(np.zeros((3, 2)), np.zeros(3)), ShapeError, "the shape of the truth, (3,)"),
-        (lambda: crps_quantiles(np.zeros((2, 1)), [0.9, 0.1], np.zeros(1)), ConfigError, "ascending"),
-        (lambda: crps_quantiles(np.zeros((2, 1)), [0.5], np.zeros(1)), ShapeError, "2 quantiles were given"),
         (lambda: interval_score(np.zeros(1), np.zeros(1), np.zeros(1), 80), ConfigError, "such as 0.8"),
         (lambda: Calibration(["t"], 2).to_dataset(), DataError, "No probability, band or ensemble"),
         (
@@ -201,4 +165,4 @@ def test_what_makes_no_sense_is_refused(call, error, message):
 
 
 def test_scores_of_single_precision_stay_so():
-    assert crps_gaussian(*[torch.ones(3)] * 3).dtype == torch.float32
+    assert crps_ensemble(torch.ones(2, 3), torch.ones(3)).dtype == torch.float32

@@ -78,6 +78,9 @@ class Damping(nn.Module):
             windows: Callable that returns a new iterator over batches of (x, y, weight): inputs (batch, c_in,
                 t_in, lat, lon), targets and their weights, 0 where missing, (batch, c_out, leads, lat, lon),
                 all normalized.
+
+        Raises:
+            ShapeError: The damping was built for another grid.
         """
         slopes, rows = CellSlopes(), 0
         for x, y, weight in windows():
@@ -98,6 +101,11 @@ class Damping(nn.Module):
 
     def _history(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return the targets' frames as departures from the level they are damped to, and that level."""
+        if self.grid is not None and self.grid != tuple(x.shape[-2:]):
+            raise ShapeError(
+                f"Damping was built for a grid of {self.grid} cells and got {tuple(x.shape[-2:])}. Give the "
+                "grid of the data, or leave `grid` out for a damping that is the same in all cells."
+            )
         history = x[:, : self.factor.shape[0]]
         if not self.recent:
             return history, 0.0
@@ -113,11 +121,6 @@ class Damping(nn.Module):
         Raises:
             ShapeError: The damping was built for another grid.
         """
-        if self.grid is not None and self.grid != tuple(x.shape[-2:]):
-            raise ShapeError(
-                f"Damping was built for a grid of {self.grid} cells and got {tuple(x.shape[-2:])}. Give the "
-                "grid of the data, or leave `grid` out for a damping that is the same in all cells."
-            )
         history, level = self._history(x)
         damped = level + self._damped(history)
         if self.lags is None:

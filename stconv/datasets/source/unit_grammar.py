@@ -36,6 +36,7 @@ _WITHOUT_DIMENSION = frozenset(
     }
 )
 _SPELLINGS = {
+    "C": "degC",
     "mb": "millibar",
     "mbs": "millibar",
     "millibars": "millibar",
@@ -50,7 +51,7 @@ _SPELLINGS = {
     "°f": "degF",
     "°k": "kelvin",
 }
-"""Names in pint by spellings of data files, in lower case; `mb` means millibar there."""
+"""Names in pint by spellings of data files, any case; pint itself reads C as coulomb and mb as millibarn."""
 
 
 class _UnreadError(Exception):
@@ -144,7 +145,7 @@ class _Reader:
             if self._next()[0] != "close":
                 raise _UnreadError
         elif kind == "name":
-            scale, factors = 1.0, [(_SPELLINGS.get(text.lower(), text), 1)]
+            scale, factors = 1.0, [(_SPELLINGS.get(text) or _SPELLINGS.get(text.lower(), text), 1)]
         elif kind == "number":
             scale, factors = float(text), []
         else:

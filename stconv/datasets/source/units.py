@@ -11,6 +11,15 @@ from stconv.errors import UnitsError
 
 WATER_DENSITY = 1000.0
 """Density of liquid water, kg m-3, which converts rain in kg m-2 to mm (CF, guidelines for units)."""
+CF_NAMES = (
+    "@alias degree_Celsius = deg_C = Celsius = degrees_Celsius",
+    "@alias kelvin = deg_K",
+    "@alias meter = gpm",
+    "degrees_north = degree = _ = degree_north = degree_N = degrees_N = degreeN = degreesN",
+    "degrees_east = degree = _ = degree_east = degree_E = degrees_E = degreeE = degreesE",
+    "practical_salinity_unit = [] = psu = PSU",
+)
+"""Units and spellings that pint lacks, in its language (CF conventions 1.11, 3.1 and 4)."""
 _SAME = 1e-9
 """Relative tolerance of equal factors, since the constants of the registry are rounded."""
 
@@ -124,7 +133,7 @@ def _converted(value: float, first: UnitProduct, second: UnitProduct) -> float:
     """Convert a value; water as mass per area (kg m-2) equals its depth (mm)."""
     import pint
 
-    water = _registry().Quantity(WATER_DENSITY, "kg m-3")
+    water = _registry().Quantity(WATER_DENSITY, "kg / m**3")
     try:
         quantity = _registry().Quantity(value * first.scale, _unit(first))
         wanted = _unit(second)
@@ -174,6 +183,10 @@ def _named(name: str, alone: bool) -> Any:
 
 @cache
 def _registry() -> Any:
-    from cf_xarray.units import units
+    """The units of pint and the names of CF that it lacks; none is defined twice, which pint would log."""
+    import pint
 
-    return units
+    registry = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+    for definition in CF_NAMES:
+        registry.define(definition)
+    return registry

@@ -1,12 +1,10 @@
-"""Scores of a probability, a band, a set of quantiles, an ensemble or a Gaussian, cell by cell.
+"""Scores of a probability, a band or an ensemble, cell by cell.
 
 Each function is NaN where the truth or the forecast is, and adds nothing up: `calibration.py` pools.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -38,32 +36,6 @@ def brier(probability: Field, event: Field) -> Tensor:
     return (probability - event) ** 2
 
 
-def crps_gaussian(mean: Field, std: Field, truth: Field) -> Tensor:
-    """Continuous ranked probability score of a normal distribution, in the units of the truth.
-
-    crps = s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), z = (y - m) / s; |y - m| where s = 0.
-
-    Args:
-        mean: Mean m.
-        std: Standard deviation s, 0 or more; the same shape.
-        truth: Observed y; the same shape.
-
-    Raises:
-        ConfigError: A standard deviation is negative.
-
-    Source:
-        Gneiting and Raftery (2007), JASA 102, 359-378, eq. 21.
-    """
-    mean, std, truth = _alike(mean, std, truth)
-    if (std < 0).any():
-        raise ConfigError(f"A standard deviation is {float(std[std < 0][0]):.4g}; expected 0 or more.")
-    error = truth - mean
-    z = error / torch.where(std > 0, std, 1)
-    density = torch.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
-    spread = std * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
-    return torch.where(std == 0, error.abs(), spread)
-
-
 def crps_ensemble(members: Field, truth: Field, fair: bool = False) -> Tensor:
     """Continuous ranked probability score of an ensemble, in the units of the truth.
 
@@ -89,41 +61,6 @@ def crps_ensemble(members: Field, truth: Field, fair: bool = False) -> Tensor:
     position = 2 * torch.arange(1, n + 1, dtype=truth.dtype, device=truth.device) - n - 1
     spread = torch.tensordot(position, ordered, 1) / (n * (n - 1) if fair else n * n)
     return (members - truth).abs().mean(0) - spread
-
-
-def crps_quantiles(quantiles: Field, levels: Sequence[float], truth: Field) -> Tensor:
-    """Continuous ranked probability score from quantiles, in the units of the truth.
-
-    crps = 2 sum over k of w_k (tau_k - [y < q_k]) (y - q_k)
-
-    where w_k is the share of [0, 1] that is nearest to level tau_k: the midpoint rule for the integral of the
-    quantile score. Of the median alone it is the absolute error. A few levels give an approximation, which
-    compares forecasts that state the same levels.
-
-    Args:
-        quantiles: (level, ...), ascending along the first dimension where they are to make sense.
-        levels: tau, ascending, in (0, 1).
-        truth: Observed, shaped like a quantile.
-
-    Raises:
-        ConfigError: The levels are not ascending in (0, 1).
-        ShapeError: There is not a quantile for each level.
-
-    Source:
-        Gneiting and Ranjan (2011), JBES 29, 411-422, eq. 6: CRPS as the integral of quantile scores.
-    """
-    quantiles, truth = _stacked(quantiles, truth)
-    tau = np.asarray(levels, dtype=float)
-    if len(tau) != len(quantiles):
-        raise ShapeError(f"{len(quantiles)} quantiles were given for {len(tau)} levels {tuple(levels)}.")
-    if not (np.all(np.diff(tau) > 0) and tau[0] > 0 and tau[-1] < 1):
-        raise ConfigError(f"Levels of quantiles are {tuple(levels)}; expected ascending, between 0 and 1.")
-    edges = np.concatenate([[0.0], (tau[1:] + tau[:-1]) / 2, [1.0]])
-    score = torch.zeros_like(truth)
-    for q, level, width in zip(quantiles, tau, np.diff(edges), strict=True):
-        above = truth - q
-        score = score + 2 * width * torch.maximum(level * above, (level - 1) * above)
-    return score
 
 
 def inside(lower: Field, upper: Field, truth: Field) -> Tensor:
