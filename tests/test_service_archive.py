@@ -61,10 +61,38 @@ def server(made, service_bundle, place):
 
 
 @pytest.fixture(scope="module")
-def client(server):
+def at_first(server):
+    """What the server said of `FIRST` frames, by path."""
     with server.client() as client:
         until(lambda: client.get("/v1/verification").json()["cases"] == 3)
+        return {path: client.get(path).json() for path in ("/v1/forecasts", "/v1/verification")}
+
+
+@pytest.fixture(scope="module")
+def client(server, at_first, made, place):
+    """A client of the server when one more frame has come in, and its forecast is stored and verified."""
+    write(made, place, made.fields().isel(time=slice(0, FIRST + 1)))
+    with server.client() as client:
+        until(lambda: client.get("/v1/verification").json()["cases"] == 4)
+        until(lambda: len(client.get("/v1/forecasts").json()["forecasts"]) == 5)
         yield client
+
+
+@pytest.fixture(scope="module")
+def filled(made, service_bundle, tmp_path_factory):
+    """A client of another server whose source grew so much that old forecasts went; and its folder."""
+    place = tmp_path_factory.mktemp("filled")
+    write(made, place, made.fields().isel(time=slice(0, FIRST)))
+    server = start(made, service_bundle, place)
+    try:
+        with server.client() as client:
+            until(lambda: client.get("/v1/verification").json()["cases"] == 3)
+            write(made, place, made.fields())
+            until(lambda: client.get("/v1/verification").json()["cases"] == 8)
+            until(lambda: client.get("/v1/forecasts").json()["forecasts"][-1]["name"] == "20200110T180000Z")
+            yield client, place
+    finally:
+        server.kill()
 
 
 def expected_scores(library, ds, names, newest):
@@ -86,22 +114,18 @@ def expected_scores(library, ds, names, newest):
     return np.sqrt(squares / weights)
 
 
-def test_past_and_new_forecasts_are_stored_and_verified(client, library, made, place):
-    listed = client.get("/v1/forecasts").json()["forecasts"]
+def test_past_and_new_forecasts_are_stored_and_verified(at_first, client, library, made):
+    listed = at_first["/v1/forecasts"]["forecasts"]
     assert [entry["name"] for entry in listed] == NAMES
     assert listed[0]["made_when_truth_was_known"] == 1
     assert listed[-1]["made_when_truth_was_known"] == 0
-    found = client.get("/v1/verification").json()
-    assert found["variables"]["t2m"]["cases"] == [3, 2]
-    ds = made.fields()
+    scores, ds = at_first["/v1/verification"]["variables"]["t2m"], made.fields()
+    assert scores["cases"] == [3, 2]
     model, persistence = expected_scores(library, ds, NAMES, FIRST - 1)
-    scores = found["variables"]["t2m"]
     np.testing.assert_allclose(scores["rmse"]["model"], model, rtol=1e-5)
     np.testing.assert_allclose(scores["rmse"]["persistence"], persistence, rtol=1e-5)
     np.testing.assert_allclose(scores["skill"]["persistence"], 1 - model / persistence, rtol=1e-4)
 
-    write(made, place, ds.isel(time=slice(0, FIRST + 1)))
-    until(lambda: client.get("/v1/verification").json()["cases"] == 4)
     found = client.get("/v1/verification").json()
     assert found["variables"]["t2m"]["cases"] == [4, 3]
     model, persistence = expected_scores(library, ds, NAMES, FIRST)
@@ -204,9 +228,8 @@ def test_zarr_reads_keys_of_a_table_and_nothing_else(client, method, path, statu
     assert (answer.content == b"") == (method == "HEAD")
 
 
-def test_old_forecasts_go_and_say_so(client, made, place):
-    write(made, place, made.fields())
-    until(lambda: client.get("/v1/forecasts").json()["forecasts"][-1]["name"] == "20200110T180000Z")
+def test_old_forecasts_go_and_say_so(filled):
+    client, _ = filled
     names = [entry["name"] for entry in client.get("/v1/forecasts").json()["forecasts"]]
     assert len(names) == KEEP
     assert NAMES[0] not in names
@@ -218,8 +241,8 @@ def test_old_forecasts_go_and_say_so(client, made, place):
     assert "forecasts: 6, from 2020-01-09T12:00:00Z to 2020-01-10T18:00:00Z" in unknown.json()["detail"]
 
 
-def test_a_new_server_knows_what_was_stored(client, made, service_bundle, place, tmp_path):
-    until(lambda: client.get("/v1/verification").json()["cases"] == 8)
+def test_a_new_server_knows_what_was_stored(filled, made, service_bundle, tmp_path):
+    client, place = filled
     before = client.get("/v1/verification").json()
     shutil.copytree(place / "state", tmp_path / "state")
     write(made, tmp_path, made.fields())

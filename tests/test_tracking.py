@@ -3,6 +3,8 @@
 import json
 import math
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from stconv.tracking import (
 from stconv.tracking.outbox import Outbox
 from stconv.tracking.registry import find_version
 from stconv.tracking.store import connect
+from waiting import LIMIT_SECONDS, until
 
 CONFIG = """\
 seed_everything: 0
@@ -94,6 +97,35 @@ def test_reading_does_not_make_a_store(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(TrackingError, match="No experiments are recorded here"):
         list_runs()
     assert not list(tmp_path.iterdir())
+
+
+STARTS_A_RUN = """
+import sys, time
+from pathlib import Path
+import mlflow, sqlalchemy
+from stconv.tracking import RunLogger
+
+name = sys.argv[1]
+Path(name).touch()
+while not Path("go").exists():
+    time.sleep(0.001)
+RunLogger("made", run_name=name).start()
+"""
+
+
+def test_processes_open_a_fresh_store_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow alone makes the same tables twice, and then fails ("duplicate column", "No such constraint")."""
+    monkeypatch.chdir(tmp_path)
+    names = ["a", "b", "c"]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", STARTS_A_RUN, name], stderr=subprocess.PIPE, text=True)
+        for name in names
+    ]
+    until(lambda: all(Path(name).exists() for name in names))
+    Path("go").touch()
+    errors = [process.communicate(timeout=LIMIT_SECONDS)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    assert sorted(run.name for run in list_runs("made")) == names
 
 
 def test_server_that_does_not_answer_at_the_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

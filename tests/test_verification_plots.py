@@ -1,12 +1,21 @@
 """Pictures and the page: written, readable as what they claim, right way up, missing cells gray."""
 
+import matplotlib.colors
 import matplotlib.image
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from stconv.errors import ConfigError, ShapeError
 from stconv.verification import ScoreSums, Verification
-from stconv.verification.report.plots import _oriented, _short_times, compare_plot, forecast_plot, skill_plot
+from stconv.verification.report.plots import (
+    COLORS,
+    _oriented,
+    _short_times,
+    compare_plot,
+    forecast_plot,
+    skill_plot,
+)
 from stconv.verification.scores.pairing import pair
 
 LABELS = ("6 h", "12 h")
@@ -25,14 +34,50 @@ def made_verification(seed=0, noise=1.0, n=60, variables=("air", "slp"), start=0
     return Verification(sums, "Net <1>", "data & more", ("2014-08-08", "2014-12-31"), LABELS, span=4)
 
 
-def is_picture(path):
-    pixels = matplotlib.image.imread(path)
-    return pixels.shape[0] > 100 and pixels.shape[1] > 200 and np.ptp(pixels[..., :3]) > 0.5
+def pixels_of(path):
+    return matplotlib.image.imread(path)[..., :3]
 
 
-def test_skill_and_compare_pictures(tmp_path):
+def drawn_at(pixels, color):
+    """Median row and column of the pixels of one color: of its line, since a legend's sample is short."""
+    rows, columns = np.nonzero(np.abs(pixels - matplotlib.colors.to_rgb(color)).max(-1) < 0.02)
+    assert rows.size > 100, f"nothing is drawn in {color}"
+    return np.median(rows), np.median(columns)
+
+
+def panels_of(pixels):
+    """The maps of a picture, row by row: connected pixels that are not white, as large as the largest."""
+    components, _ = ndimage.label((pixels < 0.99).any(-1))
+    boxes = ndimage.find_objects(components)
+    sizes = np.array([(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in boxes])
+    largest = sizes[np.argmax(sizes.prod(1))]
+    panels = [box for box, size in zip(boxes, sizes, strict=True) if np.all(np.abs(size - largest) < 8)]
+    return [pixels[box] for box in sorted(panels, key=lambda box: (box[0].start // 20, box[1].start))]
+
+
+def colors_of_cells(panel, n_lat, n_lon):
+    """The colors in the middle of the cells, south first; ticks stand out 3 pixels to the left and below."""
+    height, width = panel.shape[0] - 3, panel.shape[1] - 3
+    rows = ((np.arange(n_lat)[::-1] + 0.5) * height / n_lat).astype(int)
+    columns = 3 + ((np.arange(n_lon) + 0.5) * width / n_lon).astype(int)
+    return panel[rows[:, None], columns]
+
+
+def test_skill_is_drawn_in_a_row_of_each_variable_and_in_order(tmp_path):
+    """Noise of 1, 2 and 3: the model errs least, and its skill against climatology is the larger one."""
+    pixels = pixels_of(skill_plot(made_verification(), tmp_path / "made" / "skill.png"))
+    height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+    for top in (0, height):
+        errors, skills = pixels[top : top + height, :width], pixels[top : top + height, width:]
+        model, persistence, climatology = (
+            drawn_at(errors, color)[0] for color in (COLORS[0], "0.35", "0.55")
+        )
+        assert model > persistence > climatology, "rows count from above"
+        assert drawn_at(skills, COLORS[0])[0] > drawn_at(skills, COLORS[1])[0]
+
+
+def test_runs_are_drawn_side_by_side(tmp_path):
     verification = made_verification()
-    assert is_picture(skill_plot(verification, tmp_path / "made" / "skill.png"))
     rmse, skill = verification.sums.rmse("model")[0], verification.sums.skill("model", "persistence")[0]
     path = compare_plot(
         {"a": rmse, "b": 2 * rmse},
@@ -42,15 +87,35 @@ def test_skill_and_compare_pictures(tmp_path):
         reference_rmse={"persistence": rmse * 1.5},
         intervals={"a": verification.skill_interval("persistence")[:, 0]},
     )
-    assert is_picture(path)
+    pixels = pixels_of(path)
+    above_legend, width = int(0.8 * pixels.shape[0]), pixels.shape[1] // 2
+    errors, skills = pixels[:above_legend, :width], pixels[:above_legend, width:]
+    a, reference, b = (drawn_at(errors, color)[0] for color in (COLORS[0], "0.35", COLORS[1]))
+    assert a > reference > b
+    assert drawn_at(skills, COLORS[0])[0] < drawn_at(skills, COLORS[1])[0]
 
 
 @pytest.mark.parametrize(("n_lat", "n_lon", "n_leads"), [(4, 30, 1), (30, 4, 12), (1, 1, 2)])
 def test_forecast_picture_of_any_form(tmp_path, n_lat, n_lon, n_leads):
+    """Each cell of each map has the color of its value; the error, 1 everywhere, that of the upper end."""
     fields = np.random.default_rng(0).normal(size=(n_leads, n_lat, n_lon))
     labels = [f"{lead} h" for lead in range(1, n_leads + 1)]
-    assert is_picture(forecast_plot(fields, fields + 1, tmp_path / "f.png", lead_labels=labels))
-    assert is_picture(forecast_plot(None, fields, tmp_path / "alone.png", lead_labels=labels))
+    shown = np.round(np.linspace(0, n_leads - 1, min(n_leads, 6))).astype(int)
+
+    def check(panels, drawn, low, high, colors):
+        assert len(panels) == len(shown)
+        for panel, field in zip(panels, drawn[shown], strict=True):
+            expected = matplotlib.colormaps[colors]((field - low) / (high - low))[..., :3]
+            np.testing.assert_allclose(colors_of_cells(panel, n_lat, n_lon), expected, atol=0.02)
+
+    panels = panels_of(pixels_of(forecast_plot(None, fields, tmp_path / "alone.png", lead_labels=labels)))
+    check(panels, fields, *np.quantile(fields, [0.005, 0.995]), "viridis")
+    panels = panels_of(pixels_of(forecast_plot(fields, fields + 1, tmp_path / "f.png", lead_labels=labels)))
+    limits = np.quantile([fields, fields + 1], [0.005, 0.995])
+    n = len(shown)
+    check(panels[:n], fields, *limits, "viridis")
+    check(panels[n : 2 * n], fields + 1, *limits, "viridis")
+    check(panels[2 * n :], np.ones_like(fields), -1, 1, "RdBu_r")
 
 
 def test_fields_without_any_value_are_drawn_gray(tmp_path):

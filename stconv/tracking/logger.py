@@ -19,7 +19,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from stconv.bundle import code_version
 from stconv.tracking.outbox import Outbox
 from stconv.tracking.run_layout import LONG_PARAMETERS, TAG_COMMAND, TAG_COMMIT, TAG_FOLDER, TAG_VERSION
-from stconv.tracking.store import RunInfo, connect, explained, tracking_uri
+from stconv.tracking.store import RunInfo, connect, experiment_id_of, explained, tracking_uri
 from stconv.tracking.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -155,12 +155,7 @@ class RunLogger(Logger):
                 if not self._keeps_status:
                     client.update_run(self._run_id, status="RUNNING")
             else:
-                experiment = client.get_experiment_by_name(self._experiment_name)
-                experiment_id = (
-                    experiment.experiment_id
-                    if experiment
-                    else client.create_experiment(self._experiment_name)
-                )
+                experiment_id = experiment_id_of(client, self._experiment_name)
                 run = client.create_run(experiment_id, run_name=self.run_name, tags=self._first_tags())
                 self._run_id = run.info.run_id
         self._client = client

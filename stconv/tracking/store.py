@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +75,7 @@ def connect(reading: bool = False) -> MlflowClient:
     Raises:
         TrackingError: `reading`, and there is no local store.
     """
-    uri = tracking_uri()
+    uri, folder = tracking_uri(), None
     if uri.startswith(SQLITE):
         path = Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
         uri = uri.replace(str(path), str(path.absolute()), 1)  # MLflow keeps a store open for each address
@@ -83,6 +84,7 @@ def connect(reading: bool = False) -> MlflowClient:
                 f"No experiments are recorded here: {tracking_uri()} does not exist in '{Path.cwd()}'. Go "
                 "to the folder in which you ran `stconv fit`, or set MLFLOW_TRACKING_URI."
             )
+        folder = path.absolute().parent
     # One bounded attempt: MLflow's default of seven with doubling delays would stop a training for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -92,8 +94,41 @@ def connect(reading: bool = False) -> MlflowClient:
 
     for noisy in ("mlflow.store.db.utils", "alembic", "alembic.runtime.migration"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    with explained("open the tracking store"):
+    with explained("open the tracking store"), _one_at_a_time(folder):
         return MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path | None) -> Iterator[None]:
+    """Let one process after the other open the store of a folder: MLflow makes its tables without a lock.
+
+    The lock is on the folder itself and leaves no file. A file system that has no such locks goes without.
+    """
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def experiment_id_of(client: MlflowClient, name: str) -> str:
+    """Id of an experiment, which is made if there is none, by this process or by another one meanwhile."""
+    from mlflow import MlflowException
+
+    if found := client.get_experiment_by_name(name):
+        return str(found.experiment_id)
+    try:
+        return str(client.create_experiment(name))
+    except MlflowException:
+        if found := client.get_experiment_by_name(name):
+            return str(found.experiment_id)
+        raise
 
 
 @contextmanager
