@@ -55,7 +55,8 @@ def test_a_build_that_is_killed_is_gone_on_from(tmp_path):
 
     until(begun, ignore=(FileNotFoundError,))
     os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
     assert not (folder / "key.json").exists()
     calls = []
 

@@ -1,6 +1,7 @@
 """Stored values to physical ones: what is declared missing, in every type and format, against NumPy."""
 
 import warnings
+from contextlib import nullcontext
 
 import netCDF4
 import numpy as np
@@ -116,7 +117,9 @@ def test_limits_of_packed_values_one_sided_too(tmp_path, name, attrs, low, high,
     stored = stored_of("i2")
     offset = 1.0 if scale < 0 else 0.0
     path = write(tmp_path / name, stored, attrs | {"scale_factor": scale, "add_offset": offset})
-    ds, origin = open_series(path)
+    told = name == "zarr2.zarr"  # the library writes a fill value of 0 there
+    with pytest.warns(SourceWarning, match="the fill value 0 of the packed 'v'") if told else nullcontext():
+        ds, origin = open_series(path)
     valid = (stored >= low) & (stored <= high)
     np.testing.assert_array_equal(np.isfinite(ds.v), valid)
     np.testing.assert_array_equal(ds.v.values[valid], (stored[valid] * scale + offset).astype("f4"))
@@ -255,6 +258,7 @@ def test_times_that_are_declared_missing_do_not_decode_to_a_date(tmp_path):
     np.testing.assert_array_equal(np.isnat(decode(raw).a), [False, False, True])
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part in the Zarr format 3")
 def test_metadata_older_than_the_arrays_is_not_what_is_read(tmp_path):
     values = np.arange(72.0).reshape(SHAPE)
     ds = xr.Dataset(

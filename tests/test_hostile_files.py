@@ -7,8 +7,10 @@ import pytest
 import xarray as xr
 
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.inspection.baselines import baseline_errors
 from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.series.windows import WindowSpec
 from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.datasets.source.grid import open_series
 from stconv.datasets.source.grid_spec import GridSpec
@@ -219,6 +221,16 @@ def test_infinite_values_are_named_by_inspect_and_refused(tmp_path):
     assert any("is infinite in 0.042 %" in sentence for sentence in describe(path)[0].advice)
     with pytest.raises(DataError, match="is infinite at time 2001-01-05"):
         trained_on(path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_infinite_value_is_left_out_of_the_errors_to_beat(dtype):
+    """As a missing one is, with a window of one frame, in which nothing is filled forward."""
+    values = np.stack([FIELD.astype(dtype)] * 2)
+    values[:, -3, 2, 1] = np.inf, np.nan
+    infinite, missing = (baseline_errors(series(x)["t2m"], WindowSpec.consecutive(1, 2)) for x in values)
+    assert np.isfinite(missing).all()
+    assert infinite == missing
 
 
 def test_eighty_percent_missing_is_trained_on(tmp_path):

@@ -347,6 +347,7 @@ def test_the_second_branch_is_run_by_itself_if_it_is_watched():
     assert seen
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # checks of shapes are not recorded
 def test_a_graph_that_is_recorded_holds_torch_s_own_layers():
     layer, x = made("network", torch.float32, training=False)
     with torch.no_grad():

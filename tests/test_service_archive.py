@@ -12,6 +12,7 @@ import xarray as xr
 
 from waiting import until
 
+pytestmark = pytest.mark.filterwarnings("ignore::stconv.forecast.TrainingRangeWarning")  # of random fields
 FIRST, KEEP, BACKFILL = 35, 6, 4
 NAMES = ["20200108T180000Z", "20200109T000000Z", "20200109T060000Z", "20200109T120000Z"]
 NAMES_WITH_GAPS = ["20200110T000000Z", "20200110T060000Z", "20200110T120000Z"]

@@ -123,6 +123,7 @@ def test_order_and_longitude_convention_do_not_matter(client, made):
     )
 
 
+@pytest.mark.filterwarnings("ignore::stconv.forecast.TrainingRangeWarning")  # of the random fields
 def test_requests_at_once_get_their_own_answers(service, made, library):
     expected = [library.forecast(made.fields(seed=seed))["t2m"] for seed in range(8)]
     with service.client() as client, ThreadPoolExecutor(8) as pool:

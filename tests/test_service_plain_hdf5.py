@@ -72,7 +72,7 @@ def unwritten(file):
     packed[0:2] = 1.5
     file.createVariable("grid_mapping", "i4", ())
     file.createVariable("never", "f4", ("n",))
-    file.createVariable("big", "f8", ("n",), endian="big")[:] = np.arange(3.0)
+    file.createVariable("big", ">f8", ("n",), endian="big")[:] = np.arange(3.0)
 
 
 def multidimensional_coordinate(file):

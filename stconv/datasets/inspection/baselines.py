@@ -91,11 +91,12 @@ def baseline_errors(
     for lead in range(1, spec.leads + 1):
         truth = values[references + lead]
         expected = climatology[references + lead - periods.test.start]
-        weights = weight * (np.isfinite(truth) & np.isfinite(newest) & np.isfinite(expected))
+        known = np.isfinite(truth) & np.isfinite(newest) & np.isfinite(expected)
+        weights = weight * known
         if not weights.any():
             return [], []
         for errors, forecast in ((persistence_rmse, newest), (climatology_rmse, expected)):
-            difference = np.nan_to_num(truth - forecast).astype(np.float64)
+            difference = np.subtract(truth, forecast, out=np.zeros(truth.shape), where=known)
             squares = (wrapped(difference) if direction else difference) ** 2
             errors.append(float(np.sqrt((weights * squares).sum() / weights.sum())))
     return persistence_rmse, climatology_rmse
