@@ -223,12 +223,14 @@ def test_infinite_values_are_named_by_inspect_and_refused(tmp_path):
         trained_on(path)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("step", [4, -3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_an_infinite_value_is_left_out_of_the_errors_to_beat(dtype):
-    """As a missing one is, with a window of one frame, in which nothing is filled forward."""
+def test_an_infinite_value_counts_as_missing_in_the_errors_to_beat(dtype, step):
+    """In the training period, from which the climatology is, and in the test period."""
     values = np.stack([FIELD.astype(dtype)] * 2)
-    values[:, -3, 2, 1] = np.inf, np.nan
-    infinite, missing = (baseline_errors(series(x)["t2m"], WindowSpec.consecutive(1, 2)) for x in values)
+    values[:, step, 2, 1] = np.inf, np.nan
+    infinite, missing = (baseline_errors(series(x)["t2m"], WindowSpec.consecutive(3, 2)) for x in values)
     assert np.isfinite(missing).all()
     assert infinite == missing
 

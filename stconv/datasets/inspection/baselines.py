@@ -75,6 +75,7 @@ def baseline_errors(
     if not references.size:
         return [], []
     values = _departures(variable)
+    values = np.where(np.isinf(values), np.nan, values)  # `inspect` names them; they are no errors to beat
     training = slice(periods.train.start, periods.train.stop)
     test = slice(periods.test.start, periods.test.stop)
     parts = [np.sin(np.deg2rad(values)), np.cos(np.deg2rad(values))] if direction else [values]
@@ -91,12 +92,11 @@ def baseline_errors(
     for lead in range(1, spec.leads + 1):
         truth = values[references + lead]
         expected = climatology[references + lead - periods.test.start]
-        known = np.isfinite(truth) & np.isfinite(newest) & np.isfinite(expected)
-        weights = weight * known
+        weights = weight * (np.isfinite(truth) & np.isfinite(newest) & np.isfinite(expected))
         if not weights.any():
             return [], []
         for errors, forecast in ((persistence_rmse, newest), (climatology_rmse, expected)):
-            difference = np.subtract(truth, forecast, out=np.zeros(truth.shape), where=known)
+            difference = np.nan_to_num(truth - forecast).astype(np.float64)
             squares = (wrapped(difference) if direction else difference) ** 2
             errors.append(float(np.sqrt((weights * squares).sum() / weights.sum())))
     return persistence_rmse, climatology_rmse
