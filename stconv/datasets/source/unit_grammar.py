@@ -51,7 +51,7 @@ _SPELLINGS = {
     "°f": "degF",
     "°k": "kelvin",
 }
-"""Names in pint by spellings of data files, any case; pint itself reads C as coulomb and mb as millibarn."""
+"""Names in pint by spellings of data files, in lower case; C as written, which pint reads as coulomb."""
 
 
 class _UnreadError(Exception):
