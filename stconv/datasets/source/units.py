@@ -186,7 +186,7 @@ def _registry() -> Any:
     """The units of pint and the names of CF that it lacks; none is defined twice, which pint would log."""
     import pint
 
-    registry = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+    registry: Any = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
     for definition in CF_NAMES:
         registry.define(definition)
     return registry
