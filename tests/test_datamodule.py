@@ -380,7 +380,7 @@ def test_published_offsets_of_bike_nyc(shared_data):
         (TimeStep("fixed", 3600), "standard", 336, "training period is 2.0 weeks, expected 4 or more"),
     ],
 )
-def test_weekly_cycle_that_can_not_be_is_refused(step, calendar, n_training, message):
+def test_weekly_cycle_that_cannot_be_is_refused(step, calendar, n_training, message):
     with pytest.raises(ConfigError, match=message):
         check_weekly(step, calendar, n_training)
 

@@ -74,7 +74,7 @@ def test_shards_never_overlap_and_make_the_batches_of_one_process(kind, n, even,
         assert parts == set(alone[start : start + batch])
 
 
-def test_a_batch_that_can_not_be_shared_is_refused(tmp_path):
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     class Trainer:
         world_size, global_rank = 2, 1
 

@@ -175,7 +175,7 @@ def test_levels_span_what_a_convolution_saw_in_the_training_period(trained, quan
         ),
     ],
 )
-def test_refuses_what_an_engine_can_not_do(trained, name, device, message):
+def test_refuses_what_an_engine_cannot_do(trained, name, device, message):
     with pytest.raises(ConfigError, match=message):
         members_by(name, trained.bundle, torch.device(device))
 

@@ -251,7 +251,7 @@ def test_an_explanation_is_put_on_a_run(tmp_path, monkeypatch, capsys):
         (CONFIG.replace("Conv3D", "Conv4D"), [], "unknown network 'Conv4D'"),
     ],
 )
-def test_what_can_not_be_explained_is_refused(tmp_path, capsys, text, arguments, message):
+def test_what_cannot_be_explained_is_refused(tmp_path, capsys, text, arguments, message):
     path = tmp_path / "experiment.yaml"
     if text is not None:
         path.write_text(text)

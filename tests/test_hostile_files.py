@@ -327,7 +327,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_can_not_be_understood_is_refused_with_a_remedy(tmp_path, case):
+def test_what_cannot_be_understood_is_refused_with_a_remedy(tmp_path, case):
     change, options, kind, message = REFUSED[case]
     with pytest.raises(kind, match=message):
         open_series(written(tmp_path, change(series()), **options))

@@ -131,6 +131,6 @@ def test_training_finds_the_spread_of_the_noise(head):
         (lambda: MonteCarloDropout(small()), "ResNet2D drops none. Give it a `dropout` above 0"),
     ],
 )
-def test_what_can_not_be_a_distribution_is_refused(make, message):
+def test_what_cannot_be_a_distribution_is_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()

@@ -259,6 +259,6 @@ def test_refused_settings_say_what_was_expected(setting, message):
 @pytest.mark.parametrize(
     "setting", [{"c_in": 0}, {"c_out": 0}, {"kernel": (1, 2, 2)}, {"norm": "no"}, {"stride": 0}]
 )
-def test_every_block_refuses_what_can_not_be(maker, setting):
+def test_every_block_refuses_what_cannot_be(maker, setting):
     with pytest.raises(ConfigError):
         maker(**{"c_in": 1, "c_out": 1, "kernel": 3, **setting})

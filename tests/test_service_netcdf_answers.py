@@ -91,7 +91,7 @@ def other_calendar(ds):
     ],
     ids=["calendar", "text", "wide", "nanoseconds", "no time", "wide attribute", "texts", "name", "large"],
 )
-def test_what_classic_can_not_hold_is_netcdf4(change):
+def test_what_classic_cannot_hold_is_netcdf4(change):
     ds = change(forecast())
     assert to_classic(ds) is None or ds.nbytes > CLASSIC_BYTES
     body = to_netcdf(ds)

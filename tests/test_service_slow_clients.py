@@ -105,7 +105,7 @@ def test_headers_that_dribble_after_an_answer_are_ended(port):
         assert b"408" not in rest(connection)
 
 
-def test_a_body_that_nobody_reads_can_not_keep_the_connection(port):
+def test_a_body_that_nobody_reads_cannot_keep_the_connection(port):
     with connect(port) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         assert b"200 OK" in connection.recv(1000)

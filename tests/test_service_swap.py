@@ -76,7 +76,7 @@ def swaps(client, outcome):
     ],
     ids=["corrupt", "nan", "another hash", "absent", "nothing", "both"],
 )
-def test_what_can_not_be_loaded_changes_nothing(admin, wanted, says):
+def test_what_cannot_be_loaded_changes_nothing(admin, wanted, says):
     before, failed = admin.get("/v1/models/air").json(), swaps(admin, "failed")
     answer = swap(admin, **wanted)
     assert answer.status_code == 409, answer.text

@@ -152,7 +152,7 @@ def test_values_are_put_where_their_keys_say() -> None:
         (["--space", f"{LR}=1:2", "--metric", "val_rmsee"], "There is no metric 'val_rmsee'"),
     ],
 )
-def test_a_sweep_that_can_not_run_says_why(folder: Path, capsys, words, message) -> None:
+def test_a_sweep_that_cannot_run_says_why(folder: Path, capsys, words, message) -> None:
     assert main(["sweep", "--config", "made.yaml", "--trials", "2", *words]) == 1
     assert message in capsys.readouterr().err
 

@@ -131,7 +131,7 @@ def test_memory_is_that_of_a_tile_on_a_global_quarter_degree_grid():
         ),
     ],
 )
-def test_what_can_not_be_tiled_is_refused(network, message):
+def test_what_cannot_be_tiled_is_refused(network, message):
     with pytest.raises(ConfigError, match=message):
         tiled(network, torch.zeros(1, 2, 2, 40, 41), (8, 8))
     with pytest.raises(ConfigError, match="tile of tiled is 0"):
@@ -177,7 +177,7 @@ def test_a_network_with_parameters_for_each_cell_forecasts_its_own_grid_in_one_p
     assert torch.equal(y, network(x))
 
 
-def test_what_can_not_be_tiled_is_said_and_done_in_one_piece_unless_tiles_were_asked_for():
+def test_what_cannot_be_tiled_is_said_and_done_in_one_piece_unless_tiles_were_asked_for():
     network = ResNet2D(*SIZES, n_filters=4).eval()
     x = torch.randn(1, 2, 2, 70, 70)
     with pytest.warns(
