@@ -36,6 +36,14 @@ from service.workers.worker import Worker
 DESCRIPTION = "Forecasts of gridded fields. Errors are application/problem+json (RFC 9457)."
 
 
+EXPOSED = [
+    *("Location", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+    *("Stconv-Model", "Stconv-Model-Version", "Stconv-Bundle-Sha256"),
+]
+"""Headers that pages of other origins may read."""
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Create the application of one server.
 
@@ -80,7 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
-            expose_headers=["Retry-After", "Server-Timing", "X-Request-ID"],
+            expose_headers=EXPOSED,
         )
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(CountRequests, metrics=app.state.metrics)

@@ -64,6 +64,9 @@ def test_not_acceptable(client, made):
     answer = post(client, made.as_json(made.fields()), headers={"Accept": "video/mp4"})
     assert problem(answer, 406, "video/mp4")["available"][:2] == [made.NETCDF, made.JSON]
     problem(post(client, {}, headers={"Accept": "application/json;q=0"}), 406)
+    other = client.get("/v1/forecasts/latest", headers={"Accept": "application/json;q=0, */*"})
+    assert (other.status_code, other.headers["content-type"]) == (200, made.NETCDF)
+    assert "Accept" in other.headers["vary"]
 
 
 @pytest.mark.parametrize("steps", ["0", "-1", "1.5", "many", "999999999999999999999"])

@@ -69,6 +69,8 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in (HEADERS | scope.get("state", {}).get(QUOTA_HEADERS, {})).items():
                     headers.setdefault(name, value)
+                if scope["path"].startswith("/v1/"):  # where answers come in several formats
+                    headers.add_vary_header("Accept")
             elif head:
                 message = {**message, "body": b""}
             await send(message)

@@ -51,21 +51,35 @@ def answer_type(accept: str | None, default: str) -> str:
     Raises:
         NotAcceptable: The client accepts none of the supported formats.
     """
-    best, best_weight = "", 0.0
+    ranges = []
     for part in (accept or "*/*").split(","):
         media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        weight = _weight(parameters)
-        if media_range in ("*/*", "application/*"):
-            found = default
-        else:
-            found = ANSWERS.get(media_range, "")
-        if found and weight > best_weight:
-            best, best_weight = found, weight
+        ranges.append((media_range, _weight(parameters)))
+    best, best_key = "", (0.0, 0)
+    for offered in dict.fromkeys([default, *AVAILABLE]):
+        matches = [
+            (_specificity(media_range, offered), weight, -position)
+            for position, (media_range, weight) in enumerate(ranges)
+            if _specificity(media_range, offered)
+        ]
+        if matches:
+            _, weight, earlier = max(matches)  # the most specific range decides (RFC 9110, 12.5.1)
+            if weight > 0 and (not best or (weight, earlier) > best_key):
+                best, best_key = offered, (weight, earlier)
     if not best:
         raise NotAcceptable(
             f"Accept is {(accept or '')[:100]!r}; we give {', '.join(AVAILABLE)}.", available=AVAILABLE
         )
     return best
+
+
+def _specificity(media_range: str, offered: str) -> int:
+    """How closely a range names a type: 3 itself or an alias, 2 its first half, 1 any; 0 not at all."""
+    if ANSWERS.get(media_range) == offered and not media_range.endswith("/*"):
+        return 3
+    if media_range == f"{offered.partition('/')[0]}/*":
+        return 2
+    return int(media_range == "*/*")
 
 
 def _weight(parameters: list[str]) -> float:
