@@ -162,7 +162,7 @@ def test_what_is_not_there_is_explained(inside, capsys, tmp_path):
     assert main(["evaluate", "net", "--config", "absent.yaml"]) == 1
     assert "No configuration 'absent.yaml'" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path)]) == 1
-    assert "Name the configuration that it was trained with" in capsys.readouterr().err
+    assert "Name the configuration of its training" in capsys.readouterr().err
 
 
 def test_other_variables_are_refused(inside, capsys):

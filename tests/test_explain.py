@@ -305,7 +305,7 @@ def test_the_grid_of_a_configuration_is_that_of_its_files(tmp_path, monkeypatch,
     assert main(["explain", "experiment.yaml", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["grid"] == [32, 32]
-    assert "--grid LATxLON names others" in err
+    assert "choose others with --grid LATxLON" in err
 
 
 class Plain(Network):

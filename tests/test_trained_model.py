@@ -36,7 +36,7 @@ def test_the_command_line_says_otherwise(tmp_path):
 @pytest.mark.parametrize(
     ("thresholds", "regions", "message"),
     [
-        (["0.5"], [], "does not say of which of rain, wind; write NAME=0.5"),
+        (["0.5"], [], "does not name one of the targets rain, wind; write NAME=0.5"),
         (["rain=much"], [], "'much' is not a number"),
         ([], ["sea=1,2,3"], "expected NAME=LAT,LAT,LON,LON"),
         ([], ["1,2,3,4"], "expected NAME=LAT,LAT,LON,LON"),

@@ -8,18 +8,18 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of the command."""
     parser.description = (
-        "Public data sets that stconv knows: where they come from, their licences, how to read them. "
+        "Public data sets with recipes: their sources, licenses and read options. "
         "STCONV_DATA_MIRROR=FOLDER takes the files from a folder instead of the network; "
-        "STCONV_CACHE=FOLDER is where downloads go (default ~/.cache/stconv)."
+        "STCONV_CACHE=FOLDER is the folder for downloads (default ~/.cache/stconv)."
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="name and title of every recipe")
-    fetch = actions.add_parser("fetch", help="download a data set, check its hashes, print what to open")
+    fetch = actions.add_parser("fetch", help="download a data set, check its hashes, print the paths to open")
     fetch.add_argument("name", help="recipe, see `stconv data list`")
     fetch.add_argument("--quiet", action="store_true", help="no progress bar")
-    path = actions.add_parser("path", help="print where a fetched data set lies")
+    path = actions.add_parser("path", help="print the paths of a downloaded data set")
     path.add_argument("name", help="recipe, see `stconv data list`")
-    clean = actions.add_parser("clean", help="remove downloads and cached series; the sources stay")
+    clean = actions.add_parser("clean", help="remove downloads and cached series; sources are untouched")
     clean.add_argument("name", nargs="?", help="only the downloads of this recipe (default: everything)")
 
 

@@ -1,4 +1,4 @@
-"""`stconv explain`: layers, receptive field and cost of a network, and pictures of what it looks at."""
+"""`stconv explain`: layers, receptive field and cost of a network; pictures of filters and feature maps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EPILOG = """examples:
 """
 DEFAULT_GRID = (32, 32)
 UNFOLDED = 1000
-"""Characters of a line, at most, in a pipe or a file, where nothing is folded."""
+"""Longest line in a pipe or a file, where lines are not folded."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,15 +117,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def network_of_config(path: Path) -> tuple[Network, GridDataModule]:
-    """Build the network of an experiment, with the sizes that its data have; no data are opened.
+    """Build the network of an experiment with the sizes of its data, without opening the data.
 
-    Modules that the configuration names, as `import` or in a class path, are imported as by `stconv fit`.
+    Modules that the configuration names, under `import` or in a class path, are imported as in `stconv fit`.
 
     Returns:
-        The network, untrained, and its data, not set up.
+        The untrained network, and its data module before `setup`.
 
     Raises:
-        ConfigError: There is no such file, or it is no experiment.
+        ConfigError: The file does not exist, or is not an experiment.
     """
     import jsonargparse
     import yaml
@@ -160,7 +160,7 @@ def network_of_config(path: Path) -> tuple[Network, GridDataModule]:
 
 
 def _modules(described: Any) -> list[str]:
-    """Modules outside of stconv in the class paths of a network and those inside of it."""
+    """Modules outside of stconv in the class paths of a network and its inner networks."""
     if isinstance(described, str):
         described = {"class_path": described}
     module = str(described["class_path"]).rpartition(".")[0]
@@ -170,7 +170,7 @@ def _modules(described: Any) -> list[str]:
 
 
 def _specification(described: Any, sizes: dict[str, int]) -> dict[str, Any]:
-    """A network as jsonargparse describes it, as the registry does; the innermost one has the sizes."""
+    """Convert jsonargparse's description of a network to the registry's; the innermost has the sizes."""
     if isinstance(described, str):
         described = {"class_path": described}
     arguments = dict(described.get("init_args") or {})
@@ -217,10 +217,10 @@ def _put_on_run(found: Explanation, folder: Path, logger: RunLogger) -> None:
 def grid_of_config(
     network: Network, data: GridDataModule
 ) -> tuple[tuple[int, int], tuple[float, float] | None]:
-    """Find the grid that a configuration is for, and its spacing where a file is here that knows it.
+    """Find the grid of a configuration, and its spacing if a file is available.
 
-    It is that of the network, if it is built for one; of the recipe, if it says; of the files, if they are
-    here. Otherwise `DEFAULT_GRID`, with a remark.
+    The grid is that of the network if it is built for one, else that of the recipe if stated, else that of
+    the files if available, else `DEFAULT_GRID`, with a remark.
     """
     from stconv.datasets.recipes.recipe import load_recipe
     from stconv.errors import DataError
@@ -236,9 +236,9 @@ def grid_of_config(
             ds, _ = data.open()
             return _grid_along(*(ds[dim].values.tolist() for dim in ds[data.settings.variables[0]].dims[-2:]))
         except DataError as error:
-            print(f"stconv: the grid of the data is not known: {error}", file=sys.stderr)
+            print(f"stconv: the grid of the data is unknown: {error}", file=sys.stderr)
     lat, lon = DEFAULT_GRID
-    print(f"stconv: counted for {lat}x{lon} cells; --grid LATxLON names others.", file=sys.stderr)
+    print(f"stconv: counted for {lat}x{lon} cells; choose others with --grid LATxLON.", file=sys.stderr)
     return DEFAULT_GRID, None
 
 
@@ -316,5 +316,5 @@ def _grid(text: str) -> tuple[int, int]:
     except ValueError:
         lat = lon = 0
     if min(lat, lon) < 1:
-        raise argparse.ArgumentTypeError(f"two sizes such as 25x53 are expected, found '{text}'")
+        raise argparse.ArgumentTypeError(f"expected two sizes such as 25x53, found '{text}'")
     return lat, lon

@@ -1,4 +1,4 @@
-"""`stconv forecast`: a model and files in, a CF NetCDF file or a Zarr store out."""
+"""`stconv forecast`: forecast from a model and files to a CF NetCDF file or a Zarr store."""
 
 from __future__ import annotations
 
@@ -78,14 +78,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the forecast, write it, and say in a few lines what it is."""
+    """Make the forecast, write it, and print a summary."""
     keep_freed_memory()
     from stconv.datasets.source.grid import open_series
     from stconv.forecast import Forecaster, check_destination, write_forecast
     from stconv.forecast.sliding import slide_over
 
     if args.slide and args.engine != "torch":
-        raise ConfigError(f"--slide is not for --engine {args.engine}, which knows one grid. Use torch.")
+        raise ConfigError(
+            f"--slide is not for --engine {args.engine}, which has one fixed grid. Use --engine torch."
+        )
     check_destination(args.output)
     folder = _bundle_folder(args.model)
     version = args.model.rpartition("/")[2] if args.model.startswith("models:/") else None
@@ -116,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> list[Path]:
-    """Draw each variable at every lead; with several variables their names become part of the file name."""
+    """Draw each variable at every lead; with several variables, file names contain their names."""
     from stconv.forecast import without_bands
     from stconv.forecast.output import lead_of
     from stconv.verification import lead_labels
@@ -150,7 +152,7 @@ def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> li
 
 
 def summary(forecast: xr.Dataset, path: Path) -> str:
-    """Reference time, leads, range of values, bands, and the file, one line each."""
+    """Summary of reference time, leads, range of values, bands and file, one line each."""
     from stconv.forecast import without_bands
     from stconv.forecast.output import lead_of, reference_of
 
@@ -164,7 +166,7 @@ def summary(forecast: xr.Dataset, path: Path) -> str:
     alone = without_bands(forecast)
     for name, field in alone.data_vars.items():
         if lead.name not in field.dims:
-            continue  # a grid mapping, bounds
+            continue  # grid mapping or bounds
         units = field.attrs.get("units", "")
         share = float(field.isnull().mean())
         missing = f", {100 * share:.3g} % missing" if share else ""

@@ -1,4 +1,4 @@
-"""The options that say how to read a source, shared by the commands that open one."""
+"""Options for reading a source, shared by the commands that open one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) -> None:
-    """Add one option per field of `GridSpec`; those for windows cut beforehand only if wanted."""
+    """Add one option per field of `GridSpec`; those for ready-made windows only on request."""
     group = parser.add_argument_group("reading", "only for files that do not describe themselves")
     group.add_argument("--time", metavar="NAME", help="variable that holds the times")
     group.add_argument("--lat", metavar="NAME", help="latitude coordinate")
@@ -37,8 +37,8 @@ def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) ->
     group.add_argument("--time-units", metavar="TEXT", help="for example 'days since 1900-01-01'")
     group.add_argument("--calendar", metavar="NAME", help="calendar of times without one, for example noleap")
     if windows:
-        group.add_argument("--start", metavar="TIME", help="first time of windows cut beforehand")
-        group.add_argument("--step", metavar="TEXT", help="their step, for example 6h")
+        group.add_argument("--start", metavar="TIME", help="first time of ready-made windows")
+        group.add_argument("--step", metavar="TEXT", help="time step of ready-made windows, for example 6h")
     group.add_argument(
         "--fill-gaps",
         metavar="N",
@@ -48,20 +48,20 @@ def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) ->
     group.add_argument(
         "--snap-times",
         action="store_true",
-        help="move nearly regular times to their step, and say by how much",
+        help="move nearly regular times to their step; the largest move is printed",
     )
     group.add_argument(
         "--accumulated",
         metavar="VAR=PERIOD",
         action="append",
         default=[],
-        help="a variable that counts up from the start of each forecast, for example tp=1d of ERA5-Land",
+        help="variable that accumulates from the start of each forecast, for example tp=1d of ERA5-Land",
     )
     group.add_argument(
         "--components",
         metavar="VAR",
         nargs="+",
-        help="directions in degrees, read as sine and cosine, each a variable of its own",
+        help="directions in degrees to split into sine and cosine, as two variables",
     )
     group.add_argument("--reader", metavar="NAME", help="xarray engine that opens the files")
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")
@@ -98,7 +98,7 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
 
 
 def overridden(spec: GridSpec, args: argparse.Namespace) -> GridSpec:
-    """A specification with what the options say instead, where they say something."""
+    """Override a specification by the options that are given."""
     from dataclasses import asdict, replace
 
     given = {name: value for name, value in asdict(grid_spec(args)).items() if value}
@@ -121,7 +121,7 @@ def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
 
 
 def _number(text: str) -> Any:
-    """A number where the text is one without leading zeros (``0001`` is a version), else the text."""
+    """Convert text to a number unless it has leading zeros (``0001`` is a version)."""
     for kind in (int, float):
         try:
             return kind(text) if text == "0" or not text.startswith("0") or text.startswith("0.") else text

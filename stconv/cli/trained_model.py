@@ -49,7 +49,7 @@ def find_trained_model(
         trained = [info for info in list_runs(experiment) if TAG_TRAINED in info.tags or info.tested]
         if not trained:
             raise TrackingError(
-                "No run was trained or tested here yet. Run `stconv fit --config FILE` first."
+                "No run has been trained or tested here yet. Run `stconv fit --config FILE` first."
             )
         run = trained[0]
     elif reference.startswith("models:/"):
@@ -81,12 +81,12 @@ def _local_model(folder: Path, config: str | None) -> TrainedModel:
     beside = bundle.resolve().parent / CONFIG
     if not beside.is_file():
         raise ConfigError(
-            f"A bundle does not say where its data are, and there is no {CONFIG} next to '{bundle}'. Name "
-            "the configuration that it was trained with: --config FILE."
+            f"A bundle does not name its data, and there is no {CONFIG} next to '{bundle}'. Name the "
+            "configuration of its training: --config FILE."
         )
     try:
         run = find_run(beside.parent.name)
-    except TrackingError:  # copied here from another machine
+    except TrackingError:  # copied from another machine
         run = None
     return TrainedModel(bundle, beside, run)
 
@@ -103,7 +103,7 @@ def load_data(config: Path) -> GridDataModule:
     """Make the data module of the data section of a configuration.
 
     Raises:
-        ConfigError: There is no such section, or it is not understood.
+        ConfigError: The section is missing or invalid.
     """
     from jsonargparse import ArgumentParser
 
@@ -113,7 +113,10 @@ def load_data(config: Path) -> GridDataModule:
 
     values = _read(config)
     if not isinstance(values.get("data"), dict):
-        raise ConfigError(f"'{config}' has no section `data`, so it does not say what to test on.")
+        raise ConfigError(
+            f"'{config}' has no section `data`, which names the data to test on. Add it, or "
+            "name another file."
+        )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(GridDataModule, "data")
     try:
@@ -165,7 +168,7 @@ def load_scoring(
         optical_flow: Compare with optical flow as well.
 
     Raises:
-        ConfigError: One of them is not understood.
+        ConfigError: An argument or setting is invalid.
     """
     import dataclasses
 
@@ -205,7 +208,8 @@ def _parse_thresholds(words: Sequence[str], targets: Sequence[str]) -> dict[str,
         name, has_name, value = word.rpartition("=")
         if not has_name and len(targets) != 1:
             raise ConfigError(
-                f"--thresholds {word} does not say of which of {', '.join(targets)}; write NAME={word}."
+                f"--thresholds {word} does not name one of the targets {', '.join(targets)}; write "
+                f"NAME={word}."
             )
         try:
             found.setdefault(name or targets[0], []).append(float(value))
