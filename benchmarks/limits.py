@@ -1,4 +1,4 @@
-"""What the machine can do at all, and how calls are timed."""
+"""The limits of the machine, and the timing of calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, each in a process of its own."""
+"""Peak memory of training steps, each in a process of its own."""
 
 from __future__ import annotations
 

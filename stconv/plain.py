@@ -41,7 +41,7 @@ def from_plain(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Args:
         kind: A dataclass that checks itself; its fields are plain values, not other settings.
         values: By name of the field.
-        where: What the values belong to, for the message.
+        where: Owner of the values, for the message.
 
     Raises:
         ConfigError: A field is unknown, or one without a default is missing.

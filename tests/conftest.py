@@ -1,4 +1,4 @@
-"""What several test files share: where real data is, and a small made file."""
+"""Fixtures of several test files: the folder of real data, and a small generated file."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""What a library supplies in silence is found and named: absent chunks, damaged chunks, truncated files."""
+"""Values that a library supplies in silence are named: absent and damaged chunks, truncated files."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""What a machine does to a cache: a real kill, a full disk, sources that change or break."""
+"""Faults of the machine under the cache: a real kill, a full disk, sources that change or break."""
 
 import json
 import os

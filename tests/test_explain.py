@@ -1,4 +1,4 @@
-"""What `stconv explain` says: sizes, cost, receptive fields, frames, pictures."""
+"""The output of `stconv explain`: sizes, cost, receptive fields, frames, pictures."""
 
 import json
 import os

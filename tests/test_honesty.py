@@ -1,4 +1,4 @@
-"""What an honest test promises: no skill from chance, no look at the future, no skill against oneself."""
+"""An honest test: no skill from chance, no look at the future, no skill against oneself."""
 
 import numpy as np
 import pytest

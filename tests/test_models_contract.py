@@ -1,4 +1,4 @@
-"""What every registered network promises; a new one is held to it by being registered."""
+"""The contract of every registered network; a new one is tested once it is registered."""
 
 import inspect
 import json

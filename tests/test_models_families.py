@@ -1,4 +1,4 @@
-"""What each family promises beyond the contract of every network."""
+"""Properties of each family beyond the contract of every network."""
 
 from functools import partial
 

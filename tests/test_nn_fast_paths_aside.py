@@ -1,4 +1,4 @@
-"""Fast paths step aside wherever torch's own layers do what they can not; results are torch's."""
+"""Fast paths step aside wherever torch's own layers do what they cannot; results are torch's."""
 
 import copy
 import io

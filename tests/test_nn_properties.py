@@ -1,4 +1,4 @@
-"""What holds for every convolution block whatever its sizes: it turns with the globe, and sees no future."""
+"""Properties of every convolution block of any size: it turns with the globe, and sees no future."""
 
 import pytest
 import torch

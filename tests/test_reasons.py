@@ -1,4 +1,4 @@
-"""What is left out or cannot be read, and the reason that is told."""
+"""Reasons that are given for variables and files that are left out or cannot be read."""
 
 from pathlib import Path
 

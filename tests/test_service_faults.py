@@ -1,4 +1,4 @@
-"""What is wrong with files, ids and disks, over HTTP where it comes from there: refused, never a 500."""
+"""Faults of files, ids and disks, over HTTP where they arrive there: refused, never a 500."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""What an operator sees: ids, timings, lines of JSON, spans, and a dashboard that asks for what there is."""
+"""Telemetry: ids, timings, lines of JSON, spans, and a dashboard that asks for existing metrics."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Who is let in is answered: places are counted from before an upload is read."""
+"""Places: they are counted before an upload is read, and every admitted request is answered."""
 
 import asyncio
 import inspect

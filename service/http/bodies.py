@@ -41,7 +41,7 @@ async def read_small_json(request: Request, expected: type[M], limit_seconds: fl
 
     Args:
         request: Its key must have been checked.
-        expected: What the document must be.
+        expected: Description of the expected document, for the message.
         limit_seconds: In which all of it must arrive.
 
     Raises:

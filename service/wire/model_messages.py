@@ -159,7 +159,7 @@ class ArchiveState:
         more: Whether more work is ready now.
         folder: Folder of the stores of this model version.
         verification: Result of `LiveVerification.summary`, once no work is left.
-        faults: What is passed over at present.
+        faults: Data and stores that are passed over at present.
     """
 
     more: bool

@@ -109,7 +109,7 @@ def evaluate(
         trained: Model to evaluate, from `find_trained_model`.
         output: Folder to write to; default: "verification" in the folder of the run.
         device: auto, cpu or cuda.
-        scoring: What to look at besides the errors; default: what the configuration says.
+        scoring: Further scores besides the errors; default: those of the configuration.
         forecasts: NetCDF file to write every forecast to.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar in a terminal, a line per epoch in a log."""
+"""The progress of a training: a bar in a terminal, a line per epoch in a log."""
 
 from __future__ import annotations
 

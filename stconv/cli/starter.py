@@ -46,7 +46,7 @@ def write_starter(file: Path, found: Description, paths: Sequence[str], spec: Gr
         file: YAML file to write; an existing one is kept.
         found: Description of the source by `describe`.
         paths: Paths as given by the user; written as absolute paths.
-        spec: How the source was read.
+        spec: Settings with which the source was read.
 
     Returns:
         The file.

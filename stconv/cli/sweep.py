@@ -113,9 +113,9 @@ def open_study(name: str, storage: str | None, seed: int | None = None) -> optun
     """Open a study, or begin it.
 
     Args:
-        name: Of the study.
+        name: Name of the study.
         storage: Database URL, or path of a journal that several processes may write; None: in `FOLDER`.
-        seed: Of the sampler.
+        seed: Seed of the sampler.
 
     Raises:
         ConfigError: Optuna is not installed.

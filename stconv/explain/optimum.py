@@ -64,7 +64,7 @@ def find_optimum(
         layer: As `stconv explain` names it, or a module's path; of a block its convolution.
         channel: Number of the channel, from 0.
         grid: (lat, lon) cells, cut to `LARGEST`; a network that is built for a grid takes its own.
-        seed: Of the noise that the ascent begins with.
+        seed: Seed of the noise from which the ascent starts.
         l2: Weight of the penalty of large values.
         total_variation: Weight of the penalty of rough fields.
 

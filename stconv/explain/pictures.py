@@ -149,7 +149,7 @@ def optimum_plot(found: Optimum, path: str | Path, channels: Sequence[str] = ())
 
     Args:
         found: As `find_optimum` returns it.
-        path: Where to write; its ending is the format.
+        path: File to write; its suffix sets the format.
         channels: Names of the input channels.
     """
     n_channels, n_frames, n_lat, n_lon = found.field.shape

@@ -23,7 +23,7 @@ class Transfer:
     """Layers that were taken over, and those that were not.
 
     Attributes:
-        source: What they were taken from, as the user named it.
+        source: Source of the weights, as the user named it.
         hash: sha256 of that bundle.
         taken: Layers whose parameters and buffers all have the same names and shapes in both networks.
         other_shape: Layers in both networks whose shapes or names of parameters differ.
@@ -65,7 +65,7 @@ def take_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: str,
     Args:
         network: Gets the weights.
         tensors: State dictionary of the other network, by the same rule of names.
-        source: What to call that network.
+        source: Name of that network, for messages.
         digest: sha256 of the bundle that it came from.
 
     Returns:

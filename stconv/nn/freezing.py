@@ -25,7 +25,7 @@ class Freezing:
 
     Args:
         network: Its matching parameters stop requiring a gradient.
-        patterns: Of names such as `features.0.conv.weight`; `*` stands for any characters, dots included.
+        patterns: Patterns of names such as `features.0.conv.weight`; `*` matches any characters and dots.
 
     Raises:
         ConfigError: A pattern matches no parameter.

@@ -40,7 +40,7 @@ def describe(
 
     Args:
         paths: Files, folders or patterns, as for `open_series`.
-        spec: How to read the files, as for `open_series`.
+        spec: Settings for reading the files, as for `open_series`.
         variables: Names to describe; None for every field.
         t_in: Input steps of the windows to count.
         leads: Target steps of the windows to count.

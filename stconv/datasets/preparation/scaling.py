@@ -144,7 +144,7 @@ def check_missing(values: np.ndarray, count: np.ndarray, variables: tuple[str, .
         values: Training period, (time, channel, lat, lon).
         count: Valid values of each channel.
         variables: Names of the channels.
-        impute: How missing inputs are imputed.
+        impute: Imputation of missing inputs.
 
     Raises:
         MissingValuesError: A channel has no valid value, or a value is missing with impute "none".

@@ -44,7 +44,7 @@ class Recipe:
         citation: Publication to cite.
         files: Files to download.
         open: Paths to open, relative to the folder of the files; a Zarr store is one path.
-        grid: How to read the files.
+        grid: Settings for reading the files.
         variables: Variables with a description of each.
         description: Notes on grid, period and missing values.
         cells: Number of cells along (lat, lon), known without a file; empty if not stated.

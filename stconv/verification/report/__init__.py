@@ -41,7 +41,7 @@ def write_report(
     `verification.diagnostics` has "maps", "spectra", "thresholds", "calibration" and "slices".
 
     Args:
-        verification: What to report.
+        verification: Scores to report.
         path: File to write.
         case: A forecast to show step by step.
         about: Facts on data and model, by heading.

@@ -32,7 +32,7 @@ def skill_plot(verification: Verification, path: str | Path, weighting: str = "a
     """Draw RMSE and skill against lead, with intervals, next to the references, in a row for each variable.
 
     Args:
-        verification: What to draw.
+        verification: Scores to draw.
         path: File to write; its suffix sets the format.
         weighting: "area" or "cells".
 

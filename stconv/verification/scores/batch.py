@@ -35,7 +35,7 @@ def sum_cells(
             be finite wherever a forecast is possible. Another may be NaN (persistence of a missing frame):
             that cell is left out for all. Anomalies are departures from "climatology", if it is there.
         cell_weight: Weight of each cell, (lat, lon), or None: 1.
-        forecastable: Where a forecast is possible, bool, (channel, lat, lon) or (lat, lon). None: where the
+        forecastable: Cells with a possible forecast, bool, (channel, lat, lon) or (lat, lon). None: where the
             judged forecast is finite at some lead of some window of the batch.
 
     Returns:

@@ -129,7 +129,7 @@ def event_table(scores: xr.Dataset, labels: Sequence[str]) -> Table:
     """Format the scores for a terminal, with a block of rows for each event or class.
 
     Args:
-        scores: What `EventScores.to_dataset` returns.
+        scores: Result of `EventScores.to_dataset`.
         labels: Labels of the leads.
     """
     table = Table(box=None, title="Probability of the event", title_justify="left")

@@ -55,7 +55,7 @@ class ScoreSums:
             forecasts: By contender, shaped like the truth; "model" (or else the first) is judged.
             cell_weight: (lat, lon), or None: 1.
             reference_index: Index of each window's reference time in the series, (batch,).
-            forecastable: Where a forecast is possible, bool, (channel, lat, lon) or (lat, lon), or None.
+            forecastable: Cells with a possible forecast, bool, (channel, lat, lon) or (lat, lon), or None.
 
         Raises:
             ShapeError: The shapes differ from each other or from the stated variables and leads.
