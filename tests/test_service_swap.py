@@ -68,7 +68,7 @@ def swaps(client, outcome):
     ("wanted", "says"),
     [
         ({"bundle": "corrupt"}, "weights.safetensors"),
-        pytest.param({"bundle": "nan"}, "no numbers", marks=pytest.mark.slow),
+        pytest.param({"bundle": "nan"}, "of its forecast are not finite", marks=pytest.mark.slow),
         pytest.param({"bundle": "other", "sha256": "0" * 64}, "0" * 64, marks=pytest.mark.slow),
         ({"bundle": "absent"}, "'absent'"),
         ({}, "'reference'"),
