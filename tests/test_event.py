@@ -363,7 +363,7 @@ def test_an_event_goes_from_a_configuration_to_a_map_of_probabilities(tmp_path, 
         np.testing.assert_allclose(ds.wet.values, want, atol=1e-5)
 
     with pytest.raises(
-        ConfigError, match="'wet' forecasts the probability of an event, and the service answers"
+        ConfigError, match="'wet' forecasts the probability of an event, but the service serves fields"
     ):
         LoadedModel(ModelSettings(str(bundle)))
     assert Bundle.load(bundle).preparation.event.name == "wet"

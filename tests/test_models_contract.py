@@ -69,7 +69,12 @@ def takes(name, option):
     return option in inspect.signature(REGISTRY["Conv2Plus1D" if name in AROUND else name]).parameters
 
 
-NAMES = [name for name, network in REGISTRY.items() if not issubclass(network, EventNetwork)]
+NAMES = [
+    name
+    for name, network in REGISTRY.items()
+    if not issubclass(network, EventNetwork)
+    and (network.__module__.startswith("stconv.") or network.__module__ == "page")  # not of other tests
+]
 LEARNED = [name for name in NAMES if any(True for _ in make(name).parameters())]
 FROM_HISTORY = [*WRAPPERS, "DampedPersistence", "Persistence", "ScaleMix"]
 """Those that start from the targets' own newest frame."""

@@ -98,7 +98,7 @@ def test_bounds_hold_of_physical_values_and_transforms_are_refused(tmp_path):
     canonical, origin = canonicalize(made(6.371e6, 0.04))
     series = load_series(canonical, origin, ["h"])
     common = {"inputs": ("h",), "targets": ("h",)}
-    with pytest.raises(ConfigError, match=r"log1p of 'h' cannot be taken.*departures from 6371000"):
+    with pytest.raises(ConfigError, match=r"log1p of 'h' cannot be applied.*departures from 6371000"):
         Preparation.fit(series, range(80), PreparationSettings(**common, transforms={"h": "log1p"}))
     fitted = Preparation.fit(
         series, range(80), PreparationSettings(**common, bounds={"h": [6371000.01, None]})

@@ -61,6 +61,6 @@ def test_the_whole_chain(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stconv", "quickstart", "--directory", str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "Beats persistence and climatology at every lead." in done.stdout
+    assert "Beats persistence, climatology and damped persistence at every lead" in done.stdout
     assert f"Picture of truth, forecast and error per lead: {tmp_path / 'forecast.png'}" in done.stdout
     assert (tmp_path / "forecast.png").stat().st_size > 10_000

@@ -75,6 +75,7 @@ def as_json(n_variables=1, name="v", units="K"):
 def test_what_is_too_many_is_refused_by_name(upload, says):
     with pytest.raises(Unprocessable, match=says) as raised:
         parse(upload, LIMIT)
+    assert raised.value.status == 422
     assert len(raised.value.detail) < 500
 
 

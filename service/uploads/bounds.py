@@ -29,7 +29,11 @@ TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8}
 """Bytes of a value by the number of its type in a classic file."""
 
 
-def check_count(what: str, found: int, limit: int) -> None:
+CLASSIC = "NetCDF file"
+"""Name of the upload in messages about the header of a classic file."""
+
+
+def check_count(what: str, found: int, limit: int, upload: str = "upload") -> None:
     """Hold a number to its limit.
 
     Raises:
@@ -37,7 +41,7 @@ def check_count(what: str, found: int, limit: int) -> None:
     """
     if found > limit:
         raise Unprocessable(
-            f"The upload holds {found} {what}; at most {limit} are taken. Send only what the model needs.",
+            f"The {upload} holds {found} {what}; at most {limit} are taken. Send only what the model needs.",
             kind="too-many",
             found=found,
             limit=limit,
@@ -95,7 +99,7 @@ def check_classic_header(body: bytes) -> None:
         for _ in header.entries("variables", MAX_VARIABLES):
             header.name()
             (rank,) = header.integers(1)
-            check_count("dimensions in one variable", rank, MAX_RANK)
+            check_count("dimensions in one variable", rank, MAX_RANK, CLASSIC)
             header.integers(rank)
             header.attributes("a variable")
             header.integers(4 if body[3] == 2 else 3)  # type, size, and where it begins
@@ -116,19 +120,21 @@ class _Header:
 
     def entries(self, what: str, limit: int) -> range:
         count = self.integers(2)[1]  # after the tag of the list
-        check_count(what, count, limit)
+        check_count(what, count, limit, CLASSIC)
         return range(count)
 
     def name(self) -> None:
         (length,) = self.integers(1)
-        check_count("bytes in one name", length, MAX_NAME_BYTES)
+        check_count("bytes in one name", length, MAX_NAME_BYTES, CLASSIC)
         self._skip(length)
 
     def attributes(self, owner: str) -> None:
         for _ in self.entries(f"attributes of {owner}", MAX_ATTRIBUTES):
             self.name()
             kind, count = self.integers(2)
-            check_count(f"bytes in one attribute of {owner}", TYPE_BYTES[kind] * count, MAX_ATTRIBUTE_BYTES)
+            check_count(
+                f"bytes in one attribute of {owner}", TYPE_BYTES[kind] * count, MAX_ATTRIBUTE_BYTES, CLASSIC
+            )
             self._skip(TYPE_BYTES[kind] * count)
 
     def _skip(self, n_bytes: int) -> None:
