@@ -136,7 +136,7 @@ def made_recipe(name: str, folder: Path) -> Path:
     """The shipped recipe with made files: they lie below `folder`, which is to be the mirror.
 
     Args:
-        name: Of the shipped recipe.
+        name: Name of the shipped recipe.
         folder: Gets the files and the recipe, unless they are there.
 
     Returns:

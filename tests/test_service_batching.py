@@ -30,9 +30,9 @@ class Batching:
     """A forecaster whose windows are computed in batches, as in the model's process.
 
     Args:
-        bundle: What to forecast with.
+        bundle: Bundle of the forecaster.
         computation: In place of its network.
-        options: Of Batches.
+        options: Arguments of `Batches`.
     """
 
     def __init__(self, bundle, computation=None, **options):

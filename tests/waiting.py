@@ -25,7 +25,7 @@ def until(
 
     Args:
         condition: Asked every `pause` seconds; it may fail a test early by raising.
-        says: What to show when it never came true.
+        says: Message if the condition never comes true.
         ignore: Errors that mean "not yet".
         seconds: When to give up.
         pause: Between two looks.

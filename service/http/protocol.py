@@ -17,7 +17,7 @@ REFUSED = {
     431: "The request line and the headers are too long.",
     501: "The body's Transfer-Encoding is not known; send it chunked, or with a Content-Length.",
 }
-"""What is said of a request that cannot be read, by status."""
+"""Sentence for a request that cannot be read, by status."""
 
 
 class PatientProtocol(H11Protocol):
