@@ -157,7 +157,7 @@ def test_missing_data_is_our_message_and_starts_no_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert main(["fit", "--config", config(tmp_path, trainer="trainer: {logger: false}")]) == 1
+    assert main(["fit", "--config", config(tmp_path, trainer="trainer: {logger: false, max_epochs: 1}")]) == 1
     assert "missing.nc" in capsys.readouterr().err
 
 

@@ -109,6 +109,9 @@ class Recorder(pl.LightningModule):
         self.epochs.setdefault(self.current_epoch, []).extend(batch["reference_index"].tolist())
         return self.weight.sum()
 
+    def validation_step(self, batch, batch_idx):
+        pass
+
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters())
 

@@ -22,6 +22,7 @@ from stconv.errors import ConfigError
 from stconv.explain import anatomy, explain, frames_in_reach, reach
 from stconv.explain.chain import chain_reaches
 from stconv.explain.pictures import FeatureMaps, features_plot, filters_plot
+from stconv.explain.reach import phases
 from stconv.models import (
     REGISTRY,
     Advected,
@@ -131,6 +132,47 @@ def test_a_change_outside_the_receptive_field_changes_nothing_and_at_its_edge_so
     assert min(changed) >= 32 - field.before[0]
     assert max(changed) <= 33 + field.after[0]
     assert len(changed) > field.cells[0] / 2
+
+
+class Soil(nn.Module):
+    """Rain runs off beyond the capacity of a cell, and half of the rest goes to the western neighbor."""
+
+    def __init__(self, cells):
+        super().__init__()
+        self.capacity = nn.Buffer(torch.zeros(cells))
+
+    def open_paths(self):
+        self.capacity = torch.tensor(torch.inf)
+
+    def forward(self, x):
+        kept = torch.minimum(x, self.capacity)
+        return (kept + kept.roll(-1, dims=-1)) / 2
+
+
+class Halves(nn.Module):
+    """Means of 2 x 2 cells, of which the grid has to be a multiple."""
+
+    grid_period = 2
+
+    def forward(self, x):
+        return nn.functional.interpolate(nn.functional.avg_pool3d(x, (1, 2, 2)), scale_factor=(1.0, 2.0, 2.0))
+
+
+class OwnLayer(Network):
+    def __init__(self, layer):
+        super().__init__(1, 1, 1, 1)
+        self.layer = layer
+
+    def compute(self, x):
+        return self.layer(x)
+
+
+def test_a_layer_of_ones_own_declares_what_the_search_for_the_field_must_know():
+    found = reach(OwnLayer(Soil((5, 7))))
+    assert (found.before, found.after, found.whole_grid) == ((0, 0), (0, 1), False)
+    assert phases(OwnLayer(Halves())) == 2
+    assert reach(OwnLayer(Halves())).cells == (3, 3)  # one cell to either side, over both phases of a pair
+    assert phases(OwnLayer(Soil((5, 7)))) == 1
 
 
 def test_a_norm_over_the_grid_sees_all_of_it():

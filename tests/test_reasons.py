@@ -136,7 +136,8 @@ def test_times_that_are_missing_are_told(tmp_path, fill):
         if fill is not None:
             time.missing_value = fill
         time[4:] = netCDF4.default_fillvals["f8"] if fill is None else fill
-    with pytest.raises(
-        TimeAxisError, match=r"missing at index 4, and at 2 of 6 steps .*isel\(time=ds\['time'\]"
+    with (
+        pytest.warns(SourceWarning, match="the groups model, model/inner hold variables"),
+        pytest.raises(TimeAxisError, match=r"missing at index 4, and at 2 of 6 .*isel\(time=ds\['time'\]"),
     ):
         open_series(tmp_path / "a.nc")

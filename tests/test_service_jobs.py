@@ -208,11 +208,12 @@ def test_a_job_that_ended_for_reasons_of_the_server_may_be_repeated(tmp_path):
     from service.background.jobs import Jobs
     from service.problems import Unavailable, Unprocessable
     from service.settings import Settings
+    from service.wire.model_messages import Form
 
     jobs = Jobs(JobStore(tmp_path, 100.0, 100), {}, Settings())
 
     def register():
-        return jobs.register("me", "air", 1, None, True, NETCDF, b"body", "key")
+        return jobs.register("me", "air", 1, Form(NETCDF, None, True), b"body", "key")
 
     first, new = register()
     assert new

@@ -90,13 +90,19 @@ class Jobs:
         owner: str,
         model: str,
         steps: int,
-        variables: tuple[str, ...] | None,
-        bands: bool,
-        media_type: str,
+        form: Form,
         body: bytes,
         idempotency_key: str | None,
     ) -> tuple[Job, bool]:
         """Create a job, or find that of the same request with the same idempotency key.
+
+        Args:
+            owner: Hash of the API key; "" if the server has no keys.
+            model: Name of the model.
+            steps: Number of leads.
+            form: Form of the result.
+            body: The body of the request, not yet parsed.
+            idempotency_key: The client's Idempotency-Key, if it sent one.
 
         Returns:
             The job, and whether it is new. The caller must `submit` or `fail` a new one.
@@ -105,30 +111,28 @@ class Jobs:
             Unprocessable: The idempotency key was used for a different request.
             Unavailable: The job cannot be written.
         """
-        facts = json.dumps([model, steps, variables, bands, media_type]).encode()
-        digest = hashlib.sha256(facts + hashlib.sha256(body).digest()).hexdigest()
+        digest = _digest(model, steps, form, body)
         key = hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else ""
-        for job in self._store.by_id.values() if key else ():
-            if (job.owner, job.idempotency_key) != (owner, key) or _may_be_repeated(job):
-                continue
-            if job.digest != digest:
+        earlier = self._earlier(owner, key) if key else None
+        if earlier is not None:
+            if earlier.digest != digest:
                 raise Unprocessable(
                     "This Idempotency-Key was used for a different request. Choose a new one.",
                     kind="idempotency-key",
                 )
-            return job, False
+            return earlier, False
         self.check_room()
         job = Job(
             secrets.token_urlsafe(16),
             owner,
             model,
             steps,
-            media_type,
-            None if variables is None else list(variables),
+            form.media_type,
+            None if form.variables is None else list(form.variables),
             digest,
             key,
             created=time.time(),
-            bands=bands,
+            bands=form.bands,
         )
         try:
             self._store.save(job)
@@ -202,6 +206,12 @@ class Jobs:
         else:
             self._store.expire(job)
 
+    def _earlier(self, owner: str, key: str) -> Job | None:
+        """Find the job of an idempotency key, unless it may be repeated."""
+        jobs = self._store.by_id.values()
+        same = (job for job in jobs if (job.owner, job.idempotency_key) == (owner, key))
+        return next((job for job in same if not _may_be_repeated(job)), None)
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
@@ -237,6 +247,12 @@ class Jobs:
                 job.headers = block.result.headers
                 await asyncio.to_thread(self._store.finish, job, block.result.body)
                 self._store.sweep()
+
+
+def _digest(model: str, steps: int, form: Form, body: bytes) -> str:
+    """Return a hash by which equal requests are recognized."""
+    facts = json.dumps([model, steps, form.variables, form.bands, form.media_type]).encode()
+    return hashlib.sha256(facts + hashlib.sha256(body).digest()).hexdigest()
 
 
 def _may_be_repeated(job: Job) -> bool:

@@ -7,18 +7,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from service.http.bodies import read_body
+from service.http.intake import Intake
 from service.http.keys import require_key
 from service.http.models import ChosenModel
-from service.http.negotiation import UploadKind, answer_type, upload_kind
+from service.http.negotiation import answer_type
 from service.http.waiting import while_connected
 from service.media_types import COVERAGE, JSON, NETCDF, PNG
-from service.problems import NoData, TooLarge, Unavailable, Unprocessable
+from service.problems import NoData, TooLarge, Unprocessable
 from service.settings import Settings
-from service.telemetry.observing import part
 from service.wire.model_messages import ForecastNewest, ForecastUpload, Form
-from service.wire.parser_messages import ReadJson, ReadNetcdf
-from service.workers.parsers import Parsers
 from service.workers.worker import Worker
 
 router = APIRouter(tags=["forecasts"])
@@ -81,9 +78,6 @@ FORECAST_ANSWERS: dict[int | str, dict[str, Any]] = {
     },
 }
 
-UPLOADS: dict[UploadKind, type[ReadJson] | type[ReadNetcdf]] = {"json": ReadJson, "netcdf": ReadNetcdf}
-"""Parser request for each kind of body."""
-
 Names = Annotated[
     str | None,
     Query(
@@ -119,23 +113,16 @@ async def create_forecast(
 
     The answer keeps the names, dimension order, conventions and units of the uploaded fields.
     """
-    state = request.app.state
-    settings: Settings = state.settings
-    parsers: Parsers = state.parsers
-    kind = upload_kind(request.headers.get("content-type"), request.headers.get("content-encoding"))
-    media_type = answer_type(request.headers.get("accept"), NETCDF if kind == "netcdf" else JSON)
+    settings: Settings = request.app.state.settings
+    intake = Intake.announced(request)
     check_steps(steps, settings)
     worker.require_room()
-    if state.uploads.locked():
-        raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
-    async with state.uploads:
-        body = await read_body(request, settings.body_seconds)
+    async with intake.body() as body:
         with worker.place():
-            with part("parse"):
-                fields = await while_connected(request, parsers.parse(UPLOADS[kind](body)))
+            fields = await intake.parsed(body)
             del body
-            check_price(worker, steps, settings, media_type, bands)
-            form = Form(media_type, split_names(variables), bands)
+            check_price(worker, steps, settings, intake.media_type, bands)
+            form = Form(intake.media_type, split_names(variables), bands)
             asked = ForecastUpload(fields, steps, form)
             answer = await while_connected(request, worker.ask_in_place(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)

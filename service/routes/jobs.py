@@ -10,17 +10,13 @@ from fastapi.responses import JSONResponse
 
 from service.background.job_store import UNFINISHED, Job
 from service.background.jobs import Jobs
-from service.http.bodies import read_body
+from service.http.intake import Intake
 from service.http.keys import known_key, require_key
 from service.http.models import ChosenModel
-from service.http.negotiation import answer_type, upload_kind
-from service.http.waiting import while_connected
-from service.media_types import JSON, NETCDF
-from service.problems import Problem, TooLarge, Unavailable
+from service.problems import Problem, TooLarge
 from service.routes.forecasts import (
     BODY,
     FORECAST_ANSWERS,
-    UPLOADS,
     Bands,
     Names,
     Steps,
@@ -28,6 +24,7 @@ from service.routes.forecasts import (
     split_names,
 )
 from service.settings import Settings
+from service.wire.model_messages import Form
 from stconv.clock import HOUR
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
@@ -50,22 +47,16 @@ async def submit_job(
 
     `Accept` sets the format of the result. The header `Location` of the answer is the URL of the job.
     """
-    state, settings, jobs = request.app.state, request.app.state.settings, _jobs(request)
-    kind = upload_kind(request.headers.get("content-type"), request.headers.get("content-encoding"))
-    media_type = answer_type(request.headers.get("accept"), NETCDF if kind == "netcdf" else JSON)
+    jobs, intake = _jobs(request), Intake.announced(request)
     leads = steps or worker.schema["leads"]
-    _check_size(count_values(worker, leads, bands), leads, settings)
-    if state.uploads.locked():
-        raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
-    async with state.uploads:
-        body = await read_body(request, settings.body_seconds)
+    _check_size(count_values(worker, leads, bands), leads, request.app.state.settings)
+    form = Form(intake.media_type, split_names(variables), bands)
+    async with intake.body() as body:
         owner = known_key(request) or ""
-        job, new = jobs.register(
-            owner, worker.name, leads, split_names(variables), bands, media_type, body, idempotency_key
-        )
+        job, new = jobs.register(owner, worker.name, leads, form, body, idempotency_key)
         if new:
             try:
-                fields = await while_connected(request, state.parsers.parse(UPLOADS[kind](body)))
+                fields = await intake.parsed(body)
             except Problem as problem:
                 jobs.fail(job, problem)
                 raise

@@ -22,9 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from stconv.models.registry import Network
-from stconv.nn.damping import Damping
-from stconv.nn.pool import Pool
-from stconv.nn.pyramid import PadToMultiple
+from stconv.nn.probing import Periodic, Probed
 
 SMALLEST, LARGEST = 24, 192
 """Cells along lat and lon of the first and the last grid to try; a larger field counts as the whole grid."""
@@ -71,13 +69,8 @@ def positive(network: Network) -> Network:
         for name, child in module.named_children():
             if isinstance(child, nn.LeakyReLU | nn.ReLU | nn.GELU | nn.SiLU | nn.Tanh | nn.Sigmoid):
                 setattr(module, name, nn.Identity())
-        if isinstance(module, Pool):
-            module.kind = "average"
-        if isinstance(module, Damping):
-            module.grid = None
-            module.factor = nn.Parameter(module.factor.detach().mean(dim=(2, 3), keepdim=True))
-        if hasattr(module, "low") and hasattr(module, "high"):  # bounds would make gradients zero
-            module.low, module.high = torch.tensor(-torch.inf), torch.tensor(torch.inf)
+        if isinstance(module, Probed):
+            module.open_paths()
     with torch.no_grad():
         for module in ghost.modules():
             fan_in = module.weight[0].numel() if isinstance(module, _ConvNd | nn.Linear) else 1
@@ -138,7 +131,7 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
             if batch == [] and "" in seen and seen[""].steps:
                 again = _repeats_after(ghost, n, period)
                 found[""] = replace(seen[""], period=again)
-                if again > period:  # its own halving, without `PadToMultiple`: look at every phase
+                if again > period:  # a halving that no layer declares: look at every phase
                     period, batch, n = again, [""], _first_grid(again)
                     continue
             n *= 2
@@ -184,7 +177,7 @@ def _repeats(ghost: Network, n: int, period: int) -> bool:
 
 def phases(network: nn.Module) -> int:
     """Return the period, in cells, of a network that halves its grid; 1 for other networks."""
-    return max((m.multiple for m in network.modules() if isinstance(m, PadToMultiple)), default=1)
+    return max((m.grid_period for m in network.modules() if isinstance(m, Periodic)), default=1)
 
 
 @torch.inference_mode(False)

@@ -238,6 +238,10 @@ class Bounded(Network):
         """Clamp each member, except in training."""
         return self._clamped(self.network.members(x))
 
+    def open_paths(self) -> None:
+        """Lift the bounds, outside of which gradients are zero: `stconv.nn.probing`."""
+        self.low, self.high = torch.tensor(-torch.inf), torch.tensor(torch.inf)
+
     def _clamped(self, y: Tensor) -> Tensor:
         return y if self.training else torch.minimum(torch.maximum(y, self.low), self.high)
 

@@ -115,6 +115,11 @@ class Damping(nn.Module):
     def _damped(self, history: Tensor) -> Tensor:
         return self.factor * history[:, :, -1:]
 
+    def open_paths(self) -> None:
+        """Accept any grid, with the mean damping in every cell: `stconv.nn.probing`."""
+        self.grid = None
+        self.factor = nn.Parameter(self.factor.detach().mean(dim=(2, 3), keepdim=True))
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
 

@@ -53,6 +53,10 @@ class Pool(nn.Module):
         divisor = 1 if self.kind == "sum" else None
         return F.avg_pool3d(x, self.kernel, self.stride, self.padding, divisor_override=divisor)
 
+    def open_paths(self) -> None:
+        """Average, so that every value in a window has a gradient: `stconv.nn.probing`."""
+        self.kind = "average"
+
     def extra_repr(self) -> str:
         """Return the settings shown when the module is printed."""
         return f"{self.kind}, kernel={self.kernel}, stride={self.stride}, padding={self.padding}"

@@ -21,6 +21,11 @@ class PadToMultiple(nn.Module):
         super().__init__()
         self.multiple, self.space_padding = multiple, space_padding
 
+    @property
+    def grid_period(self) -> int:
+        """Cells along lat and lon after which the coarser grids repeat: `stconv.nn.probing`."""
+        return self.multiple
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the padded tensor, (batch, channel, time, lat', lon')."""
         rows, columns = (-x.shape[-2] % self.multiple, -x.shape[-1] % self.multiple)
