@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from service.formats.answers import nested
-
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -29,6 +27,8 @@ def statement(forecast: xr.Dataset) -> dict[str, Any]:
 
 def forecast_headers(forecast: xr.Dataset) -> dict[str, str]:
     """Return the provenance as HTTP headers, for formats without attributes."""
+    from service.formats.answers import nested  # loads xarray, which the server process does without
+
     attrs = forecast.attrs
     found = {
         "Stconv-Model-Version": attrs.get("model_version"),

@@ -15,7 +15,7 @@ from service.http.models import ModelName, find_model
 from service.media_types import JSON
 from service.problems import NotLoaded
 from service.settings import Settings
-from service.workers.last_good import REFERENCE, Fetched, fetch_apart, keep
+from service.workers.last_good import REFERENCE, Fetched, fetch, keep
 from stconv.errors import BundleError, ServiceError, TrackingError
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(require_admin)])
@@ -82,7 +82,7 @@ async def _find(wanted: Wanted, settings: Settings) -> Fetched:
     if (wanted.reference is None) == (wanted.bundle is None):
         raise TrackingError("Give either 'reference' (models:/NAME@ALIAS) or 'bundle' (a folder).")
     if wanted.reference is not None:
-        return await fetch_apart(wanted.reference, settings.cache)
+        return await asyncio.to_thread(fetch, wanted.reference, settings.cache)
     assert wanted.bundle is not None
     if settings.bundles is None or not (settings.bundles / wanted.bundle).is_dir():
         raise BundleError(

@@ -5,7 +5,6 @@ torch and MLflow are imported inside functions, because the server process itsel
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
@@ -13,6 +12,7 @@ import multiprocessing
 import os
 import re
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -60,8 +60,6 @@ def fetch_model(reference: str, cache: Path) -> Fetched:
             f"{reference[:100]!r} is not a reference to a registered model; expected models:/NAME, "
             "models:/NAME@ALIAS or models:/NAME/VERSION."
         )
-    from stconv.bundle import manifest
-    from stconv.bundle.bundle import SPEC, WEIGHTS
     from stconv.tracking.registry import find_version, resolve_bundle
 
     try:
@@ -79,6 +77,44 @@ def fetch_model(reference: str, cache: Path) -> Fetched:
             error,
         )
         return replace(kept, instead_of_registry=str(error))
+    return _copied(reference, source, str(found.version), cache)
+
+
+def fetch_run(reference: str, cache: Path) -> Fetched:
+    """Copy the bundle of a run, `runs:/ID`, below `cache`.
+
+    Raises:
+        TrackingError: There is no such run, or it cannot be fetched.
+        BundleError: The files do not match their manifest.
+    """
+    from stconv.tracking.registry import resolve_bundle
+
+    return _copied(reference, resolve_bundle(reference), "", cache)
+
+
+def fetch(reference: str, cache: Path) -> Fetched:
+    """Run `fetch_model` or `fetch_run` in a process that ends afterwards.
+
+    torch and MLflow, which they load, would stay in the server's memory: 270 MB.
+
+    Raises:
+        TrackingError: As in these functions.
+        BundleError: As in these functions.
+    """
+    wanted = fetch_run if reference.startswith("runs:/") else fetch_model
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        try:
+            return process.submit(wanted, reference, cache).result()
+        except BrokenProcessPool as error:
+            raise TrackingError(
+                f"The process that fetches {reference} died. Is there enough memory?"
+            ) from error
+
+
+def _copied(reference: str, source: Path, version: str, cache: Path) -> Fetched:
+    from stconv.bundle import manifest
+    from stconv.bundle.bundle import SPEC, WEIGHTS
+
     files, digest = manifest.read_folder(source, (WEIGHTS, SPEC))
     folder = cache / "bundles" / digest
     if not folder.exists() or _damaged(folder):
@@ -86,16 +122,7 @@ def fetch_model(reference: str, cache: Path) -> Fetched:
             manifest.write_folder(folder, files)
         except OSError as error:
             raise TrackingError(f"{reference} cannot be written to '{folder}': {error.strerror}.") from error
-    return Fetched(str(folder), str(found.version), digest)
-
-
-async def fetch_apart(reference: str, cache: Path) -> Fetched:
-    """Run `fetch_model` in a process of its own, so that the server does not load torch and MLflow."""
-    process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    try:
-        return await asyncio.get_running_loop().run_in_executor(process, fetch_model, reference, cache)
-    finally:
-        process.shutdown(wait=False)
+    return Fetched(str(folder), version, digest)
 
 
 def keep(reference: str, fetched: Fetched, cache: Path) -> None:

@@ -122,13 +122,13 @@ def _local_bundle(reference: str, cache: Path) -> tuple[Path, str | None, Callab
     folder = Path(reference)
     if folder.is_dir():
         return folder, None, lambda: None
+    if not reference.startswith(("models:/", "runs:/")):
+        return folder, None, lambda: None  # the model's process says that there is no bundle
+    from service.workers.last_good import fetch, keep
+
+    found = fetch(reference, cache)
     if not reference.startswith("models:/"):
-        from stconv.tracking import resolve_bundle
-
-        return resolve_bundle(reference), None, lambda: None
-    from service.workers.last_good import fetch_model, keep
-
-    found = fetch_model(reference, cache)
+        return Path(found.folder), None, lambda: None
     if found.instead_of_registry:
         print(
             f"The tracking server does not answer. Serving version {found.version}, the last one that worked."
