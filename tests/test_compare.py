@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from stconv.cli.compare import (
+from stconv.cli.compare import print_group
+from stconv.cli.main import main
+from stconv.experiments.comparison import (
     Entry,
     against_best,
     differing_parameters,
     find_entries,
-    print_group,
     short_names,
 )
-from stconv.cli.main import main
 from stconv.tracking import RunInfo, RunLogger
 from stconv.verification import ScoreSums, Verification
 

@@ -8,9 +8,9 @@ import yaml
 
 from stconv.bundle import Bundle, make_bundle
 from stconv.cli.main import main
-from stconv.cli.trained_model import load_data
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.recipes.synthetic import generate
+from stconv.experiments.trained_model import load_data
 from stconv.losses import MaskedMSE
 from stconv.models import Linear3x3
 from stconv.task import ForecastTask

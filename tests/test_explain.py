@@ -14,11 +14,11 @@ import yaml
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from stconv.cli.explain import network_of_config
 from stconv.cli.main import main
 from stconv.datasets.recipes.recipe import load_recipe
 from stconv.datasets.recipes.synthetic import generate
 from stconv.errors import ConfigError
+from stconv.experiments.networks import network_of_config
 from stconv.explain import anatomy, explain, frames_in_reach, reach
 from stconv.explain.chain import chain_reaches
 from stconv.explain.pictures import FeatureMaps, features_plot, filters_plot

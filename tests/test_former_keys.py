@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stconv.cli.explain import network_of_config
-from stconv.cli.former_keys import grouped, grouped_key, grouped_options
 from stconv.cli.main import main
-from stconv.cli.search_space import read_space, with_values
-from stconv.cli.trained_model import load_data
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.series.windows import WindowSpec
 from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import ConfigError
+from stconv.experiments.former_keys import grouped, grouped_key, grouped_options
+from stconv.experiments.networks import network_of_config
+from stconv.experiments.search_space import read_space, with_values
+from stconv.experiments.trained_model import load_data
 
 FORMER = """
 data:

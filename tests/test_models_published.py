@@ -135,7 +135,7 @@ def test_settings_of_the_former_network_of_that_name_are_told_where_it_is():
 
 
 def test_a_configuration_of_the_former_network_of_that_name_is_told_where_it_is(tmp_path):
-    from stconv.cli.lightning import run_experiment
+    from stconv.experiments.running import run_experiment
 
     path = tmp_path / "old.yaml"
     path.write_text(

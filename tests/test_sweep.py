@@ -10,9 +10,9 @@ import yaml
 from mlflow import MlflowClient
 
 from stconv.cli.main import main
-from stconv.cli.search_space import Dimension, read_space, with_values
 from stconv.datasets.recipes.synthetic import generate
 from stconv.errors import ConfigError
+from stconv.experiments.search_space import Dimension, read_space, with_values
 from stconv.tracking import list_runs
 
 CONFIG = {
@@ -85,7 +85,7 @@ def test_two_processes_share_a_study_that_can_be_gone_on_with(folder: Path, caps
 
 
 def test_a_trial_that_falls_behind_is_ended(folder: Path) -> None:
-    from stconv.cli.sweep import open_study
+    from stconv.experiments.search import open_study
 
     study = open_study("made", None, seed=0)
     import optuna

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stconv.cli.trained_model import TrainedModel, load_scoring
 from stconv.errors import ConfigError
+from stconv.experiments.trained_model import TrainedModel, load_scoring
 
 
 def trained_model(tmp_path, targets=("rain",), scoring=None):

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         notes.append(f"Picture: {plot(ds, args.plot)}")
     if args.write_config is not None:
-        from stconv.cli.starter import write_starter
+        from stconv.experiments.starter import write_starter
 
         written = write_starter(args.write_config, description, args.paths, spec)
         notes.append(f"Experiment: {written}. Next: stconv fit --config {written}")

@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the bundle, and print the loss of accuracy."""
     from stconv.bundle import Bundle
-    from stconv.cli.trained_model import find_trained_model, load_data
     from stconv.compute.quantization import quantized
+    from stconv.experiments.trained_model import find_trained_model, load_data
 
     trained = find_trained_model(args.model, config=args.config)
     bundle = Bundle.load(trained.bundle)

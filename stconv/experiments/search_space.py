@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from stconv.cli.former_keys import grouped, grouped_key
 from stconv.errors import ConfigError
+from stconv.experiments.former_keys import grouped, grouped_key
 
 if TYPE_CHECKING:
     import optuna

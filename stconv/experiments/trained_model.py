@@ -107,9 +107,9 @@ def load_data(config: Path) -> GridDataModule:
     """
     from jsonargparse import ArgumentParser
 
-    from stconv.cli.former_keys import grouped
     from stconv.datasets.datamodule import GridDataModule
     from stconv.errors import ConfigError
+    from stconv.experiments.former_keys import grouped
 
     values = _read(config)
     if not isinstance(values.get("data"), dict):
@@ -174,8 +174,8 @@ def load_scoring(
 
     from jsonargparse import ArgumentParser
 
-    from stconv.cli.former_keys import grouped
     from stconv.errors import ConfigError
+    from stconv.experiments.former_keys import grouped
     from stconv.verification.scores.scoring import Scoring
 
     values = grouped(_read(trained.config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import stconv.losses
 import stconv.models  # noqa: F401 - configurations name networks and losses by their short names
-from stconv.cli.former_keys import grouped, grouped_options
-from stconv.cli.progress import progress_bar
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import ConfigError, FileError, TrackingError
+from stconv.experiments.former_keys import grouped, grouped_options
+from stconv.experiments.progress import progress_bar
 from stconv.models.transfer import take_weights
 from stconv.task import ForecastTask
 from stconv.tracking.callbacks import ExportBundle, SaveConfigToRun, run_logger
@@ -27,7 +27,6 @@ from stconv.tracking.logger import RunLogger
 from stconv.tracking.registry import resolve_bundle
 from stconv.tracking.run_layout import TAG_FOLDER, TAG_TRAINED, checkpoint_path
 from stconv.tracking.store import RunInfo, download, list_runs
-from stconv.verification.scores.events import event_table
 
 SIZES = ("c_in", "c_out", "t_in", "leads")
 """Arguments of a network that are linked to the data."""
@@ -35,6 +34,10 @@ PARSER_MODE = "stconv"
 """Name of our YAML reader in jsonargparse."""
 WRAPPERS = 5
 """Deepest nesting of wrapper networks in a configuration."""
+
+
+def silence(text: str) -> None:
+    """Say nothing."""
 
 
 def _load(text: str) -> Any:
@@ -50,10 +53,21 @@ class ExperimentCLI(LightningCLI):
         command: fit, validate, test or predict.
         argv: Command line words after the command.
         callbacks: Callbacks of the trainer, in addition to those of the configuration.
+        say: Takes each remark on the way, such as which checkpoint is used.
+
+    Attributes:
+        forecast_file: File that `predict` has written.
     """
 
-    def __init__(self, command: str, argv: list[str], callbacks: Sequence[Callback] = ()) -> None:
-        self._command = command
+    def __init__(
+        self,
+        command: str,
+        argv: list[str],
+        callbacks: Sequence[Callback] = (),
+        say: Callable[[str], None] = silence,
+    ) -> None:
+        self._command, self._say = command, say
+        self.forecast_file: Path | None = None
         jsonargparse.set_loader(PARSER_MODE, _load, (yaml.YAMLError,))
         kwargs: dict[str, Any] = {"exit_on_error": False, "parser_mode": PARSER_MODE}
         super().__init__(
@@ -132,7 +146,7 @@ class ExperimentCLI(LightningCLI):
             self._start_from(source)
         self.trainer.fit(**kwargs)
         if logger is not None and self.trainer.is_global_zero:
-            print(f"Run {logger.run_id} is recorded in {logger.log_dir}.")
+            self._say(f"Run {logger.run_id} is recorded in {logger.log_dir}.")
 
     def _start_from(self, source: str) -> None:
         """Take the weights of a bundle over, and say which."""
@@ -142,29 +156,16 @@ class ExperimentCLI(LightningCLI):
         tensors = bundle.network.state_dict()
         self.model.start = take_weights(self.model.network, tensors, source, bundle.hash)
         if self.trainer.is_global_zero:
-            print(self.model.start)
+            self._say(str(self.model.start))
 
     def validate(self, **kwargs: Any) -> None:
         """Score the best checkpoint on the validation period."""
         self.trainer.validate(**self._trained(kwargs))
 
     def test(self, **kwargs: Any) -> None:
-        """Score the best checkpoint on the test period, and print the scores."""
+        """Score the best checkpoint on the test period; the scores are `model.verification`."""
         kwargs["verbose"] = False
         self.trainer.test(**self._trained(kwargs))
-        if self.model.verification is not None and self.trainer.is_global_zero:
-            from rich.console import Console
-
-            from stconv.verification.report.table import render_table
-
-            console = Console()
-            result = self.model.verification
-            console.print(render_table(result, width=min(console.width, 110)))
-            if "event" in result.diagnostics:
-                console.print(event_table(result.diagnostics["event"], result.labels))
-            logger = run_logger(self.trainer)
-            if logger is not None:
-                print(f"Report: {Path(logger.log_dir, 'verification', 'report.html')}")
 
     def predict(self, **kwargs: Any) -> None:
         """Forecast from the newest window, and write the forecast to the folder of the run."""
@@ -179,7 +180,7 @@ class ExperimentCLI(LightningCLI):
         ds, origin = data.open()
         bundle = make_bundle(self.model, data, try_tiles=False)  # for one forecast in this process
         forecast = Forecaster(bundle).forecast(ds, origin=origin)
-        print(f"Forecast from the newest window: {write_forecast(forecast, folder / 'forecast.nc')}")
+        self.forecast_file = write_forecast(forecast, folder / "forecast.nc")
 
     def _trained(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Find the checkpoint, and continue the run it belongs to."""
@@ -213,7 +214,7 @@ class ExperimentCLI(LightningCLI):
                 "(trainer.check_val_every_n_epoch above max_epochs?) or without ModelCheckpoint writes none. "
                 f"Train it longer, or name a checkpoint: --ckpt_path last, --ckpt_path FILE.\n{error}"
             ) from error
-        print(f"Using the {which} checkpoint of run {run}.")
+        self._say(f"Using the {which} checkpoint of run {run}.")
         return str(path)
 
 

@@ -1,0 +1,1 @@
+"""Experiments: from a configuration to a trained, tested and compared run."""
