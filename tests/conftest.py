@@ -9,10 +9,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-from hypothesis import settings
-
-settings.register_profile("any machine", deadline=None)  # a slow or busy one included
-settings.load_profile("any machine")
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # no example has to be quick
 hypothesis.settings.load_profile("any machine")

@@ -258,7 +258,6 @@ def test_times_that_are_declared_missing_do_not_decode_to_a_date(tmp_path):
     np.testing.assert_array_equal(np.isnat(decode(raw).a), [False, False, True])
 
 
-@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part in the Zarr format 3")
 def test_metadata_older_than_the_arrays_is_not_what_is_read(tmp_path):
     values = np.arange(72.0).reshape(SHAPE)
     ds = xr.Dataset(

@@ -64,6 +64,7 @@ def test_a_batch_gives_each_what_it_would_get_alone(bundle, alone, service_serve
         assert {batch for _, batch in batching.ask_together(inputs, steps)} == {5}
 
 
+@pytest.mark.filterwarnings("ignore::stconv.forecast.TrainingRangeWarning")  # of random fields
 def test_a_batch_has_a_largest_size(bundle, service_server):
     inputs = [service_server.fields(4, seed=seed) for seed in range(5)]
     batching = Batching(bundle, max_batch=2, wait_seconds=20)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FAULT_KINDS = ("file", "future", "input", "store")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+M = TypeVar("M", Counter, Gauge, Histogram)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+"""Upper bounds of the buckets of times, s."""
+WINDOWS = (1, 2, 4, 8, 16, 32)
+"""Upper bounds of the buckets of batches, in windows."""
 
 
 class Metrics:
@@ -19,86 +24,46 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "stconv_requests", "Requests by route.", ["method", "route", "status"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "stconv_request_seconds",
+        counter, gauge, histogram = self._kind(Counter), self._kind(Gauge), self._kind(Histogram)
+        route, model, lead = ["method", "route"], ["model"], ["model", "variable", "lead"]
+        self.requests = counter("requests", "Requests by route.", [*route, "status"])
+        self.seconds = histogram(
+            "request_seconds",
             "Time from the request's headers to the last byte of the answer, s.",
-            ["method", "route"],
+            route,
             buckets=SECONDS,
-            registry=self.registry,
         )
-        self.in_flight = Gauge(
-            "stconv_requests_in_flight", "Requests being processed.", registry=self.registry
+        self.in_flight = gauge("requests_in_flight", "Requests being processed.")
+        self.computing = histogram(
+            "forecast_seconds", "Time of a model's work on one request, s.", model, buckets=SECONDS
         )
-        self.computing = Histogram(
-            "stconv_forecast_seconds",
-            "Time of a model's work on one request, s.",
-            ["model"],
-            buckets=SECONDS,
-            registry=self.registry,
+        self.batches = histogram(
+            "batch_windows", "Windows in the batch of each request.", model, buckets=WINDOWS
         )
-        self.batches = Histogram(
-            "stconv_batch_windows",
-            "Windows in the batch of each request.",
-            ["model"],
-            buckets=(1, 2, 4, 8, 16, 32),
-            registry=self.registry,
+        self.waiting = gauge("queue_length", "Requests waiting for a model.", model)
+        self.rejected = counter("dropped", "Requests not computed.", [*model, "reason"])
+        self.restarts = counter("worker_restarts", "Workers replaced.", model)
+        self.swaps = counter("model_swaps", "Attempts to load another version.", [*model, "outcome"])
+        self.ready = gauge("model_ready", "1 if the model is loaded.", model)
+        self.stored = gauge("stored_forecasts", "Forecasts in the archive.", model)
+        self.archive_failures = counter("archive_failures", "Failed checks of the data source.", model)
+        self.archive_faults = gauge(
+            "archive_faults", "Files, frames and stores that are passed over at present.", [*model, "kind"]
         )
-        self.waiting = Gauge(
-            "stconv_queue_length", "Requests waiting for a model.", ["model"], registry=self.registry
+        self.live_rmse = gauge(
+            "live_rmse", "RMSE of stored forecasts and references against observed fields.", [*lead, "of"]
         )
-        self.rejected = Counter(
-            "stconv_dropped", "Requests not computed.", ["model", "reason"], registry=self.registry
-        )
-        self.restarts = Counter(
-            "stconv_worker_restarts", "Workers replaced.", ["model"], registry=self.registry
-        )
-        self.swaps = Counter(
-            "stconv_model_swaps",
-            "Attempts to load another version.",
-            ["model", "outcome"],
-            registry=self.registry,
-        )
-        self.ready = Gauge(
-            "stconv_model_ready", "1 if the model is loaded.", ["model"], registry=self.registry
-        )
-        self.stored = Gauge(
-            "stconv_stored_forecasts", "Forecasts in the archive.", ["model"], registry=self.registry
-        )
-        self.archive_failures = Counter(
-            "stconv_archive_failures",
-            "Failed checks of the data source.",
-            ["model"],
-            registry=self.registry,
-        )
-        self.archive_faults = Gauge(
-            "stconv_archive_faults",
-            "Files, frames and stores that are passed over at present.",
-            ["model", "kind"],
-            registry=self.registry,
-        )
-        lead = ["model", "variable", "lead"]
-        self.live_rmse = Gauge(
-            "stconv_live_rmse",
-            "RMSE of stored forecasts and references against observed fields.",
-            [*lead, "of"],
-            registry=self.registry,
-        )
-        self.live_skill = Gauge(
-            "stconv_live_skill",
-            "1 - RMSE / RMSE of a reference.",
-            [*lead, "reference"],
-            registry=self.registry,
-        )
-        self.live_cases = Gauge("stconv_live_cases", "Verified forecasts.", lead, registry=self.registry)
-        self.live_below = Gauge(
-            "stconv_live_skill_below_minimum",
+        self.live_skill = gauge("live_skill", "1 - RMSE / RMSE of a reference.", [*lead, "reference"])
+        self.live_cases = gauge("live_cases", "Verified forecasts.", lead)
+        self.live_below = gauge(
+            "live_skill_below_minimum",
             "1 if the live skill against persistence is below the minimum.",
             lead,
-            registry=self.registry,
         )
+
+    def _kind(self, kind: type[M]) -> Callable[..., M]:
+        """Return a maker of metrics of one kind in this registry."""
+        return partial(kind, namespace="stconv", registry=self.registry)
 
     def faults(self, model: str, kinds: Sequence[str]) -> None:
         """Show how many faults of each kind the archive of a model passes over."""

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,19 +92,7 @@ def make_bundle(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "network": network,
         "preparation": task.preparation.spec.to_json(),
-        "variables": [
-            stated(
-                ModelVariable(
-                    name=variable,
-                    units=series.units.get(variable, ""),
-                    long_name=_long_name(series, variable),
-                    input=variable in task.preparation.settings.inputs,
-                    target=channel < series.n_targets,
-                    center=series.centers.get(variable, 0.0),
-                )
-            )
-            for channel, variable in enumerate(series.variables)
-        ],
+        "variables": [stated(variable) for variable in _variables(series, task.preparation.settings.inputs)],
         "grid": _grid(series).to_json(),
         "source": to_plain(datamodule.grid),
         "calendar": series.calendar,
@@ -125,18 +113,40 @@ def make_bundle(
     }
     if try_tiles:
         spec["tiles"] = tiles_of(copy.deepcopy(task.network).eval())
-    if modules := modules_outside(task.network):
-        spec["modules"] = modules
-    if (start := getattr(task, "start", None)) is not None:
-        spec["start"] = start.to_json()
-    if (freezing := getattr(task, "freezing", None)) is not None and freezing.patterns:
-        spec["frozen"] = list(freezing.patterns)
-    if isinstance(task.preparation, EventPreparation):
-        spec["outputs"] = task.preparation.outputs
+    spec |= _of_some_models(task)
     bands = getattr(task, "bands", None)
     if bands is not None:
         spec["bands"] = bands.to_spec()
     return Bundle(task.network, task.preparation, spec, always_valid=expected, bands=bands)
+
+
+def _variables(series: Series, inputs: Sequence[str]) -> list[ModelVariable]:
+    """Return the variables of a model in the order of the channels, targets first."""
+    return [
+        ModelVariable(
+            name=variable,
+            units=series.units.get(variable, ""),
+            long_name=_long_name(series, variable),
+            input=variable in inputs,
+            target=channel < series.n_targets,
+            center=series.centers.get(variable, 0.0),
+        )
+        for channel, variable in enumerate(series.variables)
+    ]
+
+
+def _of_some_models(task: ForecastTask) -> dict[str, Any]:
+    """Return the keys of a spec that only some models have."""
+    found: dict[str, Any] = {}
+    if modules := modules_outside(task.network):
+        found["modules"] = modules
+    if (start := getattr(task, "start", None)) is not None:
+        found["start"] = start.to_json()
+    if (freezing := getattr(task, "freezing", None)) is not None and freezing.patterns:
+        found["frozen"] = list(freezing.patterns)
+    if isinstance(task.preparation, EventPreparation):
+        found["outputs"] = task.preparation.outputs
+    return found
 
 
 def code_version() -> dict[str, str | None]:

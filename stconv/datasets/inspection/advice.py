@@ -75,8 +75,33 @@ def _about_variable(variable: VariableSummary) -> list[str]:
     name = variable.name
     if variable.minimum is None or variable.maximum is None or variable.standard_deviation is None:
         return [f"'{name}' holds no valid value. Check its fill value, or leave the variable out."]
-    advice = []
-    low, high = variable.minimum, variable.maximum
+    advice = _about_odd_values(variable, variable.minimum, variable.maximum)
+    if variable.direction:
+        advice.append(
+            f"'{name}' is a direction in degrees, where 359 is next to 1. The errors above are smallest "
+            "angles, but a network treats the values as numbers on a line. Train on sine and cosine "
+            f"instead: `--components {name}`, or in a configuration `grid: {{components: [{name}]}}`."
+        )
+    if variable.standard_deviation == 0:
+        advice.append(f"'{name}' is constant ({variable.minimum:g}); a network can learn nothing from it.")
+    if variable.rain_like:
+        advice.append(
+            f"{100 * variable.zero_share:.0f} % of '{name}' is zero: do not judge by RMSE alone, also use "
+            f"`stconv evaluate --thresholds`. `transforms: {{{name}: log1p}}` gives large values less "
+            "weight, and makes the forecast too low on average."
+        )
+    if variable.weekly_gain is not None:
+        advice.append(
+            f"'{name}' has a weekly cycle, which lowers the error of the climatology by "
+            f"{100 * variable.weekly_gain:.0f} %. Set `data.preparation.weekly_cycle` to true."
+        )
+    if not variable.units:
+        advice.append(f"'{name}' has no units, so its scores will have none.")
+    return advice + _about_missing_values(variable)
+
+
+def _about_odd_values(variable: VariableSummary, low: float, high: float) -> list[str]:
+    name, advice = variable.name, []
     if variable.infinite_share:
         advice.append(
             f"'{name}' is infinite in {100 * variable.infinite_share:.2g} % of its values; training "
@@ -95,27 +120,11 @@ def _about_variable(variable: VariableSummary) -> list[str]:
             f"{100 * variable.lone_negative_share:.2g} % of its values: perhaps an undeclared missing "
             f"value. If so, mark it as missing with `--valid-range {name}=0,`."
         )
-    if variable.direction:
-        advice.append(
-            f"'{name}' is a direction in degrees, where 359 is next to 1. The errors above are smallest "
-            "angles, but a network treats the values as numbers on a line. Train on sine and cosine "
-            f"instead: `--components {name}`, or in a configuration `grid: {{components: [{name}]}}`."
-        )
-    if variable.standard_deviation == 0:
-        advice.append(f"'{name}' is constant ({low:g}); a network can learn nothing from it.")
-    if variable.rain_like:
-        advice.append(
-            f"{100 * variable.zero_share:.0f} % of '{name}' is zero: do not judge by RMSE alone, also use "
-            f"`stconv evaluate --thresholds`. `transforms: {{{name}: log1p}}` gives large values less "
-            "weight, and makes the forecast too low on average."
-        )
-    if variable.weekly_gain is not None:
-        advice.append(
-            f"'{name}' has a weekly cycle, which lowers the error of the climatology by "
-            f"{100 * variable.weekly_gain:.0f} %. Set `data.preparation.weekly_cycle` to true."
-        )
-    if not variable.units:
-        advice.append(f"'{name}' has no units, so its scores will have none.")
+    return advice
+
+
+def _about_missing_values(variable: VariableSummary) -> list[str]:
+    name, advice = variable.name, []
     never, missing = variable.never_valid_share, variable.missing_share
     if never > 0:
         advice.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import xarray as xr
 
 from stconv.datasets.inspection.advice import advise
 from stconv.datasets.inspection.description import AxisSummary, Description, Gap, VariableSummary
+from stconv.datasets.inspection.statistics import summarize
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.axis_match import even
@@ -53,15 +54,8 @@ def describe(
     """
     spec = spec or GridSpec()
     files = find_files(paths)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SourceWarning)
-        parts = open_parts(files, spec, variables)
-        ds, origin = join_parts(parts, spec, variables)
-    remarks = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SourceWarning))
-    first_field = next(iter(ds.data_vars))
-    n_in_files = sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds)
-    left_out = {n: why for part in parts for n, why in worth_telling(part.left_out).items() if n not in ds}
-    del parts  # their values, which were copied
+    opened = _open(files, spec, variables)
+    ds, origin = opened.ds, opened.origin
     times = ds[TIME].values
     step = time_step(times) if times.size > 1 else None
     holes = breaks(times, step) if step else ()
@@ -83,9 +77,9 @@ def describe(
         step=step.label if step else None,
         gaps=_gaps(times, step, holes) if step else [],
         filled_steps=n_steps - int(times.size),
-        repeated_steps=n_in_files - int(times.size),
+        repeated_steps=opened.n_steps_in_files - int(times.size),
         variables=[_described(ds[name], spec.fill_gaps, window) for name in ds.data_vars],
-        left_out=left_out,
+        left_out=opened.left_out,
         memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
         t_in=t_in,
         leads=leads,
@@ -94,8 +88,43 @@ def describe(
             reference_indices(range(max(int(TRAIN_SHARE * n_steps) - window.span, 0)), window, longer)
         ),
     )
-    description.advice.extend([*remarks, *advise(description)])
+    description.advice.extend([*opened.remarks, *advise(description)])
     return description, ds
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A source that was opened, and what was noticed.
+
+    Attributes:
+        ds: Canonical dataset.
+        origin: Names, order and attributes of the files.
+        remarks: Warnings of the files.
+        n_steps_in_files: Steps of all files together, repeated ones included.
+        left_out: Fields that are no part of the dataset, with the reason.
+    """
+
+    ds: xr.Dataset
+    origin: Origin
+    remarks: list[str]
+    n_steps_in_files: int
+    left_out: dict[str, str]
+
+
+def _open(files: Sequence[Path], spec: GridSpec, variables: Sequence[str] | None) -> _Opened:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SourceWarning)
+        parts = open_parts(files, spec, variables)
+        ds, origin = join_parts(parts, spec, variables)
+    remarks = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SourceWarning))
+    first_field = next(iter(ds.data_vars))
+    return _Opened(
+        ds,
+        origin,
+        list(remarks),
+        sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds),
+        {n: why for part in parts for n, why in worth_telling(part.left_out).items() if n not in ds},
+    )
 
 
 def plot(ds: xr.Dataset, file: Path) -> Path:
@@ -157,63 +186,16 @@ def _pieces(variable: xr.DataArray, passing: Thinned | None) -> Iterator[np.ndar
             yield block[start : start + n]
 
 
-def _summarize(variable: xr.DataArray, passing: Thinned | None) -> VariableSummary:
-    """Statistics of one variable, accumulated block by block along the time."""
-    n_valid = n_zero = n_lone = n_infinite = 0
-    total = total_squares = 0.0
-    low, high = np.inf, -np.inf
-    lone: set[float] = set()
-    ever_valid = np.zeros(variable.shape[1:], dtype=bool)
-    shift: float | None = None
-    for values in _pieces(variable, passing):
-        finite = np.isfinite(values)
-        n_infinite += int(np.isinf(values).sum())
-        ever_valid |= finite.any(axis=0)
-        valid = values[finite]
-        if not valid.size:
-            continue
-        shift = float(valid[0]) if shift is None else shift
-        departure = valid.astype(np.float64) - shift
-        n_valid += valid.size
-        total += float(departure.sum())
-        total_squares += float((departure**2).sum())
-        low, high = min(low, float(valid.min())), max(high, float(valid.max()))
-        n_zero += int((valid == 0).sum())
-        negative = valid[valid < 0]
-        n_lone += negative.size
-        if len(lone) < 2 and negative.size:
-            lone |= {float(negative.min()), float(negative.max())}
-    mean = total / n_valid if n_valid else 0.0
-    deviation = float(np.sqrt(max(total_squares / n_valid - mean**2, 0.0))) if n_valid else 0.0
-    return VariableSummary(
-        name=str(variable.name),
-        long_name=str(variable.attrs.get("long_name", variable.attrs.get("standard_name", ""))),
-        units=str(variable.attrs["units"]),
-        minimum=low if n_valid else None,
-        maximum=high if n_valid else None,
-        mean=mean + (shift or 0.0) if n_valid else None,
-        standard_deviation=deviation if n_valid else None,
-        missing_share=1 - n_valid / variable.size,
-        never_valid_share=float(1 - ever_valid.mean()),
-        zero_share=n_zero / n_valid if n_valid else 0.0,
-        lone_negative=lone.pop() if len(lone) == 1 else None,
-        lone_negative_share=n_lone / n_valid if n_valid else 0.0,
-        memory_bytes=4 * variable.size,
-        infinite_share=n_infinite / variable.size,
-        standard_name=str(variable.attrs.get("standard_name", "")),
-    )
-
-
 def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> VariableSummary:
     """Compute statistics and reference errors with filled gaps; each frame is read once."""
     times = fill_gaps(xr.Dataset(coords={TIME: variable[TIME]}), longest)[TIME].values
     if times.size < 3 * window.span:
-        return _summarize(variable, None)
+        return summarize(variable, _pieces(variable, None))
     from stconv.datasets.inspection.baselines import baseline_errors, strides, weekly_cycle_pays
 
     every = strides(variable, times.size)
     passing = None if every is None else Thinned(variable, every)
-    summary = _summarize(variable, passing)
+    summary = summarize(variable, _pieces(variable, passing))
     if passing is None or summary.mean is None:
         return summary
     name = str(variable.name)
