@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from stconv.clock import duration
 from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.grid import GridSpec, canonicalize, open_series
@@ -33,7 +34,7 @@ def test_jitter_is_taken_away(step, jitter, n):
     times = jittered(expected, jitter)
     found = snap(times)
     np.testing.assert_array_equal(found.times, expected)
-    assert found.step_seconds == step
+    assert found.step == duration(step)
     assert found.moved_seconds == pytest.approx(np.abs((times - expected) / SECOND).max())
 
 
@@ -62,6 +63,31 @@ def test_missing_steps_stay_missing():
 )
 def test_other_times_are_not_moved(times):
     assert snap(times) is None
+
+
+def test_monthly_times_move_to_the_middle_or_the_start_of_their_month():
+    months = np.arange("1998-12", "2001-06", dtype="M8[M]")
+    starts = months.astype("M8[ns]")
+    middles = starts + ((months + 1).astype("M8[ns]") - starts) / 2
+    days = np.random.default_rng(0).integers(-2, 3, months.size) * np.timedelta64(1, "D")
+    found = snap(middles + days)
+    np.testing.assert_array_equal(found.times, middles)
+    assert found.told == "steps of 1month, moved by at most 2 d"
+    np.testing.assert_array_equal(snap(np.delete(starts + abs(days), 5)).times, np.delete(starts, 5))
+    assert (
+        snap(starts + np.random.default_rng(0).integers(0, 27, months.size) * np.timedelta64(1, "D")) is None
+    )
+    coded = cftime.num2date((middles + days - starts[0]) / np.timedelta64(1, "D"), "days since 1998-12-01")
+    assert [t.isoformat() for t in snap(coded).times] == [str(t)[:19] for t in middles]
+
+
+@pytest.mark.parametrize("days", [(1, 11, 21), (16,)])
+def test_steps_of_the_calendar_are_not_moved(days, recwarn):
+    texts = [f"{y}-{m:02d}-{d:02d}" for y in (2001, 2002) for m in range(1, 13) for d in days]
+    times = np.array(texts, "datetime64[ns]")
+    found, _ = canonicalize(dataset(times), GridSpec(snap_times=True))
+    np.testing.assert_array_equal(found.time, times)
+    assert not recwarn.list
 
 
 def dataset(times):

@@ -1,9 +1,11 @@
 """Steps, breaks, advancing and cycles of times in any calendar."""
 
+from datetime import timedelta
 from itertools import pairwise
 
 import cftime
 import numpy as np
+import pandas as pd
 import pytest
 
 from stconv.datasets.source.cycles import cycles, seconds_of_day
@@ -187,6 +189,88 @@ def test_dekads_pentads_and_weeks_are_steps(times, label, coming):
     assert advance(times[-1], step, 1) == np.datetime64(coming)
     assert breaks(np.delete(times, [5, 6]), step) == (5,)
     assert TimeStep.from_json(step.to_json()) == step
+
+
+def restarting(days, first="01-01", years=(2003, 2005)):
+    """Every so many days from a date of each year, by pandas: 2004 is a leap year."""
+    last = int(first[3:]) - 1
+    parts = [
+        pd.date_range(f"{y}-{first}", pd.Timestamp(f"{y}-12-31") + pd.Timedelta(last, "D"), freq=f"{days}D")
+        for y in range(years[0], years[1] + 1)
+    ]
+    return np.concatenate([part.to_numpy("datetime64[ns]") for part in parts])
+
+
+def of_the_same_dates(years=(2003, 2005)):
+    """The 73 pentads of a year without 29 February, at the same dates in every year."""
+    dates = [day.strftime("%m-%d") for day in pd.date_range("2001-01-01", "2001-12-31", freq="5D")]
+    return np.array([f"{y}-{d}" for y in range(years[0], years[1] + 1) for d in dates], "datetime64[ns]")
+
+
+@pytest.mark.parametrize(
+    ("times", "label", "coming"),
+    [
+        (restarting(8), "8d composite", "2006-01-01"),
+        (restarting(16), "16d composite", "2006-01-01"),
+        (restarting(16, "01-09"), "16d composite", "2006-01-09"),  # the second satellite, 8 days later
+        (restarting(4), "4d composite", "2006-01-01"),
+        (np.delete(restarting(5), 146), "5d composite", "2006-01-01"),  # the last of 2004 has six days
+        (of_the_same_dates(), "1 annual pentad", "2006-01-01"),
+        (of_the_same_dates() + np.timedelta64(2, "D"), "1 annual pentad", "2006-01-03"),
+    ],
+)
+def test_composites_and_73_pentads_a_year_are_steps(times, label, coming):
+    step = time_step(times)
+    assert step.label == label
+    assert breaks(times, step) == ()
+    np.testing.assert_array_equal([advance(times[0], step, k) for k in range(times.size)], times)
+    np.testing.assert_array_equal([advance(times[-1], step, -k) for k in range(times.size)], times[::-1])
+    assert advance(times[-1], step, 1) == np.datetime64(coming)
+    assert breaks(np.delete(times, [30, 31]), step) == (30,)
+    assert missing_steps(np.delete(times, [30, 31]), step)[29] == 2
+    assert TimeStep.from_json(step.to_json()) == step
+    assert follows(times[-4:], step)
+    assert step.approximate_seconds == pytest.approx(86_400 * 365.2425 / (times.size / 3))
+    coded = cftime.num2date(
+        (times - times[0]).astype("timedelta64[D]").astype(int), f"days since {str(times[0])[:10]}"
+    )
+    assert time_step(coded) == step
+    np.testing.assert_array_equal([advance(coded[0], step, k) for k in range(times.size)], coded)
+
+
+def test_the_last_composite_of_a_year_is_shorter_at_its_end_and_middle():
+    starts = restarting(8)
+    lengths = np.diff(np.append(starts, np.datetime64("2006-01-01", "ns")))
+    for times, anchor in (
+        (starts + lengths - np.timedelta64(1, "D"), "end"),
+        (starts + lengths / 2, "middle"),
+    ):
+        step = time_step(times)
+        assert (step.label, step.anchor) == ("8d composite", anchor)
+        np.testing.assert_array_equal([advance(times[0], step, k) for k in range(times.size)], times)
+
+
+def test_years_stamped_in_their_middle():
+    starts = np.arange("1999", "2012", dtype="M8[Y]").astype("M8[ns]")
+    times = starts[:-1] + np.diff(starts) / 2  # 2 July at 12 h, or at 0 h in leap years
+    step = time_step(times)
+    assert (step.label, step.anchor) == ("1year", "middle")
+    np.testing.assert_array_equal([advance(times[0], step, k) for k in range(times.size)], times)
+    assert step.approximate_seconds == 365.2425 * 86_400
+    assert time_step(times[::5]).label == "5year"
+    assert breaks(np.delete(times, [4, 5]), step) == (4,)
+
+
+def test_composites_without_leap_years():
+    days = [year * 365 + day for year in range(3) for day in range(0, 365, 8)]
+    times = noleap(*days)
+    step = time_step(times)
+    assert step.label == "8d composite"
+    np.testing.assert_array_equal([advance(times[0], step, k) for k in range(times.size)], times)
+    within = cftime.num2date(range(0, 720, 8), "days since 2000-01-01", calendar="360_day")
+    assert time_step(within) == TimeStep("fixed", 8 * 86_400)
+    with pytest.raises(TimeAxisError, match="expected one time step"):
+        time_step(np.delete(within, slice(1, None, 3)) + timedelta(days=1) * np.arange(60))
 
 
 def test_dekads_that_end_with_the_month():

@@ -21,7 +21,7 @@ from stconv.sphere import wrapped
 def block_name(step: TimeStep) -> str:
     """Open-Meteo's name for a block of this step: hourly (also for 3 or 6 hours), daily, monthly."""
     if step.kind != "fixed":
-        return f"{step.kind}ly"
+        return f"{step.kind}ly" if step.label == f"{step.n}{step.kind}" else step.label.replace(" ", "_")
     if step.seconds % DAY.seconds == 0:
         return "daily"
     if step.seconds % HOUR.seconds == 0:

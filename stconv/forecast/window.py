@@ -53,7 +53,7 @@ class Frames:
     def _key(self, time: Any) -> Any:
         if self.step.kind != "fixed":
             # The middle of a month is stamped on the 15th or 16th, at noon or midnight: any stamp in the
-            # month, or of its third or sixth part, is meant.
+            # month, dekad or composite is meant.
             return int(slot_index(np.array([time]), self.step.slots)[0])
         # Times stored as floating days carry microseconds of rounding.
         if isinstance(time, cftime.datetime):

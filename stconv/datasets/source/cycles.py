@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import cftime
 import numpy as np
 
 from stconv.clock import DAY, HOUR, MINUTE
-from stconv.datasets.source.calendar_slots import slot_index
+from stconv.datasets.source.calendar_slots import MONTH, days_in_year, slot_index
 
 MONDAY = 3
 """Days from a Monday to 1970-01-01, a Thursday."""
@@ -36,19 +35,14 @@ def cycles(times: Any) -> np.ndarray:
         return result
     result[:, 0] = seconds_of_day(times) / DAY.seconds
     for i, time in enumerate(times):
-        result[i, 1] = (time.dayofyr - 1 + result[i, 0]) / _days_in_year(time)
+        result[i, 1] = (time.dayofyr - 1 + result[i, 0]) / days_in_year(time.year, time.calendar)
         result[i, 2] = (time.dayofwk + result[i, 0]) / 7
     return result
 
 
 def calendar_months(times: Any) -> set[int]:
     """Months of the year, 1 to 12, that the times cover."""
-    return set((slot_index(np.asarray(times), "month") % 12 + 1).tolist())
-
-
-def _days_in_year(time: cftime.datetime) -> int:
-    next_year = cftime.datetime(time.year + 1, 1, 1, calendar=time.calendar)
-    return (next_year - cftime.datetime(time.year, 1, 1, calendar=time.calendar)).days
+    return set((slot_index(np.asarray(times), MONTH) % 12 + 1).tolist())
 
 
 def seconds_of_day(times: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from stconv.datasets.source.axis_units import length_in, units_of
 from stconv.datasets.source.calendars import Dated, one_calendar
 from stconv.datasets.source.origin import Origin
 from stconv.datasets.source.snapping import snapped
-from stconv.datasets.source.time_axis import calendar_of, text
+from stconv.datasets.source.time_axis import calendar_of, has_calendar_step, text
 from stconv.datasets.source.units import same_units
 from stconv.dims import LAT, LON, TIME, X, Y
 from stconv.errors import GridError, TimeAxisError, UnitsError
@@ -96,9 +96,10 @@ def _of_one_calendar(parts: Sequence[Part]) -> list[Part]:
 
 def _at_one_step(ds: xr.Dataset, source: str) -> xr.Dataset:
     """Move the times of a dataset to their step; warns by how much."""
-    if ds.sizes[TIME] < 2:
+    times = ds[TIME].values
+    if times.size < 2 or has_calendar_step(times):
         return ds
-    found = snapped(ds[TIME].values, source)
+    found = snapped(times, source)
     if found.moved_seconds > 0:
         warnings.warn(f"{source}: times snapped to {found.told}.", SourceWarning, stacklevel=2)
     return _with_times(ds, found.times)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from stconv.clock import DAY, HOUR, MINUTE, duration
+from stconv.datasets.source.calendar_slots import MONTH, SHORTEST_MONTH_SECONDS, slot, slot_index
 from stconv.datasets.source.cycles import seconds_of_day
 from stconv.errors import TimeAxisError
 
@@ -32,29 +33,34 @@ class Snapped:
 
     Attributes:
         times: Times of the former type, (n,).
-        step_seconds: Time step in seconds.
+        step: Time step, such as ``6h`` or ``1month``.
         moved_seconds: Largest move in seconds.
     """
 
     times: np.ndarray
-    step_seconds: int
+    step: str
     moved_seconds: float
 
     @property
     def told(self) -> str:
         """Step and largest move in words."""
-        return f"steps of {duration(self.step_seconds)}, moved by at most {self.moved_seconds:.3g} s"
+        moved = (
+            f"{self.moved_seconds / DAY.seconds:.3g} d"
+            if self.moved_seconds > DAY.seconds
+            else f"{self.moved_seconds:.3g} s"
+        )
+        return f"steps of {self.step}, moved by at most {moved}"
 
 
-def snap(times: np.ndarray, step_seconds: int | None = None) -> Snapped | None:
+def snap(times: np.ndarray) -> Snapped | None:
     """Move increasing times to whole steps, if they are nearly regular.
 
     The step is the one of `STEPS` that fits the times best; the first time moves to the roundest clock time
-    within the deviations. Whole missing steps stay missing.
+    within the deviations. Monthly times move to the middle or the start of their month. Whole missing steps
+    stay missing.
 
     Args:
         times: Increasing datetime64 or cftime, (n,).
-        step_seconds: The step, if known.
 
     Returns:
         The snapped times; None for fewer than three, or if one is off by more than a quarter of the step.
@@ -63,21 +69,21 @@ def snap(times: np.ndarray, step_seconds: int | None = None) -> Snapped | None:
         return None
     seconds = _seconds(times)
     usual = float(np.median(np.diff(seconds)))
-    candidates = [step_seconds] if step_seconds else [s for s in STEPS if 0.7 * usual < s < 1.4 * usual]
     found = [
         (np.ptp(rest), step, count, rest)
-        for step in candidates
+        for step in STEPS
+        if 0.7 * usual < step < 1.4 * usual
         for count, rest in [_departures(seconds, step)]
     ]
     if not found:
-        return None
+        return _in_months(times)
     spread, step, counts, rest = min(found, key=lambda entry: (entry[0], -entry[1]))
     clock = float(seconds_of_day(times[:1])[0])
     phase = _round_phase(clock, float(rest.min() + rest.max()) / 2, float(spread) / 2)
     moved = float(np.abs(rest - phase).max())
     if moved > LARGEST_SHARE * step:
         return None
-    return Snapped(_moved(times[0], phase + counts * step, times.dtype), step, moved)
+    return Snapped(_moved(times[0], phase + counts * step, times.dtype), duration(step), moved)
 
 
 def snapped(times: np.ndarray, source: str) -> Snapped:
@@ -94,6 +100,21 @@ def snapped(times: np.ndarray, source: str) -> Snapped:
             "regular part of it."
         )
     return result
+
+
+def _in_months(times: np.ndarray) -> Snapped | None:
+    """Move one time of each month to the middle of the month, or all to the start if that is nearer."""
+    apart = np.diff(slot_index(times, MONTH))
+    if apart.min() < 1 or np.mean(apart == 1) < 0.5:
+        return None
+    months = [slot(time, MONTH, 0) for time in times]
+    choices = [[start + length / 2 for start, length in months], [start for start, _ in months]]
+    found = [np.array(choice, dtype=times.dtype) for choice in choices]
+    moves = [float(np.abs(_in_seconds(there - times)).max()) for there in found]
+    best = int(np.argmin(moves))
+    if moves[best] > LARGEST_SHARE * SHORTEST_MONTH_SECONDS:
+        return None
+    return Snapped(found[best], "1month", moves[best])
 
 
 def _departures(seconds: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -116,10 +137,13 @@ def _round_phase(clock: float, middle: float, half: float) -> float:
 
 def _seconds(times: np.ndarray) -> np.ndarray:
     """Seconds after the first time, float64, (n,)."""
-    apart = times - times[0]
-    if times.dtype == object:
-        return np.array([difference / timedelta(seconds=1) for difference in apart])
-    return np.asarray(apart / np.timedelta64(1, "s"), dtype=np.float64)
+    return _in_seconds(times - times[0])
+
+
+def _in_seconds(differences: np.ndarray) -> np.ndarray:
+    if differences.dtype == object:
+        return np.array([difference / timedelta(seconds=1) for difference in differences])
+    return np.asarray(differences / np.timedelta64(1, "s"), dtype=np.float64)
 
 
 def _moved(first: Any, seconds: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:

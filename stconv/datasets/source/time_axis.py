@@ -6,7 +6,7 @@ since floating-point times have rounding errors of microseconds.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,11 +14,23 @@ import cftime
 import numpy as np
 
 from stconv.clock import DAY, duration
-from stconv.datasets.source.calendar_slots import PER_MONTH, slot, slot_index
+from stconv.datasets.source.calendar_slots import (
+    ANNUAL_PENTAD,
+    COMPOSITES,
+    IN_MONTHS,
+    IN_YEARS,
+    MONTH,
+    SHORTEST_MONTH_SECONDS,
+    YEAR,
+    Slots,
+    days_in_year,
+    slot,
+    slot_index,
+    slots_of,
+)
 from stconv.datasets.source.snapping import snap
 from stconv.errors import TimeAxisError
 
-SHORTEST_MONTH_SECONDS = 28 * DAY.seconds
 LAST_DAYS = 1.5
 """A stamp at most this far from the end of its month, dekad or pentad counts as being at the end."""
 _SAME_PLACE_IN_MONTH = 0.06
@@ -31,11 +43,11 @@ class TimeStep:
 
     Attributes:
         kind: "fixed" (a number of seconds), or a calendar step of unequal seconds: "month", "year", "dekad"
-            (a third of a month) or "pentad" (a sixth).
-        seconds: Length of a fixed step in seconds, else 0.
-        n: Number of months, years, dekads or pentads, else 1.
-        anchor: Position of a stamp in its month, dekad or pentad: "day" (same day and clock), "middle" or
-            "end".
+            (a third of a month), "pentad" (a sixth), "annual pentad" (73 a year) or "composite" (periods of
+            some days that restart on 1 January).
+        seconds: Length of a fixed step or of a composite in seconds, else 0.
+        n: Number of calendar steps in a step, else 1.
+        anchor: Position of a stamp in its month, dekad, ...: "day" (same day and clock), "middle" or "end".
     """
 
     kind: str
@@ -45,33 +57,37 @@ class TimeStep:
 
     @property
     def label(self) -> str:
-        """Short text, for example ``6h``, ``10min``, ``1d``, ``1month``, ``2year``."""
-        if self.kind != "fixed":
-            return f"{self.n}{self.kind}"
-        return duration(self.seconds)
+        """Short text, for example ``6h``, ``10min``, ``1d``, ``1month``, ``2year``, ``8d composite``."""
+        if self.kind == "fixed":
+            return duration(self.seconds)
+        if self.kind == "composite":
+            return f"{duration(self.seconds)} composite" + (f" x {self.n}" if self.n > 1 else "")
+        return f"{self.n}{' ' if ' ' in self.kind else ''}{self.kind}"
 
     @property
     def approximate_seconds(self) -> float:
         """Length in seconds; for a calendar step the mean Gregorian length."""
         if self.kind == "fixed":
             return float(self.seconds)
-        return self.count * 365.2425 * DAY.seconds / (12 * PER_MONTH[self.slots])
+        return self.count * 365.2425 * DAY.seconds / self.slots.per_year
 
     @property
-    def slots(self) -> str:
-        """Unit of a calendar step: "month" (also for years), "dekad" or "pentad"."""
-        return "month" if self.kind == "year" else self.kind
+    def slots(self) -> Slots:
+        """Unit of a calendar step; years are counted in months, unless they are stamped in the middle."""
+        if self.kind == "year" and self.anchor != "middle":
+            return MONTH
+        return slots_of(self.kind, self.seconds // DAY.seconds)
 
     @property
     def count(self) -> int:
         """Length in these units."""
-        return self.n * 12 if self.kind == "year" else self.n
+        return self.n * 12 if self.kind == "year" and self.slots == MONTH else self.n
 
     def times(self, k: int) -> TimeStep:
         """Multiply the step by k, for example to label lead k."""
         if self.kind == "fixed":
             return TimeStep("fixed", seconds=self.seconds * k)
-        return TimeStep(self.kind, n=self.n * k, anchor=self.anchor)
+        return replace(self, n=self.n * k)
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as JSON values."""
@@ -118,6 +134,14 @@ def time_step(times: Any, source: str = "the series") -> TimeStep:
     if step is not None:
         return TimeStep("fixed", seconds=step)
     raise TimeAxisError(_irregular(times, differences, source))
+
+
+def has_calendar_step(times: Any) -> bool:
+    """Whether times have a step of months, dekads, composites, ..., whose lengths in seconds differ."""
+    try:
+        return time_step(times).kind != "fixed"
+    except TimeAxisError:
+        return False
 
 
 def follows(times: Any, step: TimeStep) -> bool:
@@ -249,21 +273,31 @@ def _common_step(differences: np.ndarray) -> int | None:
 
 
 def _calendar_step(times: np.ndarray) -> TimeStep | None:
-    """Step in months or years, else in dekads or pentads, if the stamps have a common anchor."""
-    for kind in PER_MONTH:
-        n = _common_step(np.diff(slot_index(times, kind)))
-        anchor = _anchor(times, kind) if n is not None and n > 0 else None
-        if n is None or anchor is None:
+    """Step in the first division of months or years in which the stamps have a common anchor."""
+    for slots in _divisions(times):
+        n = _common_step(np.diff(slot_index(times, slots)))
+        if n is None or n < 1 or (slots in (ANNUAL_PENTAD, *COMPOSITES) and n > 1):
             continue
-        if kind == "month" and n % 12 == 0:
+        anchor = _anchor(times, slots)
+        if anchor is None or (slots == YEAR and anchor != "middle"):
+            continue
+        if slots == MONTH and n % 12 == 0:
             return TimeStep("year", n=n // 12, anchor=anchor)
-        return TimeStep(kind, n=n, anchor=anchor)
+        seconds = slots.days * DAY.seconds if slots.kind == "composite" else 0
+        return TimeStep(slots.kind, seconds, n, anchor)
     return None
 
 
-def _anchor(times: np.ndarray, kind: str) -> str | None:
+def _divisions(times: np.ndarray) -> tuple[Slots, ...]:
+    """Divisions to look for; those of years only in calendars whose years have 365 or 366 days."""
+    first = times[0]
+    short = times.dtype == object and days_in_year(first.year, first.calendar) < 365
+    return IN_MONTHS if short else (*IN_MONTHS, *IN_YEARS)
+
+
+def _anchor(times: np.ndarray, slots: Slots) -> str | None:
     """Common anchor of all stamps in their slots; None if there is none."""
-    places = [slot(time, kind, 0) for time in times]
+    places = [slot(time, slots, 0) for time in times]
     offsets = [time - start for time, (start, _) in zip(times, places, strict=True)]
     if all(offset == offsets[0] for offset in offsets):
         return "day"
