@@ -113,5 +113,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             starting.append(worker.start())
         await asyncio.gather(*starting)
         stack.enter_context(watched(app))
-        stack.enter_context(job_runner(app))
+        await stack.enter_async_context(job_runner(app))
         yield

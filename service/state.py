@@ -7,8 +7,8 @@ import fcntl
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -78,8 +78,8 @@ def watched(app: FastAPI) -> Iterator[None]:
             task.cancel()
 
 
-@contextmanager
-def job_runner(app: FastAPI) -> Iterator[None]:
+@asynccontextmanager
+async def job_runner(app: FastAPI) -> AsyncIterator[None]:
     """Process jobs until the server shuts down."""
     settings: Settings = app.state.settings
     store = JobStore(app.state.folder / "jobs", HOUR.seconds * settings.job_hours, settings.max_job_bytes)
@@ -88,4 +88,4 @@ def job_runner(app: FastAPI) -> Iterator[None]:
     try:
         yield
     finally:
-        jobs.stop()
+        await jobs.stop()

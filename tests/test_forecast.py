@@ -491,6 +491,18 @@ def test_rollout_of_scattered_inputs_reads_older_frames():
     np.testing.assert_allclose(third.t2m, forecaster.forecast(continued(once, second)).t2m, atol=1e-4)
 
 
+@pytest.mark.parametrize("offsets", [(-2, -1, 0), (-4, -2, 0), (-7, 0)])
+def test_blocks_go_on_after_those_that_are_done(offsets):
+    ds = source()
+    forecaster = Forecaster(make(ds, spec=WindowSpec(offsets, 3)))
+    checked = forecaster.check(ds)
+    whole = [np.copy(block) for block in forecaster.blocks(checked, 14)]
+    assert len(whole) == 5
+    for n in range(6):
+        rest = list(forecaster.blocks(checked, 14, whole[:n]))
+        np.testing.assert_array_equal([*whole[:n], *rest], whole)
+
+
 def test_rollout_needs_every_input_as_target():
     ds = source()
     ds["wind"] = (ds.t2m / 10).assign_attrs(units="m s-1")

@@ -1,6 +1,7 @@
 """Jobs of a real server: submitted, followed, fetched, canceled, expired, and after a restart."""
 
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from service.model.settings import ModelSettings
 from waiting import until, until_async
 
 NETCDF = "application/x-netcdf"
-STEPS = 60
+STEPS, LONG = 60, 900
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,12 @@ def client(server):
 def submit(client, body, key=None, **parameters):
     headers = {"Content-Type": NETCDF} | ({"Idempotency-Key": key} if key else {})
     return client.post("/v1/jobs", content=body, params=parameters, headers=headers)
+
+
+def same(one, other):
+    """Whether two results are equal but for the time at which they were made."""
+    made = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ stconv")
+    return made.sub(b"", one) == made.sub(b"", other)
 
 
 def ended(client, job):
@@ -144,22 +152,32 @@ def test_unknown_job(client, job):
     assert client.get(f"/v1/jobs/{job}").status_code == 404
 
 
-def test_restart_keeps_what_is_finished_and_says_what_is_not(
+def test_restart_keeps_what_is_finished_and_goes_on_with_what_is_not(
     client, done, made, service_bundle, place, server
 ):
-    running = submit(client, made.as_netcdf(made.fields()), key="lost", steps=5000).json()["id"]
+    body = made.as_netcdf(made.fields())
+    running = submit(client, body, key="long", steps=LONG).json()["id"]
+    waiting = submit(client, body, steps=2).json()["id"]
+    until(lambda: client.get(f"/v1/jobs/{running}").json()["leads_done"] > 100)
     before = client.get(done["result"]).content
     server.kill()
+    kept = (place / "jobs" / running / "blocks").stat().st_size
     second = start(made, service_bundle, place)
     try:
         with second.client() as later:
             assert later.get(done["result"]).content == before
-            assert later.get(f"/v1/jobs/{running}").json()["status"] == "interrupted"
-            gone = later.get(f"/v1/jobs/{running}/result")
-            assert gone.status_code == 410
-            assert "Submit it again" in gone.json()["detail"]
-            again = submit(later, made.as_netcdf(made.fields()), key="lost", steps=5000).json()
-            assert again["id"] != running, "an interrupted job does not stand in the way"
+            assert submit(later, body, key="long", steps=LONG).json()["id"] == running
+            until(lambda: later.get(f"/v1/jobs/{running}").json()["leads_done"])
+            assert later.get(f"/v1/jobs/{running}").json()["leads_done"] * 320 >= kept, "from the last block"
+            facts = ended(later, running)
+            assert facts["status"] == "done"
+            assert ended(later, waiting)["status"] == "done", "the one that waited waits again"
+            again = ended(later, submit(later, body, steps=LONG).json()["id"])
+            assert same(later.get(facts["result"]).content, later.get(again["result"]).content)
+            assert sorted(file.name for file in (place / "jobs" / running).iterdir()) == [
+                "job.json",
+                "result",
+            ]
     finally:
         second.kill()
 
@@ -225,9 +243,51 @@ def test_a_job_that_ended_for_reasons_of_the_server_may_be_repeated(tmp_path):
     assert register() == (second, False), "would fail again"
 
 
+@pytest.mark.parametrize("damage", ["cut short", "a bit turned", "zeros at the end"])
+def test_blocks_that_are_not_whole_are_computed_again(tmp_path, damage):
+    from service.model.kept_blocks import KeptBlocks
+
+    path, blocks = tmp_path / "blocks", np.random.default_rng(0).normal(size=(4, 1, 2, 3, 5)).astype("f4")
+    kept = KeptBlocks(path, blocks.shape[1:])
+    for block in blocks:
+        kept.append(block)
+    content = path.read_bytes()
+    third = 2 * len(content) // 4
+    path.write_bytes(
+        {
+            "cut short": content[:-1],
+            "a bit turned": content[:third] + bytes([content[third] ^ 1]) + content[third + 1 :],
+            "zeros at the end": content + bytes(len(content) // 4),
+        }[damage]
+    )
+    whole = {"cut short": 3, "a bit turned": 2, "zeros at the end": 4}[damage]
+    again = KeptBlocks(path, blocks.shape[1:])
+    np.testing.assert_array_equal(again[:], blocks[:whole])
+    again.append(blocks[0])
+    np.testing.assert_array_equal(KeptBlocks(path, blocks.shape[1:])[:], [*blocks[:whole], blocks[0]])
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        again.append(blocks[1])
+
+
+class Model:
+    """A worker whose model answers every request of a job in the same way."""
+
+    def __init__(self, answer):
+        self.ask = answer
+
+    def current(self):
+        return ModelSettings("/bundle", version="1", sha256="0" * 64)
+
+    def pinned(self, bundle, version, sha256):
+        return self
+
+    async def close(self):
+        pass
+
+
 def test_a_job_cancelled_while_the_model_is_away_stays_cancelled(tmp_path, monkeypatch):
     import asyncio
-    from types import SimpleNamespace
 
     from service.background import jobs as module
     from service.background.job_store import Job, JobStore
@@ -236,20 +296,20 @@ def test_a_job_cancelled_while_the_model_is_away_stays_cancelled(tmp_path, monke
 
     refused = []
 
-    async def ask(asked, body=b""):
+    async def ask(asked):
         refused.append(asked)
         raise Unavailable("The model is being loaded.")
 
     async def run():
-        jobs = module.Jobs(store, {"air": SimpleNamespace(ask=ask)}, Settings())
+        jobs = module.Jobs(store, {"air": Model(ask)}, Settings())
         jobs.start()
-        jobs.submit(job, b"fields")
-        jobs.submit(after, b"fields")
+        await jobs.submit(job, b"fields")
+        await jobs.submit(after, b"fields")
         await until_async(lambda: len(refused) > 1)
         assert (job.status, after.status) == ("running", "queued")
         jobs.cancel(job)
         await until_async(lambda: after.status == "running")  # so the first was left alone
-        jobs.stop()
+        await jobs.stop()
 
     monkeypatch.setattr(module, "BUSY_PAUSE_SECONDS", 0.01)
     store = JobStore(tmp_path, 100.0, 100)
@@ -258,6 +318,40 @@ def test_a_job_cancelled_while_the_model_is_away_stays_cancelled(tmp_path, monke
     store.save(after)
     asyncio.run(run())
     assert job.status == "cancelled"
+
+
+def test_a_job_that_loses_its_model_again_and_again_fails(tmp_path, monkeypatch):
+    """It may be the job that ends the process, which others need."""
+    import asyncio
+
+    from service.background import jobs as module
+    from service.background.job_store import Job, JobStore
+    from service.settings import Settings
+    from service.wire.model_messages import JobBlock
+    from service.workers.model_link import ModelLost
+
+    answers = [JobBlock(1, None), None, None, JobBlock(2, None), None, None, None]
+
+    async def ask(asked):
+        answer = answers.pop(0)
+        if answer is None:
+            raise ModelLost("The model's worker was lost.")
+        return answer
+
+    async def run():
+        jobs = module.Jobs(store, {"air": Model(ask)}, Settings())
+        await jobs.submit(job, b"fields")
+        jobs.start()
+        await until_async(lambda: job.ended)
+        await jobs.stop()
+
+    monkeypatch.setattr(module, "BUSY_PAUSE_SECONDS", 0.01)
+    store = JobStore(tmp_path, 100.0, 100)
+    job = Job("one", "", "air", 9, NETCDF, None, "", "")
+    store.save(job)
+    asyncio.run(run())
+    assert (job.status, job.leads_done, job.problem["status"]) == ("failed", 2, 503)
+    assert not answers
 
 
 def test_a_job_cancelled_while_it_is_written_is_cancelled(tmp_path):
@@ -279,26 +373,25 @@ def test_a_job_cancelled_while_it_is_written_is_cancelled(tmp_path):
 
 def test_disk_full_is_the_end_of_the_job_only(tmp_path, monkeypatch):
     import asyncio
-    from types import SimpleNamespace
 
     from service.background.job_store import Job, JobStore
     from service.background.jobs import Jobs
     from service.settings import Settings
-    from service.wire.model_messages import BeginJob, Begun, Document, JobBlock
+    from service.wire.model_messages import Document, JobBlock
 
     async def ask(request):
-        return Begun() if isinstance(request, BeginJob) else JobBlock(1, Document(b"x", NETCDF, {}))
+        return JobBlock(1, Document(b"x", NETCDF, {}))
 
     def full(job, result):
         raise OSError(28, "No space left on device")
 
     async def run():
-        jobs = Jobs(store, {"air": SimpleNamespace(ask=ask)}, Settings())
+        jobs = Jobs(store, {"air": Model(ask)}, Settings())
         jobs.start()
         for job in (first, second):
-            jobs.submit(job, b"fields")
+            await jobs.submit(job, b"fields")
         await until_async(lambda: second.ended)
-        jobs.stop()
+        await jobs.stop()
 
     store = JobStore(tmp_path, 100.0, 100)
     first, second = (Job(name, "", "air", 1, NETCDF, None, "", "") for name in ("one", "two"))

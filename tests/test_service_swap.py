@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 import threading
 
 import pytest
 import torch
+import xarray as xr
 
 from service.workers.last_good import fetch_model, keep
 from stconv.bundle import Bundle
@@ -18,13 +21,14 @@ ADMIN, READER = "admin key", "reader key"
 
 @pytest.fixture(scope="module")
 def bundles(service_bundle, tmp_path_factory):
-    """Folders: `other`, with other weights; `corrupt`, with a byte changed; `nan`, whose weights are none."""
+    """Folders: `original`; `other`, of other weights; `corrupt`, a byte changed; `nan`, without numbers."""
     folder = tmp_path_factory.mktemp("bundles")
     other = Bundle.load(service_bundle)
     with torch.no_grad():
         for weight in other.network.parameters():
             weight.mul_(1.5)
     other.save(folder / "other")
+    shutil.copytree(service_bundle, folder / "original")
     with torch.no_grad():
         next(other.network.parameters()).fill_(torch.nan)
     other.save(folder / "nan")
@@ -154,6 +158,41 @@ def test_under_load_nothing_is_lost(server, admin, bundles, service_server):
     assert {status for status, _ in seen} == {200}
     assert {digest for _, digest in seen} == {original, other}
     assert swaps(admin, "switched") == 1
+
+
+@pytest.mark.slow
+def test_a_running_job_goes_on_with_its_version(server, admin, bundles, service_server):
+    """Its model's process is killed, then another version is served: the result is that of a quiet server."""
+
+    def submit():
+        body = service_server.as_netcdf(service_server.fields())
+        headers = {"Content-Type": service_server.NETCDF}
+        return admin.post("/v1/jobs", content=body, headers=headers, params={"steps": 1000}).json()["href"]
+
+    def facts(job):
+        return admin.get(job).json()
+
+    def result(job):
+        until(lambda: facts(job)["status"] == "done", says=lambda: facts(job))
+        return xr.load_dataset(admin.get(f"{job}/result").content)
+
+    began_with = admin.get("/v1/models/air").json()["version"]
+    quiet = result(submit())
+    job = submit()
+    until(lambda: facts(job)["leads_done"] > 50)
+    os.kill(server.model_pid(), signal.SIGKILL)
+    done = facts(job)["leads_done"]
+    until(lambda: facts(job)["leads_done"] > done)
+    wanted = "original" if began_with == Bundle.load(bundles / "other").hash[:12] else "other"
+    before = until(server.model_pid)
+    os.kill(before, signal.SIGSTOP)  # so that the job is not done before the other version is loaded
+    assert swap(admin, bundle=wanted).status_code == 200
+    assert facts(job)["status"] == "running"
+    os.kill(before, signal.SIGCONT)
+    found = result(job)
+    assert facts(job)["model_version"] == began_with != admin.get("/v1/models/air").json()["version"]
+    del found.attrs["history"], quiet.attrs["history"]  # it holds the time at which they were made
+    xr.testing.assert_identical(found, quiet)
 
 
 # The registry

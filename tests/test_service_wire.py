@@ -10,15 +10,13 @@ from service.model.handlers import HANDLERS
 from service.problems import INTERNAL, OF_UPLOADS, code_of, refusal
 from service.wire.channel import PROTOCOL, Garbled, Hello, receive, receive_hello, send
 from service.wire.model_messages import (
+    AdvanceJob,
     Answered,
     AnyAnswer,
     AnyRequest,
     ArchiveState,
     Asked,
     AtPosition,
-    BeginJob,
-    Begun,
-    ContinueJob,
     Cut,
     CutNewest,
     CutStored,
@@ -35,6 +33,7 @@ from service.wire.model_messages import (
     InCube,
     JobBlock,
     LoadingFailed,
+    OtherVersion,
     ReadStored,
     ReadTruth,
     Ready,
@@ -60,14 +59,13 @@ REQUESTS = [
     CutStored(Cut(InCube(170.0, -10.0, -170.0, 10.0), None, None, None), "/archive/x.zarr"),
     UpdateArchive("air", "/archive", 4, 50, 1.5, 100),
     UpdateArchive("air", "/archive", 4, 50, None, 100),
-    BeginJob("abc", 100, b""),
-    ContinueJob("abc", FORM),
+    AdvanceJob("/jobs/abc/input", "/jobs/abc/blocks", 100, "0" * 64, FORM),
 ]
 ANSWERS = [
     Document(b"body" * 1000, "application/json", {"Stconv-Model-Version": "3"}),
     ArchiveState(True, "/archive/air/abc"),
     ArchiveState(False, "/archive/air/abc", {"cases": 3, "rmse": [1.5, None]}),
-    Begun(),
+    OtherVersion(),
     JobBlock(10, None),
     JobBlock(20, Document(b"whole", "application/x-netcdf", {})),
     Refused("grid", "lat of the input differs"),

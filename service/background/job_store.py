@@ -16,6 +16,7 @@ from service.archive.durable import write_whole
 
 log = logging.getLogger(__name__)
 UNFINISHED = ("queued", "running")
+INPUT, BLOCKS, RESULT = "input", "blocks", "result"
 TOMBSTONE_LIVES = 10
 """Number of lifetimes for which an expired job is answered with 410 rather than 404."""
 
@@ -40,6 +41,9 @@ class Job:
         ended: Time of the end, s since 1970; None if unfinished.
         problem: Status, detail and type of the problem of a failed job.
         headers: HTTP headers of the result.
+        bundle: Folder of the bundle that it began with; "" before it began.
+        version: Version of the model that it began with.
+        bundle_sha256: Hash of that bundle.
     """
 
     id: str
@@ -57,6 +61,9 @@ class Job:
     problem: dict[str, Any] | None = None
     headers: dict[str, str] | None = None
     bands: bool = True
+    bundle: str = ""
+    version: str = ""
+    bundle_sha256: str = ""
 
     def facts(self, life_seconds: float) -> dict[str, Any]:
         """The job as its owner sees it, as JSON values."""
@@ -64,6 +71,7 @@ class Job:
             "id": self.id,
             "status": self.status,
             "model": self.model,
+            "model_version": self.version or None,
             "steps": self.steps,
             "leads_done": self.leads_done,
             "progress": round(self.leads_done / self.steps, 4),
@@ -77,7 +85,10 @@ class Job:
 
 
 class JobStore:
-    """The jobs of one server by id; jobs that were unfinished at shutdown are marked as interrupted.
+    """The jobs of one server by id.
+
+    Jobs that were unfinished when the last server ended wait again, to be taken up from their last block.
+    Those whose input was not stored yet are marked as interrupted.
 
     How a job ended is known in memory even where it cannot be written: a full disk is no reason not to serve.
 
@@ -99,7 +110,9 @@ class JobStore:
             if job.id != path.parent.name:
                 continue
             self.by_id[job.id] = job
-            if job.status in UNFINISHED:
+            if job.status in UNFINISHED and self.path(job, INPUT).exists():
+                job.status = "queued"
+            elif job.status in UNFINISHED:
                 self.end(job, "interrupted")
 
     def save(self, job: Job) -> None:
@@ -112,10 +125,27 @@ class JobStore:
         with self._writing:
             self._write(job, "job.json", json.dumps(asdict(job)).encode())
 
+    def keep_input(self, job: Job, fields: bytes) -> None:
+        """Write the parsed input of a job, so that it outlives the server.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        with self._writing:
+            if job.status in UNFINISHED:  # not canceled meanwhile
+                self._write(job, INPUT, fields)
+
+    def path(self, job: Job, name: str) -> Path:
+        """Return the path of a file of a job."""
+        return self._folder / job.id / name
+
     def end(self, job: Job, status: str, problem: dict[str, Any] | None = None) -> None:
-        """Record the end of a job."""
-        job.status, job.problem, job.ended = status, problem, time.time()
-        self._note(job)
+        """Record the end of a job, and remove all but its result."""
+        with self._writing:
+            job.status, job.problem, job.ended = status, problem, time.time()
+            self._note(job)
+            for name in (INPUT, BLOCKS):
+                self.path(job, name).unlink(missing_ok=True)
 
     def finish(self, job: Job, result: bytes) -> None:
         """Store the result and mark the job as done; the result of a job canceled meanwhile is discarded.
@@ -124,19 +154,19 @@ class JobStore:
             OSError: The disk is full.
         """
         with self._writing:
-            self._write(job, "result", result)
+            self._write(job, RESULT, result)
             if job.status in UNFINISHED:
                 self.end(job, "done")
             else:
-                (self._folder / job.id / "result").unlink(missing_ok=True)
+                self.path(job, RESULT).unlink(missing_ok=True)
 
     def result(self, job: Job) -> bytes:
         """Read the result of a finished job."""
-        return (self._folder / job.id / "result").read_bytes()
+        return self.path(job, RESULT).read_bytes()
 
     def expire(self, job: Job) -> None:
         """Remove the result and keep only the description."""
-        (self._folder / job.id / "result").unlink(missing_ok=True)
+        self.path(job, RESULT).unlink(missing_ok=True)
         job.status = "expired"
         self._note(job)
 
@@ -158,7 +188,7 @@ class JobStore:
                 continue
             if job.status == "expired":
                 continue
-            path = self._folder / job.id / "result"
+            path = self.path(job, RESULT)
             total += path.stat().st_size if path.exists() else 0
             if age > self.life_seconds or total > self._max_bytes:
                 self.expire(job)

@@ -8,20 +8,22 @@ import json
 import logging
 import secrets
 import time
-from typing import TypeVar
 
-from service.background.job_store import UNFINISHED, Job, JobStore
+from service.background.job_store import BLOCKS, INPUT, UNFINISHED, Job, JobStore
 from service.media_types import NETCDF
 from service.problems import Problem, Unavailable, Unprocessable, problem_document
 from service.settings import Settings
-from service.wire.model_messages import BeginJob, ContinueJob, Form, Request
+from service.wire.model_messages import AdvanceJob, Form, JobBlock
+from service.workers.model_link import ModelLost
+from service.workers.pinned import Pinned
 from service.workers.worker import Worker
 from stconv.errors import URN
 
 log = logging.getLogger(__name__)
 SWEEP_SECONDS = 60
 BUSY_PAUSE_SECONDS = 1.0
-A = TypeVar("A")
+MOST_LOSSES = 3
+"""How often a job may lose the process of its model in the same block."""
 
 
 class UnknownJob(Problem):
@@ -32,7 +34,7 @@ class UnknownJob(Problem):
 
 
 class JobGone(Problem):
-    """The job expired, was canceled, or was interrupted by a restart."""
+    """The job expired, was canceled, or was interrupted by a restart before its input was stored."""
 
     status = 410
     code = "job-gone"
@@ -56,19 +58,25 @@ class Jobs:
 
     def __init__(self, store: JobStore, workers: dict[str, Worker], settings: Settings) -> None:
         self._store, self._workers, self._settings = store, workers, settings
-        self._inputs: dict[str, bytes] = {}
         self._queues: dict[str, asyncio.Queue[str]] = {name: asyncio.Queue() for name in workers}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Start to process jobs."""
+        """Start to process jobs, first those that the last server left unfinished."""
+        left = [job for job in self._store.by_id.values() if job.status in UNFINISHED]
+        for job in sorted(left, key=lambda job: job.created):
+            if job.model in self._queues:
+                self._queues[job.model].put_nowait(job.id)
+            else:
+                self._store.end(job, "interrupted")
         self._tasks = [asyncio.create_task(self._work(name)) for name in self._workers]
         self._tasks.append(asyncio.create_task(self._sweep()))
 
-    def stop(self) -> None:
-        """Stop processing; the next server marks unfinished jobs as interrupted."""
+    async def stop(self) -> None:
+        """Stop processing; the next server on the same folder goes on."""
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def check_room(self) -> None:
         """Refuse a job before its body is read if too many are unfinished.
@@ -142,9 +150,13 @@ class Jobs:
             raise Unavailable("The job cannot be stored: the disk is full.", retry_after_seconds=60) from None
         return job, True
 
-    def submit(self, job: Job, fields: bytes) -> None:
-        """Queue a new job with its parsed input."""
-        self._inputs[job.id] = fields
+    async def submit(self, job: Job, fields: bytes) -> None:
+        """Queue a new job with its parsed input.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        await asyncio.to_thread(self._store.keep_input, job, fields)
         self._queues[job.model].put_nowait(job.id)
 
     def fail(self, job: Job, problem: Problem) -> None:
@@ -200,7 +212,6 @@ class Jobs:
 
     def cancel(self, job: Job) -> None:
         """Cancel an unfinished job, or remove the result of a finished one."""
-        self._inputs.pop(job.id, None)
         if job.status in UNFINISHED:
             self._store.end(job, "cancelled")
         else:
@@ -221,11 +232,10 @@ class Jobs:
         queue = self._queues[model]
         while True:
             job = self._store.by_id.get(await queue.get())
-            fields = self._inputs.pop(job.id, None) if job else None
-            if job is None or fields is None or job.status != "queued":
+            if job is None or job.status != "queued":
                 continue
             try:
-                await self._run(self._workers[model], job, fields)
+                await self._run(self._workers[model], job)
             except Problem as problem:
                 if job.status in UNFINISHED:  # not canceled meanwhile
                     self.fail(job, problem)
@@ -234,19 +244,32 @@ class Jobs:
                 if job.status in UNFINISHED:
                     self.fail(job, Unavailable("The result cannot be stored: the disk is full."))
 
-    async def _run(self, worker: Worker, job: Job, fields: bytes) -> None:
+    async def _run(self, worker: Worker, job: Job) -> None:
+        """Process a job with the version of the model that it began with."""
         job.status = "running"
+        if not job.bundle_sha256:
+            now = worker.current()
+            job.bundle, job.version, job.bundle_sha256 = now.bundle, now.version or "", now.sha256 or ""
         await asyncio.to_thread(self._store.save, job)
-        await _patiently(worker, job, BeginJob(job.id, job.steps, fields))
         wanted = None if job.variables is None else tuple(job.variables)
-        asked = ContinueJob(job.id, Form(job.media_type or NETCDF, wanted, job.bands))
-        while job.status == "running":
-            block = await _patiently(worker, job, asked)
-            job.leads_done = block.leads_done
-            if block.result is not None and job.status == "running":
-                job.headers = block.result.headers
-                await asyncio.to_thread(self._store.finish, job, block.result.body)
-                self._store.sweep()
+        asked = AdvanceJob(
+            str(self._store.path(job, INPUT)),
+            str(self._store.path(job, BLOCKS)),
+            job.steps,
+            job.bundle_sha256,
+            Form(job.media_type or NETCDF, wanted, job.bands),
+        )
+        model = worker.pinned(job.bundle, job.version, job.bundle_sha256)
+        try:
+            while job.status == "running":
+                block = await _patiently(model, job, asked)
+                job.leads_done = block.leads_done
+                if block.result is not None and job.status == "running":
+                    job.headers = block.result.headers
+                    await asyncio.to_thread(self._store.finish, job, block.result.body)
+                    self._store.sweep()
+        finally:
+            await model.close()
 
 
 def _digest(model: str, steps: int, form: Form, body: bytes) -> str:
@@ -261,12 +284,18 @@ def _may_be_repeated(job: Job) -> bool:
     return broken or job.status in ("interrupted", "expired", "cancelled")
 
 
-async def _patiently(worker: Worker, job: Job, request: Request[A]) -> A:
-    """Send a request to the model; retry while the queue is full or the model is being replaced."""
+async def _patiently(model: Pinned, job: Job, request: AdvanceJob) -> JobBlock:
+    """Compute a block; try again while the queue is full or the model's process is being replaced.
+
+    Raises:
+        ModelLost: The process was lost several times in this block, which may be the fault of the job.
+    """
+    losses = 0
     while True:
         try:
-            return await worker.ask(request)
-        except Unavailable:
-            if job.status not in UNFINISHED:
+            return await model.ask(request)
+        except Unavailable as problem:
+            losses += isinstance(problem, ModelLost)
+            if job.status not in UNFINISHED or losses == MOST_LOSSES:
                 raise
             await asyncio.sleep(BUSY_PAUSE_SECONDS)

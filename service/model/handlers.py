@@ -15,14 +15,11 @@ from service.media_types import COVERAGE, JSON
 from service.model.edr_cut import cut_answer
 from service.model.loaded import LoadedModel
 from service.model.point import point_answer
-from service.model.rollouts import Rollout
 from service.model.stored_fields import observed, stored_forecast
 from service.wire.model_messages import (
+    AdvanceJob,
     AnyAnswer,
     ArchiveState,
-    BeginJob,
-    Begun,
-    ContinueJob,
     Cut,
     CutNewest,
     CutStored,
@@ -32,6 +29,7 @@ from service.wire.model_messages import (
     ForecastUpload,
     Form,
     JobBlock,
+    OtherVersion,
     ReadStored,
     ReadTruth,
     UpdateArchive,
@@ -80,16 +78,11 @@ def update_archive(model: LoadedModel, request: UpdateArchive) -> ArchiveState:
     return model.archivist.step(request)
 
 
-def begin_job(model: LoadedModel, request: BeginJob) -> Begun:
-    """Check the input of a long forecast."""
-    ds, origin = model.open_upload(request.fields)
-    model.rollouts.begin(request.job, Rollout(model.forecaster, ds, origin, request.steps))
-    return Begun()
-
-
-def continue_job(model: LoadedModel, request: ContinueJob) -> JobBlock:
+def advance_job(model: LoadedModel, request: AdvanceJob) -> JobBlock | OtherVersion:
     """Compute the next block of a long forecast, and write the forecast after the last block."""
-    done, forecast = model.rollouts.advance(request.job)
+    if request.bundle_sha256 != model.forecaster.bundle_hash:
+        return OtherVersion()
+    done, forecast = model.rollouts.advance(Path(request.fields), Path(request.blocks), request.steps)
     return JobBlock(done, None if forecast is None else _written(forecast, request.form))
 
 
@@ -102,8 +95,7 @@ HANDLERS: dict[type, Callable[[LoadedModel, Any], AnyAnswer]] = {
     CutNewest: cut_newest,
     CutStored: cut_stored,
     UpdateArchive: update_archive,
-    BeginJob: begin_job,
-    ContinueJob: continue_job,
+    AdvanceJob: advance_job,
 }
 
 

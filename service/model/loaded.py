@@ -63,7 +63,7 @@ class LoadedModel:
                 "Use `stconv forecast`."
             )
         self.source = Source([Path(path) for path in settings.data], self.forecaster)
-        self.rollouts = Rollouts()
+        self.rollouts = Rollouts(self.forecaster)
         self.archivist = Archivist(self.forecaster, self.source)
         self._newest: tuple[Any, xr.Dataset] | None = None
         self.batches.announce(WARM_UP)

@@ -2,88 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
-from stconv.datasets.source.grid import Origin
-from stconv.dims import LEAD
+from service.model.kept_blocks import KeptBlocks
+from service.model.upload import stored_dataset
 from stconv.errors import ServiceError
 from stconv.forecast import Forecaster
 
 
 class Rollout:
-    """One forecast of any number of leads, computed in blocks.
+    """One forecast of any number of leads, computed in blocks that stay in a file.
 
     Args:
         forecaster: Forecaster of the model.
-        ds: Canonical input.
-        origin: Form of the input, to restore in the forecast.
+        fields: File of the input, encoded by `wire.codec.encode`.
+        blocks: File of the finished blocks; an earlier process may have begun it.
         steps: Number of leads.
 
     Raises:
         DataError: The input does not fit the model.
+        FileNotFoundError: The job was canceled.
     """
 
-    def __init__(self, forecaster: Forecaster, ds: xr.Dataset, origin: Origin, steps: int) -> None:
-        self._steps = steps
-        self._blocks: list[xr.Dataset] = []
-        self._coming: Iterator[xr.Dataset]
-        if steps <= forecaster.leads:
-            self._coming = iter([forecaster.forecast(ds, steps=steps, origin=origin)])
-        else:
-            self._coming = forecaster.rollout(ds, origin=origin)
+    def __init__(self, forecaster: Forecaster, fields: Path, blocks: Path, steps: int) -> None:
+        ds, origin = forecaster.open_stored(stored_dataset(fields.read_bytes()))
+        self._forecaster, self._steps = forecaster, steps
+        self._checked = forecaster.check(ds, origin=origin)
+        shape = (1 + len(forecaster.band_names), len(forecaster.outputs), forecaster.leads)
+        self._kept = KeptBlocks(blocks, (*shape, *self._checked.values.shape[-2:]))
+        self._coming = forecaster.blocks(self._checked, steps, self._kept)
 
     def advance(self) -> int:
         """Forecast the next block; returns the number of finished leads."""
-        self._blocks.append(next(self._coming))
-        return min(self._steps, sum(block.sizes[LEAD] for block in self._blocks))
-
-    @property
-    def complete(self) -> bool:
-        """Whether all leads are finished."""
-        return sum(block.sizes[LEAD] for block in self._blocks) >= self._steps
+        block = next(self._coming, None)
+        if block is not None:
+            self._kept.append(block)
+        return min(self._steps, len(self._kept) * self._forecaster.leads)
 
     def whole(self) -> xr.Dataset:
         """All requested leads as one forecast."""
-        if len(self._blocks) == 1:
-            return self._blocks[0].isel({LEAD: slice(0, self._steps)})
-        joined = xr.concat(
-            self._blocks,
-            LEAD,
-            data_vars="minimal",
-            coords="minimal",
-            compat="override",
-            join="exact",
-            combine_attrs="override",
-        )
-        return joined.isel({LEAD: slice(0, self._steps)})
+        fields = np.concatenate(self._kept[:], axis=2)[:, :, : self._steps]
+        return self._forecaster.describe(fields, self._checked)
 
 
 class Rollouts:
-    """The running long forecast; starting another one discards it."""
+    """The running long forecast; advancing another one puts it away, to be taken up from its files."""
 
-    def __init__(self) -> None:
-        self._current: tuple[str, Rollout] | None = None
+    def __init__(self, forecaster: Forecaster) -> None:
+        self._forecaster = forecaster
+        self._current: tuple[Path, Rollout] | None = None
 
-    def begin(self, key: str, rollout: Rollout) -> None:
-        """Start a forecast under the key of its job."""
-        self._current = key, rollout
-
-    def advance(self, key: str) -> tuple[int, xr.Dataset | None]:
-        """Forecast the next block of a job.
+    def advance(self, fields: Path, blocks: Path, steps: int) -> tuple[int, xr.Dataset | None]:
+        """Forecast the next block; the arguments are those of `Rollout`.
 
         Returns:
             Number of finished leads, and the forecast once it is complete; it is then released.
 
         Raises:
-            ServiceError: The job was started in a process that was replaced.
+            DataError: The input does not fit the model.
+            ServiceError: The job was canceled.
         """
-        if self._current is None or self._current[0] != key:
-            raise ServiceError("The model was replaced while this job ran. Submit it again.")
-        rollout = self._current[1]
-        done = rollout.advance()
-        if not rollout.complete:
-            return done, None
-        self._current = None
-        return done, rollout.whole()
+        current, self._current = self._current, None
+        try:
+            if current is None or current[0] != blocks:
+                current = blocks, Rollout(self._forecaster, fields, blocks, steps)
+            done = current[1].advance()
+            if done == steps:
+                return done, current[1].whole()
+        except FileNotFoundError as error:
+            raise ServiceError("The job was canceled.") from error
+        self._current = current
+        return done, None

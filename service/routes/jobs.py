@@ -56,14 +56,13 @@ async def submit_job(
         job, new = jobs.register(owner, worker.name, leads, form, body, idempotency_key)
         if new:
             try:
-                fields = await intake.parsed(body)
+                await jobs.submit(job, await intake.parsed(body))
             except Problem as problem:
                 jobs.fail(job, problem)
                 raise
             except BaseException:
                 jobs.cancel(job)
                 raise
-            jobs.submit(job, fields)
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
     return JSONResponse(_facts(request, job), status_code=202, headers=headers)
 

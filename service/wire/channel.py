@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of the messages; increase it with every change, so that different versions refuse each other."""
 
 

@@ -190,20 +190,6 @@ class UpdateArchive(Request[ArchiveState]):
 
 
 @dataclass(frozen=True)
-class Begun:
-    """The input of a job fits the model; its first block can be requested."""
-
-
-@dataclass(frozen=True)
-class BeginJob(Request[Begun]):
-    """Check the input of a long forecast, whose leads are computed in blocks."""
-
-    job: str
-    steps: int
-    fields: bytes
-
-
-@dataclass(frozen=True)
 class JobBlock:
     """Number of finished leads, and the forecast once it is complete."""
 
@@ -212,10 +198,26 @@ class JobBlock:
 
 
 @dataclass(frozen=True)
-class ContinueJob(Request[JobBlock]):
-    """Compute the next block of a started job."""
+class OtherVersion:
+    """The process has loaded another version of the model than the one that the job began with."""
 
-    job: str
+
+@dataclass(frozen=True)
+class AdvanceJob(Request[JobBlock | OtherVersion]):
+    """Compute the next block of a job, after those that any process of the same version finished.
+
+    Attributes:
+        fields: Path of the input, encoded by `wire.codec.encode`.
+        blocks: Path of the finished blocks.
+        steps: Number of leads.
+        bundle_sha256: Hash of the bundle that the job began with.
+        form: Requested form of the result.
+    """
+
+    fields: str
+    blocks: str
+    steps: int
+    bundle_sha256: str
     form: Form
 
 
@@ -236,10 +238,9 @@ AnyRequest = (
     | CutNewest
     | CutStored
     | UpdateArchive
-    | BeginJob
-    | ContinueJob
+    | AdvanceJob
 )
-AnyAnswer = Document | ArchiveState | Begun | JobBlock | Refused
+AnyAnswer = Document | ArchiveState | JobBlock | OtherVersion | Refused
 
 
 @dataclass(frozen=True)

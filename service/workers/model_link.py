@@ -23,7 +23,6 @@ from service.wire.model_messages import (
     Answered,
     AnyRequest,
     Asked,
-    BeginJob,
     End,
     ForecastUpload,
     FromModel,
@@ -37,6 +36,10 @@ from service.wire.model_messages import (
 
 log = logging.getLogger(__name__)
 END_SECONDS = 2
+
+
+class ModelLost(Unavailable):
+    """The process was lost while it had the request."""
 
 
 class WorkerLost(Exception):  # noqa: N818 - an event, handled by the worker
@@ -62,7 +65,7 @@ class Pending:
     @property
     def upload_bytes(self) -> int:
         """Size of its upload, bytes."""
-        return len(self.request.fields) if isinstance(self.request, ForecastUpload | BeginJob) else 0
+        return len(self.request.fields) if isinstance(self.request, ForecastUpload) else 0
 
 
 class ModelLink:
@@ -137,6 +140,17 @@ class ModelLink:
         pending.answer.add_done_callback(lambda answer: self._give_up(number) if answer.cancelled() else None)
         self._sender.submit(self._transmit, Asked(number, pending.request))
 
+    async def ask(self, request: AnyRequest) -> Answered:
+        """Send a request and wait for the answer.
+
+        Raises:
+            ModelLost: The process was lost meanwhile.
+            Problem: The model refuses the input.
+        """
+        pending = Pending(request, self._loop.create_future(), self._loop.time())
+        self.send(pending)
+        return await pending.answer
+
     async def close(self) -> None:
         """End the process; it is killed if it is busy or does not end."""
         self.lose("was ended")
@@ -149,7 +163,7 @@ class ModelLink:
         self.lost, self._busy = reason, bool(self.under_way)
         for pending in self.under_way.values():
             if not pending.answer.done():
-                lost = Unavailable("The model's worker was lost. Try again later.", retry_after_seconds=5)
+                lost = ModelLost("The model's worker was lost. Try again later.", retry_after_seconds=5)
                 pending.answer.set_exception(lost)
         self.under_way.clear()
         self.on_change()

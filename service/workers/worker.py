@@ -18,6 +18,7 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.observing import note
 from service.wire.model_messages import Answered, AnyRequest, Request
 from service.workers.model_link import ModelLink, Pending, WorkerLost
+from service.workers.pinned import Pinned
 from stconv.errors import ServiceError
 
 log = logging.getLogger(__name__)
@@ -132,6 +133,15 @@ class Worker:
                 self._endings.add(ending)
                 ending.add_done_callback(self._endings.discard)
 
+    def current(self) -> ModelSettings:
+        """Settings of the version that is served, by which it can be loaded again."""
+        return replace(self._model_settings, version=self.version, sha256=self.schema["bundle_sha256"])
+
+    def pinned(self, bundle: str, version: str, sha256: str) -> Pinned:
+        """A version of this model that stays the same over a swap; close it after use."""
+        settings = replace(self._model_settings, bundle=bundle, version=version, sha256=sha256)
+        return Pinned(self, settings, self._settings.load_seconds)
+
     def require_room(self) -> None:
         """Refuse a request before any work is done if the queue is full.
 
@@ -162,24 +172,28 @@ class Worker:
         finally:
             self._taken -= 1
 
-    async def ask(self, request: Request[A]) -> A:
+    async def ask(self, request: Request[A], patient: bool = False) -> A:
         """Send one request to the model in a place of its own. Canceling gives it up unless it has started.
+
+        Args:
+            request: Request to the model.
+            patient: Whether it has no deadline, because no client waits for it.
 
         Raises:
             Problem: 503 if the queue is full or the process is lost, 504 past the deadline, 422 if the input
                 does not fit.
         """
         with self.place():
-            return await self.ask_in_place(request)
+            return await self.ask_in_place(request, patient)
 
-    async def ask_in_place(self, request: Request[A]) -> A:
+    async def ask_in_place(self, request: Request[A], patient: bool = False) -> A:
         """Send one request like `ask`, for a caller that already holds a `place`."""
         self._require_ready()
         loop = asyncio.get_running_loop()
         pending = Pending(cast(AnyRequest, request), loop.create_future(), loop.time())
         self._waiting.append(pending)
         self._dispatch()
-        limit = self._settings.deadline_seconds
+        limit = None if patient else self._settings.deadline_seconds
         try:
             answered = await asyncio.wait_for(pending.answer, limit)
         except TimeoutError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +131,7 @@ class Forecaster:
         """
         self._require_leads(steps)
         checked = self.check(ds, **options)
-        forecast = self.describe(self.fields(checked, steps, bands), checked)
-        return with_directions(forecast, self.source.components)
+        return self.describe(self.fields(checked, steps, bands), checked)
 
     def fields(self, checked: CheckedInput, steps: int | None = None, bands: bool = True) -> np.ndarray:
         """Forecast from a checked input, as an array.
@@ -147,13 +148,25 @@ class Forecaster:
             WindowError: `steps` is not a positive number.
         """
         steps = self._require_leads(steps)
-        blocks = []
-        for block in self._roll(checked, endless=steps > self.leads):
-            blocks.append(block)
-            if len(blocks) * self.leads >= steps:
-                break
-        fields = np.concatenate(blocks, axis=2)[:, :, :steps]
+        fields = np.concatenate(list(self.blocks(checked, steps)), axis=2)[:, :, :steps]
         return fields if bands else fields[:1]
+
+    def blocks(
+        self, checked: CheckedInput, steps: int, done: Sequence[np.ndarray] = ()
+    ) -> Iterator[np.ndarray]:
+        """Forecast block after block of leads, as many as the steps need.
+
+        Args:
+            checked: Input from `check`.
+            steps: Number of leads, positive.
+            done: Blocks that an earlier call yielded for the same input; it goes on after them.
+
+        Yields:
+            float32, (1 + bounds, target, lead, lat, lon), in the units of the model; `leads` leads each, of
+            which the last block may hold more than the steps need.
+        """
+        left = math.ceil(steps / self.leads) - len(done)
+        return islice(self._roll(checked, steps > self.leads, done), max(0, left))
 
     def rollout(self, ds: xr.Dataset, **options: Any) -> Iterator[xr.Dataset]:
         """Roll out without end: yield block after block of leads, each made from the forecasts before it.
@@ -233,13 +246,17 @@ class Forecaster:
         """Suffixes of the bounds of a target: _lower_80, _upper_80, ...; empty without bands."""
         return band_names(self.bundle)
 
-    def _roll(self, checked: CheckedInput, endless: bool) -> Iterator[np.ndarray]:
+    def _roll(
+        self, checked: CheckedInput, endless: bool, done: Sequence[np.ndarray] = ()
+    ) -> Iterator[np.ndarray]:
         """Yield (1 + bounds, target, leads, lat, lon) in the model's units; only the first has bounds."""
         if endless:
             self._require_feedback()
         # Frames by steps from the reference time: negative ones are observed, positive ones forecast.
         history = dict(zip(self.offsets, checked.values.transpose(1, 0, 2, 3), strict=True))
-        newest = 0
+        newest = len(done) * self.leads
+        for i in range(max(0, (newest + self.offsets[0] - 1) // self.leads), len(done)):
+            history.update(self._frames(done[i], i * self.leads))
         while True:
             wanted = [newest + offset for offset in self.offsets]
             observed = [k for k in wanted if k <= 0 and k not in history]
@@ -254,9 +271,13 @@ class Forecaster:
             if newest > 0:
                 block[1:] = np.nan
             yield block
-            history.update({newest + lead: block[0, :, lead - 1] for lead in range(1, self.leads + 1)})
+            history.update(self._frames(block, newest))
             newest += self.leads
             history = {k: frame for k, frame in history.items() if k >= newest + self.offsets[0]}
+
+    def _frames(self, block: np.ndarray, newest: int) -> dict[int, np.ndarray]:
+        """Return the forecast frames of a block by steps from the reference time."""
+        return {newest + lead: block[0, :, lead - 1] for lead in range(1, self.leads + 1)}
 
     def _forecast_block(self, reference: Any, newest: int, inputs: np.ndarray) -> np.ndarray:
         def cycle_tensor(steps: list[int]) -> Tensor:
@@ -352,7 +373,7 @@ class Forecaster:
         restored.attrs = portable(restored.attrs)
         for described in restored.variables.values():
             described.attrs = portable(described.attrs)
-        return restored
+        return with_directions(restored, self.source.components)
 
     def provenance(self, checked: CheckedInput, history: str) -> dict[str, Any]:
         """Return the attributes on content and origin of a forecast.
