@@ -37,11 +37,18 @@ DESCRIPTION = "Forecasts of gridded fields. Errors are application/problem+json 
 
 
 EXPOSED = [
-    *("Location", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID"),
+    *("Location", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID", "Allow", "ETag"),
+    *("Accept-Ranges", "Content-Length", "Content-Range"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
-    *("Stconv-Model", "Stconv-Model-Version", "Stconv-Bundle-Sha256"),
+    *("Stconv-Model", "Stconv-Model-Version", "Stconv-Bundle-Sha256", "Stconv-Reference-Time"),
+    *("Stconv-Input-Missing-Share", "Stconv-Input-Outside-Training-Share"),
 ]
 """Headers that pages of other origins may read."""
+ALLOWED = [
+    *("Authorization", "Content-Type", "Idempotency-Key", "Range", "X-API-Key", "X-Request-ID"),
+    *("traceparent", "tracestate"),
+]
+"""Headers that they may send."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -82,15 +89,15 @@ def create_app(settings: Settings) -> FastAPI:
         pages,
     ):
         app.include_router(group.router)
-    if settings.cors_origins:
+    app.add_middleware(Gate, settings=settings)
+    if settings.cors_origins:  # around the gate, whose refusals a page must be able to read
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=ALLOWED,
             expose_headers=EXPOSED,
         )
-    app.add_middleware(Gate, settings=settings)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     app.add_middleware(Observe)
     return app

@@ -602,6 +602,62 @@ def test_half_a_surrogate_pair_is_refused(change, error):
         canonicalize(change(made()))
 
 
+def with_attribute(name, of=None):
+    def change(ds):
+        (ds.attrs if of is None else ds[of].attrs)[name] = "x"
+        return ds
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        *(
+            (with_attribute(name), "of the file")
+            for name in ("a/b", "@a", "a ", " a", "a\tb", "a\x7f", "", "-a")
+        ),
+        (with_attribute("a/b", "t2m"), "attribute 'a/b' of 't2m'"),
+        (with_attribute("a/b", "lat"), "attribute 'a/b' of 'lat'"),
+        (with_attribute("a/b", "time"), "attribute 'a/b' of the time"),
+        (with_attribute("é" * 129), "258 bytes"),
+        (with_attribute("e\u0301"), "Unicode NFC"),
+        (lambda ds: ds.rename(t2m="@t2m"), "variable '@t2m'"),
+        (lambda ds: ds.rename(lat="lat "), "dimension 'lat '|variable 'lat '"),
+        (lambda ds: ds.rename(t2m="t2/m"), "variable 't2/m'"),
+    ],
+)
+def test_names_that_netcdf_cannot_hold_are_refused(change, says):
+    """Compared with the NetCDF library, which does not take them either."""
+    with pytest.raises(VariableError, match=says) as caught:
+        canonicalize(change(made()))
+    assert "that NetCDF cannot hold" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "1a", "_a", "é", "a.b-c+d@e:f", "a\\b", "\u00a0a", "é" * 128, "a" * 256]
+)
+def test_names_that_the_netcdf_library_takes_are_taken(name, tmp_path):
+    import netCDF4
+
+    canonicalize(with_attribute(name)(made().rename(t2m=name, lat="lat" + name[:1])))
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.createDimension(name, 1)
+        file.createVariable(name, "f4", (name,)).setncattr(name, "x")
+        assert list(file.variables) == [name]
+
+
+def test_names_of_what_is_left_out_do_not_matter():
+    ds = made()
+    ds["a/b"] = ds["t2m"]
+    canonicalize(ds, variables=["t2m"])
+
+
+@pytest.mark.parametrize("name", ["CLASS", "_NCProperties", "_Netcdf4Dimid"])
+def test_names_in_which_a_file_keeps_its_structure_are_no_fault(name):
+    canonicalize(with_attribute(name)(made()))
+
+
 @pytest.mark.parametrize("key", ["units", "calendar"])
 def test_half_a_surrogate_pair_is_refused_before_anything_is_decoded(key):
     ds = made().assign_coords(time=("time", np.arange(4), {"units": "days since 2001-01-01", key: "\ud800"}))

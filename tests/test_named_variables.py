@@ -99,13 +99,15 @@ def test_attributes_of_any_type_pass_through_the_bundle():
 
 
 def test_attributes_of_any_type_can_be_written(tmp_path):
-    said = portable(ODD | {"_Netcdf4Dimid": 3, "a/b": 1})
+    odd = {"half_a_pair": "a\udcff", "halves": ["\udcff"]}
+    said = portable(ODD | odd | {"_Netcdf4Dimid": 3, "_NCProperties": "x"})
     xr.Dataset({"a": ("x", [1.0], said)}, attrs=said).to_netcdf(tmp_path / "a.nc", engine="netcdf4")
     with xr.open_dataset(tmp_path / "a.nc") as read:
         assert json.loads(read.attrs["object"]) == ODD["object"]
         assert json.loads(read.a.attrs["lists"]) == ODD["lists"]
         assert read.attrs["yes"] == "true"
         assert read.attrs["texts"] == ["a", "b"]
+        assert read.attrs["half_a_pair"] == "a" + 3 * "\ufffd"
         assert "nothing" not in read.attrs
         np.testing.assert_array_equal(read.attrs["numbers"], [1.5, 2.5])
     xr.Dataset({"a": ("x", [1.0], said)}, attrs=said).to_zarr(tmp_path / "a.zarr", zarr_format=2)

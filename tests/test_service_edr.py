@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from covjson_pydantic.coverage import Coverage
+from covjson_pydantic.coverage import Coverage, CoverageCollection
 from edr_pydantic.capabilities import ConformanceModel, LandingPageModel
 from edr_pydantic.collections import Collection, Collections, Instances
 
@@ -103,6 +103,31 @@ def test_area_is_null_around_the_polygon(client, whole):
     np.testing.assert_allclose(values(found), np.where(inside, box, np.nan), rtol=1e-6)
 
 
+def test_a_hole_and_a_second_polygon(client, whole):
+    """By hand: of the cells 0..6 E, 40..46 N one is cut out, and of another polygon one is added."""
+    outer, hole = "(-1 39, 5 39, 5 45, -1 45, -1 39)", "(1 41, 3 41, 3 43, 1 43, 1 41)"
+    with_hole = asked(client, "area", coords=f"POLYGON({outer}, {hole})")
+    box = whole.sel(longitude=[0, 2, 4], latitude=[44, 42, 40])
+    inside = np.ones((3, 3), bool)
+    inside[1, 1] = False
+    np.testing.assert_allclose(values(with_hole), np.where(inside, box, np.nan), rtol=1e-6)
+    both = asked(client, "area", coords=f"MULTIPOLYGON(({outer}, {hole}), ((5 45, 7 45, 7 47, 5 47, 5 45)))")
+    box = whole.sel(longitude=[0, 2, 4, 6], latitude=[46, 44, 42, 40])
+    inside = np.pad(inside, ((1, 0), (0, 1)))
+    inside[0, 3] = True
+    np.testing.assert_allclose(values(both), np.where(inside, box, np.nan), rtol=1e-6)
+
+
+def test_many_points_are_a_collection(client, whole):
+    answer = client.get(f"{BASE}/position", params={"coords": "MULTIPOINT((4.9 44.6), (-2 40))"})
+    assert answer.headers["content-type"] == "application/prs.coverage+json"
+    CoverageCollection.model_validate_json(answer.content)
+    found = answer.json()
+    assert found["domainType"] == "PointSeries"
+    for coverage, (lon, lat) in zip(found["coverages"], [(4, 44), (358, 40)], strict=True):
+        np.testing.assert_allclose(values(coverage), whole.sel(latitude=lat, longitude=lon), rtol=1e-6)
+
+
 def test_times_and_names(client):
     one = asked(client, "position", coords="POINT(4 44)", datetime="2020-01-11T06:00:00Z")
     assert one["domain"]["axes"]["t"]["values"] == ["2020-01-11T06:00:00Z"]
@@ -118,7 +143,7 @@ def test_times_and_names(client):
         ("position", {"coords": "POINT(4)"}, 400, "POINT"),
         ("position", {"coords": "POINT(nan 44)"}, 400, "POINT"),
         ("position", {"coords": "POINT(4 80)"}, 422, "latitude 80"),
-        ("position", {}, 422, "coords"),
+        ("position", {}, 400, "coords"),
         ("position", {"coords": "POINT(4 44)", "crs": "EPSG:3857"}, 400, "CRS84"),
         ("position", {"coords": "POINT(4 44)", "f": "GeoTIFF"}, 406, "CoverageJSON"),
         ("position", {"coords": "POINT(4 44)", "parameter-name": "rain"}, 422, "'rain'"),
@@ -132,6 +157,8 @@ def test_times_and_names(client):
         ("cube", {"bbox": "1,2,3"}, 400, "WEST"),
         ("cube", {"bbox": "1,50,3,40"}, 400, "south"),
         ("cube", {"bbox": "60,0,61,1"}, 422, "36 to 50"),
+        ("cube", {"bbox": "0,40,4,44", "steps": "many"}, 400, "steps"),
+        ("cube", {"bbox": "0,40,4,44", "z": "2"}, 400, "Unknown parameter; known: bbox, crs, datetime, f"),
     ],
 )
 def test_refusals(client, query, parameters, status, says):

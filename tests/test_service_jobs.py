@@ -118,6 +118,16 @@ def test_cancelled_between_two_blocks(client, made):
     assert ended(client, after)["status"] == "done", "the next one runs at once"
 
 
+def test_refused_uploads_leave_nothing(client, place):
+    before = sorted(path.name for path in (place / "jobs").iterdir())
+    for number in range(3):
+        answer = submit(client, b"no NetCDF", key=f"refused {number}")
+        assert answer.status_code == 422
+    again = submit(client, b"no NetCDF", key="refused 0")
+    assert again.json() == answer.json(), "tried again, and refused again"
+    assert sorted(path.name for path in (place / "jobs").iterdir()) == before
+
+
 def test_what_the_model_refuses_fails_with_its_words(client, made):
     body = made.as_netcdf(made.fields().isel(latitude=slice(1, None)))
     facts = ended(client, submit(client, body).json()["id"])
@@ -352,6 +362,23 @@ def test_a_job_that_loses_its_model_again_and_again_fails(tmp_path, monkeypatch)
     asyncio.run(run())
     assert (job.status, job.leads_done, job.problem["status"]) == ("failed", 2, 503)
     assert not answers
+
+
+def test_ended_jobs_are_bounded_for_each_owner(tmp_path, monkeypatch):
+    from service.background import job_store as module
+
+    monkeypatch.setattr(module, "MOST_ENDED", 3)
+    store = module.JobStore(tmp_path, 1000.0, 10_000)
+    for number in range(5):
+        for owner, status in (("a", "failed"), ("b", "done")):
+            job = module.Job(f"{owner}{number}", owner, "air", 1, NETCDF, None, "", "")
+            store.save(job)
+            store.end(job, status)
+    done = module.Job("a9", "a", "air", 1, NETCDF, None, "", "", status="done", ended=1 + time.time() - 900)
+    store.save(done)
+    store.sweep()
+    assert sorted(store.by_id) == ["a3", "a4", "a9", "b2", "b3", "b4"], "a result outlives newer failures"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(store.by_id)
 
 
 def test_a_job_cancelled_while_it_is_written_is_cancelled(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -50,6 +51,7 @@ def test_a_key_is_printed_once_and_stored_nowhere(tmp_path, capsys):
         ("GET", "/v1/models", "read"),
         ("GET", "/metrics", "read"),
         ("POST", "/v1/forecasts?model=none", "forecast"),
+        ("POST", "/v1/jobs?model=none", "forecast"),
         ("POST", "/v1/admin/models/none", "admin"),
     ],
 )
@@ -60,6 +62,16 @@ def test_each_scope_opens_its_own_routes(client, made, method, path, scope):
         if name != scope:
             assert answer.json()["scope"] == scope
             assert f"this key has {name}" in answer.json()["detail"]
+
+
+def test_who_may_submit_a_job_may_follow_it(client, made):
+    from service.background.job_store import Job
+
+    job = Job("one", hash_of(made[1]["forecast"]), "air", 1, "application/json", None, "", "", status="done")
+    client.app.state.jobs = SimpleNamespace(get=lambda owner, key: {(job.owner, job.id): job}[owner, key])
+    answer = client.get("/v1/jobs/one", headers={"X-API-Key": made[1]["forecast"]})
+    assert (answer.status_code, answer.json()["status"]) == (200, "done")
+    assert client.get("/v1/jobs/one", headers={"X-API-Key": made[1]["read"]}).status_code == 403
 
 
 def test_a_key_has_a_quota_of_its_own(client, made):

@@ -50,6 +50,28 @@ def test_classic_says_what_netcdf4_says():
         assert set(found.coords) == {"lead", "time", "x", "forecast_reference_time"}
 
 
+def test_the_format_does_not_depend_on_the_byte_order():
+    """A classic file gives big-endian numbers and attributes, NetCDF 4 usually little-endian ones."""
+    ds = forecast(a=np.float32(0.5), b=np.array([1.5, 2.5]), c=np.int32(7))
+    swapped = ds.copy()
+    for variable in (*swapped.variables.values(), swapped):
+        variable.attrs = {
+            key: value.astype(value.dtype.newbyteorder("S"))
+            if isinstance(value, np.ndarray | np.generic)
+            else value
+            for key, value in variable.attrs.items()
+        }
+    for name in ("t2m", "x", "lead"):
+        order = ds[name].dtype.newbyteorder("S")
+        swapped[name] = (
+            swapped[name].astype(order) if name == "t2m" else (name, ds[name].values.astype(order))
+        )
+    assert swapped["t2m"].dtype.byteorder == ">"
+    body = to_netcdf(swapped.assign_attrs(swapped.attrs))
+    assert body.startswith(b"CDF\x02")
+    xr.testing.assert_equal(xr.load_dataset(body), netcdf4_of(ds))
+
+
 def test_classic_is_read_by_netcdf_c():
     with netCDF4.Dataset("memory", memory=to_netcdf(forecast())) as file:
         assert file.data_model == "NETCDF3_64BIT_OFFSET"

@@ -288,7 +288,7 @@ def test_the_price_of_text_is_known_before_work(accept, limit):
     from types import SimpleNamespace
 
     from service.problems import TooLarge
-    from service.routes.forecasts import check_price
+    from service.routes.prices import check_price
     from service.settings import Settings
 
     grid = {"dims": ["lat", "lon"], "lat": {"size": 5}, "lon": {"size": 4}}

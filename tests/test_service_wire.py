@@ -17,6 +17,7 @@ from service.wire.model_messages import (
     ArchiveState,
     Asked,
     AtPosition,
+    AtPositions,
     Cut,
     CutNewest,
     CutStored,
@@ -47,7 +48,9 @@ from stconv import errors
 from stconv.datasets.source.units import UnknownUnitsError
 
 FORM = Form("application/json", ("t2m", "ünïcode\udc80"), bands=False)
-CUT = Cut(InArea(((1.0, 2.5), (3.0, -4.0), (5.0, 6.0), (1.0, 2.5))), "2020-01-01T00:00:00+00:00", None, None)
+CUT = Cut(
+    InArea(((((1.0, 2.5), (3.0, -4.0), (5.0, 6.0), (1.0, 2.5)),),)), "2020-01-01T00:00:00+00:00", None, None
+)
 REQUESTS = [
     ForecastUpload(b"\x00\xffvalues", 5, FORM),
     ForecastNewest(None, Form("image/png", None)),
@@ -56,6 +59,7 @@ REQUESTS = [
     ReadTruth("/archive/20200101T000000Z.zarr", FORM),
     CutNewest(CUT, 3),
     CutNewest(Cut(AtPosition(4.0, 5.5), None, None, ("t2m",)), None),
+    CutNewest(Cut(AtPositions((AtPosition(4.0, 5.5), AtPosition(1.0, 2.0))), None, None, None), 3),
     CutStored(Cut(InCube(170.0, -10.0, -170.0, 10.0), None, None, None), "/archive/x.zarr"),
     UpdateArchive("air", "/archive", 4, 50, 1.5, 100),
     UpdateArchive("air", "/archive", 4, 50, None, 100),

@@ -51,15 +51,19 @@ class StoredForecast:
     files: dict[str, Path]
     form: str
 
+    @property
+    def leads(self) -> int:
+        """Number of leads."""
+        return int(self.metadata["consolidated_metadata"]["metadata"]["lead"]["shape"][0])
+
     def facts(self) -> dict[str, Any]:
         """The entry of the forecast in a list, as JSON values."""
         attrs = self.metadata["attributes"]
-        arrays = self.metadata["consolidated_metadata"]["metadata"]
         names = ("made", "made_when_truth_was_known", *STATED)
         return {
             "reference_time": iso_time(self.name),
             "name": self.name,
-            "leads": arrays["lead"]["shape"][0],
+            "leads": self.leads,
             **{name: attrs[name] for name in names if name in attrs},
         }
 

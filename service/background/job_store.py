@@ -7,6 +7,7 @@ import logging
 import shutil
 import threading
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ UNFINISHED = ("queued", "running")
 INPUT, BLOCKS, RESULT = "input", "blocks", "result"
 TOMBSTONE_LIVES = 10
 """Number of lifetimes for which an expired job is answered with 410 rather than 404."""
+MOST_ENDED = 1000
+"""Number of ended jobs that are kept for each owner; those without a result go first, then the oldest."""
 
 
 @dataclass
@@ -176,15 +179,20 @@ class JobStore:
         except OSError as error:
             log.error("that job %s is %s cannot be written: %s", job.id, job.status, error)
 
+    def remove(self, job: Job) -> None:
+        """Forget a job with its result."""
+        shutil.rmtree(self._folder / job.id, ignore_errors=True)
+        self.by_id.pop(job.id, None)
+
     def sweep(self) -> None:
-        """Expire jobs that are too old, and the oldest while all results exceed the limit."""
-        now, total = time.time(), 0
+        """Expire jobs that are too old, and the oldest while all results exceed the limit; forget surplus."""
+        now, total, kept = time.time(), 0, Counter[str]()
         ended = [job for job in self.by_id.values() if job.ended is not None]
-        for job in sorted(ended, key=lambda job: job.ended or 0, reverse=True):
+        for job in sorted(ended, key=lambda job: (job.status == "done", job.ended or 0), reverse=True):
             age = now - (job.ended or now)
-            if age > TOMBSTONE_LIVES * self.life_seconds:
-                shutil.rmtree(self._folder / job.id, ignore_errors=True)
-                del self.by_id[job.id]
+            kept[job.owner] += 1
+            if age > TOMBSTONE_LIVES * self.life_seconds or kept[job.owner] > MOST_ENDED:
+                self.remove(job)
                 continue
             if job.status == "expired":
                 continue

@@ -113,7 +113,7 @@ class Jobs:
             idempotency_key: The client's Idempotency-Key, if it sent one.
 
         Returns:
-            The job, and whether it is new. The caller must `submit` or `fail` a new one.
+            The job, and whether it is new. The caller must `submit` or `forget` a new one.
 
         Raises:
             Unprocessable: The idempotency key was used for a different request.
@@ -159,12 +159,17 @@ class Jobs:
         await asyncio.to_thread(self._store.keep_input, job, fields)
         self._queues[job.model].put_nowait(job.id)
 
+    def forget(self, job: Job) -> None:
+        """Remove a new job whose input was refused, so that refusals do not add up."""
+        self._store.remove(job)
+
     def fail(self, job: Job, problem: Problem) -> None:
         """Mark a job as failed with a problem."""
         try:
             self._store.end(job, "failed", problem_document(problem))
         except OSError as error:
             log.error("cannot write job %s: %s", job.id, error)
+        self._store.sweep()
 
     def get(self, owner: str, key: str) -> Job:
         """Find a job of this owner.

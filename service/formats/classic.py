@@ -56,9 +56,7 @@ def _values(variable: xr.Variable) -> tuple[np.ndarray, dict[str, Any]]:
         return _times(values)
     if values.dtype.kind in "iu":
         return _narrowed(values), {}
-    if values.dtype not in (np.float32, np.float64):
-        raise NotClassic
-    return values, {}
+    return _floats(values), {}
 
 
 def _times(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
@@ -81,6 +79,15 @@ def _narrowed(values: np.ndarray) -> np.ndarray:
     return narrow
 
 
+def _floats(values: np.ndarray) -> np.ndarray:
+    native = values.astype(
+        values.dtype.newbyteorder("="), copy=False
+    )  # as a classic file gives big-endian ones
+    if native.dtype not in (np.float32, np.float64):
+        raise NotClassic
+    return native
+
+
 def _attributes(attrs: dict[Any, Any]) -> dict[str, Any]:
     return {_name(name): _attribute(value) for name, value in attrs.items() if value is not None}
 
@@ -91,9 +98,7 @@ def _attribute(value: Any) -> Any:
     array = np.asarray(value)
     if array.dtype.kind in "iub":
         return _narrowed(array)[()]
-    if array.dtype not in (np.float32, np.float64):
-        raise NotClassic
-    return array[()]
+    return _floats(array)[()]
 
 
 def _name(name: Any) -> str:

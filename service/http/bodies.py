@@ -75,5 +75,5 @@ async def read_small_json(request: Request, expected: type[M], limit_seconds: fl
         return expected.model_validate_json(bytes(body))
     except ValidationError as error:
         raise parameter_faults(
-            [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]
+            [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()], request.url.path
         ) from None

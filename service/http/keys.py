@@ -39,6 +39,23 @@ async def require_key(request: Request) -> None:
     _spend(request, _find(request, "read" if request.method in READING else "forecast"))
 
 
+async def require_job_key(request: Request) -> None:
+    """Admit a request about jobs: who may submit a job may follow it, read its result and delete it.
+
+    Raises:
+        Unauthorized: The request has no key or an unknown key.
+        Forbidden: The key lacks the scope `forecast`.
+        QuotaExceeded: The key has no quota left.
+    """
+    _spend(request, _find(request, "forecast"))
+
+
+def job_owner(request: Request) -> str:
+    """Return the hash of the key that owns the jobs of this request; "" if no keys are configured."""
+    key = _find(request, "forecast")
+    return "" if key is None else key.sha256
+
+
 async def require_admin(request: Request) -> None:
     """Admit a request whose key has the scope `admin`; a server without keys admits none.
 

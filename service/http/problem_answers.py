@@ -15,6 +15,7 @@ from service.problems import (
     MEDIA_TYPE,
     NO_ROOM,
     ClientLeft,
+    Malformed,
     Problem,
     Unavailable,
     Unprocessable,
@@ -56,11 +57,15 @@ def response(problem: Problem, instance: str | None = None) -> JSONResponse:
     )
 
 
-def parameter_faults(errors: Sequence[Any]) -> Unprocessable:
-    """The problem of what pydantic finds in parameters or in a document."""
+def parameter_faults(errors: Sequence[Any], path: str) -> Problem:
+    """The problem of what pydantic finds in parameters or in a document.
+
+    OGC API-EDR (requirements of the class `core`) demands 400 for a parameter that is missing or invalid.
+    """
+    kind = Malformed if path.startswith("/edr") else Unprocessable
     faults = [{"where": ".".join(map(str, each["loc"])), "what": each["msg"]} for each in errors]
     detail = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
-    return Unprocessable(detail, kind="parameters", errors=faults)
+    return kind(detail, kind="parameters", errors=faults)
 
 
 async def _on_problem(request: Request, error: Exception) -> JSONResponse:
@@ -78,7 +83,7 @@ async def _on_library_error(request: Request, error: Exception) -> JSONResponse:
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     """Handle validation errors; FastAPI's handler echoes the input and fails with a 500 if it holds NaN."""
     assert isinstance(error, RequestValidationError)
-    return response(parameter_faults(error.errors()), request.url.path)
+    return response(parameter_faults(error.errors(), request.url.path), request.url.path)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:

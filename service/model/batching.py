@@ -107,6 +107,15 @@ class Batches:
                 self._given_up.discard(number)
                 self._changed.notify_all()
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let others have the turn meanwhile; the caller must hold it."""
+        self._turn.release()
+        try:
+            yield
+        finally:
+            self._turn.acquire()
+
     def __call__(self, batch: Batch, with_bands: bool) -> Tensor:
         """Compute windows in a batch with those of other threads; the caller must hold the turn."""
         work: Work = self._thread.work
@@ -115,11 +124,8 @@ class Batches:
         with self._changed:
             self._windows.append(window)
             self._changed.notify_all()
-        self._turn.release()
-        try:
+        with self.aside():
             window.done.wait()
-        finally:
-            self._turn.acquire()
         work.forecast_seconds += time.perf_counter() - began
         work.windows_in_batch = window.companions
         if window.error is not None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from covjson_pydantic.coverage import Coverage
+from covjson_pydantic.coverage import Coverage, CoverageCollection
+from covjson_pydantic.domain import DomainType
 
 from service.formats.answers import chosen
 from service.formats.coverage import grid_coverage, point_coverage, utc_times
 from service.formats.layout import Layout, find_layout
 from service.model.point import nearest_cell
-from service.wire.model_messages import AtPosition, Cut, InArea, InCube
+from service.wire.model_messages import AtPosition, AtPositions, Cut, InArea, InCube
 from stconv.dims import LEAD
 from stconv.errors import GridError, TimeAxisError
-from stconv.sphere import within, within_longitudes
+from stconv.sphere import TURN, within, within_longitudes
 
 
 def cut_answer(forecast: xr.Dataset, cut: Cut) -> bytes:
@@ -46,6 +47,11 @@ def _at_position(forecast: xr.Dataset, layout: Layout, where: AtPosition) -> Cov
     return point_coverage(forecast, layout, row, column)
 
 
+def _at_positions(forecast: xr.Dataset, layout: Layout, where: AtPositions) -> CoverageCollection:
+    coverages = [_at_position(forecast, layout, point) for point in where.points]
+    return CoverageCollection(domainType=DomainType.point_series, coverages=coverages)
+
+
 def _in_cube(forecast: xr.Dataset, layout: Layout, where: InCube) -> Coverage:
     rows = within(layout.rows, where.south, where.north)
     columns = within_longitudes(layout.columns, where.west, where.east)
@@ -53,14 +59,15 @@ def _in_cube(forecast: xr.Dataset, layout: Layout, where: InCube) -> Coverage:
 
 
 def _in_area(forecast: xr.Dataset, layout: Layout, where: InArea) -> Coverage:
-    inside = _inside(layout, np.asarray(where.corners))
+    inside = np.any([_inside(layout, polygon) for polygon in where.polygons], axis=0)
     mask = xr.DataArray(inside, dims=(layout.y, layout.x))
     masked = forecast.map(lambda array: array.where(mask), keep_attrs=True)
     return grid_coverage(*_cut(masked, layout, np.any(inside, axis=1), np.any(inside, axis=0)))
 
 
-_COVERAGES: dict[type, Callable[[xr.Dataset, Layout, Any], Coverage]] = {
+_COVERAGES: dict[type, Callable[[xr.Dataset, Layout, Any], Coverage | CoverageCollection]] = {
     AtPosition: _at_position,
+    AtPositions: _at_positions,
     InArea: _in_area,
     InCube: _in_cube,
 }
@@ -92,13 +99,13 @@ def _cut(
     return cut, Layout(layout.y, layout.x, layout.rows[rows], layout.columns[columns], True)
 
 
-def _inside(layout: Layout, corners: np.ndarray) -> np.ndarray:
+def _inside(layout: Layout, rings: Sequence[Sequence[tuple[float, float]]]) -> np.ndarray:
     """Mask of the cells whose center is in the polygon, bool, (row, column), by the even-odd rule."""
-    west = corners[:, 0].min()
-    x = ((layout.columns - west) % 360.0 + west)[None, :]
+    west = min(x for x, _ in rings[0])
+    x = ((layout.columns - west) % TURN + west)[None, :]
     y = layout.rows[:, None]
     odd = np.zeros((y.size, x.size), bool)
-    for (x0, y0), (x1, y1) in pairwise(corners):
+    for (x0, y0), (x1, y1) in (side for ring in rings for side in pairwise(ring)):
         if y0 == y1:
             continue
         crosses = (y0 > y) != (y1 > y)

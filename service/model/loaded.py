@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 import xarray as xr
@@ -14,9 +13,10 @@ from service.media_types import PNG
 from service.model.archiving import Archivist
 from service.model.batching import Batches, OnlyNumbers
 from service.model.example import example_fields
+from service.model.newest import NewestForecast
 from service.model.rollouts import Rollouts
 from service.model.settings import ModelSettings
-from service.model.source import MEANT, Source, own_data
+from service.model.source import Source
 from service.model.upload import stored_dataset
 from stconv.bundle import Bundle
 from stconv.datasets.source.grid import Origin
@@ -65,7 +65,7 @@ class LoadedModel:
         self.source = Source([Path(path) for path in settings.data], self.forecaster)
         self.rollouts = Rollouts(self.forecaster)
         self.archivist = Archivist(self.forecaster, self.source)
-        self._newest: tuple[Any, xr.Dataset] | None = None
+        self._newest = NewestForecast(self.forecaster, self.source, self.batches)
         self.batches.announce(WARM_UP)
         with self.batches.turn(WARM_UP):
             self._warm_up()
@@ -93,18 +93,8 @@ class LoadedModel:
         return self.forecaster.open_stored(stored_dataset(fields))
 
     def newest(self, steps: int | None) -> xr.Dataset:
-        """Forecast from the newest window of the server's own data; cached until the files change.
-
-        Raises:
-            ServiceError: The data cannot be read, or do not fit the model.
-        """
-        steps = steps or self.forecaster.leads
-        state = (steps, self.source.state())
-        if self._newest is None or self._newest[0] != state:
-            ds, origin = self.source.open()
-            with own_data(MEANT):
-                self._newest = state, self.forecaster.forecast(ds, steps=steps, origin=origin).load()
-        return self._newest[1]
+        """Forecast from the newest window of the server's own data; see `NewestForecast`."""
+        return self._newest.of(steps or self.forecaster.leads)
 
     def _warm_up(self) -> None:
         """Forecast and write an example, so that the first client does not wait for first-use set-up.

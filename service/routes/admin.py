@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.http.bodies import read_small_json
 from service.http.keys import require_admin
 from service.http.models import ModelName, find_model
+from service.http.parameters import ONLY_KNOWN
 from service.media_types import JSON
 from service.problems import NotLoaded
 from service.settings import Settings
 from service.workers.last_good import REFERENCE, Fetched, fetch, keep
 from stconv.errors import BundleError, ServiceError, TrackingError
 
-router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(require_admin)])
+router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(require_admin), ONLY_KNOWN])
 
 
 class Wanted(BaseModel):

@@ -10,17 +10,20 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from service.archive.table import StoredForecasts, UnknownForecast
 from service.http.keys import require_key
 from service.http.models import find_model, refuse_while_draining, stored_of
+from service.http.parameters import ONLY_KNOWN
 from service.http.waiting import while_connected
 from service.media_types import COVERAGE
 from service.problems import Malformed, NotAcceptable
 from service.routes import edr_metadata as metadata
-from service.routes.edr_query import read_bbox, read_interval, read_point, read_polygon
-from service.routes.forecasts import Steps, check_price, check_steps, model_headers, require_data, split_names
-from service.wire.model_messages import AtPosition, Cut, CutNewest, CutStored, InArea, InCube
+from service.routes.edr_query import read_bbox, read_interval
+from service.routes.forecasts import Steps, model_headers, require_data, split_names
+from service.routes.prices import check_computed, check_cut, check_steps
+from service.routes.wkt import read_area, read_position
+from service.wire.model_messages import AtPosition, AtPositions, Cut, CutNewest, CutStored, InArea, InCube
 from service.workers.worker import Worker
 from stconv.clock import GREGORIAN_CALENDARS
 
-router = APIRouter(prefix="/edr", tags=["edr"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/edr", tags=["edr"], dependencies=[Depends(require_key), ONLY_KNOWN])
 ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": {COVERAGE: {}}}}
 Coords = Annotated[str, Query(max_length=20_000, description="WKT; longitude before latitude.")]
 Bbox = Annotated[str, Query(max_length=200, description="WEST,SOUTH,EAST,NORTH")]
@@ -37,7 +40,7 @@ class Wish:
     end: str | None
     variables: tuple[str, ...] | None
 
-    def at(self, where: AtPosition | InArea | InCube) -> Cut:
+    def at(self, where: AtPosition | AtPositions | InArea | InCube) -> Cut:
         """The same, for these cells."""
         return Cut(where, self.start, self.end, self.variables)
 
@@ -119,14 +122,14 @@ async def instance(request: Request, name: str, instance: Instance) -> dict[str,
 async def position(
     request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None
 ) -> Response:
-    """The time series of the cell that contains POINT(longitude latitude)."""
-    return await _newest(request, name, steps, wanted.at(AtPosition(*read_point(coords))))
+    """The time series of the cell that contains POINT(longitude latitude); one each for a MULTIPOINT."""
+    return await _newest(request, name, steps, wanted.at(read_position(coords)))
 
 
 @router.get(f"{COLLECTION}/area", response_class=Response, responses=ANSWERS)
 async def area(request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None) -> Response:
-    """The cells whose centers lie in POLYGON((longitude latitude, ...)); null outside."""
-    return await _newest(request, name, steps, wanted.at(InArea(read_polygon(coords))))
+    """The cells whose centers lie in POLYGON((longitude latitude, ...)) or a MULTIPOLYGON; null outside."""
+    return await _newest(request, name, steps, wanted.at(read_area(coords)))
 
 
 @router.get(f"{COLLECTION}/cube", response_class=Response, responses=ANSWERS)
@@ -140,7 +143,7 @@ async def position_of_instance(
     request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
 ) -> Response:
     """The same query on a stored forecast."""
-    return await _stored(request, name, instance, wanted.at(AtPosition(*read_point(coords))))
+    return await _stored(request, name, instance, wanted.at(read_position(coords)))
 
 
 @router.get(f"{INSTANCE}/area", response_class=Response, responses=ANSWERS)
@@ -148,7 +151,7 @@ async def area_of_instance(
     request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
 ) -> Response:
     """The same query on a stored forecast."""
-    return await _stored(request, name, instance, wanted.at(InArea(read_polygon(coords))))
+    return await _stored(request, name, instance, wanted.at(read_area(coords)))
 
 
 @router.get(f"{INSTANCE}/cube", response_class=Response, responses=ANSWERS)
@@ -162,14 +165,17 @@ async def cube_of_instance(
 async def _newest(request: Request, name: str, steps: int | None, cut: Cut) -> Response:
     worker, settings = find_model(request, name), request.app.state.settings
     require_data(settings)
-    check_steps(steps, settings)
-    check_price(worker, steps, settings)
+    check_steps(worker, steps, settings)
+    check_computed(worker, steps, settings)
+    check_cut(worker, steps or worker.schema["leads"], cut.where, cut.variables, settings)
     return await _ask(request, worker, CutNewest(cut, steps))
 
 
 async def _stored(request: Request, name: str, instance: str, cut: Cut) -> Response:
     worker, stored = stored_of(request, name)
-    return await _ask(request, worker, CutStored(cut, str(stored.get(instance).path)))
+    found = stored.get(instance)
+    check_cut(worker, found.leads, cut.where, cut.variables, request.app.state.settings)
+    return await _ask(request, worker, CutStored(cut, str(found.path)))
 
 
 async def _ask(request: Request, worker: Worker, asked: CutNewest | CutStored) -> Response:

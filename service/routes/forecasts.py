@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -11,9 +10,11 @@ from service.http.intake import Intake
 from service.http.keys import require_key
 from service.http.models import ChosenModel
 from service.http.negotiation import answer_type
+from service.http.parameters import ONLY_KNOWN
 from service.http.waiting import while_connected
 from service.media_types import COVERAGE, JSON, NETCDF, PNG
-from service.problems import NoData, TooLarge, Unprocessable
+from service.problems import NoData
+from service.routes.prices import check_price, check_steps
 from service.settings import Settings
 from service.wire.model_messages import ForecastNewest, ForecastUpload, Form
 from service.workers.worker import Worker
@@ -100,7 +101,7 @@ Bands = Annotated[bool, Query(description="Also return the uncertainty bands, if
     response_class=Response,
     responses=FORECAST_ANSWERS,
     openapi_extra=BODY,
-    dependencies=[Depends(require_key)],
+    dependencies=[Depends(require_key), ONLY_KNOWN],
 )
 async def create_forecast(
     request: Request,
@@ -115,14 +116,14 @@ async def create_forecast(
     """
     settings: Settings = request.app.state.settings
     intake = Intake.announced(request)
-    check_steps(steps, settings)
+    form = Form(intake.media_type, split_names(variables), bands)
+    check_steps(worker, steps, settings)
+    check_price(worker, steps, settings, form.media_type, form.variables, bands)
     worker.require_room()
     async with intake.body() as body:
         with worker.place():
             fields = await intake.parsed(body)
             del body
-            check_price(worker, steps, settings, intake.media_type, bands)
-            form = Form(intake.media_type, split_names(variables), bands)
             asked = ForecastUpload(fields, steps, form)
             answer = await while_connected(request, worker.ask_in_place(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
@@ -132,7 +133,7 @@ async def create_forecast(
     "/v1/forecasts/latest",
     response_class=Response,
     responses=FORECAST_ANSWERS,
-    dependencies=[Depends(require_key)],
+    dependencies=[Depends(require_key), ONLY_KNOWN],
 )
 async def latest_forecast(
     request: Request,
@@ -144,10 +145,11 @@ async def latest_forecast(
     """Forecast the whole field from the newest window of the server's own data."""
     settings: Settings = request.app.state.settings
     require_data(settings)
-    check_steps(steps, settings)
+    check_steps(worker, steps, settings)
     media_type = answer_type(request.headers.get("accept"), JSON)
-    check_price(worker, steps, settings, media_type, bands)
-    asked = ForecastNewest(steps, Form(media_type, split_names(variables), bands))
+    form = Form(media_type, split_names(variables), bands)
+    check_price(worker, steps, settings, media_type, form.variables, bands)
+    asked = ForecastNewest(steps, form)
     answer = await while_connected(request, worker.ask(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
 
@@ -170,21 +172,6 @@ def split_names(variables: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in variables.split(",") if name.strip()) if variables else None
 
 
-def check_steps(steps: int | None, settings: Settings) -> None:
-    """Refuse a request for more leads than the limit.
-
-    Raises:
-        Unprocessable: The request exceeds the limit.
-    """
-    if steps is not None and steps > settings.max_steps:
-        raise Unprocessable(
-            f"{steps} steps were requested; at most {settings.max_steps} are allowed.",
-            kind="steps",
-            steps=steps,
-            limit=settings.max_steps,
-        )
-
-
 def model_headers(worker: Worker) -> dict[str, str]:
     """Headers that name the model and its version."""
     return {
@@ -192,31 +179,3 @@ def model_headers(worker: Worker) -> dict[str, str]:
         "Stconv-Model-Version": worker.version,
         "Stconv-Bundle-Sha256": str(worker.schema.get("bundle_sha256", "")),
     }
-
-
-def check_price(
-    worker: Worker, steps: int | None, settings: Settings, media_type: str = NETCDF, bands: bool = True
-) -> None:
-    """Refuse a forecast with too many values before it is computed; text formats have a lower limit.
-
-    Raises:
-        TooLarge: The forecast exceeds the limit.
-    """
-    values = count_values(worker, steps or worker.schema["leads"], bands)
-    text = media_type in (JSON, COVERAGE)
-    limit = min(settings.max_output_values, settings.max_text_values if text else settings.max_output_values)
-    if values > limit:
-        raise TooLarge(
-            f"The forecast would have {values} values; at most {limit} are allowed{' as text' * text}. "
-            f"Request fewer steps{', or NetCDF' * text}.",
-            values=values,
-            limit=limit,
-        )
-
-
-def count_values(worker: Worker, leads: int, bands: bool = True) -> int:
-    """Number of values of a forecast: cells x leads x variables."""
-    grid = worker.schema["grid"]
-    cells = math.prod(grid[dim]["size"] for dim in grid["dims"])
-    variables = len(worker.schema["targets"]) * (1 + bands * len(worker.schema["bands"]))
-    return leads * variables * cells

@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from service.http.models import refuse_while_draining
+from service.http.parameters import ONLY_KNOWN
 from service.problems import Unavailable
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[ONLY_KNOWN])
 
 
 @router.get("/livez")

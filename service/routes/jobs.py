@@ -11,23 +11,24 @@ from fastapi.responses import JSONResponse
 from service.background.job_store import UNFINISHED, Job
 from service.background.jobs import Jobs
 from service.http.intake import Intake
-from service.http.keys import known_key, require_key
+from service.http.keys import job_owner, require_job_key
 from service.http.models import ChosenModel
-from service.problems import Problem, TooLarge
+from service.http.parameters import ONLY_KNOWN
+from service.problems import TooLarge
 from service.routes.forecasts import (
     BODY,
     FORECAST_ANSWERS,
     Bands,
     Names,
     Steps,
-    count_values,
     split_names,
 )
+from service.routes.prices import TEXT, count_values
 from service.settings import Settings
 from service.wire.model_messages import Form
 from stconv.clock import HOUR
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_job_key), ONLY_KNOWN])
 JobId = Annotated[str, Path(max_length=60)]
 Key = Annotated[
     str | None, Header(max_length=200, description="Equal requests with the same key create one job only.")
@@ -49,19 +50,16 @@ async def submit_job(
     """
     jobs, intake = _jobs(request), Intake.announced(request)
     leads = steps or worker.schema["leads"]
-    _check_size(count_values(worker, leads, bands), leads, request.app.state.settings)
     form = Form(intake.media_type, split_names(variables), bands)
+    _check_size(count_values(worker, leads, bands), leads, form.media_type, request.app.state.settings)
     async with intake.body() as body:
-        owner = known_key(request) or ""
+        owner = job_owner(request)
         job, new = jobs.register(owner, worker.name, leads, form, body, idempotency_key)
         if new:
             try:
                 await jobs.submit(job, await intake.parsed(body))
-            except Problem as problem:
-                jobs.fail(job, problem)
-                raise
             except BaseException:
-                jobs.cancel(job)
+                jobs.forget(job)
                 raise
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
     return JSONResponse(_facts(request, job), status_code=202, headers=headers)
@@ -98,7 +96,7 @@ def _jobs(request: Request) -> Jobs:
 
 
 def _find(request: Request, key: str) -> Job:
-    return _jobs(request).get(known_key(request) or "", key)
+    return _jobs(request).get(job_owner(request), key)
 
 
 def _facts(request: Request, job: Job) -> dict[str, Any]:
@@ -106,14 +104,17 @@ def _facts(request: Request, job: Job) -> dict[str, Any]:
     return job.facts(HOUR.seconds * settings.job_hours)
 
 
-def _check_size(values: int, steps: int, settings: Settings) -> None:
+def _check_size(values: int, steps: int, media_type: str, settings: Settings) -> None:
+    text = media_type in TEXT
+    most_values = min(settings.max_job_values, settings.max_text_values) if text else settings.max_job_values
     for found, limit, what in (
         (steps, settings.max_job_steps, "steps"),
-        (values, settings.max_job_values, "values"),
+        (values, most_values, "values as text" if text else "values"),
     ):
         if found > limit:
             raise TooLarge(
-                f"The job would have {found} {what}; at most {limit} are allowed. Request fewer steps.",
+                f"The job would have {found} {what}; at most {limit} are allowed. Request fewer steps"
+                f"{', or NetCDF' if text else ''}.",
                 found=found,
                 limit=limit,
             )

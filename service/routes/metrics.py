@@ -6,8 +6,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.http.keys import known_key
+from service.http.parameters import ONLY_KNOWN
 
-router = APIRouter(tags=["health"], dependencies=[Depends(known_key)])
+router = APIRouter(tags=["health"], dependencies=[Depends(known_key), ONLY_KNOWN])
 
 
 @router.get("/metrics", response_class=Response)

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Request
 
 from service.http.keys import require_key
 from service.http.models import ModelName, find_model
+from service.http.parameters import ONLY_KNOWN
 from service.workers.worker import Worker
 
-router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(require_key), ONLY_KNOWN])
 
 
 @router.get("")

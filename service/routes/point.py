@@ -8,19 +8,20 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.http.keys import require_key
 from service.http.models import ChosenModel
+from service.http.parameters import ONLY_KNOWN
 from service.http.waiting import while_connected
 from service.routes.forecasts import (
     Bands,
     Names,
     Steps,
-    check_steps,
     model_headers,
     require_data,
     split_names,
 )
+from service.routes.prices import check_computed, check_steps
 from service.wire.model_messages import ForecastPoint
 
-router = APIRouter(tags=["forecasts"], dependencies=[Depends(require_key)])
+router = APIRouter(tags=["forecasts"], dependencies=[Depends(require_key), ONLY_KNOWN])
 
 
 @router.get("/v1/forecast", response_class=Response, responses={200: {"content": {"application/json": {}}}})
@@ -39,7 +40,8 @@ async def forecast_point(
     """
     settings = request.app.state.settings
     require_data(settings)
-    check_steps(steps, settings)
+    check_steps(worker, steps, settings)
+    check_computed(worker, steps, settings)
     asked = ForecastPoint(latitude, longitude, steps, split_names(variables), bands)
     answer = await while_connected(request, worker.ask(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)

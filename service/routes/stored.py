@@ -10,12 +10,14 @@ from service.archive.table import StoredForecast
 from service.http.keys import require_key
 from service.http.models import ModelName, stored_of
 from service.http.negotiation import answer_type
+from service.http.parameters import ONLY_KNOWN
 from service.http.waiting import while_connected
 from service.media_types import JSON
 from service.routes.forecasts import Bands, Names, split_names
+from service.routes.prices import check_stored
 from service.wire.model_messages import Form, ReadStored, ReadTruth
 
-router = APIRouter(prefix="/v1", tags=["stored forecasts"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1", tags=["stored forecasts"], dependencies=[Depends(require_key), ONLY_KNOWN])
 Reference = Annotated[str, Path(max_length=40, description="Reference time, like 2014-12-31T18:00:00Z.")]
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -85,6 +87,8 @@ async def _answer(
     worker, stored = stored_of(request, model)
     found: StoredForecast = stored.get(reference)
     media_type = answer_type(request.headers.get("accept"), JSON)
-    asked = kind(str(found.path), Form(media_type, split_names(variables), bands))
+    form = Form(media_type, split_names(variables), bands)
+    check_stored(found, request.app.state.settings, media_type, form.variables)
+    asked = kind(str(found.path), form)
     answer = await while_connected(request, worker.ask(asked))
     return Response(answer.body, media_type=answer.media_type, headers=answer.headers)

@@ -16,10 +16,11 @@ from service.archive.table import ForecastGone, StoredForecasts, UnknownForecast
 from service.archive.zarr_view import BETWEEN, find_file, find_group, tree_metadata
 from service.http.keys import require_key
 from service.http.models import ModelName, stored_of
+from service.http.parameters import ONLY_KNOWN
 from service.problems import NoData, Unavailable, UnknownModel
 
 log = logging.getLogger(__name__)
-router = APIRouter(prefix="/zarr", tags=["zarr"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/zarr", tags=["zarr"], dependencies=[Depends(require_key), ONLY_KNOWN])
 READ = ["GET", "HEAD"]
 FOREVER = "private, max-age=3600, immutable"
 """Only for an address with a version: without one, another version answers after a swap."""

@@ -89,10 +89,22 @@ class AtPosition:
 
 
 @dataclass(frozen=True)
-class InArea:
-    """The cells whose centers lie in a closed polygon; corners (longitude, latitude), degrees."""
+class AtPositions:
+    """The cells that contain these points, answered one by one."""
 
-    corners: tuple[tuple[float, float], ...]
+    points: tuple[AtPosition, ...]
+
+
+@dataclass(frozen=True)
+class InArea:
+    """The cells whose centers lie in a polygon.
+
+    Attributes:
+        polygons: Polygons of closed rings of corners (longitude, latitude), degrees; the first ring of each
+            is its edge, further ones are holes.
+    """
+
+    polygons: tuple[tuple[tuple[tuple[float, float], ...], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ class Cut:
         variables: Requested variables; None for all.
     """
 
-    where: AtPosition | InArea | InCube
+    where: AtPosition | AtPositions | InArea | InCube
     start: str | None
     end: str | None
     variables: tuple[str, ...] | None

@@ -17,7 +17,11 @@ _TEXT = ("units", "calendar", "coordinates", "bounds", "grid_mapping", "standard
 """Attributes that readers expect to be text."""
 
 
-_HDF5 = ("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
+_RESERVED = (
+    *("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates"),
+    *("_NCProperties", "_nc3_strict", "_IsNetcdf4", "_SuperblockVersion", "_Format"),
+)
+"""Names in which HDF5 and NetCDF keep the structure of a file."""
 
 
 class SourceWarning(UserWarning):
@@ -102,24 +106,25 @@ def plain_text(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     return result
 
 
-def portable(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+def portable(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Convert attributes to types of NetCDF: numbers, text, lists of either; anything else becomes JSON text.
 
-    Nulls and names that HDF5 reserves are dropped.
+    Nulls and names that HDF5 and NetCDF reserve are dropped.
     """
-    return {
-        str(key).replace("/", "_"): _portable(value)
-        for key, value in attrs.items()
-        if value is not None and str(key) not in _HDF5
-    }
+    return {name: _portable(attrs[name]) for name in kept_names(attrs)}
+
+
+def kept_names(attrs: Mapping[str, Any]) -> list[str]:
+    """Names of the attributes that are written: not null, not reserved."""
+    return [name for name, value in attrs.items() if value is not None and name not in _RESERVED]
 
 
 def _portable(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+    if isinstance(value, (str, bytes)):
+        return _utf8(value)
     if isinstance(value, (bool, np.bool_)):
         return json.dumps(bool(value))
-    if isinstance(value, (str, int, float, np.integer, np.floating)):
+    if isinstance(value, (int, float, np.integer, np.floating)):
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.ndim <= 1:
         return value
@@ -127,9 +132,17 @@ def _portable(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         kinds = {type(entry) for entry in value}
-        if kinds and (kinds <= {str} or kinds <= {int, float}):
+        if kinds and kinds <= {int, float}:
             return list(value)
+        if kinds == {str}:
+            return [_utf8(entry) for entry in value]
     return json.dumps(jsonable(value))
+
+
+def _utf8(text: str | bytes) -> str:
+    """Text that can be written; what is no UTF-8 becomes a replacement character."""
+    encoded = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    return encoded.decode("utf-8", "replace")
 
 
 def jsonable(value: Any) -> Any:

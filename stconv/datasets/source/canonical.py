@@ -11,7 +11,7 @@ import xarray as xr
 from stconv.datasets.source.axes import find_horizontal, once_in_time
 from stconv.datasets.source.coordinates import CanonicalAxes, canonical_axes, drop_repeated_meridian
 from stconv.datasets.source.decoding import physical_attrs
-from stconv.datasets.source.encodable import refuse_unwritable
+from stconv.datasets.source.encodable import refuse_names_outside_netcdf, refuse_unwritable
 from stconv.datasets.source.fields import find_fields
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part
@@ -56,6 +56,7 @@ def canonical_part(
     check_increasing(axes.coords[TIME].values, source)
     fields = {name: _field(once, name, axes, spec, source, len(names) if lazy else 0) for name in names}
     origin = _origin(ds, time, axes, fields, cyclic)
+    refuse_names_outside_netcdf(origin, source)
     return Part(source, xr.Dataset(fields, axes.coords, ds.attrs), origin, left_out)
 
 
