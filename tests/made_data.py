@@ -59,7 +59,7 @@ def _ersst(path: Path) -> None:
 
 
 def _era5(path: Path) -> None:
-    """The fields as cfgrib gives them, in NetCDF: GRIB itself is held by test_formats.py."""
+    """The fields as cfgrib gives them, in NetCDF: GRIB itself is held by test_real_files.py."""
     n, lat, lon = 300, np.arange(58, 49.9, -0.25), np.arange(-10, 2.1, 0.25)
     ds = xr.Dataset(
         {"t2m": (("time", "latitude", "longitude"), waves(n, len(lat), len(lon), 280, 6).astype("f4"))},

@@ -29,6 +29,7 @@ def trainer(folder: Path, steps: int, **settings: Any) -> pl.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
+        log_every_n_steps=1,  # a larger interval than the training makes Lightning warn
         default_root_dir=folder,
         **{"logger": False, **settings},
     )

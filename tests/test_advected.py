@@ -1,4 +1,4 @@
-"""Motion of fields that truly move, what is carried, and networks in the moving frame."""
+"""Motion of fields that move, values that are advected, and networks in the moving frame."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Axes that are one but for rounding, and axes that are not: between files, static fields and models."""
+"""Axes that are equal but for rounding, and axes that differ: between files, static fields and models."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Bands: what they are said to hold, they hold on a period that nothing was fitted on."""
+"""Bands hold the share of values that they state, on a period that nothing was fitted on."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A series on disk: the same values, built once, resumed, never believed half-written."""
+"""A series on disk: equal values, built once, resumed after an interruption, never used half-written."""
 
 import errno
 import json

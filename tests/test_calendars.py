@@ -1,4 +1,4 @@
-"""Files of several calendars and ages in one series."""
+"""Files with different calendars and ages in one series."""
 
 import numpy as np
 import pytest

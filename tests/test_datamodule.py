@@ -1,4 +1,4 @@
-"""The data module: what it knows before and after set-up, its order, its refusals, its YAML."""
+"""The data module: its facts before and after setup, its order of windows, its refusals, its YAML."""
 
 import hashlib
 import json

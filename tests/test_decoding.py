@@ -1,4 +1,4 @@
-"""Stored values to physical ones: what is declared missing, in every type and format, against NumPy."""
+"""Stored values to physical ones: declared missing values, in every type and format, against NumPy."""
 
 import warnings
 from contextlib import nullcontext

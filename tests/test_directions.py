@@ -1,4 +1,4 @@
-"""Directions as sine and cosine: made at the door, averaged there, and degrees again in a forecast."""
+"""Directions are split into sine and cosine when read, averaged as such, and degrees again in a forecast."""
 
 import numpy as np
 import pytest

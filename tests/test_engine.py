@@ -1,4 +1,4 @@
-"""Other engines forecast what PyTorch does; in int8 nearly so, calibrated on the training period alone."""
+"""Other engines forecast as PyTorch does, in int8 nearly so, calibrated on the training period alone."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Events: what happened, how often, the scores of a probability, and the whole way through the commands."""
+"""Events: their definition, frequency, scores of a probability, and an event model through all commands."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""Frozen layers: what a training leaves alone, beside a step of plain torch."""
+"""Frozen layers stay as they are in training; the others change as in a step of plain torch."""
 
 import copy
 from pathlib import Path

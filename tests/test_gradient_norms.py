@@ -1,4 +1,4 @@
-"""Gradient norms in the log, beside those of plain torch."""
+"""Gradient norms in the log, against those of plain torch."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The door: what comes in canonical, what is refused, and that everything goes out as it came in."""
+"""Files to canonical form and back: forms that are understood, forms that are refused, the restored file."""
 
 import json
 import os

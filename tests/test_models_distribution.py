@@ -1,4 +1,4 @@
-"""Networks that forecast a distribution: members ascend, and stand for what they are said to stand for."""
+"""Networks that forecast a distribution: their members ascend and are the quantiles that they state."""
 
 import pytest
 import torch

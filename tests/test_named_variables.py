@@ -1,4 +1,4 @@
-"""Variables that attributes name come along; attributes and names of any kind go the whole way."""
+"""Variables that attributes name come along; attributes and names of any kind reach the forecast."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Optical flow as a reference: fields that truly move, what it cannot know, and what it needs."""
+"""Optical flow as a reference: fields that move, motion that it cannot know, and refusals."""
 
 import importlib.util
 

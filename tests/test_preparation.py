@@ -1,4 +1,4 @@
-"""Preparation: its statistics against NumPy, its inverse, what it shows and what it hides."""
+"""Preparation: its statistics against NumPy, its inverse, the channels it shows and the values it hides."""
 
 import json
 
@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from full_preparation import FULL
 from stconv.datasets.preparation.features import cos_zenith
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.preparation.settings import PreparationSettings
@@ -476,23 +477,6 @@ def test_climatology_at_the_leads_is_shown_in_the_newest_frames(leads, t_in):
     shown = min(leads, t_in)
     np.testing.assert_allclose(x[:, 2, -shown:].numpy(), expected[:, -shown:], atol=1e-4)
     assert not x[:, 2, :-shown].any()
-
-
-FULL = PreparationSettings(
-    inputs=("q", "t"),
-    targets=("t",),
-    scaling="anomaly",
-    per_cell=True,
-    transforms={"t": "sqrt"},
-    impute="persistence",
-    mask_channel=True,
-    static_fields=("latitude", "longitude", "position", "valid", "climate"),
-    static_files={"height": "/somewhere/orography.nc"},
-    time_features=True,
-    solar_zenith=True,
-    climatology_at_leads=True,
-    bounds={"t": [0, None]},
-)
 
 
 def test_each_channel_holds_what_its_name_says():

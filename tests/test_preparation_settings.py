@@ -4,28 +4,13 @@ import json
 
 import pytest
 
+from full_preparation import FULL
 from stconv.datasets.preparation.event import Event
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import ConfigError, VariableError
 from stconv.plain import from_plain, stated, to_plain
-
-FULL = PreparationSettings(
-    inputs=("q", "t"),
-    targets=("t",),
-    scaling="anomaly",
-    per_cell=True,
-    transforms={"t": "sqrt"},
-    impute="persistence",
-    mask_channel=True,
-    static_fields=("latitude", "longitude", "position", "valid", "climate"),
-    static_files={"height": "/somewhere/orography.nc"},
-    time_features=True,
-    solar_zenith=True,
-    climatology_at_leads=True,
-    bounds={"t": [0, None]},
-)
 
 
 def test_targets_are_the_inputs_by_default_and_come_first():

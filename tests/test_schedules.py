@@ -1,4 +1,4 @@
-"""The learning rate over a training whose length nobody stated."""
+"""The learning rate over a training whose length is not stated."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""CoverageJSON and pictures of a real server, its newest forecast, and what an answer says of its input."""
+"""CoverageJSON and pictures of a real server, its newest forecast, and remarks on the input in an answer."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Requests that come together are computed together, and each gets what it would have got alone."""
+"""Requests that arrive together are computed together, and each has the answer it would have alone."""
 
 import threading
 import warnings

@@ -1,4 +1,4 @@
-"""OGC API-EDR of a real server: what is cut out is what the whole forecast holds there."""
+"""OGC API-EDR of a real server: a cut holds the values of the whole forecast in its place."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Keys: made once, stored as hashes, each with what it may do and how often."""
+"""Keys: made once, stored as hashes, each with its rights and its quota."""
 
 import json
 import stat

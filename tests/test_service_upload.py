@@ -1,4 +1,4 @@
-"""An upload is read as the command line reads a file of the same content: one forecast through both doors."""
+"""An upload and a file of the same content give the same forecast, in the service and in the library."""
 
 import json
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""Nearly regular times at their step, against the times that were made irregular."""
+"""Nearly regular times are moved to their step, against the times that were made irregular."""
 
 import cftime
 import numpy as np

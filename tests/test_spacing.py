@@ -1,4 +1,4 @@
-"""Some of many, evenly spaced."""
+"""Evenly spaced choices from a sequence."""
 
 import numpy as np
 from hypothesis import given

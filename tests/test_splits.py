@@ -1,4 +1,4 @@
-"""Periods: no frame in two splits, dates in any calendar, refusals."""
+"""Periods: no frame in two of them, dates in any calendar, refusals."""
 
 import cftime
 import numpy as np

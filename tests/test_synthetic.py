@@ -1,4 +1,4 @@
-"""The generator: what it claims about its field is true of the field."""
+"""The generated data set has the properties that it states."""
 
 import numpy as np
 import pytest

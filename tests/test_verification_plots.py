@@ -1,4 +1,4 @@
-"""Pictures and the page: written, readable as what they claim, right way up, missing cells gray."""
+"""Pictures and the page: written, readable as the format they state, north up, missing cells gray."""
 
 import matplotlib.colors
 import matplotlib.image

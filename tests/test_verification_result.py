@@ -1,4 +1,4 @@
-"""The result a person reads: outcome, verdict, table, JSON and NetCDF."""
+"""The result of a test: outcome, verdict, table, JSON and NetCDF."""
 
 import json
 from dataclasses import replace

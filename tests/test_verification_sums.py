@@ -1,4 +1,4 @@
-"""Sums and scores: hand-worked values, the `scores` library, and checks that no trick can pass."""
+"""Sums and scores: hand-worked values, the `scores` library, and tricks that must not raise a score."""
 
 import numpy as np
 import pytest

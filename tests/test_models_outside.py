@@ -1,4 +1,4 @@
-"""A network that is defined outside of stconv goes the whole way, and is never imported for a file's sake."""
+"""A network defined outside of stconv goes from training to forecast; no file alone makes it be imported."""
 
 import json
 import sys

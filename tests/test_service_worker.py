@@ -1,4 +1,4 @@
-"""Places: they are counted before an upload is read, and every admitted request is answered."""
+"""Places in the queue of a model are counted before an upload is read; every admitted request is answered."""
 
 import asyncio
 import inspect
