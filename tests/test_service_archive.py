@@ -353,23 +353,6 @@ def test_persistence_of_a_source_with_gaps_is_the_newest_value_that_the_window_k
     np.testing.assert_allclose(rmse["model"], model, rtol=1e-5)
 
 
-def test_another_version_brings_its_own_forecasts(tmp_path, library, made):
-    """The table looks into the folder of the version that is served; equal names are other forecasts."""
-    from service.archive.table import ForecastGone, StoredForecasts
-    from service.model.archiving import write_store
-
-    forecast = library.forecast(made.fields())
-    for version, names in (("old", ["20200110T120000Z", "20200110T180000Z"]), ("new", ["20200110T180000Z"])):
-        for name in names:
-            write_store(forecast.assign_attrs(version=version), tmp_path / version / f"{name}.zarr")
-    table = StoredForecasts()
-    table.refresh(tmp_path / "old")
-    table.refresh(tmp_path / "new")
-    assert table.get("20200110T180000Z").metadata["attributes"]["version"] == "new"
-    with pytest.raises(ForecastGone):
-        table.get("20200110T120000Z")
-
-
 def test_pruning_counts_all_versions_and_removes_broken_writes(tmp_path):
     from service.archive.stores import prune, stored
 

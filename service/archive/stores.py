@@ -1,7 +1,8 @@
 """The folder of stored forecasts: a Zarr store for each reference time, under the model and its version.
 
-FOLDER/MODEL/VERSION/20141231T180000Z.zarr    written under a temporary name, never changed, removed when too
-old FOLDER/MODEL/VERSION/scores.nc                error sums of the verified forecasts
+FOLDER/MODEL/VERSION/20141231T180000Z.zarr    written under a temporary name, never changed, removed when old
+FOLDER/MODEL/VERSION/scores.nc                error sums of the verified forecasts
+FOLDER/MODEL/record.json                      what was ever stored, see `record.py`
 """
 
 from __future__ import annotations

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.archive.record import Entry, Record
 from service.archive.soundness import BrokenStore, sound_metadata
-from service.archive.stores import find_name, iso_time, stored
+from service.archive.stores import VERSION_LETTERS, find_name, iso_time, stored
 from service.formats.statement import STATED
 from service.problems import Problem
 from service.wire.model_messages import Fault
 
 log = logging.getLogger(__name__)
 PER_FORECAST = ("time", "forecast_reference_time")
+_VERSION = re.compile(f"[0-9a-f]{{{VERSION_LETTERS}}}")
 
 
 class UnknownForecast(Problem):
@@ -27,7 +30,7 @@ class UnknownForecast(Problem):
 
 
 class ForecastGone(Problem):
-    """The stored forecast was removed because of its age."""
+    """The stored forecast was removed."""
 
     status = 410
     code = "forecast-gone"
@@ -38,6 +41,7 @@ class StoredForecast:
     """One stored forecast.
 
     Attributes:
+        version: Version of the model, as in its folder.
         name: Reference time, like 20141231T180000Z.
         path: Folder of the Zarr store.
         metadata: Consolidated metadata of the store.
@@ -45,6 +49,7 @@ class StoredForecast:
         form: Text that is equal for forecasts that differ only in times and values.
     """
 
+    version: str
     name: str
     path: Path
     metadata: dict[str, Any]
@@ -52,9 +57,25 @@ class StoredForecast:
     form: str
 
     @property
+    def id(self) -> str:
+        """Its name with its version, which no other forecast ever has."""
+        return f"{self.name}.{self.version}"
+
+    @property
+    def made(self) -> str:
+        """Time at which it was made, ISO 8601; "" if it does not say so."""
+        return str(self.metadata["attributes"].get("made", ""))
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """Metadata of each variable."""
+        arrays: dict[str, Any] = self.metadata["consolidated_metadata"]["metadata"]
+        return arrays
+
+    @property
     def leads(self) -> int:
         """Number of leads."""
-        return int(self.metadata["consolidated_metadata"]["metadata"]["lead"]["shape"][0])
+        return int(self.arrays["lead"]["shape"][0])
 
     def facts(self) -> dict[str, Any]:
         """The entry of the forecast in a list, as JSON values."""
@@ -63,40 +84,67 @@ class StoredForecast:
         return {
             "reference_time": iso_time(self.name),
             "name": self.name,
+            "id": self.id,
             "leads": self.leads,
             **{name: attrs[name] for name in names if name in attrs},
         }
 
 
 class StoredForecasts:
-    """The stored forecasts of one version of a model."""
+    """The stored forecasts of one model, over all its versions.
+
+    An address is a reference time, and may end in `.VERSION`. Without a version it means the forecast that
+    was stored first from that time, so that its content does not change when another version is served.
+
+    Attributes:
+        version: Version that is served.
+        verification: Live verification of that version, as JSON values.
+        faults: Data and stores that are passed over at present.
+    """
 
     def __init__(self) -> None:
-        self.by_name: dict[str, StoredForecast] = {}
+        self.version = ""
         self.verification: dict[str, Any] | None = None
         self.faults: tuple[Fault, ...] = ()
-        self.version = ""
-        self._removed: set[str] = set()
+        self._by_version: dict[str, dict[str, StoredForecast]] = {}
+        self._record: Record | None = None
         self._broken: set[Path] = set()
 
-    def refresh(self, folder: Path) -> None:
-        """Update the table from the folder; a store never changes, so each is read once.
+    @property
+    def by_name(self) -> dict[str, StoredForecast]:
+        """The forecasts of the version that is served, by reference time."""
+        return self._by_version.get(self.version, {})
 
-        Another version of the model has another folder, so that forecasts of the previous version disappear.
+    @property
+    def earlier(self) -> list[StoredForecast]:
+        """The forecasts of other versions that are still stored, by reference time."""
+        others = (f for v, found in self._by_version.items() if v != self.version for f in found.values())
+        return sorted(others, key=lambda forecast: (forecast.name, forecast.made))
+
+    def refresh(self, folder: Path, keep_record: bool = True) -> None:
+        """Update the table from the folder of the served version and from those beside it.
+
+        Args:
+            folder: Folder of the version that is served.
+            keep_record: Whether this server writes the record.
         """
-        self.version = folder.name
-        found, known = stored(folder), {entry.path: entry for entry in self.by_name.values()}
-        self._removed = (self._removed | set(self.by_name)) - set(found)
-        self.by_name = {
-            name: entry
-            for name, path in found.items()
-            if (entry := known.get(path) or self._read(name, path)) is not None
-        }
+        known = {f.path: f for found in self._by_version.values() for f in found.values()}
+        record = self._record = self._record or Record(folder.parent)
+        record.load()
+        found: dict[str, dict[str, StoredForecast]] = {}
+        for version in sorted(folder.parent.iterdir()) if folder.parent.is_dir() else ():
+            if version.is_dir() and not version.name.startswith("."):
+                paths = stored(version).items()
+                entries = (known.get(path) or self._read(version.name, name, path) for name, path in paths)
+                found[version.name] = {entry.name: entry for entry in entries if entry is not None}
+        if keep_record:
+            record.add([Entry(f.version, f.name, f.made, f.form) for v in found.values() for f in v.values()])
+        self.version, self._by_version = folder.name, found
 
-    def _read(self, name: str, path: Path) -> StoredForecast | None:
+    def _read(self, version: str, name: str, path: Path) -> StoredForecast | None:
         """A store, or None if it is broken: said once, and passed over until the archive sets it aside."""
         try:
-            entry = read(name, path)
+            entry = read(version, name, path)
         except (BrokenStore, OSError) as error:
             if path not in self._broken:
                 log.error("the stored forecast from %s is passed over: %s", iso_time(name), error)
@@ -106,20 +154,26 @@ class StoredForecasts:
         return entry
 
     def get(self, text: str) -> StoredForecast:
-        """Find the forecast of a reference time.
+        """Find the forecast of an address.
 
         Args:
-            text: Name of the forecast, or the reference time in ISO 8601.
+            text: Name of the forecast, or the reference time in ISO 8601; `.VERSION` may follow.
 
         Raises:
             UnknownForecast: There is no such forecast.
             ForecastGone: The forecast was removed.
         """
-        name = find_name(text)
-        if name in self.by_name:
-            return self.by_name[name]
-        if name in self._removed:
-            raise ForecastGone(f"The forecast from {iso_time(name)} was removed because of its age.")
+        time, version = self.split(text)
+        name = find_name(time)
+        if name is not None and not version:
+            version = self.operational(name)
+        found = self._by_version.get(version, {}).get(name or "")
+        if found is not None:
+            return found
+        if name is not None and version and (self._recorded(version, name) or not self._knows(version)):
+            raise ForecastGone(
+                f"The forecast from {iso_time(name)} by version {version} was removed because of its age."
+            )
         span = f"{len(self.by_name)}"
         if self.by_name:
             span += f", from {iso_time(min(self.by_name))} to {iso_time(max(self.by_name))}"
@@ -127,8 +181,58 @@ class StoredForecasts:
             f"No forecast from {text[:60]!r} is stored. Number of stored forecasts: {span}."
         )
 
+    def between(self, first: str, last: str, version: str) -> list[StoredForecast | None]:
+        """Find the forecasts of a period that one version stored before the last of them, of equal form.
 
-def read(name: str, path: Path) -> StoredForecast:
+        Args:
+            first: Reference time of the first forecast.
+            last: Reference time of the last forecast.
+            version: Version of the model; "" for that of the first forecast.
+
+        Returns:
+            The forecasts; None for each that was removed.
+
+        Raises:
+            UnknownForecast: The first or the last is not stored.
+            ForecastGone: The first or the last was removed.
+        """
+        begin = self.get(f"{first}.{version}" if version else first)
+        end = self.get(f"{last}.{version}" if version else last)
+        if end.version != begin.version:
+            raise UnknownForecast(
+                f"The forecasts from {first[:40]!r} and {last[:40]!r} are of different versions of the "
+                "model. Name one: FIRST--LAST.VERSION."
+            )
+        if end.name < begin.name:
+            raise UnknownForecast(f"'{first[:40]}--{last[:40]}' ends before it begins.")
+        assert self._record is not None
+        here = self._by_version[begin.version]
+        return [
+            here.get(entry.name)
+            for entry in self._record.of(begin.version)
+            if begin.name <= entry.name <= end.name and entry.form == begin.form and entry.made <= end.made
+        ]
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Split an address into its time and the version, "" if it names none."""
+        time, dot, version = text.rpartition(".")
+        if dot and (self._knows(version) or _VERSION.fullmatch(version)):
+            return time, version
+        return text, ""
+
+    def operational(self, name: str) -> str:
+        """The version that stored a forecast from a reference time first; "" if none did."""
+        entry = self._record.first(name) if self._record else None
+        return entry.version if entry else ""
+
+    def _recorded(self, version: str, name: str) -> bool:
+        return self._record is not None and (version, name) in self._record
+
+    def _knows(self, version: str) -> bool:
+        return version in self._by_version or (self._record is not None and bool(self._record.of(version)))
+
+
+def read(version: str, name: str, path: Path) -> StoredForecast:
     """Read the metadata of a store and list its files.
 
     Raises:
@@ -144,7 +248,7 @@ def read(name: str, path: Path) -> StoredForecast:
         for key in sorted(files):
             if key.startswith(f"{variable}/c") and not per_forecast(variable, arrays[variable]):
                 form.update(files[key].read_bytes())
-    return StoredForecast(name, path, metadata, files, form.hexdigest())
+    return StoredForecast(version, name, path, metadata, files, form.hexdigest())
 
 
 def per_forecast(variable: str, array: dict[str, Any]) -> bool:

@@ -24,42 +24,25 @@ BETWEEN = "--"
 _UNSHARED = ("history", "title", "made", "made_when_truth_was_known", "older_window")
 
 
-def find_group(stored: StoredForecasts, text: str) -> list[StoredForecast]:
-    """Find the forecasts that a part of a URL names: one, or FIRST--LAST.
+def find_group(stored: StoredForecasts, text: str) -> list[StoredForecast | None]:
+    """Find the forecasts that a part of a URL names: one, or FIRST--LAST; `.VERSION` may follow.
 
-    Forecasts in between on another grid or with other variables than the first are left out, and so are
-    forecasts that were made after the last, from frames that came late: the content of an address stays.
-    `.VERSION` at the end names the version of the model.
+    In a period these are the forecasts of one version. Those on another grid or with other variables than
+    the first are left out, and so are forecasts that were made after the last, from frames that came late:
+    the content of an address stays. None stands for a forecast that was removed.
 
     Raises:
         UnknownForecast: The first or the last is not stored.
-        ForecastGone: The first or the last was removed, or another version of the model is served.
+        ForecastGone: The first or the last was removed.
     """
-    times, _, version = text.partition(".")
-    if times and version.isalnum() and version != stored.version:
-        raise ForecastGone(f"The forecasts of version {version[:40]!r} are no longer served.")
+    times, version = stored.split(text)
     first, between, last = times.partition(BETWEEN)
-    begin = stored.get(first)
     if not between:
-        return [begin]
-    end = stored.get(last)
-    found = [
-        forecast
-        for forecast in stored.by_name.values()
-        if begin.name <= forecast.name <= end.name
-        and forecast.form == begin.form
-        and _made(forecast) <= _made(end)
-    ]
-    if not found:
-        raise UnknownForecast(f"{text[:60]!r} ends before it begins.")
-    return found
+        return [stored.get(text)]
+    return stored.between(first, last, version)
 
 
-def _made(forecast: StoredForecast) -> str:
-    return str(forecast.metadata["attributes"].get("made", ""))
-
-
-def find_file(forecasts: list[StoredForecast], whole: bool, key: str) -> bytes | Path:
+def find_file(forecasts: list[StoredForecast | None], whole: bool, key: str) -> bytes | Path:
     """Return the content of a key: metadata, or the file of a chunk; a key is never joined to a path.
 
     Args:
@@ -69,9 +52,12 @@ def find_file(forecasts: list[StoredForecast], whole: bool, key: str) -> bytes |
 
     Raises:
         UnknownForecast: There is no such key.
+        ForecastGone: The forecast with this chunk was removed.
     """
+    first = forecasts[0]
+    assert first is not None
     if not whole:
-        found = forecasts[0].files.get(key)
+        found = first.files.get(key)
     elif key == METADATA:
         return json.dumps(joined_metadata(forecasts)).encode()
     else:
@@ -85,19 +71,28 @@ def find_file(forecasts: list[StoredForecast], whole: bool, key: str) -> bytes |
     return found
 
 
-def _chunk(forecasts: list[StoredForecast], variable: str, rest: str, arrays: dict[str, Any]) -> Path | None:
+def _chunk(
+    forecasts: list[StoredForecast | None], variable: str, rest: str, arrays: dict[str, Any]
+) -> Path | None:
     if variable not in arrays or REFERENCE not in dimensions(arrays[variable]):
-        return forecasts[0].files.get(f"{variable}/{rest}")
+        first = forecasts[0]
+        assert first is not None
+        return first.files.get(f"{variable}/{rest}")
     letter, _, index = rest.partition("/")
     number, _, inner = index.partition("/")
     if letter != "c" or not number.isdecimal() or len(number) > 6 or int(number) >= len(forecasts):
         return None
-    return forecasts[int(number)].files.get(f"{variable}/c/{inner}" if inner else f"{variable}/c")
+    found = forecasts[int(number)]
+    if found is None:
+        raise ForecastGone("This forecast was removed because of its age.")
+    return found.files.get(f"{variable}/c/{inner}" if inner else f"{variable}/c")
 
 
-def joined_metadata(forecasts: list[StoredForecast]) -> dict[str, Any]:
+def joined_metadata(forecasts: list[StoredForecast | None]) -> dict[str, Any]:
     """Metadata of the joined group; variables that differ get the reference time as their first dimension."""
-    newest = forecasts[-1].metadata
+    last = forecasts[-1]
+    assert last is not None
+    newest = last.metadata
     arrays = {}
     for name, array in newest["consolidated_metadata"]["metadata"].items():
         arrays[name] = _along_reference(array, len(forecasts)) if per_forecast(name, array) else array
@@ -122,9 +117,14 @@ def _along_reference(array: dict[str, Any], n: int) -> dict[str, Any]:
 
 
 def tree_metadata(stored: StoredForecasts) -> dict[str, Any]:
-    """Metadata of the tree of all forecasts of a model, with a group for each."""
+    """Metadata of the tree of all forecasts of a model, with a group for each.
+
+    A group has the name of its reference time; a forecast that was not the first from its time has that of
+    its version too.
+    """
     nodes: dict[str, Any] = {}
-    for name, forecast in stored.by_name.items():
+    for forecast in (*stored.by_name.values(), *stored.earlier):
+        name = forecast.name if stored.operational(forecast.name) == forecast.version else forecast.id
         metadata = dict(forecast.metadata)
         inner = metadata.pop("consolidated_metadata")["metadata"]
         nodes[name] = metadata

@@ -27,7 +27,9 @@ router = APIRouter(prefix="/edr", tags=["edr"], dependencies=[Depends(require_ke
 ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": {COVERAGE: {}}}}
 Coords = Annotated[str, Query(max_length=20_000, description="WKT; longitude before latitude.")]
 Bbox = Annotated[str, Query(max_length=200, description="WEST,SOUTH,EAST,NORTH")]
-Instance = Annotated[str, Path(max_length=40, description="Reference time, like 20141231T180000Z.")]
+Instance = Annotated[
+    str, Path(max_length=60, description="Reference time, like 20141231T180000Z; .VERSION may follow.")
+]
 COLLECTION = "/collections/{name}"
 INSTANCE = "/collections/{name}/instances/{instance}"
 
@@ -103,10 +105,11 @@ async def collection(request: Request, name: str) -> dict[str, Any]:
 
 @router.get("/collections/{name}/instances")
 async def instances(request: Request, name: str) -> dict[str, Any]:
-    """The stored forecasts of a model, newest first."""
+    """The stored forecasts of a model, newest first, those of earlier versions after the present one."""
     worker, stored = stored_of(request, _geographic(request, name).name)
     base = str(request.base_url)
-    found = [metadata.instance(worker, key, base) for key in reversed(stored.by_name)]
+    forecasts = [*reversed(stored.by_name.values()), *reversed(stored.earlier)]
+    found = [metadata.instance(worker, forecast, base) for forecast in forecasts]
     here = f"{base}edr/collections/{worker.name}/instances"
     return {"links": [metadata.link(here, "self")], "instances": found}
 
@@ -115,7 +118,7 @@ async def instances(request: Request, name: str) -> dict[str, Any]:
 async def instance(request: Request, name: str, instance: Instance) -> dict[str, Any]:
     """One stored forecast."""
     worker, stored = stored_of(request, _geographic(request, name).name)
-    return metadata.instance(worker, stored.get(instance).name, str(request.base_url))
+    return metadata.instance(worker, stored.get(instance), str(request.base_url))
 
 
 @router.get(f"{COLLECTION}/position", response_class=Response, responses=ANSWERS)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from service.archive.stores import as_instant, iso_time
-from service.archive.table import StoredForecasts
+from service.archive.table import StoredForecast, StoredForecasts, dimensions, per_forecast
 from service.media_types import COVERAGE
 from service.workers.worker import Worker
 
@@ -55,7 +55,7 @@ def collection(worker: Worker, stored: StoredForecasts | None, base: str) -> dic
         "title": worker.name,
         "description": f"{schema['leads']} leads of {schema['step']['label']}; version {worker.version}.",
         "keywords": ["forecast", *(target["name"] for target in schema["targets"])],
-        **_facts(worker, here, names[-1:]),
+        **_facts(worker, here, names[-1:], schema["leads"]),
     }
     if names:
         queries = found["data_queries"]
@@ -63,13 +63,15 @@ def collection(worker: Worker, stored: StoredForecasts | None, base: str) -> dic
     return found
 
 
-def instance(worker: Worker, name: str, base: str) -> dict[str, Any]:
-    """One stored forecast of a model."""
-    here = f"{base}edr/collections/{worker.name}/instances/{name}"
-    return {"id": name, "title": f"Forecast from {iso_time(name)}", **_facts(worker, here, [name])}
+def instance(worker: Worker, forecast: StoredForecast, base: str) -> dict[str, Any]:
+    """One stored forecast of a model, of any version."""
+    here = f"{base}edr/collections/{worker.name}/instances/{forecast.id}"
+    title = f"Forecast from {iso_time(forecast.name)} by version {forecast.version}"
+    found = {"id": forecast.id, "title": title, **_facts(worker, here, [forecast.name], forecast.leads)}
+    return found | {"parameter_names": _parameters_of(forecast)}
 
 
-def _facts(worker: Worker, here: str, names: list[str]) -> dict[str, Any]:
+def _facts(worker: Worker, here: str, names: list[str], leads: int) -> dict[str, Any]:
     schema = worker.schema
     grid = schema["grid"]
     south, north = grid["lat"]["first"], grid["lat"]["last"]
@@ -77,7 +79,7 @@ def _facts(worker: Worker, here: str, names: list[str]) -> dict[str, Any]:
         "spatial": {"bbox": [[grid["lon"]["first"], south, grid["lon"]["last"], north]], "crs": "CRS84"}
     }
     if names and schema["step"]["kind"] == "fixed":
-        extent["temporal"] = _temporal(names[0], schema["step"]["seconds"], schema["leads"])
+        extent["temporal"] = _temporal(names[0], schema["step"]["seconds"], leads)
     return {
         "links": [link(here, "self"), *(link(f"{here}/{query}", "data", COVERAGE) for query in QUERIES)],
         "extent": extent,
@@ -85,10 +87,18 @@ def _facts(worker: Worker, here: str, names: list[str]) -> dict[str, Any]:
         "output_formats": [FORMAT],
         "data_queries": {query: _query(f"{here}/{query}", query) for query in QUERIES},
         "parameter_names": {
-            f"{target['name']}{bound}": _parameter(target, f"{target['name']}{bound}")
+            f"{target['name']}{bound}": _parameter(f"{target['name']}{bound}", target["units"])
             for target in schema["targets"]
             for bound in ("", *schema["bands"])
         },
+    }
+
+
+def _parameters_of(forecast: StoredForecast) -> dict[str, Any]:
+    return {
+        name: _parameter(name, array["attributes"].get("units"))
+        for name, array in forecast.arrays.items()
+        if len(dimensions(array)) > 1 and per_forecast(name, array)
     }
 
 
@@ -110,9 +120,9 @@ def _query(href: str, kind: str) -> dict[str, Any]:
     return {"link": found | {"variables": variables}}
 
 
-def _parameter(target: dict[str, Any], name: str) -> dict[str, Any]:
+def _parameter(name: str, units: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {"type": "Parameter", "observedProperty": {"label": name}}
-    return found | ({"unit": {"symbol": target["units"]}} if target["units"] else {})
+    return found | ({"unit": {"symbol": units}} if units else {})
 
 
 CRS84_WKT = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -18,7 +19,9 @@ from service.routes.prices import check_stored
 from service.wire.model_messages import Form, ReadStored, ReadTruth
 
 router = APIRouter(prefix="/v1", tags=["stored forecasts"], dependencies=[Depends(require_key), ONLY_KNOWN])
-Reference = Annotated[str, Path(max_length=40, description="Reference time, like 2014-12-31T18:00:00Z.")]
+Reference = Annotated[
+    str, Path(max_length=60, description="Reference time, like 2014-12-31T18:00:00Z; .VERSION may follow.")
+]
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
@@ -33,15 +36,17 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/forecasts")
 async def list_forecasts(request: Request, model: ModelName | None = None) -> dict[str, Any]:
-    """The stored forecasts of a model, oldest reference time first."""
+    """The stored forecasts of a model, oldest reference time first; `earlier` are those of other versions."""
     worker, stored = stored_of(request, model)
+
+    def entries(forecasts: Iterable[StoredForecast]) -> list[dict[str, Any]]:
+        return [f.facts() | {"href": f"/v1/forecasts/{f.id}?model={worker.name}"} for f in forecasts]
+
     return {
         "model": worker.name,
         "zarr": f"/zarr/{worker.name}",
-        "forecasts": [
-            found.facts() | {"href": f"/v1/forecasts/{name}?model={worker.name}"}
-            for name, found in stored.by_name.items()
-        ],
+        "forecasts": entries(stored.by_name.values()),
+        "earlier": entries(stored.earlier),
     }
 
 
@@ -53,7 +58,7 @@ async def stored_forecast(
     variables: Names = None,
     bands: Bands = True,
 ) -> Response:
-    """A stored forecast."""
+    """A stored forecast; without a version in the address, the one that was stored first from this time."""
     return await _answer(request, ReadStored, reference, model, variables, bands)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as InPath
 
 from service.archive.soundness import METADATA
-from service.archive.table import ForecastGone, StoredForecasts, UnknownForecast
+from service.archive.table import ForecastGone, StoredForecast, StoredForecasts, UnknownForecast
 from service.archive.zarr_view import BETWEEN, find_file, find_group, tree_metadata
 from service.http.keys import require_key
 from service.http.models import ModelName, stored_of
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/zarr", tags=["zarr"], dependencies=[Depends(require_key), ONLY_KNOWN])
 READ = ["GET", "HEAD"]
 FOREVER = "private, max-age=3600, immutable"
-"""Only for an address with a version: without one, another version answers after a swap."""
+"""Only for an address with a version."""
 Group = Annotated[str, InPath(max_length=80, description="A reference time, or FIRST--LAST; and .VERSION.")]
 Key = Annotated[str, InPath(max_length=300, description="Key of the Zarr store.")]
 
@@ -73,16 +74,20 @@ async def read_key(request: Request, model: ModelName, group: Group, key: Key) -
         log.error("a stored forecast cannot be read: %s", error)
         raise Unavailable("The stored forecast cannot be read now.", retry_after_seconds=60) from None
     kind = "application/json" if key.endswith(METADATA) else "application/octet-stream"
-    return Response(body, media_type=kind, headers={"Cache-Control": FOREVER if "." in group else "no-cache"})
+    return Response(
+        body, media_type=kind, headers={"Cache-Control": FOREVER if stored.split(group)[1] else "no-cache"}
+    )
 
 
 def _stores(model: str, stored: StoredForecasts) -> dict[str, Any]:
     base, names = f"/zarr/{model}", list(stored.by_name)
+
+    def entries(forecasts: Iterable[StoredForecast]) -> list[dict[str, Any]]:
+        return [forecast.facts() | {"href": f"{base}/{forecast.id}"} for forecast in forecasts]
+
     return {
         "model": model,
         "all": f"{base}/{names[0]}{BETWEEN}{names[-1]}.{stored.version}" if names else None,
-        "forecasts": [
-            forecast.facts() | {"href": f"{base}/{name}.{stored.version}"}
-            for name, forecast in stored.by_name.items()
-        ],
+        "forecasts": entries(stored.by_name.values()),
+        "earlier": entries(stored.earlier),
     }

@@ -54,7 +54,7 @@ async function lookAgain() {
   const [{ forecasts }, quality] = await Promise.all([service.list(model()), service.verification(model())]);
   const kept = at("reference").value;
   const options = [...forecasts].reverse()
-    .map(({ name, reference_time: time }) => new Option(state.clock.said(moment(time, state.calendar)), name));
+    .map(({ id, reference_time: time }) => new Option(state.clock.said(moment(time, state.calendar)), id));
   if (kept === OWN) options.unshift(at("reference").selectedOptions[0]);
   at("reference").replaceChildren(...options);
   if (options.some((option) => option.value === kept)) at("reference").value = kept;
