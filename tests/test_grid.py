@@ -2,11 +2,13 @@
 
 import json
 import os
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from stconv.datasets.source import reading
 from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grid import GridSpec, Origin, canonicalize, open_series, restore
 from stconv.errors import FileError, GridError, TimeAxisError, UnitsError, VariableError
@@ -568,6 +570,34 @@ def test_a_file_that_breaks_after_opening_is_named(tmp_path, monkeypatch):
     os.truncate(tmp_path / "b.nc", 1000)
     with pytest.raises(FileError, match=r"b\.nc opens but its values cannot be read.*has changed since"):
         found.compute()
+
+
+class BrokenVariable:
+    """A variable on disk that cannot be read, and counts the attempts."""
+
+    dims, shape, ndim, size, dtype = ("time",), (400,), 1, 400, np.dtype("f4")
+    attrs: ClassVar[dict] = {}
+    encoding: ClassVar[dict] = {}
+
+    def __init__(self):
+        self.attempts = 0
+
+    def __getitem__(self, key):
+        self.attempts += 1
+        raise OSError("damaged")
+
+
+def test_no_thread_reads_a_damaged_file_once_its_error_is_raised(tmp_path, monkeypatch):
+    """HDF5 crashes the process where a file is closed while a thread of dask still reads it."""
+    monkeypatch.setattr(reading, "_unreadable", lambda *args: FileError("cannot be read"))
+    broken = BrokenVariable()
+    lazy = reading.chunked(broken, "time", 40, str(tmp_path / "a.nc"))
+    assert len(lazy.chunks[0]) == 40
+    with pytest.raises(FileError, match="cannot be read"):
+        lazy.data.compute(scheduler="threads", num_workers=8)
+    with pytest.raises(FileError, match="cannot be read"):
+        lazy.data.compute(scheduler="threads", num_workers=8)
+    assert broken.attempts == 1
 
 
 def test_an_absent_variable_lists_all_that_the_files_hold(tmp_path):

@@ -56,6 +56,17 @@ def test_service_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest
         pass
 
 
+def test_settings_of_another_service_do_not_reach_the_one_of_the_quickstart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its requests have no key: with the keys of the compose set it answered 401."""
+    monkeypatch.setenv("STCONV_SERVE_API_KEYS", "0" * 64)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
+    environment = quickstart._environment()
+    assert not [name for name in environment if name.startswith("STCONV_SERVE_")]
+    assert environment["MLFLOW_TRACKING_URI"] == "sqlite:///elsewhere.db"
+
+
 @pytest.mark.slow
 def test_the_whole_chain(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stconv", "quickstart", "--directory", str(tmp_path)]

@@ -5,6 +5,7 @@ import math
 import sqlite3
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -369,11 +370,19 @@ def test_baseline_is_tested_without_training(trained: str) -> None:
     assert Bundle.load(resolve_bundle("runs:/" + run.run_id)).name == "pers"
 
 
-def test_a_model_of_a_run_without_a_name_has_that_of_the_experiment(trained: str) -> None:
+def test_a_run_without_a_name_is_named_after_network_and_time_its_model_after_the_experiment(
+    trained: str,
+) -> None:
+    """MLflow names such a run at random, and all of them alike, because the configuration sets the seed."""
     nameless = "--trainer.logger.init_args.run_name=null"
     only = "--trainer.logger.init_args.experiment_name=nameless"
+    began = datetime.now().replace(microsecond=0)
     assert main(["test", "--config", "persistence.yaml", nameless, only]) == 0
-    assert Bundle.load(resolve_bundle("runs:/" + find_run(None, "nameless").run_id)).name == "nameless"
+    run = find_run(None, "nameless")
+    network, _, when = run.name.partition(" ")
+    assert network == "Persistence"
+    assert began <= datetime.fromisoformat(when) <= datetime.now()
+    assert Bundle.load(resolve_bundle("runs:/" + run.run_id)).name == "nameless"
 
 
 def test_registry_from_candidate_to_champion(trained: str) -> None:

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from stconv.errors import ConfigError, ShapeError
 from stconv.verification import ScoreSums, Verification
+from stconv.verification.report import plots
 from stconv.verification.report.plots import (
     COLORS,
     _oriented,
@@ -144,6 +145,22 @@ def test_north_is_up_and_east_is_right(tmp_path, direction):
     down, left = (np.median(axis) for axis in np.nonzero(dark))
     assert up < down
     assert right > left
+
+
+@pytest.mark.parametrize(
+    ("coordinate", "geographic", "labels"),
+    [
+        (np.arange(4.0), True, ("longitude, degrees east", "latitude, degrees north")),
+        (np.arange(4.0), False, ("coordinate of the column", "coordinate of the row")),
+        (None, True, ("column", "row")),
+    ],
+)
+def test_axes_of_a_map_are_labeled(monkeypatch, tmp_path, coordinate, geographic, labels):
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    grid = {"lat": coordinate, "lon": coordinate, "geographic": geographic}
+    forecast_plot(None, np.zeros((1, 4, 4)), tmp_path / "f.png", lead_labels=["6 h"], **grid)
+    assert (figures[0].get_supxlabel(), figures[0].get_supylabel()) == labels
 
 
 def test_times_are_shown_as_short_as_they_can_be():

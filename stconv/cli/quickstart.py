@@ -28,6 +28,8 @@ REQUEST, FORECAST, PICTURE = "request.nc", "forecast.nc", "forecast.png"
 N_REQUEST = 5
 """Frames of the request, the `t_in` of the configuration."""
 START_TIMEOUT_SECONDS = 120
+SETTINGS = "STCONV_SERVE_"
+"""Beginning of the environment variables that set up a service."""
 NETCDF = "application/x-netcdf"
 
 EPILOG = """Generates a temperature field, inspects it, trains a (2+1)D network, tests it next to persistence
@@ -194,9 +196,7 @@ def serving(reference: str) -> Iterator[str]:
     log = Path("serve.log")
     command = [sys.executable, "-m", "stconv", "serve", "--model", reference, "--name", NAME, "--port", "0"]
     with log.open("w") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-        )
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=_environment())
     try:
         yield _wait_until_ready(process, log)
     finally:
@@ -206,6 +206,12 @@ def serving(reference: str) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Environment of the service, without settings that are meant for another one (keys, limits, ports)."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:

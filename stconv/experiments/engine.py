@@ -133,7 +133,7 @@ class ExperimentCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Train; with a checkpoint, resume in the same MLflow run."""
-        logger = run_logger(self.trainer)
+        logger = self._named_logger()
         checkpoint = kwargs.get("ckpt_path")
         if checkpoint in {"best", "last"}:
             checkpoint = kwargs["ckpt_path"] = self._checkpoint_of_latest(checkpoint)
@@ -182,10 +182,17 @@ class ExperimentCLI(LightningCLI):
         forecast = Forecaster(bundle).forecast(ds, origin=origin)
         self.forecast_file = write_forecast(forecast, folder / "forecast.nc")
 
+    def _named_logger(self) -> RunLogger | None:
+        """The logger; a run that the configuration does not name is named after the network."""
+        logger = run_logger(self.trainer)
+        if logger is not None:
+            logger.subject = self.model.network.display_name
+        return logger
+
     def _trained(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Find the checkpoint, and continue the run it belongs to."""
         checkpoint = kwargs.get("ckpt_path")
-        logger = run_logger(self.trainer)
+        logger = self._named_logger()
         if checkpoint is None and not self.model.has_parameters:
             return kwargs
         if checkpoint in {None, "best", "last"}:

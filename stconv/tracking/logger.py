@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,8 @@ class RunLogger(Logger):
 
     Args:
         experiment_name: Experiment of the run; created if it does not exist.
-        run_name: Name of the run; runs of one configuration share it.
+        run_name: Name of the run; runs of one configuration share it. None names it after `subject` and the
+            time at which it starts, such as "UNet2D 2026-03-01 14:05:09".
         run_id: Continue this run instead of starting one.
         tags: Tags of the run.
         save_dir: Parent of the folders of runs.
@@ -60,6 +62,8 @@ class RunLogger(Logger):
     ) -> None:
         super().__init__()
         self.run_name = run_name
+        self.subject = experiment_name
+        """First part of the name of a run that is given none; the command line sets it to the network."""
         self.interrupted = False
         """Set when the user stopped the run, which then ends as KILLED instead of FAILED."""
         self.watchdog: Watchdog | None = None
@@ -156,7 +160,8 @@ class RunLogger(Logger):
                     client.update_run(self._run_id, status="RUNNING")
             else:
                 experiment_id = experiment_id_of(client, self._experiment_name)
-                run = client.create_run(experiment_id, run_name=self.run_name, tags=self._first_tags())
+                name = self.run_name or f"{self.subject} {datetime.now():%Y-%m-%d %H:%M:%S}"
+                run = client.create_run(experiment_id, run_name=name, tags=self._first_tags())
                 self._run_id = run.info.run_id
         self._client = client
         Path(self.log_dir).mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import importlib.util
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -147,15 +148,30 @@ def chunked(variable: xr.Variable, along: str, chunk_bytes: int, source: str) ->
     return xr.Variable(variable.dims, data, variable.attrs, variable.encoding)
 
 
+_ONE_AT_A_TIME = threading.RLock()
+"""Held by a thread that reads a file other than Zarr.
+
+HDF5 has such a lock anyway. With this one, no thread of dask still reads a damaged file after another thread
+has raised its error, when the file may be closed.
+"""
+
+
 class _OnDisk:
-    """Array for dask that returns values of a variable, or raises a FileError."""
+    """Array for dask that returns values of a variable, or raises a FileError, and reads no more after it."""
 
     def __init__(self, variable: xr.Variable, source: str) -> None:
         self.variable, self.source = variable, source
         self.shape, self.ndim, self.dtype = variable.shape, variable.ndim, variable.dtype
         self.n_bytes = _file_bytes(source)
+        self.failed: FileError | None = None
 
     def __getitem__(self, key: Any) -> np.ndarray:
+        with nullcontext() if is_zarr(Path(self.source)) else _ONE_AT_A_TIME:
+            if self.failed is not None:
+                raise self.failed
+            return self._read(key)
+
+    def _read(self, key: Any) -> np.ndarray:
         try:
             values = np.asarray(self.variable[key].values)
             if _file_bytes(self.source) < self.n_bytes:  # HDF5 returns zeros past the end of an open file
@@ -164,7 +180,8 @@ class _OnDisk:
         except (StconvError, MemoryError):
             raise
         except Exception as error:  # each format and compression raises its own errors
-            raise _unreadable(self.source, error, xr.Dataset({"values": self.variable})) from error
+            self.failed = _unreadable(self.source, error, xr.Dataset({"values": self.variable}))
+            raise self.failed from error
 
 
 def _file_bytes(source: str) -> int:

@@ -157,8 +157,16 @@ def forecast_plot(
             bar = figure.colorbar(image, ax=spanned.ravel().tolist(), pad=0.015, fraction=0.05, extend="both")
             bar.set_label(_labelled("error" if name == "error" else "", units), fontsize=9)
             bar.ax.tick_params(labelsize=8)
+    figure.supxlabel(_axis_label("longitude, degrees east", "column", lon, geographic), fontsize=9)
+    figure.supylabel(_axis_label("latitude, degrees north", "row", lat, geographic), fontsize=9)
     figure.suptitle(title, fontsize=11)
     return _save(figure, path)
+
+
+def _axis_label(degrees: str, number: str, coordinate: np.ndarray | None, geographic: bool) -> str:
+    if coordinate is None:
+        return number
+    return degrees if geographic else f"coordinate of the {number}"
 
 
 def compare_plot(
