@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from zarr.codecs import ShardingCodec
 
 from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.source.attributes import SourceWarning
@@ -58,12 +59,48 @@ def test_absent_chunks_are_missing_and_their_steps_are_named(tmp_path, version, 
     assert any("chunks of 't2m' are not stored" in sentence for sentence in describe(path)[0].advice)
 
 
-def test_absent_shards_count_as_chunks(tmp_path):
+@pytest.mark.parametrize("content", [None, b""], ids=["absent", "empty"])
+def test_all_chunks_of_an_absent_shard_are_absent(tmp_path, content):
     path = write(tmp_path / "a.zarr", 3, shards=(20, 4, 6))
-    chunk_file(path, "t2m", 1, 0, 0).unlink()
-    with pytest.warns(SourceWarning, match=r"1 of 2 chunks of 't2m' are not stored \(step 20 to 39"):
+    file = chunk_file(path, "t2m", 1, 0, 0)
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.warns(SourceWarning, match=r"4 of 8 chunks of 't2m' are not stored \(step 20 to 39"):
         found, _ = open_series(path)
     assert np.isnan(found.t2m[20:]).all()
+
+
+@pytest.mark.parametrize("location", ["start", "end"])
+def test_chunks_that_a_shard_lacks_are_named(tmp_path, location):
+    ds = made().isel(time=slice(0, 35))  # the last shard reaches beyond the array
+    path = write(tmp_path / "a.zarr", 3, ds)
+    shutil.rmtree(path / "t2m")
+    codec = ShardingCodec(chunk_shape=(10, 4, 3), index_location=location)
+    array = zarr.open_group(path, mode="r+").create_array(
+        "t2m", shape=ds.t2m.shape, dtype="f4", chunks=(20, 4, 6), fill_value=np.nan, serializer=codec,
+        compressors=None, filters=None, dimension_names=ds.t2m.dims, attributes={"units": "K"},
+    )  # fmt: skip
+    array[...] = ds.t2m.values
+    expected = ds.t2m.values.copy()
+    array[10:20, :, 3:] = expected[10:20, :, 3:] = (
+        np.nan
+    )  # Zarr removes a chunk that holds only the fill value
+    assert array.shards == (20, 4, 6)
+    with pytest.warns(
+        SourceWarning, match=r"1 of 8 chunks of 't2m' are not stored \(step 10 to 19 .*missing"
+    ):
+        found, _ = open_series(path)
+    np.testing.assert_array_equal(found.t2m, expected)
+
+
+@pytest.mark.parametrize("lost", [1, 20, 200])
+def test_a_truncated_shard_is_refused(tmp_path, lost):
+    path = write(tmp_path / "a.zarr", 3, shards=(20, 4, 6))
+    file = chunk_file(path, "t2m", 1, 0, 0)
+    file.write_bytes(file.read_bytes()[:-lost])
+    with pytest.raises(FileError, match="values cannot be read: 't2m' at step 20 to 39 along 'time'"):
+        open_series(path)
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -142,9 +179,50 @@ def test_truncated_files_are_refused(tmp_path, kind, lost):
         open_series(tmp_path / "a.nc")
 
 
+def rename_units(path):
+    zarr.open_group(path, mode="r+", use_consolidated=False)["t2m"].attrs["units"] = "degC"
+
+
+def remove_metadata(path):
+    for name in (".zarray", "zarr.json"):
+        (path / "t2m" / name).unlink(missing_ok=True)
+
+
+def remove_array(path):
+    shutil.rmtree(path / "t2m")
+
+
+def add_array(path):
+    version = 3 if (path / "zarr.json").is_file() else 2
+    made().t2m.rename("u").to_zarr(path / "u.zarr", zarr_format=version)
+    (path / "u.zarr" / "u").rename(path / "u")
+    shutil.rmtree(path / "u.zarr")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (rename_units, 'it gives \'t2m\' the attribute units "K", the array has "degC"'),
+        (remove_metadata, "metadata lists t2m, and the store lacks this array or the metadata of it"),
+        (remove_array, "metadata lists t2m, and the store lacks this array"),
+        (add_array, "the consolidated metadata is older than the arrays: it lacks 'u'"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+@pytest.mark.filterwarnings("ignore:Object at t2m is not recognized", "ignore:Consolidated metadata is")
+def test_consolidated_metadata_of_another_state_is_told(tmp_path, version, change, told):
+    path = tmp_path / "a.zarr"
+    made().assign(w=made().t2m).to_zarr(path, zarr_format=version, consolidated=True)
+    change(path)
+    with pytest.warns(SourceWarning, match=told):
+        open_series(path)
+
+
 def test_a_whole_store_says_nothing(tmp_path, recwarn):
     for version in (2, 3):
         write(tmp_path / f"{version}.zarr", version)
         open_series(tmp_path / f"{version}.zarr")
-        shutil.rmtree(tmp_path / f"{version}.zarr")
+        made().to_zarr(tmp_path / f"{version}-copy.zarr", zarr_format=version, consolidated=True)
+        open_series(tmp_path / f"{version}-copy.zarr")
     assert not [w for w in recwarn if w.category is SourceWarning]

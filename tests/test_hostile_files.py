@@ -12,9 +12,10 @@ from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.windows import WindowSpec
 from stconv.datasets.settings import SourceSettings, WindowSettings
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.grid import open_series
 from stconv.datasets.source.grid_spec import GridSpec
-from stconv.datasets.source.netcdf_classic import bytes_announced
+from stconv.datasets.source.netcdf_classic import announced
 from stconv.datasets.source.time_axis import text, time_step, whole_seconds
 from stconv.datasets.source.time_decoding import decode_times
 from stconv.datasets.source.units import linear_conversion
@@ -273,12 +274,39 @@ def test_classic_files_are_as_long_as_their_header_says(tmp_path, file_format, u
         file.createVariable("flag", "i1", ("time",))[:] = 1
         file.createVariable("t2m", "f4", ("time", "lat", "lon"))[:] = FIELD
     whole = path.stat().st_size
-    assert whole - 4 < bytes_announced(path) <= whole
+    assert whole - 4 < announced(path).n_bytes <= whole
     np.testing.assert_array_equal(open_series(path)[0].t2m.values, FIELD)
     for size in (whole - 4, whole // 2, 100):
         path.write_bytes(path.read_bytes()[:size])
         with pytest.raises(FileError, match=r"a\.nc' is truncated"):
             open_series(path)
+
+
+def test_a_classic_file_with_more_steps_than_its_header_declares_is_told(tmp_path):
+    path = tmp_path / "a.nc"
+    times = ("time", np.arange(N), {"units": "days since 2001-01-01"})
+    ds = xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), FIELD)},
+        {"time": times, "lat": np.arange(5.0), "lon": np.arange(6.0)},
+    )
+    ds.to_netcdf(path, format="NETCDF3_CLASSIC", unlimited_dims=["time"])
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + (N - 10).to_bytes(4, "big") + content[8:])
+    told = f"the header declares {N - 10} steps .* the file is long enough for 10 more, which are not read"
+    with pytest.warns(SourceWarning, match=told):
+        found, _ = open_series(path)
+    np.testing.assert_array_equal(found.t2m.values, FIELD[:-10])
+    path.write_bytes(content[:4] + b"\xff" * 4 + content[8:])
+    with pytest.raises(FileError, match="was written as a stream: its header does not state the number of"):
+        open_series(path)
+
+
+def test_a_file_of_zeros_is_told_from_other_formats(tmp_path):
+    (tmp_path / "a.nc").write_bytes(bytes(1000))
+    with pytest.raises(
+        FileError, match=r"begins with zeros, as an interrupted download .* Download it again"
+    ):
+        open_series(tmp_path / "a.nc")
 
 
 REFUSED = {

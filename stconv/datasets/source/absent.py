@@ -19,12 +19,11 @@ import xarray as xr
 
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.declared import DEFAULT_FILL
+from stconv.datasets.source.shards import Index, chunks_in_shard
 from stconv.errors import FileError
 
 MOST_SAMPLED = 3
 """Number of stored chunks that are searched for the fill value."""
-
-Index = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -124,21 +123,29 @@ def mark_absent(ds: xr.Dataset, chunks: Callable[[str], Chunks | None], source: 
 
 
 def zarr_chunks(array: Any, folder: Path) -> Chunks | None:
-    """Storage of an array in a Zarr folder; shards count as chunks."""
-    chunk = tuple(array.shards or array.chunks)
-    if any(size < 1 for size in (*chunk, *array.shape)):
+    """Storage of an array in a Zarr folder, with the chunks inside of shards."""
+    stored = tuple(array.shards or array.chunks)
+    if any(size < 1 for size in (*stored, *array.shape)):
         return None
     files = {
         os.path.relpath(os.path.join(here, file), folder).replace(os.sep, "/")
         for here, _, names in os.walk(folder)
         for file in names
     }
-    counts = [range(-(-n // size)) for n, size in zip(array.shape, chunk, strict=True)]
-    present = {at for at in itertools.product(*counts) if array.metadata.encode_chunk_key(at) in files}
+    counts = [range(-(-n // size)) for n, size in zip(array.shape, stored, strict=True)]
+    keys = {at: array.metadata.encode_chunk_key(at) for at in itertools.product(*counts)}
+    present = {at for at, key in keys.items() if key in files}
+    if array.shards:
+        present = {
+            inner
+            for at in present
+            for inner in chunks_in_shard(array, at, folder / keys[at])
+            if all(i * size < n for i, size, n in zip(inner, array.chunks, array.shape, strict=True))
+        }
     fill = array.dtype.type(0) if array.fill_value is None else array.fill_value
     return Chunks(
         tuple(array.shape),
-        chunk,
+        tuple(array.chunks),
         frozenset(present),
         fill,
         lambda region: array[region],

@@ -1,4 +1,4 @@
-"""The expected length of a classic NetCDF file by its header: netCDF-C returns zeros past the end.
+"""The length of a classic NetCDF file by its header: netCDF-C returns zeros past the end.
 
 Source: NetCDF file format specifications, "The NetCDF Classic Format", with CDF-2 and CDF-5.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,8 +15,24 @@ TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8
 RECORD_DIMENSION = 0
 
 
-def bytes_announced(path: Path) -> int:
-    """Smallest size in bytes of a complete file with this header.
+@dataclass(frozen=True)
+class Announced:
+    """Sizes by the header of a file.
+
+    Attributes:
+        n_bytes: Smallest size of the complete file.
+        n_records: Number of records, steps along the unlimited dimension; None in a file that was written as
+            a stream, which does not say.
+        record_bytes: Size of a record; 0 if no variable has the unlimited dimension.
+    """
+
+    n_bytes: int
+    n_records: int | None
+    record_bytes: int
+
+
+def announced(path: Path) -> Announced:
+    """Read the sizes that a header declares.
 
     Raises:
         ValueError: The header itself is truncated or damaged.
@@ -24,8 +41,7 @@ def bytes_announced(path: Path) -> int:
         version = file.read(4)[3]
         header = _Header(file, count_bytes=8 if version == 5 else 4, offset_bytes=4 if version == 1 else 8)
         n_records = header.count()
-        if n_records == 2 ** (8 * header.count_bytes) - 1:
-            n_records = 0  # written as a stream, without the number of records
+        streamed = n_records == 2 ** (8 * header.count_bytes) - 1
         sizes = []
         for _ in range(header.entries()):
             header.name()
@@ -45,9 +61,11 @@ def bytes_announced(path: Path) -> int:
             else:
                 ends.append(begin + item * math.prod(shape))
     record = records[0][1] if len(records) == 1 else sum(_padded(size) for _, size in records)
-    if n_records:
+    if n_records and not streamed:
         ends += [begin + (n_records - 1) * record + size for begin, size in records]
-    return max(ends)
+    else:
+        ends += [begin for begin, _ in records]
+    return Announced(max(ends), None if streamed else n_records, record)
 
 
 class _Header:

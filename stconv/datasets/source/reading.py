@@ -16,10 +16,10 @@ import xarray as xr
 
 from stconv.datasets.source.absent import Chunks, hdf5_chunks, mark_absent
 from stconv.datasets.source.addresses import refuse_address
+from stconv.datasets.source.completeness import check_complete
 from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.groups import tell_of_groups, with_ancestors
-from stconv.datasets.source.netcdf_classic import bytes_announced
 from stconv.datasets.source.zarr_store import is_zarr, open_zarr
 from stconv.errors import FileError, StconvError
 
@@ -35,6 +35,7 @@ _NOT_DATA = (
     (b"\x1f\x8b", "is gzip-compressed", "Unpack it first: `gunzip FILE`."),
     (b"BZh", "is bzip2-compressed", "Unpack it first: `bunzip2 FILE`."),
     (b"version https://git-lfs", "is a Git LFS pointer, not the data", "Download the data: `git lfs pull`."),
+    (bytes(8), "begins with zeros, as an interrupted download leaves it", "Download it again."),
     (b"<", "is a web page or XML, not data", "Download it again; the server returned a page."),
 )
 
@@ -88,7 +89,7 @@ def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
     kind = _kind(path)
     if kind == "grib" and spec.engine is None and importlib.util.find_spec("cfgrib") is None:
         raise FileError(f"'{path}' is a GRIB file; reading it needs an extra: pip install 'stconv[grib]'.")
-    _check_complete(path, kind)
+    check_complete(path, kind)
     options: dict[str, Any] = {"engine": spec.engine or _ENGINES[kind]}
     if kind == "grib":
         keys = {key: value for key, value in spec.select.items() if key in GRIB_KEYS}
@@ -303,31 +304,6 @@ def _kind(path: Path) -> str:
         f"'{path}' is not a data file: expected NetCDF, Zarr or GRIB, found the first bytes {head[:8]!r}. "
         "Convert it, for example with `xarray.Dataset.to_netcdf`."
     )
-
-
-def _check_complete(path: Path, kind: str) -> None:
-    """Refuse truncated files of formats whose libraries return zeros or skip the missing part."""
-    if kind == "grib":
-        with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - 65_536, 0))
-            complete = file.read().rstrip(b"\0").endswith(b"7777")
-    elif kind == "netcdf3":
-        complete = _netcdf3_complete(path)
-    else:
-        return
-    if not complete:
-        raise FileError(
-            f"'{path}' is truncated: it ends ({path.stat().st_size} bytes) before the end of the data "
-            "that its header declares. Download or write it again."
-        )
-
-
-def _netcdf3_complete(path: Path) -> bool:
-    """Whether a classic file is as long as its header declares."""
-    try:
-        return path.stat().st_size >= bytes_announced(path)
-    except (ValueError, KeyError, IndexError):
-        return False
 
 
 def _why_not(path: Path, kind: str, spec: GridSpec, error: Exception) -> str:

@@ -7,6 +7,7 @@ import binascii
 import json
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def open_zarr(path: Path, group: str | None) -> xr.Dataset:
             variable.attrs["_FillValue"] = fill
     inside = path / (group or "").strip("/")
     mark_absent(ds, lambda name: zarr_chunks(store[name], inside / name), str(path))
-    _warn_of_copy(path, ds, group)
+    _warn_of_copy(path, store, group)
     return ds
 
 
@@ -92,38 +93,64 @@ def _from_json(value: Any, dtype: np.dtype[Any]) -> Any:
         return value
 
 
-def _warn_of_copy(path: Path, ds: xr.Dataset, group: str | None) -> None:
-    """Warn if consolidated metadata differs from the arrays, since other readers then see less."""
-    copied = _copied_shapes(path, group)
-    for name, shape in copied.items():
-        found = ds.variables[name].shape if name in ds.variables else None
-        if found is not None and tuple(shape) != found:
-            warnings.warn(
-                f"{path}: the consolidated metadata is older than the arrays: it gives '{name}' the shape "
-                f"{tuple(shape)}, the array has {found}. The array is read. Update the metadata with "
-                "`zarr.consolidate_metadata(STORE)`, so that other readers see all of it.",
-                SourceWarning,
-                stacklevel=2,
-            )
-            return
+def _warn_of_copy(path: Path, store: Any, group: str | None) -> None:
+    """Warn if consolidated metadata differs from the arrays, since other readers then see something else."""
+    copied = _copied(path, group)
+    if copied is None:
+        return
+    arrays = {name: array for name, array in store.members() if hasattr(array, "chunks")}
+    lost = sorted(copied.keys() - arrays.keys())
+    if lost:
+        warnings.warn(
+            f"{path}: the consolidated metadata lists {', '.join(lost[:8])}, and the store lacks "
+            f"{'this array' if len(lost) == 1 else 'these arrays'} or the metadata of it. Download or write "
+            "the store again, or update the metadata with `zarr.consolidate_metadata(STORE)`.",
+            SourceWarning,
+            stacklevel=2,
+        )
+    told = [f"it lacks '{name}'" for name in sorted(arrays.keys() - copied.keys())]
+    told += [
+        f"it gives '{name}' the {what} {before}, the array has {after}"
+        for name in sorted(arrays.keys() & copied.keys())
+        for what, before, after in _differences(copied[name], arrays[name])
+    ]
+    if told:
+        warnings.warn(
+            f"{path}: the consolidated metadata is older than the arrays: {told[0]}. The array is read. "
+            "Update the metadata with `zarr.consolidate_metadata(STORE)`, so that other readers see it.",
+            SourceWarning,
+            stacklevel=2,
+        )
 
 
-def _copied_shapes(path: Path, group: str | None) -> dict[str, Any]:
-    """Shape by array name in the consolidated metadata; empty if there is none."""
+def _differences(entry: dict[str, Any], array: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs between a copy of the metadata and an array: the name, the copy, the array."""
+    if "shape" in entry and tuple(entry["shape"]) != array.shape:
+        yield "shape", tuple(entry["shape"]), array.shape
+    attrs = entry.get("attributes")
+    if not isinstance(attrs, dict):
+        return
+    there = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    for key in sorted({*attrs, *there} - {"_ARRAY_DIMENSIONS"}):
+        before, after = (json.dumps(values.get(key), sort_keys=True) for values in (attrs, there))
+        if before != after:
+            yield f"attribute {key}", before, after
+
+
+def _copied(path: Path, group: str | None) -> dict[str, dict[str, Any]] | None:
+    """Shape and attributes by array name in the consolidated metadata; None if there is none."""
     prefix = f"{group.strip('/')}/" if group and group.strip("/") else ""
     try:
         if (path / ".zmetadata").is_file():
-            entries = json.loads((path / ".zmetadata").read_text())["metadata"]
+            stored = json.loads((path / ".zmetadata").read_text())["metadata"]
             entries = {
-                key.removesuffix("/.zarray"): v for key, v in entries.items() if key.endswith("/.zarray")
+                key.removesuffix("/.zarray"): {"attributes": stored.get(f"{key[:-7]}.zattrs", {}), **entry}
+                for key, entry in stored.items()
+                if key.endswith("/.zarray")
             }
         else:
-            root = json.loads((path / "zarr.json").read_text())
-            entries = (root.get("consolidated_metadata") or {}).get("metadata", {})
-    except (OSError, ValueError, KeyError, AttributeError):
-        return {}
-    return {
-        key.removeprefix(prefix): entry["shape"]
-        for key, entry in entries.items()
-        if key.startswith(prefix) and isinstance(entry, dict) and "shape" in entry
-    }
+            entries = json.loads((path / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
+        named = {key.removeprefix(prefix): e for key, e in entries.items() if key.startswith(prefix)}
+        return {key: e for key, e in named.items() if "/" not in key and "shape" in e}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
