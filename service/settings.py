@@ -148,7 +148,10 @@ class Settings(BaseSettings):
         description="Deadline for a forecast, waiting included, s; afterwards it is answered with 504.",
     )
     hang_seconds: float = Field(
-        default=120.0, gt=0, description="Time without an answer after which a busy worker is replaced, s."
+        default=7.0,
+        gt=0,
+        description="Time without a sign of life, or for a step of a forecast beyond what it usually takes, "
+        "after which the process of a model is replaced, s.",
     )
     load_seconds: float = Field(
         default=120.0, gt=0, description="Deadline for a worker to start, load and warm up, s."

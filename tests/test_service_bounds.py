@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import struct
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,8 +14,7 @@ import scipy.io
 from service.problems import Unprocessable
 from service.settings import Settings
 from service.uploads.rehearsal import parse
-from service.wire.channel import Hello, receive, send
-from service.wire.parser_messages import ReadJson, ReadNetcdf, ToParser
+from service.wire.parser_messages import ReadJson, ReadNetcdf
 
 LIMIT = 10_000_000
 
@@ -91,22 +91,13 @@ def test_counts_of_a_classic_header_are_held_before_it_is_read():
         parse(ReadNetcdf(body), LIMIT)
 
 
-def spinning(connection, *_):
-    """In place of the parser: a library that does not return."""
-    send(connection, Hello())
-    receive(connection, ToParser)
-    while True:
-        pass
-
-
 def test_a_parser_that_does_not_return_is_killed_after_seconds(monkeypatch):
-    from service.workers import parsers
+    from service.workers.parsers import Parsers
 
-    monkeypatch.setattr(parsers, "read_uploads", spinning)
-    monkeypatch.setattr(parsers, "START_METHOD", "fork")
+    monkeypatch.syspath_prepend(Path(__file__).parent)
 
     async def run():
-        pool = parsers.Parsers(Settings(parsers=1, parse_seconds=3000))
+        pool = Parsers(Settings(parsers=1, parse_seconds=3000), "hostile_parsers:spinning")
         await pool.start()
         try:
             await pool.parse(ReadNetcdf(b"x"))

@@ -11,9 +11,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from service.model.steps import Steps
 from stconv.bundle import Bundle
 from stconv.errors import DataError
 from stconv.forecast.computation import Batch, Computation
+
+CHECKING, COMPUTING = "the checking or writing of a forecast", "the computation of a forecast"
+USUAL = 3
+"""Multiple of the time of the last batch that is still usual."""
 
 
 class RequestGivenUp(Exception):  # noqa: N818 - not an error: the answer is no longer needed
@@ -26,11 +31,13 @@ class Work:
 
     Attributes:
         number: Number of the request.
+        turn_seconds: Time for which it may hold the turn, s.
         forecast_seconds: Time spent waiting for the network, s.
         windows_in_batch: Number of windows in its batch, including its own; 0 if none was computed.
     """
 
     number: int
+    turn_seconds: float
     forecast_seconds: float = 0.0
     windows_in_batch: int = 0
 
@@ -63,10 +70,26 @@ class Batches:
         computation: Computation of a batch.
         max_batch: Limit of windows in one batch.
         wait_seconds: Time for which a window waits for others, s; without other requests it does not wait.
+        hang_seconds: Time for a step, beyond what it usually takes, after which it hangs, s.
+
+    Attributes:
+        steps: Steps that the threads are at.
+        window_seconds: Time of the last batch for each of its windows, s.
+        last: Time of the end of the last batch, monotonic clock, s.
     """
 
-    def __init__(self, computation: Computation, max_batch: int = 8, wait_seconds: float = 0.003) -> None:
+    def __init__(
+        self,
+        computation: Computation,
+        max_batch: int = 8,
+        wait_seconds: float = 0.003,
+        hang_seconds: float = 7.0,
+    ) -> None:
         self._computation = computation
+        self._hang_seconds = hang_seconds
+        self.steps = Steps()
+        self.window_seconds = 0.0
+        self.last = time.monotonic()
         self._max_batch, self._wait_seconds = max_batch, wait_seconds
         self._turn = threading.Lock()
         self._changed = threading.Condition()
@@ -89,19 +112,25 @@ class Batches:
                 self._changed.notify_all()
 
     @contextmanager
-    def turn(self, number: int) -> Iterator[Work]:
+    def turn(self, number: int, patience: float = 0.0) -> Iterator[Work]:
         """Wait for the turn of an announced request; yields its measurements.
+
+        Args:
+            number: Number of the request.
+            patience: Time for which it may hold the turn, beyond `hang_seconds`, s.
 
         Raises:
             RequestGivenUp: The request was given up, before or meanwhile.
         """
-        work = self._thread.work = Work(number)
+        work = self._thread.work = Work(number, self._hang_seconds + patience)
         try:
             with self._turn:
                 if number in self._given_up:
                     raise RequestGivenUp
+                self.steps.begin(CHECKING, work.turn_seconds)
                 yield work
         finally:
+            self.steps.end()
             with self._changed:
                 self._under_way.discard(number)
                 self._given_up.discard(number)
@@ -110,11 +139,14 @@ class Batches:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Let others have the turn meanwhile; the caller must hold it."""
+        work: Work = self._thread.work
+        self.steps.end()
         self._turn.release()
         try:
             yield
         finally:
             self._turn.acquire()
+            self.steps.begin(CHECKING, work.turn_seconds)
 
     def __call__(self, batch: Batch, with_bands: bool) -> Tensor:
         """Compute windows in a batch with those of other threads; the caller must hold the turn."""
@@ -136,6 +168,8 @@ class Batches:
     def _compute_on(self) -> None:
         while True:
             windows = self._next_batch()
+            began = time.monotonic()
+            self.steps.begin(COMPUTING, self._hang_seconds + USUAL * self.window_seconds * len(windows))
             try:
                 together = {key: torch.cat([w.batch[key] for w in windows]) for key in windows[0].batch}
                 sizes = [len(window.batch["inputs"]) for window in windows]
@@ -146,6 +180,9 @@ class Batches:
             except BaseException as error:
                 for window in windows:
                     window.error = error
+            self.steps.end()
+            self.last = time.monotonic()
+            self.window_seconds = (self.last - began) / len(windows)
             for window in windows:
                 window.done.set()
 

@@ -53,7 +53,7 @@ class LoadedModel:
                 f"{settings.sha256}. It is another bundle than the requested one."
             )
         network = NetworkComputation(bundle, tile=settings.tile, engine=settings.engine)
-        self.batches = Batches(network, settings.max_batch, settings.batch_seconds)
+        self.batches = Batches(network, settings.max_batch, settings.batch_seconds, settings.hang_seconds)
         self.forecaster = Forecaster(
             bundle, version=settings.version, computation=OnlyNumbers(self.batches, bundle)
         )
@@ -96,11 +96,11 @@ class LoadedModel:
         """Forecast from the newest window of the server's own data; see `NewestForecast`."""
         return self._newest.of(steps or self.forecaster.leads)
 
-    def _warm_up(self) -> None:
-        """Forecast and write an example, so that the first client does not wait for first-use set-up.
+    def probe(self) -> None:
+        """Forecast from an input without values.
 
         Raises:
-            DataError: The forecast of an example input is not finite.
+            DataError: The forecast is not finite.
         """
         schema, frames = self.forecaster.input_schema(), len(self.forecaster.offsets)
         sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
@@ -112,8 +112,17 @@ class LoadedModel:
                 "reference_index": torch.zeros(1, dtype=torch.int64),
             }
         )
+
+    def _warm_up(self) -> None:
+        """Forecast and write an example, so that the first client does not wait for first-use set-up.
+
+        Raises:
+            DataError: The forecast of an example input is not finite.
+        """
+        self.probe()
         if self.forecaster.step.kind != "fixed":
             return
+        schema = self.forecaster.input_schema()
         with suppress(StconvError):  # the example may not meet every requirement of the model
             forecast = self.forecast(example_fields(schema), None, bands=True)
             for media_type in WRITERS.keys() - {PNG}:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 import threading
 import time
@@ -12,12 +10,13 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from service.model.pulse import beat, patience, probe
 from service.model.settings import ModelSettings
 from service.problems import NO_ROOM, code_of, disk_is_full
 from service.wire.channel import Hello, receive, send
+from service.wire.child import begin
 from service.wire.model_messages import (
     Answered,
     AnyAnswer,
@@ -42,52 +41,42 @@ log = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.0002
 """Switch interval of threads, s; with Python's default of 5 ms the network would wait too long for other
 threads."""
-BEHIND_THE_SERVER = 5
-"""Niceness of a model process; the server process must be able to answer first, above all refusals."""
 
 
-def run(connection: Connection, settings: ModelSettings) -> None:
-    """Send hello, load and warm up the model, report it, and answer requests until the pipe closes.
-
-    Args:
-        connection: Pipe to the server.
-        settings: Settings of the model process.
-    """
-    _behave_as_a_child()
-    send(connection, Hello())
-    try:
-        from service.model.loaded import LoadedModel
-
-        model = LoadedModel(settings)
-    except Exception as error:
-        send(connection, LoadingFailed(str(error) or type(error).__name__))
-        return
-    send(connection, Ready(model.forecaster.input_schema(), model.forecaster.version))
-    _answer_all(connection, model, n_threads=2 * settings.max_batch)
-
-
-def _behave_as_a_child() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(
-            number, signal.SIG_IGN
-        )  # ignored, because the server drains first and then closes the pipe
+def main() -> None:
+    """Say hello, take the settings, load and warm up the model, and answer until the pipe closes."""
+    connection = Connection(begin("stconv-model"))
     sys.setswitchinterval(SWITCH_SECONDS)
     warnings.simplefilter("ignore")  # unusual input is described in the attributes of the forecast
-    os.nice(BEHIND_THE_SERVER)
     keep_freed_memory()
-    _name_process("stconv-model")
+    with suppress(EOFError, OSError):  # the server has closed the pipe
+        send(connection, Hello())
+        settings: ModelSettings = receive(connection, ModelSettings)
+        try:
+            from service.model.loaded import LoadedModel
+
+            model = LoadedModel(settings)
+        except Exception as error:
+            send(connection, LoadingFailed(str(error) or type(error).__name__))
+            return
+        send(connection, Ready(model.forecaster.input_schema(), model.forecaster.version))
+        _answer_all(connection, model, settings)
 
 
-def _answer_all(connection: Connection, model: LoadedModel, n_threads: int) -> None:
+def _answer_all(connection: Connection, model: LoadedModel, settings: ModelSettings) -> None:
     """Pass each request to a thread, until the pipe closes or `End` arrives."""
     sending = threading.Lock()
 
-    def work(asked: Asked) -> None:
-        message = _answered(model, asked)
+    def say(message: FromModel) -> None:
         with sending, suppress(OSError):  # the server has closed the pipe
             send(connection, message)
 
-    threads = ThreadPoolExecutor(n_threads, thread_name_prefix="request")
+    def work(asked: Asked) -> None:
+        say(_answered(model, asked))
+
+    for forever in (beat, probe):
+        threading.Thread(target=forever, args=(model, settings.hang_seconds, say), daemon=True).start()
+    threads = ThreadPoolExecutor(2 * settings.max_batch, thread_name_prefix="request")
     with suppress(EOFError, OSError):
         while not isinstance(message := receive(connection, ToModel), End):
             if isinstance(message, GiveUp):
@@ -105,7 +94,7 @@ def _answered(model: LoadedModel, asked: Asked) -> FromModel:
 
     came = time.perf_counter()
     try:
-        with model.batches.turn(asked.number) as work:
+        with model.batches.turn(asked.number, patience(model, asked.request)) as work:
             began = time.perf_counter()
             answer = answer_request(model, asked.request)
             ended = time.perf_counter()
@@ -150,10 +139,3 @@ def answer_request(model: LoadedModel, request: Any) -> AnyAnswer:
 def _refused(error: Exception) -> Refused:
     """The message of a library exception; that of any other exception goes to the log only."""
     return Refused(code_of(error), str(error) if isinstance(error, StconvError) else "")
-
-
-def _name_process(name: str) -> None:
-    """Set the process name that `ps` and `top` show, if the system supports it."""
-    comm = Path("/proc/self/comm")
-    if comm.exists():
-        comm.write_text(name)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from stconv.compute.engine import Engine
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The bundle of a model process and its computation.
+    """The bundle of a model process and its computation; the first message to the process.
 
     Attributes:
         bundle: Local folder of the bundle.
@@ -24,6 +21,7 @@ class ModelSettings:
         tile: Edge of a tile, cells, see `Forecaster`.
         max_batch: Limit of windows in one batch.
         batch_seconds: Time for which a window waits for others to join its batch, s.
+        hang_seconds: Time for a step, beyond what it usually takes, after which the process hangs, s.
     """
 
     bundle: str
@@ -32,7 +30,8 @@ class ModelSettings:
     imports: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     threads: int | None = None
-    engine: Engine = "torch"
+    engine: Literal["torch", "openvino", "openvino-int8"] = "torch"
     tile: int | None = None
     max_batch: int = 8
     batch_seconds: float = 0.003
+    hang_seconds: float = 7.0

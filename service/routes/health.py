@@ -24,9 +24,10 @@ async def readyz(request: Request) -> dict[str, Any]:
     """Readiness: every model is loaded and the server is not draining; `archive` names faults."""
     refuse_while_draining(request)
     state = request.app.state
-    waiting = [worker.name for worker in state.workers.values() if not worker.ready]
+    waiting = {worker.name: worker.trouble for worker in state.workers.values() if not worker.ready}
     if waiting:
-        raise Unavailable(f"Not loaded: {', '.join(waiting)}.", retry_after_seconds=5, models=waiting)
+        said = ", ".join(f"{name} ({why})" if why else name for name, why in waiting.items())
+        raise Unavailable(f"Not loaded: {said}.", retry_after_seconds=5, models=list(waiting))
     faults = {
         name: [f.detail for f in stored.faults] for name, stored in state.stored.items() if stored.faults
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 from multiprocessing.connection import Connection
@@ -10,37 +9,31 @@ from multiprocessing.connection import Connection
 from service.problems import Problem, TooLarge, Unprocessable
 from service.uploads.syscalls import restrict_system_calls
 from service.wire.channel import Hello, receive, send
-from service.wire.parser_messages import Fields, Rejected, ToParser
+from service.wire.parser_messages import Fields, ParserLimits, Rejected, ToParser
 
-BEHIND_THE_SERVER = 5
-"""Niceness of a parser; the server process must be able to answer first."""
 KEPT_BYTES = 2**20
 """Size of an upload, bytes, above which its process ends, because only that frees its memory."""
 
 
-def read_uploads(
-    connection: Connection, max_decoded_bytes: int, memory_bytes: int, cpu_seconds: float
-) -> None:
-    """Send hello, then answer each upload with its fields or the reason for its refusal.
+def read_uploads(connection: Connection) -> None:
+    """Send hello, take the limits, then answer each upload with its fields or the reason for its refusal.
 
     After a small upload that memory-safe Python or Rust code accepted, the process reads another one. It ends
     after an upload that the HDF5 library read, which is C code, and after a refused one, which may be an
     attack.
 
     Args:
-        connection: Pipe to the parent process.
-        max_decoded_bytes: Limit for all values of an upload, bytes.
-        memory_bytes: Limit of the address space that parsing adds to the process, bytes.
-        cpu_seconds: Processor time after which the process ends with its upload; it is killed after twice
-            that.
+        connection: Pipe to the server.
     """
     from service.uploads.rehearsal import (
         parse,
     )  # loaded in the fork server; the server process never loads it
 
-    gc.freeze()
-    os.nice(BEHIND_THE_SERVER)
     send(connection, Hello())
+    try:
+        limits: ParserLimits = receive(connection, ParserLimits)
+    except EOFError:
+        return
     goes_on, limited = True, False
     while goes_on:
         try:
@@ -48,16 +41,16 @@ def read_uploads(
         except EOFError:
             return
         if not limited:
-            limit_resources(memory_bytes, 2 * cpu_seconds)
+            limit_resources(limits.memory_bytes, 2 * limits.cpu_seconds)
             restrict_system_calls()
             limited = True
         try:
-            fields, untouched = parse(upload, max_decoded_bytes)
+            fields, untouched = parse(upload, limits.max_decoded_bytes)
         except Exception as error:
-            problem = _problem(error, memory_bytes)
+            problem = _problem(error, limits.memory_bytes)
             send(connection, Rejected(problem.code, problem.detail, problem.extra))
             return
-        goes_on = untouched and len(upload.body) <= KEPT_BYTES and _processor_seconds() < cpu_seconds
+        goes_on = untouched and len(upload.body) <= KEPT_BYTES and _processor_seconds() < limits.cpu_seconds
         send(connection, Fields(fields, goes_on))
 
 

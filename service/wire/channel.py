@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 PROTOCOL = 3
 """Version of the messages; increase it with every change, so that different versions refuse each other."""
@@ -112,6 +112,8 @@ def _typed(value: Any, expected: Any, body: bytes) -> Any:
         return _one_of(value, arguments, body)
     if is_dataclass(expected):
         return _message(value, expected, body)
+    if kind is Literal and value in arguments:
+        return value
     if kind is tuple and isinstance(value, list):
         items = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
         return tuple(_typed(item, each, body) for item, each in zip(value, items, strict=True))

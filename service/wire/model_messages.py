@@ -328,5 +328,16 @@ class GivenUp:
     number: int
 
 
+@dataclass(frozen=True)
+class Pulse:
+    """A sign of life, once a second.
+
+    Attributes:
+        overdue: Step of the process that takes longer than it may; "" if there is none.
+    """
+
+    overdue: str
+
+
 ToModel = Asked | GiveUp | End
-FromModel = Answered | GivenUp
+FromModel = Answered | GivenUp | Pulse

@@ -7,6 +7,22 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class ParserLimits:
+    """The first message to a parser.
+
+    Attributes:
+        max_decoded_bytes: Limit for all values of an upload, bytes.
+        memory_bytes: Limit of the address space that parsing adds to the process, bytes.
+        cpu_seconds: Processor time after which the process ends with its upload; it is killed after twice
+            that.
+    """
+
+    max_decoded_bytes: int
+    memory_bytes: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
 class ReadJson:
     """Read fields from JSON."""
 

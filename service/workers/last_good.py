@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import re
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from stconv.errors import BundleError, TrackingError
+from service.wire.channel import Garbled, receive, send
+from service.wire.child import begin
+from service.workers.starting import start
+from stconv.errors import BY_CODE, BundleError, StconvError, TrackingError
 
 log = logging.getLogger(__name__)
 REFERENCE = r"^models:/[A-Za-z0-9_][A-Za-z0-9_ .-]*(@[A-Za-z0-9_-]+|/[0-9]+)?$"
@@ -38,6 +39,22 @@ class Fetched:
     version: str
     sha256: str
     instead_of_registry: str | None = None
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Fetch a registered model, or the model of a run."""
+
+    reference: str
+    cache: str
+
+
+@dataclass(frozen=True)
+class NotFetched:
+    """The reason, with the code of an exception of the library."""
+
+    code: str
+    detail: str
 
 
 def fetch_model(reference: str, cache: Path) -> Fetched:
@@ -101,14 +118,33 @@ def fetch(reference: str, cache: Path) -> Fetched:
         TrackingError: As in these functions.
         BundleError: As in these functions.
     """
-    wanted = fetch_run if reference.startswith("runs:/") else fetch_model
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+    process, pipe = start("service.workers.last_good")
+    with Connection(pipe.detach()) as connection:
         try:
-            return process.submit(wanted, reference, cache).result()
-        except BrokenProcessPool as error:
+            send(connection, Fetch(reference, str(cache)))
+            found = receive(connection, Fetched | NotFetched)
+        except (OSError, EOFError, Garbled) as error:
             raise TrackingError(
                 f"The process that fetches {reference} died. Is there enough memory?"
             ) from error
+        finally:
+            process.kill()
+            process.wait()
+    if isinstance(found, NotFetched):
+        raise BY_CODE.get(found.code, TrackingError)(found.detail)
+    assert isinstance(found, Fetched)
+    return found
+
+
+def main() -> None:
+    """Fetch one model for the server, in a process of its own."""
+    with Connection(begin("stconv-fetch")) as connection:
+        asked: Fetch = receive(connection, Fetch)
+        wanted = fetch_run if asked.reference.startswith("runs:/") else fetch_model
+        try:
+            send(connection, wanted(asked.reference, Path(asked.cache)))
+        except StconvError as error:
+            send(connection, NotFetched(error.code, str(error)))
 
 
 def _copied(reference: str, source: Path, version: str, cache: Path) -> Fetched:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -12,10 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from service.model.process import run
 from service.model.settings import ModelSettings
 from service.problems import Unavailable, refusal
 from service.wire.channel import Garbled, receive, receive_hello, send
@@ -29,10 +27,12 @@ from service.wire.model_messages import (
     GivenUp,
     GiveUp,
     LoadingFailed,
+    Pulse,
     Ready,
     Refused,
     ToModel,
 )
+from service.workers.starting import start
 
 log = logging.getLogger(__name__)
 END_SECONDS = 2
@@ -76,9 +76,10 @@ class ModelLink:
         version: Model version that the forecasts state.
         under_way: Sent requests without an answer, by number.
         lost: Reason why the process cannot answer any more; None while it is alive.
+        heard: Time of its last sign of life, clock of the event loop, s.
     """
 
-    def __init__(self, ready: Ready, process: SpawnProcess, connection: Connection) -> None:
+    def __init__(self, ready: Ready, process: subprocess.Popen[bytes], connection: Connection) -> None:
         self.schema, self.version = ready.schema, ready.version
         self.under_way: dict[int, Pending] = {}
         self.lost: str | None = None
@@ -87,7 +88,7 @@ class ModelLink:
         self.on_answer: Callable[[Answered], None] = lambda answered: None
         self._process, self._connection = process, connection
         self._loop = asyncio.get_running_loop()
-        self._progress = self._loop.time()
+        self.heard = self._loop.time()
         self._number = 0
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="model-sender")
         threading.Thread(target=self._receive, name="model-receiver", daemon=True).start()
@@ -99,25 +100,24 @@ class ModelLink:
         Raises:
             WorkerLost: The process could not load its model; the message gives the reason.
         """
-        ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("spawn").Process(
-            target=run, args=(theirs, settings), name=f"stconv-model-{name}", daemon=True
-        )
+        try:
+            process, pipe = start("service.model.process")
+        except OSError as error:
+            raise WorkerLost(f"no process can be started: {error.strerror}") from error
+        ours = Connection(pipe.detach())
         with ThreadPoolExecutor(1) as thread:
             loop = asyncio.get_running_loop()
             try:
-                await loop.run_in_executor(thread, process.start)
-                theirs.close()
-                ready = await loop.run_in_executor(thread, _await_ready, ours, limit_seconds)
+                ready = await loop.run_in_executor(thread, _await_ready, ours, settings, limit_seconds)
             except BaseException:
-                if process.pid is not None:
-                    process.kill()  # this closes its end of the pipe, so that the reading thread returns
+                process.kill()  # this closes its end of the pipe, so that the reading thread returns
+                process.wait()
                 raise
         log.info("model %s: worker %s is ready", name, process.pid)
         return cls(ready, process, ours)
 
     @property
-    def pid(self) -> int | None:
+    def pid(self) -> int:
         """Id of the process."""
         return self._process.pid
 
@@ -126,14 +126,8 @@ class ModelLink:
         """Total size of the uploads without an answer, bytes."""
         return sum(pending.upload_bytes for pending in self.under_way.values())
 
-    def idle_seconds(self) -> float:
-        """Time since the last answer, s; 0 if no request waits for one."""
-        return self._loop.time() - self._progress if self.under_way else 0.0
-
     def send(self, pending: Pending) -> None:
         """Send a request; its future gets the answer, or an error if the process is lost."""
-        if not self.under_way:
-            self._progress = self._loop.time()
         self._number = number = self._number + 1
         self.under_way[number] = pending
         pending.sent = self._loop.time()
@@ -168,6 +162,11 @@ class ModelLink:
         self.under_way.clear()
         self.on_change()
 
+    def hang(self, reason: str) -> None:
+        """Give up a process that does not go on, and that would not end by itself."""
+        self.lose(reason)
+        self._busy = True
+
     def _give_up(self, number: int) -> None:
         if number in self.under_way and self.lost is None:
             self._sender.submit(self._transmit, GiveUp(number))
@@ -190,8 +189,12 @@ class ModelLink:
         with suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _finish(self, message: Answered | GivenUp) -> None:
-        self._progress = self._loop.time()
+    def _finish(self, message: Answered | GivenUp | Pulse) -> None:
+        self.heard = self._loop.time()
+        if isinstance(message, Pulse):
+            if message.overdue:
+                self.hang(message.overdue)
+            return
         pending = self.under_way.pop(message.number, None)
         if pending is None:
             return
@@ -208,13 +211,14 @@ class ModelLink:
         """Ask the process to end by a message; closing the pipe here would break the reading thread."""
         if not self._busy:
             self._sender.submit(self._transmit, End())
-            self._process.join(END_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
         self._process.kill()
-        self._process.join()
+        self._process.wait()
         self._sender.shutdown(wait=False)
 
 
-def _await_ready(connection: Connection, limit_seconds: float) -> Ready:
+def _await_ready(connection: Connection, settings: ModelSettings, limit_seconds: float) -> Ready:
     end = time.monotonic() + limit_seconds
 
     def wait() -> None:
@@ -224,6 +228,7 @@ def _await_ready(connection: Connection, limit_seconds: float) -> Ready:
     try:
         wait()
         receive_hello(connection)
+        send(connection, settings)
         wait()
         found = receive(connection, Ready | LoadingFailed)
     except Garbled as error:

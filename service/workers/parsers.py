@@ -4,164 +4,177 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
-import sys
 import time
 from collections import deque
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
-from typing import Final
+from collections.abc import Awaitable, Callable
 
-from service.problems import OF_UPLOADS, DeadlineExceeded, Unavailable, Unprocessable
+from service.problems import OF_UPLOADS, DeadlineExceeded, Problem, Unavailable, Unprocessable
 from service.settings import Settings
-from service.uploads.parser_child import read_uploads
-from service.wire.channel import Garbled, receive, receive_hello, send
-from service.wire.parser_messages import Fields, FromParser, Rejected, ToParser
+from service.wire.channel import Garbled, receive, send
+from service.wire.parser_messages import Fields, FromParser, ParserLimits, Rejected, ToParser
+from service.workers.forks import Forks, NoParser, Parser
 
 log = logging.getLogger(__name__)
-START_SECONDS = 60
 POLL_SECONDS = 0.1
 CPU_SECONDS, BYTES_PER_CPU_SECOND = 2.0, 4 * 2**20
 """Processor time of a parse, and the bytes of an upload for which it gets another second."""
-START_METHOD: Final = "forkserver"
-"""Fork server with a single thread, in which all parsers have already run."""
+STILL_SECONDS = 5.0
+"""How long a parser may use no processor time at all; it is stopped, or waits for ever."""
+TARGET = "service.uploads.parser_child:read_uploads"
+
+
+class ParserLost(Exception):  # noqa: N818 - an event, handled by the pool
+    """A parser ended without an answer, or stands still.
+
+    Attributes:
+        problem: The answer to the client, if it happens again.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
 
 
 class Parsers:
-    """A pool that reads at most `settings.parsers` uploads in parallel and keeps as many spare processes."""
+    """A pool that reads at most `settings.parsers` uploads in parallel and keeps as many spare processes.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: Settings of the server.
+        target: Function that reads uploads, as MODULE:NAME.
+    """
+
+    def __init__(self, settings: Settings, target: str = TARGET) -> None:
         self._settings = settings
-        self._context = multiprocessing.get_context(START_METHOD)
-        self._context.set_forkserver_preload(["service.uploads.parser_child", "service.uploads.rehearsal"])
+        limits = ParserLimits(settings.max_decoded_bytes, settings.parse_memory_bytes, settings.parse_seconds)
+        self._forks = Forks(limits, target)
         self._slots = asyncio.Semaphore(settings.parsers)
-        self._spares: deque[tuple[ForkServerProcess, Connection]] = deque()
+        self._spares: deque[Parser] = deque()
         self._refills: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Start the spare processes."""
+        """Start the spare processes.
+
+        Raises:
+            NoParser: They cannot be started.
+        """
         for _ in range(self._settings.parsers):
-            self._spares.append(await asyncio.to_thread(self._begin))
+            self._spares.append(await self._forks.begin())
 
     async def stop(self) -> None:
         """End the spare processes."""
         await asyncio.gather(*self._refills, return_exceptions=True)
         while self._spares:
-            await asyncio.to_thread(_end, *self._spares.popleft())
+            self._spares.popleft().close()
+        await asyncio.to_thread(self._forks.stop)
 
     async def parse(self, upload: ToParser) -> bytes:
         """Read an upload in a restricted process.
+
+        A process that is lost without an answer may have been killed from outside, so that the upload is
+        tried once more, in a new process.
 
         Returns:
             The raw variables, encoded by `wire.codec.encode`.
 
         Raises:
-            Problem: 400, 413, 415 or 422 as reported by the parser; 503 if it took too long or was killed.
+            Problem: 400, 413, 415 or 422 as reported by the parser; 503 if no parser can be started; 504 if
+                it took too long.
         """
         async with self._slots:
-            process, connection = (
-                self._spares.popleft() if self._spares else await asyncio.to_thread(self._begin)
-            )
-            goes_on = False
             try:
-                answer = await asyncio.to_thread(self._exchange, process, connection, upload)
-                goes_on = isinstance(answer, Fields) and answer.goes_on
-            finally:
-                if goes_on:
-                    self._spares.appendleft((process, connection))
-                else:
-                    refill = asyncio.create_task(self._refill(process, connection))
-                    self._refills.add(refill)
-                    refill.add_done_callback(self._refills.discard)
+                answer = await self._read(upload, self._take)
+            except ParserLost:
+                try:
+                    answer = await self._read(upload, self._forks.begin)
+                except ParserLost as again:
+                    raise again.problem from again
         if isinstance(answer, Rejected):
             problem = OF_UPLOADS.get(answer.code, Unprocessable)(answer.detail)
             problem.extra = answer.extra  # without headers, because a compromised parser must not set any
             raise problem
         return answer.fields
 
-    async def _refill(self, used: ForkServerProcess, connection: Connection) -> None:
-        await asyncio.to_thread(_end, used, connection)
+    async def _read(self, upload: ToParser, take: Callable[[], Awaitable[Parser]]) -> Fields | Rejected:
         try:
-            self._spares.append(await asyncio.to_thread(self._begin))
-        except (OSError, EOFError, TimeoutError, Garbled) as error:
+            parser = await take()
+        except NoParser as error:
+            log.error("cannot start a parser: %s", error)
+            raise Unavailable("The upload cannot be read now. Try again later.") from error
+        goes_on = False
+        try:
+            answer = await asyncio.to_thread(self._exchange, parser, upload)
+            goes_on = isinstance(answer, Fields) and answer.goes_on
+        finally:
+            if goes_on:
+                self._spares.appendleft(parser)
+            else:
+                refill = asyncio.create_task(self._refill(parser))
+                self._refills.add(refill)
+                refill.add_done_callback(self._refills.discard)
+        return answer
+
+    async def _take(self) -> Parser:
+        while self._spares:
+            spare = self._spares.popleft()
+            if spare.waits():
+                return spare
+            spare.close()
+        return await self._forks.begin()
+
+    async def _refill(self, used: Parser) -> None:
+        await asyncio.to_thread(used.close)
+        if len(self._spares) >= self._settings.parsers:
+            return
+        try:
+            self._spares.append(await self._forks.begin())
+        except NoParser as error:
             log.error("cannot start a spare parser: %s", error)  # the next upload starts its own process
 
-    def _begin(self) -> tuple[ForkServerProcess, Connection]:
-        ours, theirs = multiprocessing.Pipe()
-        limits = self._settings
-        process = self._context.Process(
-            target=read_uploads,
-            args=(theirs, limits.max_decoded_bytes, limits.parse_memory_bytes, limits.parse_seconds),
-            name="stconv-parser",
-            daemon=True,
-        )
-        process.start()
-        theirs.close()
-        if not ours.poll(START_SECONDS):
-            _end(process, ours)
-            raise TimeoutError(f"no parser process started within {START_SECONDS} s")
-        receive_hello(ours)
-        return process, ours
-
-    def _exchange(
-        self, process: ForkServerProcess, connection: Connection, upload: ToParser
-    ) -> Fields | Rejected:
-        limit = self._settings.parse_seconds
+    def _exchange(self, parser: Parser, upload: ToParser) -> Fields | Rejected:
         longest = 2 * self._settings.max_decoded_bytes + self._settings.max_body_bytes
         try:
-            send(connection, upload)
-            self._await_answer(process, connection, upload)
-            answer: Fields | Rejected = receive(connection, FromParser, longest)
-        except (EOFError, ConnectionError, Garbled) as error:
-            raise Unprocessable(
-                f"The upload cannot be read: its parser was killed (limits: {limit:g} s of processor "
-                f"time, {self._settings.parse_memory_bytes} bytes of memory).",
-                kind="unreadable",
-            ) from error
+            send(parser.connection, upload)
+            self._await_answer(parser, upload)
+            answer: Fields | Rejected = receive(parser.connection, FromParser, longest)
+        except Garbled as error:
+            raise self._killed() from error
+        except (EOFError, ConnectionError) as error:
+            raise ParserLost(self._killed()) from error
         except OSError as error:
             raise Unavailable("The upload cannot be read now. Try again later.") from error
         return answer
 
-    def _await_answer(self, process: ForkServerProcess, connection: Connection, upload: ToParser) -> None:
+    def _killed(self) -> Unprocessable:
+        return Unprocessable(
+            "The upload cannot be read: its parser was killed (limits: "
+            f"{self._settings.parse_seconds:g} s of processor time, {self._settings.parse_memory_bytes} "
+            "bytes of memory).",
+            kind="unreadable",
+        )
+
+    def _await_answer(self, parser: Parser, upload: ToParser) -> None:
         """Wait as long as the parser may take; what does not return costs the others two seconds.
 
         Raises:
             Unprocessable: It used too much processor time.
             DeadlineExceeded: It took too long.
+            ParserLost: It stands still.
         """
         limit = self._settings.parse_seconds
         processor = min(limit, CPU_SECONDS + len(upload.body) / BYTES_PER_CPU_SECOND)
-        end, used = time.monotonic() + limit, _processor_seconds(process.pid)
-        while not connection.poll(POLL_SECONDS):
-            if _processor_seconds(process.pid) - used > processor:
-                process.kill()
+        began, before = time.monotonic(), parser.processor_seconds()
+        moved, used = began, before
+        while not parser.connection.poll(POLL_SECONDS):
+            now, seconds = time.monotonic(), parser.processor_seconds()
+            if seconds != used:
+                moved, used = now, seconds
+            if used - before > processor:
                 raise Unprocessable(
                     f"The upload cannot be read: its parser was killed after {processor:.3g} s of processor "
                     "time without an answer. Is the file damaged?",
                     kind="unreadable",
                 )
-            if time.monotonic() > end:
+            if now - began > limit:
                 raise DeadlineExceeded(f"The upload was not read within {limit:g} s.", limit_seconds=limit)
-
-
-def _processor_seconds(pid: int | None) -> float:
-    """Processor time of another process; 0 where it has ended, or the system cannot say.
-
-    Source:
-        Linux: clock_getcpuclockid(3), whose clock of a process is (~pid << 3) | 2.
-    """
-    if pid is None or not sys.platform.startswith("linux"):
-        return 0.0
-    try:
-        return time.clock_gettime((~pid << 3) | 2)
-    except OSError:
-        return 0.0
-
-
-def _end(process: ForkServerProcess, connection: Connection) -> None:
-    connection.close()
-    process.join(0.2)
-    if process.is_alive():
-        process.kill()
-        process.join()
-    process.close()
+            if now - moved > STILL_SECONDS:
+                raise ParserLost(Unavailable("The upload cannot be read now. Try again later."))

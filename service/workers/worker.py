@@ -36,6 +36,9 @@ class Worker:
         bundle: Local folder of the bundle.
         settings: Settings of the server.
         metrics: Metrics to update.
+
+    Attributes:
+        trouble: Reason why the process is being replaced; "" while it is not.
     """
 
     def __init__(self, name: str, bundle: Path, settings: Settings, metrics: Metrics) -> None:
@@ -52,6 +55,7 @@ class Worker:
             tile=settings.tile,
             max_batch=settings.max_batch,
             batch_seconds=settings.batch_seconds,
+            hang_seconds=settings.hang_seconds,
         )
         self._link: ModelLink | None = None
         self._waiting: deque[Pending] = deque()
@@ -61,6 +65,7 @@ class Worker:
         self._supervisor: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
         self._known: dict[str, Any] = {"schema": {}, "version": ""}
+        self.trouble = ""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -228,7 +233,6 @@ class Worker:
             if len(link.under_way) >= 2 * self._settings.max_batch or (link.under_way and crowded):
                 break
             link.send(self._waiting.popleft())
-            self._wake.set()  # the supervisor starts to measure the time without an answer
         self._metrics.waiting.labels(self.name).set(len(self._waiting))
 
     async def _supervise(self) -> None:
@@ -237,15 +241,11 @@ class Worker:
         while True:
             link = self._link
             assert link is not None
-            left = self._settings.hang_seconds - link.idle_seconds()
-            if link.lost is None and left > 0:
-                self._wake.clear()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), left if link.under_way else None)
-                continue
             if link.lost is None:
-                link.lose(f"did not answer within {self._settings.hang_seconds:g} s")
+                await self._watch(link)
+                continue
             log.error("model %s: worker %s %s; replacing it", self.name, link.pid, link.lost)
+            self.trouble = link.lost or ""
             self._metrics.restarts.labels(self.name).inc()
             self._set_ready()
             await link.close()
@@ -258,13 +258,26 @@ class Worker:
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
+    async def _watch(self, link: ModelLink) -> None:
+        """Wait for a change, but not much longer than the process may be silent."""
+        loop, limit = asyncio.get_running_loop(), self._settings.hang_seconds
+        asleep, pause = loop.time(), min(1.0, limit / 4)
+        self._wake.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), pause)
+        now = loop.time()
+        if now - asleep > 2 * pause:
+            link.heard = now  # this process itself stood still, and may have heard nothing
+        elif link.lost is None and now - link.heard > limit:
+            link.hang(f"gave no sign of life for {limit:g} s")
+
     async def _open(self, settings: ModelSettings) -> ModelLink:
         return await ModelLink.open(self.name, settings, self._settings.load_seconds)
 
     def _take(self, link: ModelLink) -> None:
         """Send requests to this process from now on."""
         link.on_change, link.on_answer = self._on_change, self._note
-        self._link = link
+        self._link, self.trouble = link, ""
         self._known = {"schema": link.schema, "version": link.version}
         self._on_change()
 
