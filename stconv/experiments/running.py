@@ -118,7 +118,7 @@ def _explain(command: str, argv: list[str], message: str) -> str:
     where = f" in {', '.join(configs)}" if configs else ""
     message = message.strip()
     unknown = re.search(
-        r"(?:does not accept option|[Kk]ey) '([\w.]+)'|unrecognized arguments: --([\w.]+)", message
+        r"(?:does not accept option|[Kk]ey) '([\w.]+)'|[Uu]nrecognized arguments: --([\w.]+)", message
     )
     if unknown:
         key = unknown.group(1) or unknown.group(2)
