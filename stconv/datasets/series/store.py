@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -127,13 +127,7 @@ def load_series(
         DataError: A variable holds infinite values, or an apparent undeclared missing value.
     """
     variables = channel_order(inputs, targets)
-    absent = [name for name in variables if name not in ds.data_vars]
-    if absent:
-        roles = " and ".join(
-            role for role, names in (("input", inputs), ("target", targets or [])) if absent[0] in names
-        )
-        present = ", ".join(sorted(str(name) for name in ds.data_vars))
-        raise VariableError(f"variable '{absent[0]}', named as {roles}, is absent; the data have: {present}.")
+    _check_present(ds, variables, {"input": inputs, "target": targets or []})
     dims = (TIME, LAT, LON) if LAT in ds.dims else (TIME, Y, X)
     n_time, n_lat, n_lon = (ds.sizes[dim] for dim in dims)
     shape = (n_time, len(variables), n_lat, n_lon)
@@ -157,11 +151,7 @@ def load_series(
         values, values_hash = cached(cache_dir() / SERIES, key, shape, read, edges)
         if fingerprint(files, (variables, settings)) != key:
             forget(cache_dir() / SERIES, key)
-            raise FileError(
-                f"{', '.join(file.name for file in files[:3])}: changed while the series was cached, so "
-                "that old and new values may be mixed. The cache was discarded; start again when the "
-                "file is complete."
-            )
+            raise _changed_meanwhile(files)
     else:
         values = np.empty(shape, dtype=np.float32)
         for start, stop in pairwise(edges):
@@ -183,6 +173,21 @@ def load_series(
         origin=origin,
         centers=centers,
         values_hash=values_hash or hashlib.sha256(values.data).hexdigest(),
+    )
+
+
+def _check_present(ds: xr.Dataset, variables: Sequence[str], roles: Mapping[str, Sequence[str]]) -> None:
+    absent = next((name for name in variables if name not in ds.data_vars), None)
+    if absent is not None:
+        named_as = " and ".join(role for role, names in roles.items() if absent in names)
+        present = ", ".join(sorted(str(name) for name in ds.data_vars))
+        raise VariableError(f"variable '{absent}', named as {named_as}, is absent; the data have: {present}.")
+
+
+def _changed_meanwhile(files: Sequence[Path]) -> FileError:
+    return FileError(
+        f"{', '.join(file.name for file in files[:3])}: changed while the series was cached, so that old and "
+        "new values may be mixed. The cache was discarded; start again when the file is complete."
     )
 
 
