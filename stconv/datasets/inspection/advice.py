@@ -90,6 +90,12 @@ def _about_variable(variable: VariableSummary) -> list[str]:
             f"`stconv evaluate --thresholds`. `transforms: {{{name}: log1p}}` gives large values less "
             "weight, and makes the forecast too low on average."
         )
+    if variable.restarts:
+        advice.append(
+            f"'{name}' restarts from zero every {variable.restarts} and rises between: it seems to "
+            "accumulate from the start of each forecast. Train on the amount of each step: "
+            f"`--accumulated '{name}={variable.restarts}'`."
+        )
     if variable.weekly_gain is not None:
         advice.append(
             f"'{name}' has a weekly cycle, which lowers the error of the climatology by "

@@ -17,6 +17,7 @@ class VariableSummary:
 
     The errors are per lead, on the last 20 % of the steps; empty if they cannot be computed. The weekly gain
     is the fraction by which a weekly cycle lowers the error of the climatology; None if it does not.
+    `restarts` says when an accumulation restarts from zero (``1d``); empty for other variables.
     """
 
     name: str
@@ -37,6 +38,7 @@ class VariableSummary:
     weekly_gain: float | None = None
     infinite_share: float = 0.0
     standard_name: str = ""
+    restarts: str = ""
 
     @property
     def positive(self) -> bool:

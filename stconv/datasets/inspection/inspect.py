@@ -23,6 +23,7 @@ from stconv.datasets.source.grid import join_parts, open_parts
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.origin import Origin, decode_coordinate
 from stconv.datasets.source.reading import find_files
+from stconv.datasets.source.restarts import UNITS_OF_ACCUMULATIONS, likely_restarts
 from stconv.datasets.source.time_axis import TimeStep, breaks, missing_steps, text, time_step
 from stconv.dims import LAT, TIME, Y
 
@@ -78,7 +79,10 @@ def describe(
         gaps=_gaps(times, step, holes) if step else [],
         filled_steps=n_steps - int(times.size),
         repeated_steps=opened.n_steps_in_files - int(times.size),
-        variables=[_described(ds[name], spec.fill_gaps, window) for name in ds.data_vars],
+        variables=[
+            replace(_described(ds[name], spec.fill_gaps, window), restarts=_restarts(ds[name], step))
+            for name in ds.data_vars
+        ],
         left_out=opened.left_out,
         memory_bytes=sum(4 * ds[name].size for name in ds.data_vars),
         t_in=t_in,
@@ -210,6 +214,14 @@ def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> Vari
         climatology_rmse=climatology,
         weekly_gain=None if summary.direction else weekly_cycle_pays(for_weeks),
     )
+
+
+def _restarts(variable: xr.DataArray, step: TimeStep | None) -> str:
+    """How an accumulation restarts, as `GridSpec.accumulated` states it; empty for other variables."""
+    if step is None or variable.attrs["units"] not in UNITS_OF_ACCUMULATIONS:
+        return ""
+    found = likely_restarts(variable, variable[TIME].values, step)
+    return "" if found is None else found.text
 
 
 def _disk_bytes(path: Path) -> int:

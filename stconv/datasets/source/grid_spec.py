@@ -37,7 +37,8 @@ class GridSpec:
             it; no window spans a longer gap.
         snap_times: Move nearly regular times (clocks that jitter, hours in float32) to their step.
         accumulated: Time between forecast starts per variable that accumulates from the start of each
-            forecast: ``{tp: 1d}`` for rain of ERA5-Land. Values become amounts per step.
+            forecast: ``{tp: 1d}`` for rain of ERA5-Land, ``{tp: 12h from 06:00}`` for forecasts that start at
+            06 and 18 UTC. Values become amounts per step.
 
     Raises:
         ConfigError: A valid range is invalid, or fill_gaps is negative.

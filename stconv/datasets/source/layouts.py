@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.clock import TIME_UNITS
+from stconv.datasets.source.forecast_steps import at_valid_times
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import FileError, TimeAxisError
 
@@ -20,8 +21,8 @@ def unfold(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
     """Convert a known layout to a series; anything else is unchanged.
 
     The known layouts are ready-made windows (STConvS2S: `x` and `y` with dimensions sample, time, lat, lon,
-    channel) and flows per slot of a day (ST-ResNet: `data`, (slot, flow, row, column), and `date`, slots 01
-    to 24).
+    channel), flows per slot of a day (ST-ResNet: `data`, (slot, flow, row, column), and `date`, slots 01 to
+    24), and successive forecasts (ERA5-Land in GRIB: reference time by step).
 
     Raises:
         FileError: The source resembles a known layout, but its parts contradict each other.
@@ -31,7 +32,7 @@ def unfold(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
         return _from_windows(ds, spec, source)
     if {"data", "date"} <= set(ds.data_vars) and ds["data"].ndim == 4 and ds["date"].dtype.kind in "SUO":
         return _from_flows(ds, source)
-    return ds
+    return at_valid_times(ds, spec, source)
 
 
 def _from_windows(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
