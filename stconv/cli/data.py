@@ -25,21 +25,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    from stconv.datasets.recipes.fetch import cache_dir, clean, fetch, find_fetched
+    ACTIONS[args.action](args)
+    return 0
+
+
+def _list(args: argparse.Namespace) -> None:
     from stconv.datasets.recipes.recipe import list_recipes, load_recipe
 
-    if args.action == "list":
-        names = list_recipes()
-        width = max(map(len, names), default=0)
-        for name in names:
-            recipe = load_recipe(name)
-            print(f"{name:{width}}  {recipe.title} ({recipe.license})")
-        return 0
-    if args.action == "clean":
-        freed = clean(args.name)
-        print(f"Removed {freed / 1e6:.1f} MB from {cache_dir()}.")
-        return 0
-    paths = fetch(args.name, progress=not args.quiet) if args.action == "fetch" else find_fetched(args.name)
-    for path in paths:
+    names = list_recipes()
+    width = max(map(len, names), default=0)
+    for name in names:
+        recipe = load_recipe(name)
+        print(f"{name:{width}}  {recipe.title} ({recipe.license})")
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    from stconv.datasets.recipes.fetch import fetch
+
+    for path in fetch(args.name, progress=not args.quiet):
         print(path)
-    return 0
+
+
+def _path(args: argparse.Namespace) -> None:
+    from stconv.datasets.recipes.fetch import find_fetched
+
+    for path in find_fetched(args.name):
+        print(path)
+
+
+def _clean(args: argparse.Namespace) -> None:
+    from stconv.datasets.recipes.fetch import cache_dir, clean
+
+    freed = clean(args.name)
+    print(f"Removed {freed / 1e6:.1f} MB from {cache_dir()}.")
+
+
+ACTIONS = {"list": _list, "fetch": _fetch, "path": _path, "clean": _clean}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stconv.experiments.quiet import silence_lightning
 from stconv.experiments.trained_model import TrainedModel, check_data, load_data, load_scoring
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def evaluate(
     task.preparation, task.bands = bundle.preparation, bundle.bands
     logger = RunLogger.going_on(trained.run) if trained.run else None
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for advice in (r".*does not have many workers.*", r".*isinstance\(treespec, LeafSpec\).*"):
-        warnings.filterwarnings("ignore", advice)
+    silence_lightning()
     callbacks: list[Any] = [ExportBundle()] if logger else []
     trainer = pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),

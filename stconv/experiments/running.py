@@ -6,13 +6,13 @@ import argparse
 import difflib
 import json
 import re
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stconv.compute.allocation import keep_freed_memory
 from stconv.errors import ConfigError, StconvError
 from stconv.experiments.configuration import modules_of_config
+from stconv.experiments.quiet import silence_lightning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ def run_experiment(
     """
     _check_files(argv)
     argv = _with_imports([re.sub(r"^--init-from(?==|$)", "--init_from", word) for word in argv])
-    _be_quiet()
+    silence_lightning()
     keep_freed_memory()
     from stconv.experiments.engine import ExperimentCLI, silence
 
@@ -168,31 +168,3 @@ def _known_keys() -> list[str]:
         for group, kind in {**GROUPS, "split": SplitSpec}.items()
         for field in dataclasses.fields(kind)
     ]
-
-
-def _be_quiet() -> None:
-    """Silence warnings of libraries that a user of stconv cannot act on."""
-    import logging
-
-    for pattern in (
-        r".*LightningCLI's args parameter.*",
-        r".*does not have many workers.*",
-        r".*tensorboardX.*",
-        r".*number of training batches.*smaller than the logging interval.*",
-        r".*isinstance\(treespec, LeafSpec\).*",
-        r".*Checkpoint directory .* exists and is not empty.*",
-        r".*loading a checkpoint outside the 'fit' stage.*",  # the stored weights are already averaged
-    ):
-        warnings.filterwarnings("ignore", pattern)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_not_advertising)
-
-
-def _not_advertising(record: Any) -> bool:
-    text = str(record.getMessage())
-    return not any(
-        words in text
-        for words in (
-            *("litlogger", "litmodels", "TPU available", "Restoring states", "Loaded model weights"),
-            "to estimate number of stepping batches",
-        )
-    )
