@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 import stconv
 from service.http.gate import Gate
+from service.http.openapi import document_routes, operation_id
 from service.http.problem_answers import install
 from service.http.quota import Quota
 from service.routes import (
@@ -32,9 +33,6 @@ from service.telemetry.metrics import CountRequests, Metrics
 from service.telemetry.observing import Observe
 from service.workers.parsers import Parsers
 from service.workers.worker import Worker
-
-DESCRIPTION = "Forecasts of gridded fields. Errors are application/problem+json (RFC 9457)."
-
 
 EXPOSED = [
     *("Location", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID", "Allow", "ETag"),
@@ -63,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="stconv",
         version=stconv.__version__,
-        description=DESCRIPTION,
+        generate_unique_id_function=operation_id,
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
@@ -75,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.workers = {}
     app.state.stored = {}
     install(app)
-    for group in (
+    groups = (
         health,
         metrics,
         models,
@@ -87,9 +85,12 @@ def create_app(settings: Settings) -> FastAPI:
         edr,
         admin,
         pages,
-    ):
+    )
+    for group in groups:
         app.include_router(group.router)
+    app.state.routes = [route for group in groups for route in group.router.routes]
     app.add_middleware(Gate, settings=settings)
+    document_routes(app, settings)
     if settings.cors_origins:  # around the gate, whose refusals a page must be able to read
         app.add_middleware(
             CORSMiddleware,

@@ -99,7 +99,8 @@ def test_attributes_of_any_type_pass_through_the_bundle():
 
 
 def test_attributes_of_any_type_can_be_written(tmp_path):
-    odd = {"half_a_pair": "a\udcff", "halves": ["\udcff"]}
+    odd = {"huge": 2**70, "huges": [1, 2**70], "unsigned": 2**63 + 1, "half_a_pair": "a\udcff"}
+    odd |= {"half": np.float16(0.5), "long": np.longdouble(2), "halves": np.ones(2, np.float16)}
     said = portable(ODD | odd | {"_Netcdf4Dimid": 3, "_NCProperties": "x"})
     xr.Dataset({"a": ("x", [1.0], said)}, attrs=said).to_netcdf(tmp_path / "a.nc", engine="netcdf4")
     with xr.open_dataset(tmp_path / "a.nc") as read:
@@ -107,6 +108,8 @@ def test_attributes_of_any_type_can_be_written(tmp_path):
         assert json.loads(read.a.attrs["lists"]) == ODD["lists"]
         assert read.attrs["yes"] == "true"
         assert read.attrs["texts"] == ["a", "b"]
+        assert (read.attrs["half"], read.attrs["long"], read.attrs["huge"]) == (0.5, 2.0, str(2**70))
+        assert read.attrs["unsigned"] == 2**63 + 1
         assert read.attrs["half_a_pair"] == "a" + 3 * "\ufffd"
         assert "nothing" not in read.attrs
         np.testing.assert_array_equal(read.attrs["numbers"], [1.5, 2.5])

@@ -64,6 +64,12 @@ def test_each_scope_opens_its_own_routes(client, made, method, path, scope):
             assert f"this key has {name}" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("authorization", ["Basic YTpi", "Bearer", "Bearer wrong", ""])
+def test_one_key_does_not_make_up_for_another(client, made, authorization):
+    headers = {"X-API-Key": made[1]["read"], "Authorization": authorization}
+    assert client.get("/v1/models", headers=headers).status_code == 401
+
+
 def test_who_may_submit_a_job_may_follow_it(client, made):
     from service.background.job_store import Job
 

@@ -48,3 +48,13 @@ def test_many_unknown_ones_are_not_all_named(client):
 
 def test_pages_may_have_parameters_for_their_scripts(client):
     assert client.get("/?model=air").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/forecasts", "GET, HEAD, POST"), ("/v1/jobs/x", "DELETE, GET, HEAD"), ("/zarr/a/b/c", "GET, HEAD")],
+)
+def test_all_methods_of_a_path_are_allowed(client, path, allowed):
+    answer = client.put(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json()["detail"] == f"PUT is not allowed at {path}; allowed: {allowed}."

@@ -77,8 +77,10 @@ def _find(request: Request, scope: str) -> ApiKey | None:
     settings: Settings = request.app.state.settings
     if not settings.keys:
         return None
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+    given = request.headers.get("x-api-key", "")
+    if "authorization" in request.headers:  # which decides, whatever else is sent
+        scheme, _, token = request.headers["authorization"].partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else ""
     digest = hash_of(given)
     matches = [key for key in settings.keys if hmac.compare_digest(digest, key.sha256)]
     if not matches:

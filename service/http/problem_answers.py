@@ -57,6 +57,13 @@ def response(problem: Problem, instance: str | None = None) -> JSONResponse:
     )
 
 
+def allowed_methods(request: Request) -> list[str]:
+    """The methods of all routes at this path; Starlette names those of one."""
+    routes = [route for route in request.app.state.routes if route.path_regex.match(request.url.path)]
+    methods = {method for route in routes for method in route.methods}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
 def parameter_faults(errors: Sequence[Any], path: str) -> Problem:
     """The problem of what pydantic finds in parameters or in a document.
 
@@ -88,13 +95,17 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    detail = str(error.detail)
+    detail, headers = str(error.detail), dict(error.headers or {})
+    if error.status_code == 405:
+        allowed = ", ".join(allowed_methods(request)) or headers.get("Allow", "")
+        headers["Allow"] = allowed
+        detail = f"{request.method[:20]} is not allowed at {request.url.path}; allowed: {allowed}."
     if error.status_code == 404:
         detail = f"There is no resource at {request.url.path}; GET /docs lists them."
     return JSONResponse(
         document(error.status_code, detail, request.url.path),
         status_code=error.status_code,
-        headers=error.headers,
+        headers=headers,
         media_type=MEDIA_TYPE,
     )
 

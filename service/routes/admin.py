@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.http.bodies import read_small_json
 from service.http.keys import require_admin
 from service.http.models import ModelName, find_model
+from service.http.openapi import problems
 from service.http.parameters import ONLY_KNOWN
 from service.media_types import JSON
 from service.problems import NotLoaded
+from service.routes.documents import SwitchedModel
 from service.settings import Settings
 from service.workers.last_good import REFERENCE, Fetched, fetch, keep
 from stconv.errors import BundleError, ServiceError, TrackingError
@@ -44,7 +46,8 @@ BODY = {"requestBody": {"required": True, "content": {JSON: {"schema": Wanted.mo
 
 @router.post(
     "/models/{name}",
-    responses={409: {"description": "The bundle could not be loaded; the current version stays in use"}},
+    response_model=SwitchedModel,
+    responses=problems(404, 408, 409, 415, 503),
     openapi_extra=BODY,
 )
 async def swap_model(request: Request, name: ModelName) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from service.archive.table import StoredForecasts, UnknownForecast
 from service.http.keys import require_key
 from service.http.models import find_model, refuse_while_draining, stored_of
+from service.http.openapi import Answers, problems
 from service.http.parameters import ONLY_KNOWN
 from service.http.waiting import while_connected
 from service.media_types import COVERAGE
 from service.problems import Malformed, NotAcceptable
 from service.routes import edr_metadata as metadata
+from service.routes.documents import Collection, CollectionList, Conformance, InstanceList, Landing
 from service.routes.edr_query import read_bbox, read_interval
-from service.routes.forecasts import Steps, model_headers, require_data, split_names
+from service.routes.forecasts import OBJECT, Steps, model_headers, require_data, split_names
 from service.routes.prices import check_computed, check_cut, check_steps
 from service.routes.wkt import read_area, read_position
 from service.wire.model_messages import AtPosition, AtPositions, Cut, CutNewest, CutStored, InArea, InCube
@@ -24,9 +26,37 @@ from service.workers.worker import Worker
 from stconv.clock import GREGORIAN_CALENDARS
 
 router = APIRouter(prefix="/edr", tags=["edr"], dependencies=[Depends(require_key), ONLY_KNOWN])
-ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": {COVERAGE: {}}}}
-Coords = Annotated[str, Query(max_length=20_000, description="WKT; longitude before latitude.")]
-Bbox = Annotated[str, Query(max_length=200, description="WEST,SOUTH,EAST,NORTH")]
+FOUND: Answers = {200: {"content": {COVERAGE: OBJECT}}}
+ANSWERS = FOUND | problems(404, 406, 410, 503, 504)
+Point = Annotated[
+    str,
+    Query(
+        max_length=20_000,
+        description="WKT of a POINT or a MULTIPOINT, longitude before latitude; heights are passed over.",
+        examples=["POINT(4.9 44.6)", "MULTIPOINT((4.9 44.6), (-2 40))"],
+        json_schema_extra={"format": "wkt-point"},
+    ),
+]
+Polygon = Annotated[
+    str,
+    Query(
+        max_length=20_000,
+        description="WKT of a POLYGON or a MULTIPOLYGON, longitude before latitude; rings inside are holes.",
+        examples=["POLYGON((0 39, 5 39, 5 45, 0 39))"],
+        json_schema_extra={"format": "wkt-polygon"},
+    ),
+]
+Bbox = Annotated[
+    str,
+    Query(
+        max_length=200,
+        description="WEST,SOUTH,EAST,NORTH in degrees; WEST may exceed EAST, across the date line.",
+        examples=["-3,39,3,45"],
+        json_schema_extra={"format": "bbox"},
+    ),
+]
+SYSTEMS = ("CRS84", "OGC:CRS84", metadata.CRS84)
+FORMATS = (metadata.FORMAT, COVERAGE)
 Instance = Annotated[
     str, Path(max_length=60, description="Reference time, like 20141231T180000Z; .VERSION may follow.")
 ]
@@ -48,10 +78,33 @@ class Wish:
 
 
 def wanted(
-    datetime: Annotated[str | None, Query(max_length=100, description="A time, or START/END.")] = None,
-    parameter_name: Annotated[str | None, Query(alias="parameter-name", max_length=1000)] = None,
-    crs: Annotated[str | None, Query(max_length=100)] = None,
-    f: Annotated[str | None, Query(max_length=100, description="Format of the answer.")] = None,
+    datetime: Annotated[
+        str | None,
+        Query(
+            max_length=100,
+            description="A time, or START/END with `..` for an open end.",
+            examples=["2020-01-11T06:00:00Z", "../2020-01-12T00:00:00Z"],
+            json_schema_extra={"format": "interval"},
+        ),
+    ] = None,
+    parameter_name: Annotated[
+        str | None,
+        Query(
+            alias="parameter-name",
+            max_length=1000,
+            description="Variables to return, comma-separated; default: all.",
+            examples=["t2m"],
+            json_schema_extra={"format": "names"},
+        ),
+    ] = None,
+    crs: Annotated[
+        str | None,
+        Query(max_length=100, description="Reference system.", json_schema_extra={"enum": list(SYSTEMS)}),
+    ] = None,
+    f: Annotated[
+        str | None,
+        Query(max_length=100, description="Format of the answer.", json_schema_extra={"enum": list(FORMATS)}),
+    ] = None,
 ) -> Wish:
     """Parse the parameters common to all queries: times, variables, reference system and format.
 
@@ -59,9 +112,9 @@ def wanted(
         Malformed: The reference system is not CRS84, or `datetime` cannot be parsed.
         NotAcceptable: The format is not supported.
     """
-    if crs not in (None, "CRS84", "OGC:CRS84", metadata.CRS84):
+    if crs is not None and crs not in SYSTEMS:
         raise Malformed(f"crs {crs[:60]!r} is not supported; expected CRS84 (longitude, latitude).")
-    if f not in (None, metadata.FORMAT, COVERAGE):
+    if f is not None and f not in FORMATS:
         raise NotAcceptable(
             f"f={f[:60]!r} is not supported; known: {metadata.FORMAT}.", available=[metadata.FORMAT]
         )
@@ -76,19 +129,19 @@ def wanted(
 Wanted = Annotated[Wish, Depends(wanted)]
 
 
-@router.get("/")
+@router.get("/", response_model=Landing)
 async def landing(request: Request) -> dict[str, Any]:
     """The landing page."""
     return metadata.landing(str(request.base_url))
 
 
-@router.get("/conformance")
+@router.get("/conformance", response_model=Conformance)
 async def conformance() -> dict[str, list[str]]:
     """The conformance classes that the service meets."""
     return {"conformsTo": metadata.CONFORMANCE}
 
 
-@router.get("/collections")
+@router.get("/collections", response_model=CollectionList)
 async def collections(request: Request) -> dict[str, Any]:
     """A collection for each model on a geographic grid, in the Gregorian calendar."""
     workers: dict[str, Worker] = request.app.state.workers
@@ -97,13 +150,13 @@ async def collections(request: Request) -> dict[str, Any]:
     return {"links": links, "collections": found}
 
 
-@router.get(COLLECTION)
+@router.get(COLLECTION, response_model=Collection, responses=problems(404))
 async def collection(request: Request, name: str) -> dict[str, Any]:
     """One model: extent, parameters and available queries."""
     return _collection(request, name)
 
 
-@router.get("/collections/{name}/instances")
+@router.get("/collections/{name}/instances", response_model=InstanceList, responses=problems(404))
 async def instances(request: Request, name: str) -> dict[str, Any]:
     """The stored forecasts of a model, newest first, those of earlier versions after the present one."""
     worker, stored = stored_of(request, _geographic(request, name).name)
@@ -114,7 +167,7 @@ async def instances(request: Request, name: str) -> dict[str, Any]:
     return {"links": [metadata.link(here, "self")], "instances": found}
 
 
-@router.get(INSTANCE)
+@router.get(INSTANCE, response_model=Collection, responses=problems(404, 410))
 async def instance(request: Request, name: str, instance: Instance) -> dict[str, Any]:
     """One stored forecast."""
     worker, stored = stored_of(request, _geographic(request, name).name)
@@ -123,14 +176,14 @@ async def instance(request: Request, name: str, instance: Instance) -> dict[str,
 
 @router.get(f"{COLLECTION}/position", response_class=Response, responses=ANSWERS)
 async def position(
-    request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None
+    request: Request, name: str, coords: Point, wanted: Wanted, steps: Steps = None
 ) -> Response:
     """The time series of the cell that contains POINT(longitude latitude); one each for a MULTIPOINT."""
     return await _newest(request, name, steps, wanted.at(read_position(coords)))
 
 
 @router.get(f"{COLLECTION}/area", response_class=Response, responses=ANSWERS)
-async def area(request: Request, name: str, coords: Coords, wanted: Wanted, steps: Steps = None) -> Response:
+async def area(request: Request, name: str, coords: Polygon, wanted: Wanted, steps: Steps = None) -> Response:
     """The cells whose centers lie in POLYGON((longitude latitude, ...)) or a MULTIPOLYGON; null outside."""
     return await _newest(request, name, steps, wanted.at(read_area(coords)))
 
@@ -143,7 +196,7 @@ async def cube(request: Request, name: str, bbox: Bbox, wanted: Wanted, steps: S
 
 @router.get(f"{INSTANCE}/position", response_class=Response, responses=ANSWERS)
 async def position_of_instance(
-    request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
+    request: Request, name: str, instance: Instance, coords: Point, wanted: Wanted
 ) -> Response:
     """The same query on a stored forecast."""
     return await _stored(request, name, instance, wanted.at(read_position(coords)))
@@ -151,7 +204,7 @@ async def position_of_instance(
 
 @router.get(f"{INSTANCE}/area", response_class=Response, responses=ANSWERS)
 async def area_of_instance(
-    request: Request, name: str, instance: Instance, coords: Coords, wanted: Wanted
+    request: Request, name: str, instance: Instance, coords: Polygon, wanted: Wanted
 ) -> Response:
     """The same query on a stored forecast."""
     return await _stored(request, name, instance, wanted.at(read_area(coords)))

@@ -10,6 +10,7 @@ from service.http.intake import Intake
 from service.http.keys import require_key
 from service.http.models import ChosenModel
 from service.http.negotiation import answer_type
+from service.http.openapi import Answers, problems
 from service.http.parameters import ONLY_KNOWN
 from service.http.waiting import while_connected
 from service.media_types import COVERAGE, JSON, NETCDF, PNG
@@ -54,29 +55,35 @@ _FIELDS = {
         },
     },
 }
+_EXAMPLE = {
+    "time": ["2020-01-10T12:00:00", "2020-01-10T18:00:00"],
+    "latitude": [50, 48],
+    "longitude": [0, 2, 4],
+    "variables": {"t2m": {"units": "K", "values": [[[280.1, 280.4, None], [281, 281.5, 282]]] * 2}},
+}
+BINARY = {"type": "string", "format": "binary"}
+OBJECT = {"schema": {"type": "object"}}
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             NETCDF: {"schema": {"type": "string", "format": "binary"}},
-            JSON: {"schema": _FIELDS},
+            JSON: {"schema": _FIELDS, "example": _EXAMPLE},
         },
     }
 }
 NETCDF_KINDS = "Classic (64-bit offsets) up to 1 MiB if the format can hold the forecast, otherwise NetCDF 4"
-FORECAST_ANSWERS: dict[int | str, dict[str, Any]] = {
+FORECAST_ANSWERS: Answers = {
     200: {
         "content": {
-            NETCDF: {"schema": {"type": "string", "format": "binary", "description": NETCDF_KINDS}},
-            JSON: {},
-            COVERAGE: {},
-            PNG: {"schema": {"type": "string", "format": "binary"}},
+            NETCDF: {"schema": BINARY | {"description": NETCDF_KINDS}},
+            JSON: OBJECT,
+            COVERAGE: OBJECT,
+            PNG: {"schema": BINARY},
         },
         "description": "Forecast",
     },
-    422: {
-        "description": "The fields do not fit the model; `detail` names the variable, grid, units or shape"
-    },
+    **problems(404, 406, 503, 504),
 }
 
 Names = Annotated[
@@ -84,6 +91,8 @@ Names = Annotated[
     Query(
         max_length=1000,
         description="Variables to return, comma-separated; default: all. A picture shows the first.",
+        examples=["t2m"],
+        json_schema_extra={"format": "names"},
     ),
 ]
 Steps = Annotated[
@@ -99,7 +108,7 @@ Bands = Annotated[bool, Query(description="Also return the uncertainty bands, if
 @router.post(
     "/v1/forecasts",
     response_class=Response,
-    responses=FORECAST_ANSWERS,
+    responses=FORECAST_ANSWERS | problems(408, 415),
     openapi_extra=BODY,
     dependencies=[Depends(require_key), ONLY_KNOWN],
 )

@@ -7,19 +7,21 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from service.http.models import refuse_while_draining
+from service.http.openapi import problems
 from service.http.parameters import ONLY_KNOWN
 from service.problems import Unavailable
+from service.routes.documents import Alive, Readiness
 
 router = APIRouter(tags=["health"], dependencies=[ONLY_KNOWN])
 
 
-@router.get("/livez")
+@router.get("/livez", response_model=Alive)
 async def livez() -> dict[str, str]:
     """Liveness: the event loop answers. Models do not count, because a restart would not repair them."""
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=Readiness, responses=problems(503))
 async def readyz(request: Request) -> dict[str, Any]:
     """Readiness: every model is loaded and the server is not draining; `archive` names faults."""
     refuse_while_draining(request)

@@ -13,8 +13,10 @@ from service.background.jobs import Jobs
 from service.http.intake import Intake
 from service.http.keys import job_owner, require_job_key
 from service.http.models import ChosenModel
+from service.http.openapi import Answers, problems
 from service.http.parameters import ONLY_KNOWN
 from service.problems import TooLarge
+from service.routes.documents import JobFacts
 from service.routes.forecasts import (
     BODY,
     FORECAST_ANSWERS,
@@ -29,13 +31,28 @@ from service.wire.model_messages import Form
 from stconv.clock import HOUR
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(require_job_key), ONLY_KNOWN])
+ACCEPTED: Answers = {
+    202: {
+        "headers": {
+            "Location": {"schema": {"type": "string"}, "description": "Address of the job."},
+            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until the first look."},
+        }
+    }
+}
 JobId = Annotated[str, Path(max_length=60)]
 Key = Annotated[
     str | None, Header(max_length=200, description="Equal requests with the same key create one job only.")
 ]
 
 
-@router.post("", status_code=202, response_class=JSONResponse, openapi_extra=BODY)
+@router.post(
+    "",
+    status_code=202,
+    response_class=JSONResponse,
+    response_model=JobFacts,
+    responses=ACCEPTED | problems(404, 406, 408, 415, 503),
+    openapi_extra=BODY,
+)
 async def submit_job(
     request: Request,
     worker: ChosenModel,
@@ -65,7 +82,7 @@ async def submit_job(
     return JSONResponse(_facts(request, job), status_code=202, headers=headers)
 
 
-@router.get("/{job}")
+@router.get("/{job}", response_model=JobFacts, responses=problems(404, 410))
 async def job_status(request: Request, response: Response, job: JobId) -> dict[str, Any]:
     """Status and progress of a job."""
     found = _find(request, job)
@@ -74,7 +91,11 @@ async def job_status(request: Request, response: Response, job: JobId) -> dict[s
     return _facts(request, found)
 
 
-@router.get("/{job}/result", response_class=Response, responses=FORECAST_ANSWERS)
+@router.get(
+    "/{job}/result",
+    response_class=Response,
+    responses=FORECAST_ANSWERS | problems(404, 409, 410, 503, 504),
+)
 async def job_result(request: Request, job: JobId) -> Response:
     """The forecast of a finished job; 409 before it is finished, 410 once it is removed."""
     found = _find(request, job)
@@ -82,7 +103,7 @@ async def job_result(request: Request, job: JobId) -> Response:
     return Response(body, media_type=found.media_type, headers=found.headers)
 
 
-@router.delete("/{job}")
+@router.delete("/{job}", response_model=JobFacts, responses=problems(404, 410))
 async def cancel_job(request: Request, job: JobId) -> dict[str, Any]:
     """Stop a job, or delete its result."""
     found = _find(request, job)

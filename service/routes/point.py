@@ -8,8 +8,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.http.keys import require_key
 from service.http.models import ChosenModel
+from service.http.openapi import problems
 from service.http.parameters import ONLY_KNOWN
 from service.http.waiting import while_connected
+from service.routes.documents import PointForecast
 from service.routes.forecasts import (
     Bands,
     Names,
@@ -24,12 +26,18 @@ from service.wire.model_messages import ForecastPoint
 router = APIRouter(tags=["forecasts"], dependencies=[Depends(require_key), ONLY_KNOWN])
 
 
-@router.get("/v1/forecast", response_class=Response, responses={200: {"content": {"application/json": {}}}})
+@router.get(
+    "/v1/forecast",
+    response_model=PointForecast,
+    responses=problems(404, 503, 504),
+)
 async def forecast_point(
     request: Request,
     worker: ChosenModel,
-    latitude: Annotated[float, Query(ge=-90, le=90, description="Degrees north.")],
-    longitude: Annotated[float, Query(ge=-180, le=360, description="Degrees east, -180 to 180 or 0 to 360.")],
+    latitude: Annotated[float, Query(ge=-90, le=90, description="Degrees north.", examples=[44.6])],
+    longitude: Annotated[
+        float, Query(ge=-180, le=360, description="Degrees east, -180 to 180 or 0 to 360.", examples=[4.9])
+    ],
     variables: Names = None,
     steps: Steps = None,
     bands: Bands = True,

@@ -11,10 +11,12 @@ from service.archive.table import StoredForecast
 from service.http.keys import require_key
 from service.http.models import ModelName, stored_of
 from service.http.negotiation import answer_type
+from service.http.openapi import problems
 from service.http.parameters import ONLY_KNOWN
 from service.http.waiting import while_connected
 from service.media_types import JSON
-from service.routes.forecasts import Bands, Names, split_names
+from service.routes.documents import StoredForecastList, Verification
+from service.routes.forecasts import FORECAST_ANSWERS, Bands, Names, split_names
 from service.routes.prices import check_stored
 from service.wire.model_messages import Form, ReadStored, ReadTruth
 
@@ -22,19 +24,10 @@ router = APIRouter(prefix="/v1", tags=["stored forecasts"], dependencies=[Depend
 Reference = Annotated[
     str, Path(max_length=60, description="Reference time, like 2014-12-31T18:00:00Z; .VERSION may follow.")
 ]
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            "application/x-netcdf": {},
-            JSON: {},
-            "application/prs.coverage+json": {},
-            "image/png": {},
-        }
-    }
-}
+ANSWERS = FORECAST_ANSWERS | problems(410)
 
 
-@router.get("/forecasts")
+@router.get("/forecasts", response_model=StoredForecastList, responses=problems(404))
 async def list_forecasts(request: Request, model: ModelName | None = None) -> dict[str, Any]:
     """The stored forecasts of a model, oldest reference time first; `earlier` are those of other versions."""
     worker, stored = stored_of(request, model)
@@ -70,7 +63,7 @@ async def truth_of_forecast(
     return await _answer(request, ReadTruth, reference, model, variables)
 
 
-@router.get("/verification")
+@router.get("/verification", response_model=Verification, responses=problems(404))
 async def verification(request: Request, model: ModelName | None = None) -> dict[str, Any]:
     """Live verification: error and skill of the stored forecasts for each lead, against the observed fields.
 

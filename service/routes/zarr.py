@@ -17,11 +17,17 @@ from service.archive.table import ForecastGone, StoredForecast, StoredForecasts,
 from service.archive.zarr_view import BETWEEN, find_file, find_group, tree_metadata
 from service.http.keys import require_key
 from service.http.models import ModelName, stored_of
+from service.http.openapi import Answers, problems
 from service.http.parameters import ONLY_KNOWN
 from service.problems import NoData, Unavailable, UnknownModel
+from service.routes.documents import ZarrStoreList, ZarrStores
+from service.routes.forecasts import BINARY
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/zarr", tags=["zarr"], dependencies=[Depends(require_key), ONLY_KNOWN])
+FILES: Answers = {
+    200: {"content": {"application/octet-stream": {"schema": BINARY}, "application/json": {}}},
+}
 READ = ["GET", "HEAD"]
 FOREVER = "private, max-age=3600, immutable"
 """Only for an address with a version."""
@@ -29,13 +35,13 @@ Group = Annotated[str, InPath(max_length=80, description="A reference time, or F
 Key = Annotated[str, InPath(max_length=300, description="Key of the Zarr store.")]
 
 
-@router.get("")
+@router.get("", response_model=ZarrStoreList)
 async def list_stores(request: Request) -> dict[str, Any]:
     """The Zarr stores of every model."""
     return {"models": [_stores(name, stored) for name, stored in request.app.state.stored.items()]}
 
 
-@router.get("/{model}")
+@router.get("/{model}", response_model=ZarrStores, responses=problems(404))
 async def list_model_stores(request: Request, model: ModelName) -> dict[str, Any]:
     """The Zarr stores of one model: one for each forecast, and one that joins them by reference time."""
     worker, stored = stored_of(request, model)
@@ -52,7 +58,7 @@ async def tree(request: Request, model: ModelName) -> Response:
 @router.get(
     "/{model}/{group}/{key:path}",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses=FILES | problems(404, 410, 503),
 )
 @router.head("/{model}/{group}/{key:path}", response_class=Response, include_in_schema=False)
 async def read_key(request: Request, model: ModelName, group: Group, key: Key) -> Response:

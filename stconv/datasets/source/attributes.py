@@ -124,19 +124,26 @@ def _portable(value: Any) -> Any:
         return _utf8(value)
     if isinstance(value, (bool, np.bool_)):
         return json.dumps(bool(value))
-    if isinstance(value, (int, float, np.integer, np.floating)):
+    if isinstance(value, (int, float)) and np.asarray(value).dtype != object:  # else an integer of many bytes
         return value
-    if isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.ndim <= 1:
-        return value
+    if isinstance(value, (np.number, np.ndarray)) and (held := _held(np.asarray(value))) is not None:
+        return held[()]
     if isinstance(value, np.ndarray) and value.dtype.kind in "USO" and value.ndim == 1:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         kinds = {type(entry) for entry in value}
-        if kinds and kinds <= {int, float}:
+        if kinds and kinds <= {int, float} and np.asarray(value).dtype != object:
             return list(value)
         if kinds == {str}:
             return [_utf8(entry) for entry in value]
     return json.dumps(jsonable(value))
+
+
+def _held(array: np.ndarray) -> np.ndarray | None:
+    """Numbers in a type that NetCDF has, up to one dimension; None if they are others."""
+    if array.dtype.kind not in "iuf" or array.ndim > 1:
+        return None
+    return array.astype(np.float64) if array.dtype.kind == "f" and array.itemsize not in (4, 8) else array
 
 
 def _utf8(text: str | bytes) -> str:
