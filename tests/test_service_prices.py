@@ -38,7 +38,7 @@ def stored_forecast():
     arrays |= {"lead": {"shape": [2], "dimension_names": ["lead"]}}
     arrays |= {"area": {"shape": [500, 400], "dimension_names": ["lat", "lon"]}}
     metadata = {"attributes": {}, "consolidated_metadata": {"metadata": arrays}}
-    return StoredForecast("20200101T000000Z", Path("nowhere"), metadata, {}, "")
+    return StoredForecast("v", "20200101T000000Z", Path("nowhere"), metadata, {}, "")
 
 
 class Worker:
