@@ -24,7 +24,7 @@ RIVALS: dict[str, dict[str, Any]] = {
     "stconvs2s_r": {"class_path": "stconv.models.STConvS2S", "init_args": {"variant": "R"}},
     "convlstm": {"class_path": "stconv.models.ConvLSTM"},
     "frame_mixer": {"class_path": "stconv.models.FrameMixer"},
-    "simvp": {"class_path": "stconv.models.SimVP"},
+    "simvp": {"class_path": "stconv.models.SimVP", "init_args": {"hid_s": 64}},
 }
 DECAY = 0.99
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.errors import ConfigError, ShapeError
 from stconv.evaluation.assessment import Assessment
@@ -22,9 +21,9 @@ from stconv.losses import DistributionLoss
 from stconv.models import Network
 from stconv.models.transfer import Transfer
 from stconv.nn.freezing import Freezing
-from stconv.nn.memory import channels_last, recompute
-from stconv.schedules import WarmupCosine
+from stconv.nn.memory import recompute
 from stconv.spacing import evenly_spaced
+from stconv.training import Batch, Optimization, TrainingTask
 from stconv.uncertainty.bands import Bands
 from stconv.uncertainty.conformal import calibrate
 from stconv.verification import Verification
@@ -36,14 +35,10 @@ if TYPE_CHECKING:
 
 MOST_WINDOWS = {"train": 4096, "val": 256}
 """Number of evenly spaced windows of a period on which a network fits itself outside of training steps."""
-Batch = dict[str, Tensor]
 
 
-class ForecastTask(pl.LightningModule):
-    """Train, validate and test a network on the windows of a data module.
-
-    The preparation (normalization, masks, extra channels) is taken from the data module and becomes part of
-    the task and of its checkpoints, so that a checkpoint is tested with the statistics it was trained with.
+class ForecastTask(TrainingTask):
+    """Train, validate and test a network that forecasts on the windows of a data module.
 
     Args:
         network: Maps normalized inputs (batch, c_in, t_in, lat, lon) to (batch, c_out, leads, lat, lon).
@@ -62,8 +57,6 @@ class ForecastTask(pl.LightningModule):
         freeze: Patterns of names of the network's parameters that are not trained, such as "features.*".
     """
 
-    preparation: Preparation
-
     def __init__(
         self,
         network: Network,
@@ -77,22 +70,15 @@ class ForecastTask(pl.LightningModule):
         recompute_activations: bool = False,
         freeze: Sequence[str] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(network, loss, Optimization(optimizer, lr_scheduler, lr_interval, decay_all))
         self.freezing = Freezing(network, freeze)
         recompute(network, recompute_activations)
-        self.network = network
-        self.loss = loss
-        self._make_optimizer = optimizer
-        self._make_lr_scheduler = lr_scheduler
-        self._lr_interval = lr_interval
-        self._decay_all = decay_all
+        self.recompute_activations = recompute_activations
         self._loss_units = loss_units
         self.verification: Verification | None = None
         """Result of the latest test."""
         self.bands: Bands | None = None
         """Uncertainty bands once calibrated; a test calibrates them if there are none yet."""
-        self.start: Transfer | None = None
-        """Layers that started from another network's weights, if any did."""
         self._scoring = scoring
         self._assessment: Assessment | None = None
 
@@ -101,15 +87,9 @@ class ForecastTask(pl.LightningModule):
         """Whether there is anything to train; False for the baselines."""
         return any(True for _ in self.network.parameters())
 
-    @property
-    def data(self) -> GridDataModule:
-        """The data module of the trainer."""
-        return self.trainer.datamodule  # type: ignore[attr-defined]
-
     def setup(self, stage: str) -> None:
         """Take the preparation of the data module, and check that network and data fit each other."""
-        if "preparation" not in self._modules:
-            self.preparation = self.data.preparation
+        super().setup(stage)
         check_fit(self.network, self.data)
         if stage == "fit" and self.loss is None:
             raise ConfigError("There is no loss to train with. Set `model.loss`, see `stconv.losses`.")
@@ -118,8 +98,6 @@ class ForecastTask(pl.LightningModule):
                 "loss_units is physical, and data.event is set: the loss of an event compares "
                 "probabilities. Leave loss_units out."
             )
-        if self.trainer.strategy.root_device.type == "cpu":  # how much faster: benchmarks/RESULTS.md
-            channels_last(self.network)
         if stage == "fit" and not self.has_parameters:
             raise ConfigError(
                 f"{type(self.network).__name__} has no parameters, there is nothing to fit. Run `stconv "
@@ -130,24 +108,6 @@ class ForecastTask(pl.LightningModule):
                 f"freeze ({', '.join(self.freezing.patterns)}) matches every parameter of "
                 f"{type(self.network).__name__}, there is nothing left to fit. Leave a part of it free."
             )
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Load the weights of a checkpoint.
-
-        Raises:
-            ConfigError: They belong to another network or preparation.
-        """
-        try:
-            return super().load_state_dict(state_dict, strict, assign)
-        except RuntimeError as error:
-            reasons = str(error).strip().splitlines()
-            raise ConfigError(
-                f"The checkpoint does not fit this configuration: {reasons[-1].strip()} Use the "
-                "configuration it was trained with (config.yaml in the folder of its run) and the same "
-                "version of stconv, or train again."
-            ) from error
 
     def on_fit_start(self) -> None:
         """Let the network fit itself, unless training resumes from a checkpoint."""
@@ -198,11 +158,7 @@ class ForecastTask(pl.LightningModule):
         """Return the loss of a training batch."""
         loss, _ = self._step(batch)
         assert loss is not None
-        n = len(batch["inputs"])
-        self.log("train_loss_step", loss, on_step=True, on_epoch=False, batch_size=n)
-        self.log(
-            "train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=n, sync_dist=True
-        )
+        self.log_training_loss(loss, batch)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -262,27 +218,6 @@ class ForecastTask(pl.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the forecast in physical units, and the reference index of each window."""
         return {"reference_index": batch["reference_index"], "forecast": self.forecast(batch)}
-
-    def configure_optimizers(self) -> Any:
-        """Make the optimizer and, if configured, the schedule of its learning rate."""
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        groups: Any = parameters
-        if not self._decay_all:
-            groups = [
-                {"params": [weight for weight in parameters if weight.ndim > 1]},
-                {"params": [weight for weight in parameters if weight.ndim <= 1], "weight_decay": 0.0},
-            ]
-        optimizer = self._make_optimizer(groups)
-        if self._make_lr_scheduler is None:
-            return optimizer
-        scheduler = self._make_lr_scheduler(optimizer)
-        config: dict[str, Any] = {"scheduler": scheduler, "interval": self._lr_interval}
-        if isinstance(scheduler, WarmupCosine):
-            scheduler.follow(self.trainer.estimated_stepping_batches)
-            config["interval"] = "step"
-        if isinstance(scheduler, ReduceLROnPlateau):
-            config["monitor"] = scheduler.monitor
-        return {"optimizer": optimizer, "lr_scheduler": config}
 
     def _assess(self, batch: Batch) -> Tensor:
         """Score a batch, and return its forecast in physical units."""

@@ -12,7 +12,13 @@ from stconv.datasets.series.windows import WindowSpec
 from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import ConfigError
-from stconv.experiments.former_keys import grouped, grouped_key, grouped_options
+from stconv.experiments.former_keys import (
+    FormerNetworkWarning,
+    grouped,
+    grouped_key,
+    grouped_options,
+    warn_of_former_networks,
+)
 from stconv.experiments.networks import network_of_config
 from stconv.experiments.search_space import read_space, with_values
 from stconv.experiments.trained_model import load_data
@@ -161,3 +167,34 @@ def test_channels_are_named_in_the_order_in_which_the_network_sees_them(tmp_path
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(config))
     network, data = network_of_config(tmp_path / "a.yaml")
     assert (network.c_in, data.settings.channels) == (2, {"values": ("t", "q")})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: {network: {class_path: stconv.models.SimVP}}",
+        "model: {network: SimVP}",
+        "network: {class_path: Increment, init_args: {network: {class_path: SimVP, init_args: {kernel: 5}}}}",
+    ],
+)
+def test_a_simvp_without_sizes_may_mean_the_former_network(text: str) -> None:
+    with pytest.warns(
+        FormerNetworkWarning, match=r"published network with its 46\.8 million.*write `FrameMixer`"
+    ):
+        warn_of_former_networks(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: {network: {class_path: stconv.models.SimVP, init_args: {hid_s: 64}}}",
+        "model: {network: {class_path: stconv.models.SimVP, init_args: {translator: gsta}}}",
+        "model: {network: {class_path: mine.NotSimVP}}",
+        "SimVP",
+    ],
+)
+def test_a_simvp_with_arguments_of_one_of_the_two_is_clear(
+    text: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    warn_of_former_networks(yaml.safe_load(text))
+    assert not recwarn.list

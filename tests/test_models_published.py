@@ -68,7 +68,7 @@ def test_a_conv_mixer_normalizes_after_the_activation():
     torch.testing.assert_close(ours(x[:, :, None])[:, :, 0], second(F.gelu(pointwise(y))))
 
 
-def simvp_by_its_description(x, state, n_s, n_t):
+def simvp_by_its_description(x, state, n_s, n_t, training=False):
     """The published network for as many leads as frames, as a function of the weights in their order."""
     weights = iter(value for name, value in state.items() if not name.endswith("num_batches_tracked"))
 
@@ -82,7 +82,7 @@ def simvp_by_its_description(x, state, n_s, n_t):
 
     def normalized(y):
         scale, shift, mean, variance = take(4)
-        return F.batch_norm(y, mean, variance, scale, shift)
+        return F.batch_norm(y, mean, variance, scale, shift, training)
 
     def block(y):
         scale_attention, scale_feed = take(2)
@@ -122,7 +122,36 @@ def test_simvp_is_the_published_network():
     torch.testing.assert_close(
         ours(x), simvp_by_its_description(x, ours.state_dict(), 4, 3), rtol=1e-5, atol=1e-5
     )
-    assert round(count(SimVP(1, 1, 10, 10)) / 1e6, 1) == 46.8
+    with torch.device("meta"):
+        assert round(count(SimVP(1, 1, 10, 10)) / 1e6, 1) == 46.8
+
+
+def test_simvp_is_trained_as_the_published_network():
+    ours = alive(SimVP(2, 1, 3, 3, hid_s=4, hid_t=10, n_s=4, n_t=3, mlp_ratio=2)).train()
+    learned = dict(ours.named_parameters())
+    state = {
+        name: value.detach().clone().requires_grad_(name in learned)
+        for name, value in ours.state_dict().items()
+    }
+    theirs = [state[name] for name in learned]
+    optimizers = [torch.optim.Adam(ours.parameters(), 1e-3), torch.optim.Adam(theirs, 1e-3)]
+    for step in range(3):
+        x, truth = torch.randn(4, 2, 3, 16, 12), torch.randn(4, 1, 3, 16, 12)
+        losses = [
+            F.mse_loss(ours(x), truth),
+            F.mse_loss(simvp_by_its_description(x, state, 4, 3, True), truth),
+        ]
+        assert float(losses[0].detach()) == pytest.approx(float(losses[1].detach()), rel=1e-5)
+        for optimizer, loss in zip(optimizers, losses, strict=True):
+            optimizer.zero_grad()
+            loss.backward()
+        if not step:
+            for parameter, other in zip(ours.parameters(), theirs, strict=True):
+                torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-3, atol=1e-6)
+        for optimizer in optimizers:
+            optimizer.step()
+    for name, value in ours.named_buffers():
+        torch.testing.assert_close(value.float(), state[name].float() + (3 if "tracked" in name else 0))
 
 
 def test_settings_of_the_former_network_of_that_name_are_told_where_it_is():
@@ -143,6 +172,76 @@ def test_a_configuration_of_the_former_network_of_that_name_is_told_where_it_is(
     )
     with pytest.raises(ConfigError, match=r"write `FrameMixer` instead of `SimVP`"):
         run_experiment("fit", ["--config", str(path)])
+
+
+class VideoBlock(nn.Module):
+    """A block of the published R(2+1)D-18, with the names of its published weights."""
+
+    def __init__(self, c_in, c_out, stride):
+        super().__init__()
+        middle = c_in * c_out * 27 // (c_in * 9 + 3 * c_out)
+
+        def factored(before, step):
+            return nn.Sequential(
+                nn.Conv3d(before, middle, (1, 3, 3), (1, step, step), (0, 1, 1), bias=False),
+                nn.BatchNorm3d(middle), nn.ReLU(),
+                nn.Conv3d(middle, c_out, (3, 1, 1), (step, 1, 1), (1, 0, 0), bias=False),
+            )  # fmt: skip
+
+        self.conv1 = nn.Sequential(factored(c_in, stride), nn.BatchNorm3d(c_out), nn.ReLU())
+        self.conv2 = nn.Sequential(factored(c_out, 1), nn.BatchNorm3d(c_out))
+        self.downsample = None
+        if stride > 1 or c_in != c_out:
+            self.downsample = nn.Sequential(
+                nn.Conv3d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm3d(c_out)
+            )
+
+    def forward(self, x):
+        beside = x if self.downsample is None else self.downsample(x)
+        return F.relu(self.conv2(self.conv1(x)) + beside)
+
+
+def video_network(classes):
+    """The published R(2+1)D-18 in plain torch."""
+    network = nn.Module()
+    network.stem = nn.Sequential(
+        nn.Conv3d(3, 45, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False), nn.BatchNorm3d(45), nn.ReLU(),
+        nn.Conv3d(45, 64, (3, 1, 1), 1, (1, 0, 0), bias=False), nn.BatchNorm3d(64), nn.ReLU(),
+    )  # fmt: skip
+    before = 64
+    for i, width in enumerate((64, 128, 256, 512), start=1):
+        blocks = VideoBlock(before, width, 1 if i == 1 else 2), VideoBlock(width, width, 1)
+        setattr(network, f"layer{i}", nn.Sequential(*blocks))
+        before = width
+    network.fc = nn.Linear(512, classes)
+
+    def forward(x):
+        y = network.stem(x)
+        for i in range(1, 5):
+            y = getattr(network, f"layer{i}")(y)
+        return network.fc(F.adaptive_avg_pool3d(y, 1).flatten(1))
+
+    network.forward = forward
+    return network
+
+
+def test_the_video_network_is_the_published_one_with_weights_from_a_file(tmp_path):
+    theirs, x = video_network(5), torch.randn(2, 3, 5, 24, 20)
+    with torch.no_grad():
+        theirs(torch.randn(4, 3, 5, 24, 20))  # running statistics of data
+    assert count(video_network(400)) == 31_505_325
+    torch.save(theirs.state_dict(), tmp_path / "published.pth")
+    ours = R2Plus1D18(3, 5, 5, 1, grid=(24, 20))
+    assert load_video_weights(ours, tmp_path / "published.pth") == []
+    torch.testing.assert_close(ours.eval()(x).flatten(1), theirs.eval()(x), rtol=1e-5, atol=1e-6)
+    for network in (ours.train(), theirs.train()):
+        network(x).square().sum().backward()
+    gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    found = {name: p.grad for name, p in ours.named_parameters()}
+    assert len(found) == len(gradients)
+    for ours_, theirs_ in zip(found.values(), gradients.values(), strict=True):
+        difference = (ours_.flatten() - theirs_.flatten()).norm() / theirs_.norm()
+        assert float(difference) < 1e-4
 
 
 def published_video_state(network):

@@ -32,6 +32,8 @@ from stconv.uncertainty.bands import Bands
 
 FORMAT_VERSION = 3
 WEIGHTS, SPEC, INT8 = "weights.safetensors", "spec.json", "int8.onnx"
+PRETRAINED = "pretrained.json"
+"""A folder with this file holds pretrained weights, see `stconv.bundle.pretrained`."""
 REQUIRED_KEYS = (
     "network",
     "preparation",
@@ -109,6 +111,11 @@ class Bundle:
                 an unknown network, or its weights do not fit.
         """
         folder = Path(path)
+        if (folder / PRETRAINED).is_file():
+            raise BundleError(
+                f"'{folder}' holds weights of `stconv pretrain`, which cannot forecast. Train a network that "
+                f"starts from them: `stconv fit --config FILE --init-from {folder}`."
+            )
         files, digest = manifest.read_folder(folder, (WEIGHTS, SPEC))
         spec = _parse_spec(files[SPEC], folder)
         Contract.from_spec(spec)  # refused when loaded, not at the first forecast

@@ -1,4 +1,4 @@
-"""`stconv fit`, `validate`, `test`, `predict`: Lightning's command line on the task and data of stconv."""
+"""`stconv pretrain`, `fit`, `validate`, `test`, `predict`: Lightning's command line on our tasks and data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,28 @@ if TYPE_CHECKING:
     from stconv.experiments.engine import ExperimentCLI
 
 HELP = {
+    "pretrain": """\
+usage: stconv pretrain --config FILE [--KEY VALUE ...]
+
+Train the filters of a network without targets: a part of each window is masked, and the network learns to
+reconstruct it. Takes the configuration of `stconv fit`. The run is recorded in MLflow and in
+runs/EXPERIMENT/RUN; `stconv fit --init-from runs:/ID` starts from its layers.
+
+options:
+  -c, --config FILE            the experiment; targets, event, freeze and init_from are not used
+  --masking.kind KIND          what is masked: frames (default), patches (squares of cells in one frame), or
+                               tubes (squares in all frames)
+  --masking.share SHARE        share that is masked, above 0 and below 1 (default: 0.4)
+  --masking.patch N            cells along each side of a square (default: 4)
+  --ckpt_path FILE             resume from this checkpoint (.../last.ckpt), in the same MLflow run
+  --KEY VALUE                  change one key of the configuration
+  --import MODULE              import this module or .py file first: it registers your own networks
+  --print_config               print the complete configuration and stop
+  --help-all                   list all keys
+
+example:
+  stconv pretrain --config configs/ncep_air_temperature_stconvs2s_r.yaml --masking.share 0.6
+""",
     "fit": """\
 usage: stconv fit --config FILE [--KEY VALUE ...]
 
@@ -18,8 +40,9 @@ configuration, losses, the best and the last checkpoint, and the model as a bund
 options:
   -c, --config FILE            the experiment; `stconv configs list` names those that come with stconv
   --ckpt_path FILE             resume from this checkpoint (.../last.ckpt), in the same MLflow run
-  --init-from BUNDLE           start from the weights of this bundle (folder, runs:/ID, models:/NAME) wherever
-                               a layer has the same name and shape; `init_from` in a configuration
+  --init-from BUNDLE           start from the weights of this bundle (folder, runs:/ID, models:/NAME) or of a
+                               pretraining (folder, runs:/ID) wherever a layer has the same name and shape;
+                               `init_from` in a configuration
   --KEY VALUE                  change one key of the configuration, such as
       --trainer.max_epochs 5       --data.loading.batch_size 32       --seed_everything 1
       --trainer.accelerator cpu    --data.source.paths 'my/*.nc'     --trainer.logger.init_args.run_name trial
@@ -82,7 +105,7 @@ def run_argv(command: str, argv: list[str]) -> int:
     """Run a Lightning command.
 
     Args:
-        command: fit, validate, test or predict.
+        command: pretrain, fit, validate, test or predict.
         argv: Command line words after the command.
 
     Raises:

@@ -41,6 +41,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "configs": Command("stconv.cli.configs", "list and copy the experiments that come with stconv"),
     },
     "train and test": {
+        "pretrain": Command("stconv.cli.lightning", "train the filters of a network without targets"),
         "fit": Command("stconv.cli.lightning", "train the network of a configuration"),
         "validate": Command("stconv.cli.lightning", "score the best checkpoint on the validation period"),
         "test": Command("stconv.cli.lightning", "score it on the test period, next to the references"),

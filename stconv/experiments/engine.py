@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonargparse
 import torch
@@ -18,9 +18,10 @@ import stconv.losses
 import stconv.models  # noqa: F401 - configurations name networks and losses by their short names
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import ConfigError, FileError, TrackingError
-from stconv.experiments.former_keys import grouped, grouped_options
+from stconv.experiments.former_keys import grouped, grouped_options, warn_of_former_networks
 from stconv.experiments.progress import progress_bar
 from stconv.models.transfer import take_weights
+from stconv.nn.masking import Masking
 from stconv.task import ForecastTask
 from stconv.tracking.callbacks import ExportBundle, SaveConfigToRun, run_logger
 from stconv.tracking.logger import RunLogger
@@ -43,6 +44,7 @@ def silence(text: str) -> None:
 def _load(text: str) -> Any:
     """Read YAML as jsonargparse does; former keys of the data section are moved into their groups."""
     value = jsonargparse.get_loader("yaml")(text)
+    warn_of_former_networks(value)
     return grouped(value) if isinstance(value, dict) else value
 
 
@@ -56,8 +58,11 @@ class ExperimentCLI(LightningCLI):
         say: Takes each remark on the way, such as which checkpoint is used.
 
     Attributes:
+        export: Callback that writes the results of the command to the run.
         forecast_file: File that `predict` has written.
     """
+
+    export: ClassVar[type[Callback]] = ExportBundle
 
     def __init__(
         self,
@@ -75,7 +80,7 @@ class ExperimentCLI(LightningCLI):
             GridDataModule,
             save_config_callback=SaveConfigToRun,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults={"callbacks": [ExportBundle(), *callbacks]},
+            trainer_defaults={"callbacks": [self.export(), *callbacks]},
             seed_everything_default=0,
             parser_kwargs={**kwargs, "prog": "stconv", command: dict(kwargs)},
             args=[command, *grouped_options(argv)],
@@ -99,8 +104,15 @@ class ExperimentCLI(LightningCLI):
             "--init_from",
             type=str | None,
             default=None,
-            help="A bundle (folder, runs:/..., models:/...) whose weights a training starts from, layer by "
-            "layer where names and shapes fit; only `fit` looks at it.",
+            help="A bundle (folder, runs:/..., models:/...) or a pretraining (folder, runs:/...) whose "
+            "weights a training starts from, layer by layer where names and shapes fit; only `fit` looks at "
+            "it.",
+        )
+        parser.add_argument(
+            "--masking",
+            type=Masking | None,
+            default=None,
+            help="The part of each window that `pretrain` masks; no other command looks at it.",
         )
         for depth in range(1, WRAPPERS + 2):
             path = "model" + ".network.init_args" * depth
@@ -133,28 +145,37 @@ class ExperimentCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Train; with a checkpoint, resume in the same MLflow run."""
-        logger = self._named_logger()
+        self._named_logger()
         checkpoint = kwargs.get("ckpt_path")
         if checkpoint in {"best", "last"}:
             checkpoint = kwargs["ckpt_path"] = self._checkpoint_of_latest(checkpoint)
-        if checkpoint is not None and logger is not None:
-            run_id = _run_of(checkpoint)
-            if run_id is not None:
-                logger.attach(run_id, keep_status=False)
+        self.resume(checkpoint)
         source = self.config[self._command].init_from
         if source is not None and checkpoint is None:  # a checkpoint has weights that went on from there
             self._start_from(source)
         self.trainer.fit(**kwargs)
+        self.say_where()
+
+    def resume(self, checkpoint: str | Path | None) -> None:
+        """Continue the run of a checkpoint, if there is one."""
+        logger = run_logger(self.trainer)
+        if checkpoint is not None and logger is not None:
+            run_id = _run_of(checkpoint)
+            if run_id is not None:
+                logger.attach(run_id, keep_status=False)
+
+    def say_where(self) -> None:
+        """Print the run and its folder."""
+        logger = run_logger(self.trainer)
         if logger is not None and self.trainer.is_global_zero:
             self._say(f"Run {logger.run_id} is recorded in {logger.log_dir}.")
 
     def _start_from(self, source: str) -> None:
-        """Take the weights of a bundle over, and say which."""
-        from stconv.bundle import Bundle
+        """Take the weights of a bundle or of a pretraining over, and say which."""
+        from stconv.bundle.pretrained import load_weights
 
-        bundle = Bundle.load(resolve_bundle(source))
-        tensors = bundle.network.state_dict()
-        self.model.start = take_weights(self.model.network, tensors, source, bundle.hash)
+        found = load_weights(resolve_bundle(source))
+        self.model.start = take_weights(self.model.network, found.tensors, source, found.hash)
         if self.trainer.is_global_zero:
             self._say(str(self.model.start))
 

@@ -1,14 +1,15 @@
-"""Former keys of a configuration's data section, from before it had groups, and their present names.
+"""Configurations in a former form: keys of the data section, and a network whose name now means another.
 
 A configuration, an option or a key of a search space may say `data.batch_size` for `data.loading.batch_size`:
-configurations, saved runs and habits from before the groups still work.
+configurations, saved runs and habits from before the data section had groups still work.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stconv.datasets.preparation.settings import PreparationSettings
@@ -26,7 +27,46 @@ PLACE: dict[str, tuple[str, str]] = {
     field.name: (group, field.name) for group, kind in GROUPS.items() for field in dataclasses.fields(kind)
 } | {former: ("preparation", name) for former, name in RENAMED.items()}
 """Present group and name by former key."""
+BOTH_SIMVP = {"c_in", "c_out", "t_in", "leads", "kernel"}
+"""Arguments that the published SimVP and the network that formerly had its name have in common."""
 _OPTION = re.compile(r"--data\.(\w+)(.*)", re.S)
+
+
+class FormerNetworkWarning(UserWarning):
+    """The name of a network in a configuration formerly belonged to another network."""
+
+
+def warn_of_former_networks(config: Any) -> None:
+    """Warn of a SimVP whose arguments do not say whether the published network is meant or the former one.
+
+    With arguments of the former network, FrameMixer, it is refused later, see `SimVP.former`.
+    """
+    for network in _objects(config):
+        arguments = network.get("init_args") or {}
+        name = str(network.get("class_path")).rpartition(".")[2]
+        if name == "SimVP" and isinstance(arguments, Mapping) and set(arguments) <= BOTH_SIMVP:
+            warnings.warn(
+                "SimVP in the configuration has none of its sizes, so it is the published network with its "
+                "46.8 million parameters. In older configurations SimVP was a smaller network, which is now "
+                "FrameMixer: write `FrameMixer` instead if you mean that one. To keep the published network "
+                "without this warning, write one of its sizes: `init_args: {hid_s: 64}`.",
+                FormerNetworkWarning,
+                stacklevel=2,
+            )
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Iterate over all classes that a configuration names, as mappings with a `class_path`."""
+    if isinstance(value, Mapping):
+        if "class_path" in value:
+            yield value
+        for key, inner in value.items():
+            yield from _objects(
+                {"class_path": inner} if key == "network" and isinstance(inner, str) else inner
+            )
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _objects(inner)
 
 
 def grouped(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def run_experiment(
     """Run a command of Lightning, and return its trainer, task and data.
 
     Args:
-        command: fit, validate, test or predict.
+        command: pretrain, fit, validate, test or predict.
         argv: Command line words after the command.
         callbacks: Callbacks of the trainer, in addition to those of the configuration.
         say: Takes each remark on the way; None for silence.
@@ -45,8 +45,11 @@ def run_experiment(
     silence_lightning()
     keep_freed_memory()
     from stconv.experiments.engine import ExperimentCLI, silence
+    from stconv.experiments.pretraining import PretrainingCLI
 
     try:
+        if command == "pretrain":
+            return PretrainingCLI("fit", argv, callbacks, say or silence)
         return ExperimentCLI(command, argv, callbacks, say or silence)
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(command, argv, str(error))) from error

@@ -14,9 +14,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import SaveConfigCallback
 
-from stconv.bundle import make_bundle
+from stconv.bundle import code_version, make_bundle
+from stconv.bundle.pretrained import save_pretrained
 from stconv.errors import TrackingError
 from stconv.models import modules_outside
+from stconv.pretraining import MaskedFrames
 from stconv.results import write_results
 from stconv.task import ForecastTask
 from stconv.tracking.logger import RunLogger
@@ -36,6 +38,7 @@ from stconv.tracking.run_layout import (
 )
 from stconv.tracking.store import find_run
 from stconv.tracking.watchdog import Watchdog
+from stconv.training import TrainingTask
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -70,22 +73,15 @@ class SaveConfigToRun(SaveConfigCallback):
             logger.log_hyperparams(yaml.safe_load(text))
 
 
-class ExportBundle(Callback):
-    """Export the best weights after training, and store scores and pictures on the run after a test."""
+class RecordTraining(Callback):
+    """Record network, data and end of a training on its run, and write the id of the run into checkpoints."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record network and data, and start the watchdog of the run."""
-        self._describe(trainer, pl_module)
+        self.describe(trainer, pl_module)
         logger = run_logger(trainer)
         if logger is not None and trainer.is_global_zero:
             logger.watchdog = Watchdog(str(logger.run_id))
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record network and data, and count the reading of the test period."""
-        self._describe(trainer, pl_module)
-        logger = run_logger(trainer)
-        if logger is not None and trainer.is_global_zero:
-            count_read(logger)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -95,22 +91,52 @@ class ExportBundle(Callback):
         if logger is not None:
             checkpoint["stconv"] = {"run_id": logger.run_id, "experiment": logger.name}
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Record on the run why it ended."""
+        logger = run_logger(trainer)
+        if logger is not None and trainer.is_global_zero and logger.started:
+            logger.interrupted = isinstance(exception, KeyboardInterrupt)
+            logger.set_tag(TAG_ERROR, f"{type(exception).__name__}: {exception}"[:1000])
+
+    def describe(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record network and data on the run."""
+        logger = run_logger(trainer)
+        if logger is None or not trainer.is_global_zero:
+            return
+        data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        description = data.describe()
+        assert isinstance(pl_module, TrainingTask)
+        outside = modules_outside(pl_module.network).items()
+        modules = {"model.modules": ", ".join(f"{name}: {module}" for name, module in outside)}
+        if not logger.continues:
+            logger.log_hyperparams(
+                {
+                    **(modules if outside else {}),
+                    **({} if pl_module.start is None else {"start": pl_module.start.to_json()}),
+                    DATA_NAME: description.name,
+                    DATA_HASH: description.hash,
+                    N_PARAMETERS: sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
+                }
+            )
+        logger.log_text(DATA, json.dumps(description.to_json(), indent=2))
+
+
+class ExportBundle(RecordTraining):
+    """Export the best weights after training, and store scores and pictures on the run after a test."""
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record network and data, and count the reading of the test period."""
+        self.describe(trainer, pl_module)
+        logger = run_logger(trainer)
+        if logger is not None and trainer.is_global_zero:
+            count_read(logger)
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the best weights, calibrate their bands on the validation period, and export both."""
-        logger = run_logger(trainer)
-        if logger is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        logger = _recording(trainer)
+        if logger is None:
             return
-        best = best_checkpoint(trainer)
-        if best is not None:
-            weights = torch.load(best, map_location=pl_module.device, weights_only=True)["state_dict"]
-            pl_module.load_state_dict(weights)
-            known = Path(
-                logger.log_dir, BEST_CHECKPOINT
-            )  # `stconv test` looks here, whatever the file is called
-            if best.resolve() != known.resolve():
-                known.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(best, known)
-            logger.log_artifact(known)
+        take_best(trainer, pl_module, logger)
         assert isinstance(pl_module, ForecastTask)
         pl_module.calibrate()
         self._export(trainer, pl_module, logger, scores=None)
@@ -130,34 +156,6 @@ class ExportBundle(Callback):
         scores = {key: value for key, value in result.to_json().items() if key != "diagnostics"}
         self._export(trainer, pl_module, logger, scores)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Record on the run why it ended."""
-        logger = run_logger(trainer)
-        if logger is not None and trainer.is_global_zero and logger.started:
-            logger.interrupted = isinstance(exception, KeyboardInterrupt)
-            logger.set_tag(TAG_ERROR, f"{type(exception).__name__}: {exception}"[:1000])
-
-    def _describe(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        logger = run_logger(trainer)
-        if logger is None or not trainer.is_global_zero:
-            return
-        data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        description = data.describe()
-        assert isinstance(pl_module, ForecastTask)
-        outside = modules_outside(pl_module.network).items()
-        modules = {"model.modules": ", ".join(f"{name}: {module}" for name, module in outside)}
-        if not logger.continues:
-            logger.log_hyperparams(
-                {
-                    **(modules if outside else {}),
-                    **({} if pl_module.start is None else {"start": pl_module.start.to_json()}),
-                    DATA_NAME: description.name,
-                    DATA_HASH: description.hash,
-                    N_PARAMETERS: sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
-                }
-            )
-        logger.log_text(DATA, json.dumps(description.to_json(), indent=2))
-
     def _export(
         self,
         trainer: Trainer,
@@ -170,6 +168,43 @@ class ExportBundle(Callback):
         data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
         make_bundle(pl_module, data, scores=scores, name=logger.run_name or logger.name).save(folder)
         logger.log_artifact(folder)
+
+
+class ExportPretrained(RecordTraining):
+    """Export the layers that a pretraining has trained best, in the place of a bundle."""
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the best weights, and write those that a training can start from."""
+        logger = _recording(trainer)
+        if logger is None:
+            return
+        take_best(trainer, pl_module, logger)
+        assert isinstance(pl_module, MaskedFrames)
+        data: GridDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        folder = Path(logger.log_dir, BUNDLE)
+        spec = {**pl_module.origin(data.describe()), "code": code_version(), "name": logger.run_name}
+        save_pretrained(folder, pl_module.reconstruction.weights(), spec)
+        logger.log_artifact(folder)
+
+
+def _recording(trainer: Trainer) -> RunLogger | None:
+    """Return the logger of a training whose weights are to be exported, on the main process."""
+    fast_dev_run: bool = trainer.fast_dev_run  # type: ignore[attr-defined]
+    return run_logger(trainer) if trainer.is_global_zero and not fast_dev_run else None
+
+
+def take_best(trainer: Trainer, pl_module: LightningModule, logger: RunLogger) -> None:
+    """Load the best weights of a training, if it wrote a checkpoint, and keep them on the run."""
+    best = best_checkpoint(trainer)
+    if best is None:
+        return
+    weights = torch.load(best, map_location=pl_module.device, weights_only=True)["state_dict"]
+    pl_module.load_state_dict(weights)
+    known = Path(logger.log_dir, BEST_CHECKPOINT)  # `stconv test` looks here, whatever the file is called
+    if best.resolve() != known.resolve():
+        known.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(best, known)
+    logger.log_artifact(known)
 
 
 def best_checkpoint(trainer: Trainer) -> Path | None:

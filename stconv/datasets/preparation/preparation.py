@@ -178,7 +178,21 @@ class Preparation(nn.Module):
             Targets, 0 where missing, and weights, 0 where missing, else proportional to the area of the cell
             with mean 1 over the valid values; both float32, (batch, c_out, leads, lat, lon).
         """
-        z = self.normalize(batch["targets"], batch["target_cycles"])
+        return self._weighted(self.normalize(batch["targets"], batch["target_cycles"]))
+
+    def visible_targets(self, x: Tensor, cycles: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the input variables that the network sees as targets of a reconstruction.
+
+        Args:
+            x: All channels of the series, float32, (batch, channel, time, lat, lon), physical units.
+            cycles: Fractions of day, year and week, (batch, time, 3).
+
+        Returns:
+            Targets and weights as for `targets`, (batch, visible variable, time, lat, lon).
+        """
+        return self._weighted(self.normalize(x, cycles)[:, self._visible])
+
+    def _weighted(self, z: Tensor) -> tuple[Tensor, Tensor]:
         valid = torch.isfinite(z)
         weight = valid * self.cell_weight
         weight = weight * (valid.sum() / weight.sum().clamp(min=1e-12))
