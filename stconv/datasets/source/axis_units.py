@@ -25,6 +25,8 @@ def units_of(variable: xr.DataArray | xr.Variable) -> str:
 @lru_cache(maxsize=256)
 def is_length(units: str) -> bool:
     """Whether the units of an axis are a length, for example ``m``, ``km`` or ``kilometres``."""
+    if units.lower() in _NOTHING or _DEGREES.fullmatch(units):
+        return False  # the usual case, without pint, which takes half a second to load
     return same_dimension(units, "m")
 
 
