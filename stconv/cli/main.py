@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from stconv import __version__
 from stconv.errors import StconvError
+from stconv.processor import choose_threads
 
 PYTHON_FORMAT = warnings.formatwarning
 
@@ -156,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     name = parser.parse_args(argv[:1]).command
     warnings.formatwarning = _format_warning
+    choose_threads()
     try:
         return _call(name, argv[1:])
     except StconvError as error:
