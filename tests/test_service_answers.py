@@ -174,10 +174,11 @@ def test_targets_that_are_no_inputs_are_served(tmp_path):
     asked = {}
     model = LoadedModel.__new__(LoadedModel)
     model.forecaster = SimpleNamespace(
-        input_schema=lambda: {"grid": {"dims": ["lat"], "lat": {"size": 4}}},
         offsets=(-1, 0),
         leads=3,
-        contract=SimpleNamespace(variables=[{"name": "rain"}, {"name": "wind"}]),
+        contract=SimpleNamespace(
+            variables=["rain", "wind"], grid=SimpleNamespace(dims=["lat"], axes={"lat": [0.0, 1.0, 2.0, 3.0]})
+        ),
         predict=asked.update,
         step=SimpleNamespace(kind="month"),
     )

@@ -1,6 +1,7 @@
 """Answers have a price, which every route compares with the limits before any work; no server is needed."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,22 +12,23 @@ from service.app import create_app
 from service.archive.table import StoredForecast
 from service.routes.prices import check_stored
 from service.settings import Settings
+from service.wire.model_facts import ModelFacts, Target
 from service.wire.model_messages import Document
 
 LAT, LON = [36.0, 40.0, 44.0, 48.0, 52.0], [-8.0, -4.0, 0.0, 4.0]
-SCHEMA = {
-    "grid": {
-        "geographic": True,
-        "dims": ["lat", "lon"],
-        "lat": {"size": 5, "values": LAT},
-        "lon": {"size": 4, "values": LON},
-    },
-    "leads": 2,
-    "targets": [{"name": "t2m"}],
-    "bands": ["_lower_80", "_upper_80"],
-    "rollout": True,
-    "calendar": "standard",
-}
+FACTS = ModelFacts(
+    sha256="0" * 64,
+    leads=2,
+    rolls_out=True,
+    step="6h",
+    step_seconds=21600,
+    calendar="standard",
+    geographic=True,
+    rows=tuple(LAT),
+    columns=tuple(LON),
+    targets=(Target("t2m", "K"),),
+    bands=("_lower_80", "_upper_80"),
+)
 SHAPES = {"t2m": [2, 5, 4], "t2m_lower_80": [2, 5, 4], "t2m_upper_80": [2, 5, 4]}
 """20 cells x 2 leads x 3 variables: 120 values."""
 
@@ -44,7 +46,7 @@ def stored_forecast():
 class Worker:
     """A model that counts the requests it gets."""
 
-    name, version, schema, ready = "air", "1", SCHEMA, True
+    name, version, facts, ready = "air", "1", FACTS, True
 
     def __init__(self):
         self.asked = 0
@@ -124,7 +126,7 @@ def test_a_stored_forecast_counts_its_fields_only():
 
 
 def test_leads_that_a_model_cannot_reach_are_refused(monkeypatch):
-    monkeypatch.setitem(SCHEMA, "rollout", False)
+    monkeypatch.setattr(Worker, "facts", replace(FACTS, rolls_out=False))
     answer, asked = get("/v1/forecast?latitude=40&longitude=0&steps=3")
     assert (answer.status_code, asked) == (422, 0)
     assert "air forecasts 2 and cannot be rolled out" in answer.json()["detail"]

@@ -9,6 +9,7 @@ import pytest
 from service.model.handlers import HANDLERS
 from service.problems import INTERNAL, OF_UPLOADS, code_of, refusal
 from service.wire.channel import PROTOCOL, Garbled, Hello, receive, receive_hello, send
+from service.wire.model_facts import ModelFacts, Target
 from service.wire.model_messages import (
     AdvanceJob,
     Answered,
@@ -74,6 +75,13 @@ ANSWERS = [
     JobBlock(20, Document(b"whole", "application/x-netcdf", {})),
     Refused("grid", "lat of the input differs"),
 ]
+FACTS = ModelFacts(
+    *("0" * 64, 2, True, "6h", 21600, "standard", True),
+    rows=(36.0, 40.0),
+    columns=(-8.0, 4.0),
+    targets=(Target("t2m", "K"),),
+    bands=("_lower_80", "_upper_80"),
+)
 SPENT = Spent(turn=0.5, forecast=0.25, work=1.0, batch=3)
 
 
@@ -91,7 +99,10 @@ def passed(message, expected):
         *((Answered(7, answer, SPENT), FromModel) for answer in ANSWERS),
         *((message, ToModel) for message in (GiveUp(7), End())),
         (GivenUp(7), FromModel),
-        (Ready({"grid": {"dims": ["lat", "lon"], "lat": {"values": [1.5]}}}, "3"), Ready | LoadingFailed),
+        (
+            Ready({"grid": {"dims": ["lat"], "lat": {"values": [1.5]}}}, FACTS, "3"),
+            Ready | LoadingFailed,
+        ),
         (LoadingFailed("no bundle"), Ready | LoadingFailed),
         *((message, ToParser) for message in (ReadJson(b"{}"), ReadNetcdf(b"CDF\x01"))),
         (Fields(b"\x00", goes_on=True), FromParser),

@@ -39,7 +39,7 @@ class Watch:
 
     async def run(self) -> None:
         """Watch until canceled."""
-        name, sha256 = self._worker.name, self._worker.schema["bundle_sha256"]
+        name, sha256 = self._worker.name, self._worker.facts.sha256
         try:
             await asyncio.to_thread(self._stored.refresh, version_folder(self._folder, name, sha256))
         except OSError as error:

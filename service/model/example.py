@@ -1,12 +1,11 @@
-"""Example input made from a model's schema, for the warm-up."""
+"""Example input made from a model's contract, for the warm-up."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from service.wire.codec import RawVariable, encode
+from stconv.bundle.contract import Contract
 
 AXES = {
     "lat": ("latitude", {"standard_name": "latitude", "units": "degrees_north"}),
@@ -16,24 +15,24 @@ AXES = {
 }
 
 
-def example_fields(schema: dict[str, Any]) -> bytes:
+def example_fields(contract: Contract) -> bytes:
     """Make one window of mid-range values in the encoding of a parser.
 
     Args:
-        schema: Result of `Forecaster.input_schema`, with a step of fixed length.
+        contract: Contract of a model with a step of fixed length.
     """
-    grid, span = schema["grid"], schema["frames"]["span"]
-    dims = [AXES[dim][0] for dim in grid["dims"]]
-    shape = (span, *(grid[dim]["size"] for dim in grid["dims"]))
+    grid, span = contract.grid, 1 - contract.offsets[0]
+    dims = [AXES[dim][0] for dim in grid.dims]
+    shape = (span, *(len(grid.axes[dim]) for dim in grid.dims))
     variables = {
-        AXES[dim][0]: RawVariable((AXES[dim][0],), np.asarray(grid[dim]["values"], float), dict(AXES[dim][1]))
-        for dim in grid["dims"]
+        AXES[dim][0]: RawVariable((AXES[dim][0],), np.asarray(grid.axes[dim], float), dict(AXES[dim][1]))
+        for dim in grid.dims
     }
-    seconds = schema["step"]["seconds"] * np.arange(span)
-    units = {"units": "seconds since 2000-01-01", "calendar": schema["calendar"]}
+    seconds = contract.step.seconds * np.arange(span)
+    units = {"units": "seconds since 2000-01-01", "calendar": contract.calendar}
     variables["time"] = RawVariable(("time",), seconds, units)
-    for variable in schema["variables"]:
-        values = np.full(shape, np.mean(variable["training_range"] or [0.0]))
-        attrs = {"units": variable["units"]} if variable["units"] else {}
-        variables[variable["name"]] = RawVariable(("time", *dims), values, attrs)
+    for variable in contract.inputs:
+        values = np.full(shape, np.mean(contract.ranges.get(variable.name, (0.0,))))
+        attrs = {"units": variable.units} if variable.units else {}
+        variables[variable.name] = RawVariable(("time", *dims), values, attrs)
     return encode(variables, {})

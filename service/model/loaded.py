@@ -18,10 +18,12 @@ from service.model.rollouts import Rollouts
 from service.model.settings import ModelSettings
 from service.model.source import Source
 from service.model.upload import stored_dataset
+from service.wire.model_facts import ModelFacts, Target
 from stconv.bundle import Bundle
 from stconv.datasets.source.grid import Origin
 from stconv.errors import BundleError, ConfigError, StconvError
 from stconv.forecast import Forecaster
+from stconv.forecast.bounds import band_names
 from stconv.forecast.computation import NetworkComputation
 from stconv.models.outside import import_modules
 
@@ -70,6 +72,25 @@ class LoadedModel:
         with self.batches.turn(WARM_UP):
             self._warm_up()
 
+    @property
+    def facts(self) -> ModelFacts:
+        """Facts that the server decides by."""
+        contract, bundle = self.forecaster.contract, self.forecaster.bundle
+        rows, columns = (tuple(contract.grid.axes[dim]) for dim in contract.grid.dims)
+        return ModelFacts(
+            sha256=bundle.hash,
+            leads=contract.leads,
+            rolls_out=contract.rolls_out,
+            step=contract.step.label,
+            step_seconds=contract.step.seconds if contract.step.kind == "fixed" else None,
+            calendar=contract.calendar,
+            geographic=contract.grid.geographic,
+            rows=rows,
+            columns=columns,
+            targets=tuple(Target(variable.name, variable.units) for variable in contract.targets),
+            bands=tuple(band_names(bundle)),
+        )
+
     def forecast(self, fields: bytes, steps: int | None, bands: bool) -> xr.Dataset:
         """Forecast from the newest window of an upload.
 
@@ -102,11 +123,11 @@ class LoadedModel:
         Raises:
             DataError: The forecast is not finite.
         """
-        schema, frames = self.forecaster.input_schema(), len(self.forecaster.offsets)
-        sizes = [schema["grid"][dim]["size"] for dim in schema["grid"]["dims"]]
+        contract, frames = self.forecaster.contract, len(self.forecaster.offsets)
+        sizes = [len(contract.grid.axes[dim]) for dim in contract.grid.dims]
         self.forecaster.predict(
             {
-                "inputs": torch.full((1, len(self.forecaster.contract.variables), frames, *sizes), torch.nan),
+                "inputs": torch.full((1, len(contract.variables), frames, *sizes), torch.nan),
                 "input_cycles": torch.zeros(1, frames, 3),
                 "target_cycles": torch.zeros(1, self.forecaster.leads, 3),
                 "reference_index": torch.zeros(1, dtype=torch.int64),
@@ -122,8 +143,7 @@ class LoadedModel:
         self.probe()
         if self.forecaster.step.kind != "fixed":
             return
-        schema = self.forecaster.input_schema()
         with suppress(StconvError):  # the example may not meet every requirement of the model
-            forecast = self.forecast(example_fields(schema), None, bands=True)
+            forecast = self.forecast(example_fields(self.forecaster.contract), None, bands=True)
             for media_type in WRITERS.keys() - {PNG}:
                 WRITERS[media_type](forecast)

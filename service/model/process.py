@@ -59,7 +59,7 @@ def main() -> None:
         except Exception as error:
             send(connection, LoadingFailed(str(error) or type(error).__name__))
             return
-        send(connection, Ready(model.forecaster.input_schema(), model.forecaster.version))
+        send(connection, Ready(model.forecaster.input_schema(), model.facts, model.forecaster.version))
         _answer_all(connection, model, settings)
 
 

@@ -70,7 +70,7 @@ async def swap_model(request: Request, name: ModelName) -> dict[str, Any]:
     return {
         "name": worker.name,
         "version": worker.version,
-        "bundle_sha256": worker.schema["bundle_sha256"],
+        "bundle_sha256": worker.facts.sha256,
         "before": before,
         "instead_of_registry": found.instead_of_registry,
     }

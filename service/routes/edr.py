@@ -223,7 +223,7 @@ async def _newest(request: Request, name: str, steps: int | None, cut: Cut) -> R
     require_data(settings)
     check_steps(worker, steps, settings)
     check_computed(worker, steps, settings)
-    check_cut(worker, steps or worker.schema["leads"], cut.where, cut.variables, settings)
+    check_cut(worker, steps or worker.facts.leads, cut.where, cut.variables, settings)
     return await _ask(request, worker, CutNewest(cut, steps))
 
 
@@ -250,9 +250,9 @@ def _geographic(request: Request, name: str) -> Worker:
 
 def _objection(worker: Worker) -> str | None:
     """The reason why a model is not a collection."""
-    if not worker.schema["grid"]["geographic"]:
+    if not worker.facts.geographic:
         return "is not on a geographic grid"
-    calendar = worker.schema["calendar"]
+    calendar = worker.facts.calendar
     if calendar not in GREGORIAN_CALENDARS:
         return f"is in the calendar '{calendar}', but CoverageJSON supports the Gregorian calendar only"
     return None

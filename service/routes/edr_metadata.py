@@ -48,14 +48,14 @@ def landing(base: str) -> dict[str, Any]:
 def collection(worker: Worker, stored: StoredForecasts | None, base: str) -> dict[str, Any]:
     """One model on a geographic grid: extent, parameters and available queries."""
     here = f"{base}edr/collections/{worker.name}"
-    schema = worker.schema
+    facts = worker.facts
     names = list(stored.by_name) if stored else []
     found = {
         "id": worker.name,
         "title": worker.name,
-        "description": f"{schema['leads']} leads of {schema['step']['label']}; version {worker.version}.",
-        "keywords": ["forecast", *(target["name"] for target in schema["targets"])],
-        **_facts(worker, here, names[-1:], schema["leads"]),
+        "description": f"{facts.leads} leads of {facts.step}; version {worker.version}.",
+        "keywords": ["forecast", *(target.name for target in facts.targets)],
+        **_facts(worker, here, names[-1:], facts.leads),
     }
     if names:
         queries = found["data_queries"]
@@ -72,14 +72,13 @@ def instance(worker: Worker, forecast: StoredForecast, base: str) -> dict[str, A
 
 
 def _facts(worker: Worker, here: str, names: list[str], leads: int) -> dict[str, Any]:
-    schema = worker.schema
-    grid = schema["grid"]
-    south, north = grid["lat"]["first"], grid["lat"]["last"]
+    facts = worker.facts
+    rows, columns = facts.rows, facts.columns
     extent: dict[str, Any] = {
-        "spatial": {"bbox": [[grid["lon"]["first"], south, grid["lon"]["last"], north]], "crs": "CRS84"}
+        "spatial": {"bbox": [[columns[0], rows[0], columns[-1], rows[-1]]], "crs": "CRS84"}
     }
-    if names and schema["step"]["kind"] == "fixed":
-        extent["temporal"] = _temporal(names[0], schema["step"]["seconds"], leads)
+    if names and facts.step_seconds is not None:
+        extent["temporal"] = _temporal(names[0], facts.step_seconds, leads)
     return {
         "links": [link(here, "self"), *(link(f"{here}/{query}", "data", COVERAGE) for query in QUERIES)],
         "extent": extent,
@@ -87,9 +86,9 @@ def _facts(worker: Worker, here: str, names: list[str], leads: int) -> dict[str,
         "output_formats": [FORMAT],
         "data_queries": {query: _query(f"{here}/{query}", query) for query in QUERIES},
         "parameter_names": {
-            f"{target['name']}{bound}": _parameter(f"{target['name']}{bound}", target["units"])
-            for target in schema["targets"]
-            for bound in ("", *schema["bands"])
+            f"{target.name}{bound}": _parameter(f"{target.name}{bound}", target.units)
+            for target in facts.targets
+            for bound in ("", *facts.bands)
         },
     }
 

@@ -186,5 +186,5 @@ def model_headers(worker: Worker) -> dict[str, str]:
     return {
         "Stconv-Model": worker.name,
         "Stconv-Model-Version": worker.version,
-        "Stconv-Bundle-Sha256": str(worker.schema.get("bundle_sha256", "")),
+        "Stconv-Bundle-Sha256": worker.facts.sha256,
     }

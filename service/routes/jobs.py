@@ -66,7 +66,7 @@ async def submit_job(
     `Accept` sets the format of the result. The header `Location` of the answer is the URL of the job.
     """
     jobs, intake = _jobs(request), Intake.announced(request)
-    leads = steps or worker.schema["leads"]
+    leads = steps or worker.facts.leads
     form = Form(intake.media_type, split_names(variables), bands)
     _check_size(count_values(worker, leads, bands), leads, form.media_type, request.app.state.settings)
     async with intake.body() as body:

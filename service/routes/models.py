@@ -34,9 +34,9 @@ def _summary(worker: Worker) -> dict[str, Any]:
     return {
         "name": worker.name,
         "version": worker.version,
-        "bundle_sha256": worker.schema.get("bundle_sha256"),
+        "bundle_sha256": worker.facts.sha256,
         "ready": worker.ready,
-        "leads": worker.schema.get("leads"),
-        "step": worker.schema.get("step", {}).get("label"),
+        "leads": worker.facts.leads,
+        "step": worker.facts.step,
         "href": f"/v1/models/{worker.name}",
     }

@@ -13,7 +13,7 @@ from service.problems import TooLarge, Unprocessable
 from service.settings import Settings
 from service.wire.model_messages import AtPosition, AtPositions, InArea, InCube
 from service.workers.worker import Worker
-from stconv.dims import LAT, LEAD, LON
+from stconv.dims import LEAD
 from stconv.sphere import within, within_longitudes
 
 TEXT = (JSON, COVERAGE)
@@ -27,13 +27,13 @@ def check_steps(worker: Worker, steps: int | None, settings: Settings) -> None:
     """
     if steps is None:
         return
-    if steps > worker.schema["leads"] and not worker.schema["rollout"]:
+    if steps > worker.facts.leads and not worker.facts.rolls_out:
         raise Unprocessable(
-            f"{steps} steps were requested; {worker.name} forecasts {worker.schema['leads']} and cannot be "
+            f"{steps} steps were requested; {worker.name} forecasts {worker.facts.leads} and cannot be "
             "rolled out, because some of its inputs are not forecast.",
             kind="steps",
             steps=steps,
-            limit=worker.schema["leads"],
+            limit=worker.facts.leads,
         )
     if steps > settings.max_steps:
         raise Unprocessable(
@@ -57,7 +57,7 @@ def check_price(
     Raises:
         TooLarge: The forecast exceeds the limit.
     """
-    leads, cells = steps or worker.schema["leads"], count_cells(worker)
+    leads, cells = steps or worker.facts.leads, count_cells(worker)
     check_computed(worker, steps, settings, bands)
     _check_answer(leads * cells * _count_names(worker, variables, bands), media_type, settings)
 
@@ -68,7 +68,7 @@ def check_computed(worker: Worker, steps: int | None, settings: Settings, bands:
     Raises:
         TooLarge: The forecast exceeds the limit.
     """
-    _hold(count_values(worker, steps or worker.schema["leads"], bands), settings.max_output_values, "")
+    _hold(count_values(worker, steps or worker.facts.leads, bands), settings.max_output_values, "")
 
 
 def check_cut(
@@ -112,12 +112,11 @@ def count_values(worker: Worker, leads: int, bands: bool = True) -> int:
 
 def count_cells(worker: Worker) -> int:
     """Number of cells of a model's grid."""
-    grid = worker.schema["grid"]
-    return math.prod(grid[dim]["size"] for dim in grid["dims"])
+    return worker.facts.n_cells
 
 
 def _count_names(worker: Worker, variables: Collection[str] | None, bands: bool) -> int:
-    every = len(worker.schema["targets"]) * (1 + bands * len(worker.schema["bands"]))
+    every = len(worker.facts.targets) * (1 + bands * len(worker.facts.bands))
     return every if variables is None else min(every, len(set(variables)))
 
 
@@ -128,10 +127,10 @@ def _count_cut(worker: Worker, where: AtPosition | AtPositions | InArea | InCube
     if isinstance(where, AtPositions):
         return len(where.points)
     boxes = [where] if isinstance(where, InCube) else [_box(polygon[0]) for polygon in where.polygons]
-    grid = worker.schema["grid"]
-    if not grid["geographic"]:
+    facts = worker.facts
+    if not facts.geographic:
         return 0  # refused by the model
-    lat, lon = np.asarray(grid[LAT]["values"]), np.asarray(grid[LON]["values"])
+    lat, lon = np.asarray(facts.rows), np.asarray(facts.columns)
     rows = np.any([within(lat, box.south, box.north) for box in boxes], axis=0)
     columns = np.any([within_longitudes(lon, box.west, box.east) for box in boxes], axis=0)
     return int(rows.sum()) * int(columns.sum())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from service.wire.model_facts import ModelFacts
+
 A = TypeVar("A")
 
 
@@ -280,11 +282,13 @@ class Ready:
     """The model is loaded and warm.
 
     Attributes:
-        schema: Input schema of the bundle, see `forecast.schema`.
+        schema: Input schema of the bundle as clients get it, see `forecast.schema`.
+        facts: Facts that the server decides by.
         version: Model version that the forecasts state.
     """
 
     schema: dict[str, Any]
+    facts: ModelFacts
     version: str
 
 

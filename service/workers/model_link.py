@@ -72,7 +72,7 @@ class ModelLink:
     """A loaded model in its own process, created by `open`; call all methods in the event loop's thread.
 
     Attributes:
-        schema: Input schema of the bundle.
+        ready: Schema, facts and version of the model.
         version: Model version that the forecasts state.
         under_way: Sent requests without an answer, by number.
         lost: Reason why the process cannot answer any more; None while it is alive.
@@ -80,7 +80,7 @@ class ModelLink:
     """
 
     def __init__(self, ready: Ready, process: subprocess.Popen[bytes], connection: Connection) -> None:
-        self.schema, self.version = ready.schema, ready.version
+        self.ready = ready
         self.under_way: dict[int, Pending] = {}
         self.lost: str | None = None
         self._busy = False

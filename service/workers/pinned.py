@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from service.model.settings import ModelSettings
 from service.problems import Problem
+from service.wire.model_facts import ModelFacts
 from service.wire.model_messages import AdvanceJob, JobBlock, OtherVersion, Request
 from service.workers.model_link import ModelLink, WorkerLost
 
@@ -27,8 +28,8 @@ class Served(Protocol):
     name: str
 
     @property
-    def schema(self) -> dict[str, Any]:
-        """Input schema of the served version."""
+    def facts(self) -> ModelFacts:
+        """Facts about the served version."""
 
     async def ask(self, request: Request[A], patient: bool = False) -> A:
         """Send one request to the model."""
@@ -57,7 +58,7 @@ class Pinned:
             Problem: The model refuses the input.
         """
         while True:
-            if self._worker.schema["bundle_sha256"] == self._settings.sha256:
+            if self._worker.facts.sha256 == self._settings.sha256:
                 await self.close()
                 answer = await self._worker.ask(request, patient=True)
             else:

@@ -16,7 +16,8 @@ from service.problems import DeadlineExceeded, Unavailable
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.observing import note
-from service.wire.model_messages import Answered, AnyRequest, Request
+from service.wire.model_facts import ModelFacts
+from service.wire.model_messages import Answered, AnyRequest, Ready, Request
 from service.workers.model_link import ModelLink, Pending, WorkerLost
 from service.workers.pinned import Pinned
 from stconv.errors import ServiceError
@@ -64,19 +65,24 @@ class Worker:
         self._swapping = asyncio.Lock()
         self._supervisor: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
-        self._known: dict[str, Any] = {"schema": {}, "version": ""}
+        self._known: Ready | None = None
         self.trouble = ""
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Input schema of the model; during a restart, that of the previous process."""
-        schema: dict[str, Any] = self._known["schema"]
-        return schema
+        """Input schema of the model, empty before it is loaded; in a restart, that of the last process."""
+        return {} if self._known is None else self._known.schema
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Facts about the model, once it was loaded; in a restart, those of the last process."""
+        assert self._known is not None
+        return self._known.facts
 
     @property
     def version(self) -> str:
         """Model version that the forecasts state."""
-        return str(self._known["version"])
+        return "" if self._known is None else self._known.version
 
     @property
     def ready(self) -> bool:
@@ -140,7 +146,7 @@ class Worker:
 
     def current(self) -> ModelSettings:
         """Settings of the version that is served, by which it can be loaded again."""
-        return replace(self._model_settings, version=self.version, sha256=self.schema["bundle_sha256"])
+        return replace(self._model_settings, version=self.version, sha256=self.facts.sha256)
 
     def pinned(self, bundle: str, version: str, sha256: str) -> Pinned:
         """A version of this model that stays the same over a swap; close it after use."""
@@ -278,7 +284,7 @@ class Worker:
         """Send requests to this process from now on."""
         link.on_change, link.on_answer = self._on_change, self._note
         self._link, self.trouble = link, ""
-        self._known = {"schema": link.schema, "version": link.version}
+        self._known = link.ready
         self._on_change()
 
     async def _retire(self, link: ModelLink) -> None:

@@ -151,6 +151,11 @@ class Contract:
         return tuple(variable for variable in self.variables if variable.input)
 
     @property
+    def rolls_out(self) -> bool:
+        """Whether a forecast can go on from itself: every input is also forecast."""
+        return all(variable.target for variable in self.inputs)
+
+    @property
     def targets(self) -> tuple[ModelVariable, ...]:
         """Variables that are forecast."""
         return tuple(variable for variable in self.variables if variable.target)

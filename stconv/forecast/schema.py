@@ -49,7 +49,7 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
         "calendar": contract.calendar,
         "allowed_missing_share": contract.allowed_missing_share,
         "leads": contract.leads,
-        "rollout": all(variable.target for variable in contract.inputs),
+        "rollout": contract.rolls_out,
     }
 
 
