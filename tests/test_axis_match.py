@@ -122,6 +122,22 @@ def test_a_model_of_metres_takes_kilometres():
         )
 
 
+def test_degrees_to_the_west_and_south_are_negative(tmp_path):
+    lat, lon = -10 - np.arange(7.0), -80 + np.arange(6.0)
+    expected, _ = canonicalize(field(lat, lon, ("lat", "lon"), ("degrees_north", "degrees_east")))
+    reversed_ = field(-lat, -lon, ("lat", "lon"), ("degrees_south", "degrees_west"))
+    found, origin = canonicalize(reversed_)
+    xr.testing.assert_allclose(found, expected)
+    xr.testing.assert_identical(restore(found, origin), reversed_)
+
+
+def test_coordinates_of_text_are_refused():
+    ds = field(np.arange(7.0), np.arange(6.0), ("lat", "lon"), ("degrees_north", "degrees_east"))
+    ds["lat"] = [f"{degree}N" for degree in range(7)]
+    with pytest.raises(GridError, match=r"coordinate 'lat' holds .*0N.*; expected degrees as numbers"):
+        canonicalize(ds)
+
+
 def test_radian_are_degrees_and_lengths_are_rows_and_columns():
     lat, lon = np.linspace(-80, 80, 9), np.arange(0, 360, 36.0)
     degrees = field(lat, lon, ("lat", "lon"))

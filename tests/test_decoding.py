@@ -276,3 +276,14 @@ def test_metadata_older_than_the_arrays_is_not_what_is_read(tmp_path):
         with pytest.warns(SourceWarning, match=told):
             found, _ = open_series(path)
         np.testing.assert_array_equal(found.v, values)
+
+
+@pytest.mark.parametrize("key", ["fill_value", "FillValue", "CodeMissingValue", "missing_values", "NoData"])
+def test_other_spellings_of_the_fill_value_declare_it(key):
+    values = np.array([[1, -888.8], [2, 0]], "f4")
+    raw = xr.Dataset({"v": (("y", "x"), values, {key: -888.8, "units": "K"})})
+    np.testing.assert_array_equal(decode(raw).v, np.array([[1, np.nan], [2, 0]], "f4"))
+    raw.v.attrs[key] = 0  # a default of libraries
+    np.testing.assert_array_equal(decode(raw).v, values)
+    raw.v.attrs[key] = "-888.8"
+    assert np.isnan(decode(raw).v[0, 1])

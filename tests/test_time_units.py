@@ -25,6 +25,11 @@ READ = [
     ("seconds since 2001-01-01T00:00:00Z", "2001-01-01T00:00"),
     ("weeks since 2001-01-01", "2001-01-01T00:00"),
     ("months since 15 January 2001", "2001-01-15T00:00"),
+    ("Days Since 2001-02-03", "2001-02-03T00:00"),
+    ("days since: 2001-02-03", "2001-02-03T00:00"),
+    ("hours from 2001-02-03 06:00", "2001-02-03T06:00"),
+    ("days after 2001-02-03", "2001-02-03T00:00"),
+    ("hours since 2001-02-03 00:00:00 UTC+02:00", "2001-02-02T22:00"),
 ]
 REFUSED = [
     ("days since 11-02-2001", r"'11-02-2001' may be day 11 of month 2 or day 2 of month 11"),
@@ -37,6 +42,11 @@ REFUSED = [
     ("days since yesterday", "'yesterday' does not begin with a date"),
     ("days since 20 Floreal 2001", "'Floreal' in .* is no month"),
     ("days since 2001/01/01 noonish at best", "is not an offset from UTC"),
+    ("days since 2001-02-30", r"'2001-02-30' is not a time of calendar 'standard' \(invalid day number\)"),
+    ("days since 2001-01-01 24:00", r"is not a time of calendar 'standard' \(invalid hour\)"),
+    ("days since 0000-01-00", "the reference is no date"),
+    ("fortnights since 2001-01-01", "'fortnights' is no unit of time such as days, hours or seconds"),
+    ("days since -4712-01-01 12:00", "before the year 1, where calendar 'standard' has a year 0 for some"),
 ]
 
 
@@ -61,6 +71,29 @@ def minutes(ds):
 @pytest.mark.parametrize(("units", "first"), READ)
 def test_dates_with_one_reading(tmp_path, units, first):
     assert minutes(open_series(write(tmp_path / "a.nc", units))[0])[0] == first
+
+
+def test_the_start_of_julian_days_is_read_where_the_calendar_has_a_year_0(tmp_path):
+    units = "days since -4713-11-24 12:00"
+    days = np.arange(2451910.5, 2451914)  # 2451910.5 is 2001-01-01 00 UTC
+    found, _ = open_series(write(tmp_path / "a.nc", units, days, calendar="proleptic_gregorian"))
+    assert minutes(found)[0] == "2001-01-01T00:00"
+
+
+def test_calendars_and_fractions_of_months_that_are_not_known_are_named(tmp_path):
+    with pytest.raises(TimeAxisError, match=r"calendar 'mars' is not known \(expected one of standard, "):
+        open_series(write(tmp_path / "a.nc", "days since 2001-01-01", calendar="mars"))
+    with pytest.raises(TimeAxisError, match="a fraction of a month has no fixed length; only whole and half"):
+        open_series(write(tmp_path / "b.nc", "months since 2001-01-01", np.arange(4) + 0.3))
+
+
+def test_months_as_digits(tmp_path):
+    path = tmp_path / "a.nc"
+    write(path, "1", [200011, 200012, 200101, 200102])
+    with netCDF4.Dataset(path, "a") as file:
+        file["time"].delncattr("units")
+    found, _ = open_series(path)
+    assert [text[:10] for text in minutes(found)] == ["2000-11-01", "2000-12-01", "2001-01-01", "2001-02-01"]
 
 
 @pytest.mark.parametrize(("units", "reason"), REFUSED)

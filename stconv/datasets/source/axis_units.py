@@ -13,6 +13,8 @@ from stconv.datasets.source.units import linear_conversion, same_dimension, show
 from stconv.errors import GridError, UnitsError
 
 _DEGREES = re.compile(r"(decimal[ _]?)?deg.*|°.*", re.IGNORECASE)
+_REVERSED = re.compile(r"(decimal[ _]?)?deg(ree)?s?[ _]?(w|west|s|south)", re.IGNORECASE)
+"""Degrees that count to the west or to the south, as old charts do."""
 _NOTHING = frozenset({"", "1", "-", "none", "unitless", "unknown", "dimensionless", "n/a", "na"})
 """Units without meaning: such an axis is in degrees if its name or attributes say so."""
 
@@ -40,12 +42,20 @@ def degrees(values: Any, units: str, name: str, source: str) -> np.ndarray:
         source: File or dataset, for messages.
 
     Returns:
-        Degrees, float64, (n,).
+        Degrees to the north or to the east, float64, (n,).
 
     Raises:
-        GridError: The units are not an angle.
+        GridError: The values are no numbers, or the units are not an angle.
     """
-    values = np.asarray(values, dtype=np.float64)
+    try:
+        values = np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise GridError(
+            f"{source}: coordinate '{name}' holds {np.ravel(values)[0]!r}; expected degrees as numbers, for "
+            "example -12.5 for 12 degrees and 30 minutes south or west. Convert the coordinate first."
+        ) from error
+    if _REVERSED.fullmatch(units):
+        return -values
     if units.lower() in _NOTHING or _DEGREES.fullmatch(units):
         return values
     try:

@@ -29,6 +29,22 @@ DEFAULT_FILL: dict[str, float | int] = {
 """Default fill values of the NetCDF library, declared or not (netcdf.h, NC_FILL_*)."""
 RECORD_FILL = {"i1": -127, "u1": 255}
 """Default fill values of bytes, which may also be data: they mean missing only if they fill a whole frame."""
+STATEMENTS = ("_FillValue", "missing_value")
+OTHER_SPELLINGS = frozenset(
+    {
+        "fillvalue",
+        "missingvalue",
+        "missingvalues",
+        "missing",
+        "codemissingvalue",
+        "nodata",
+        "nodatavalue",
+        "undef",
+    }
+)
+"""Names of `_FillValue` outside of CF, in lower case without underscores (HDF5 of satellites, GDAL)."""
+NOT_A_STATEMENT = (0, 1)
+"""Values that libraries write into such attributes by default."""
 UNPACKED_SLACK = 1e-6
 """Relative tolerance of a limit in physical units that was converted to packed values in float32."""
 
@@ -105,8 +121,8 @@ def declared_by(
     """Read the declaration of a variable from its attributes.
 
     Args:
-        attrs: `_FillValue`, `missing_value`, `valid_range`, `valid_min`, `valid_max`, `scale_factor`,
-            `add_offset`, `_Unsigned`; others are ignored. Numbers may be text.
+        attrs: `_FillValue`, `missing_value` and their `OTHER_SPELLINGS`, `valid_range`, `valid_min`,
+            `valid_max`, `scale_factor`, `add_offset`, `_Unsigned`; others are ignored. Numbers may be text.
         stored: Type of the stored values, integer or floating-point.
         name: Name of the variable, for messages.
         source: File or dataset, for messages.
@@ -121,7 +137,9 @@ def declared_by(
         stored = np.dtype(f"{stored.byteorder}{'u' if unsigned == 'true' else 'i'}{stored.itemsize}")
     scale = _one_number(attrs, "scale_factor", 1.0, name, source)
     offset = _one_number(attrs, "add_offset", 0.0, name, source)
-    stated = [value for key in ("_FillValue", "missing_value") for value in numbers(attrs, key, name, source)]
+    stated = [value for key in STATEMENTS for value in numbers(attrs, key, name, source)]
+    others = [key for key in attrs if key not in STATEMENTS and _plain(key) in OTHER_SPELLINGS]
+    stated += [v for key in others for v in numbers(attrs, key, name, source) if v not in NOT_A_STATEMENT]
     fills = [fill for value in stated for fill in _stored_fills(value, stored, scale, offset)]
     frame_fill = None
     if "_FillValue" not in attrs and not own_range:
@@ -129,6 +147,10 @@ def declared_by(
         frame_fill = RECORD_FILL.get(stored.str[1:])
     low, high = (None, None) if own_range else _limits(attrs, stored, scale, offset, name, source)
     return Declared(stored, tuple(dict.fromkeys(fills)), frame_fill, low, high, scale, offset)
+
+
+def _plain(key: object) -> str:
+    return str(key).lower().replace("_", "").replace(" ", "")
 
 
 def _one_number(attrs: Mapping[Any, Any], key: str, default: float, name: str, source: str) -> float:

@@ -12,7 +12,7 @@ from stconv.datasets.source.axes import TIME_NAMES
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.time_axis import whole_seconds
 from stconv.datasets.source.time_decoding import decode_times
-from stconv.datasets.source.time_units import is_time_units, read_time_units
+from stconv.datasets.source.time_units import COUNTED, is_time_units, read_time_units
 from stconv.errors import TimeAxisError
 
 _CODING = ("unit", "units", "calendar")
@@ -108,8 +108,9 @@ def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
         except (ValueError, OverflowError, TimeAxisError) as error:
             if not named:
                 continue
+            reason = "the reference is no date" if "unable to decode" in str(error) else str(error)
             raise TimeAxisError(
-                f"{source}: time '{name}' cannot be decoded with units '{units}': {error}. Expected 'UNIT "
+                f"{source}: time '{name}' cannot be decoded with units '{units}': {reason}. Expected 'UNIT "
                 "since DATE', for example 'hours since 1900-01-01 00:00 -5:00'; state it as `time_units` "
                 "(`--time-units`), or state the form of the date: 'hours since %d-%m-%Y'."
             ) from error
@@ -149,8 +150,12 @@ def _decoded(
             return times
     if values.dtype.kind not in "iuf" or not is_time_units(units):
         return None
-    text = read_time_units(str(units), calendar).text
-    coded = xr.Dataset({"t": (("t",), np.atleast_1d(values), {"units": text, "calendar": calendar})})
+    read = read_time_units(str(units), calendar)
+    if COUNTED.fullmatch(read.unit):
+        raise TimeAxisError(
+            f"a fraction of a {read.unit.rstrip('s')} has no fixed length; only whole and half ones are read"
+        )
+    coded = xr.Dataset({"t": (("t",), np.atleast_1d(values), {"units": read.text, "calendar": calendar})})
     return np.asarray(xr.decode_cf(coded)["t"].values)
 
 

@@ -96,7 +96,9 @@ def _from_digits(values: np.ndarray, unit: str, calendar: str) -> np.ndarray | N
 
 
 def _from_plain_digits(values: np.ndarray, calendar: str) -> np.ndarray | None:
-    """Decode 20010131, or 2001013106 with the hour."""
+    """Decode 20010131, 2001013106 with the hour, or 200101."""
+    if (values >= 1000_01).all() and (values < 3000_01).all() and np.isin(values % 100, range(1, 13)).all():
+        return _dates(values * 100 + 1, np.zeros_like(values), calendar)
     if (values >= 10_000_101).all() and (values < 30_000_101).all():
         return _dates(values, np.zeros_like(values), calendar)
     if (values >= 1_000_010_100).all() and (values < 3_000_010_100).all() and (values % 100 < 24).all():

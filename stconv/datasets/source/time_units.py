@@ -14,7 +14,20 @@ import xarray as xr
 
 from stconv.errors import TimeAxisError
 
-_SINCE = re.compile(r"\s*(?P<unit>[a-z_µ]+)\s+since\s+(?P<rest>.*\S)\s*", re.IGNORECASE)
+_SINCE = re.compile(
+    r"\s*(?P<unit>[a-z_µ]+)\s+(?:since\s+|since:\s*|(?:after|from|ref|@)\s*(?=\d))(?P<rest>.*[^\s\0])[\s\0]*",
+    re.IGNORECASE,
+)
+"""UDUNITS also accepts `after`, `from`, `ref` and `@`."""
+_CF = re.compile(r"\s*\S+\s+since\s.*")
+COUNTED = re.compile(r"(week|month|year)s?", re.IGNORECASE)
+"""Units that are counted in a calendar, see `time_decoding`."""
+WITHOUT_YEAR_ZERO = ("standard", "gregorian", "julian")
+"""Calendars in which the year before 1 is -1 by CF, and 0 for many writers."""
+KNOWN_CALENDARS = (
+    *("standard", "gregorian", "proleptic_gregorian", "noleap", "365_day"),
+    *("360_day", "julian", "all_leap", "366_day"),
+)
 _ISO = re.compile(r"-?\d{3,}-\d{1,2}-\d{1,2}([T ]+\d{1,2}(:\d{1,2}(:\d{1,2}(\.\d*)?)?)?)?")
 _NUMBERS = re.compile(
     r"(?P<a>[-+]?\d+)(?P<sep>[-/.])(?P<b>\d{1,2})(?:(?P=sep)(?P<c>\d{1,4}))?(?P<tail>(?!\d).*)?"
@@ -27,7 +40,7 @@ _NAMED = (
 )
 _TAIL = re.compile(
     r"(?:[\sT]\s*(?P<hour>\d{1,2})(?::?(?P<minute>\d{1,2}))?(?::?(?P<second>\d{1,2}(?:\.\d*)?))?)?"
-    r"\s*(?P<zone>[a-z][\w/ ]*|[+-]\d{1,2}(?::?\d{2})?)?\s*",
+    r"\s*(?P<zone>(?:utc)?[+-]\d{1,2}(?::?\d{2})?|[a-z][\w/ ]*)?\s*",
     re.IGNORECASE,
 )
 _FIXED = re.compile(
@@ -37,7 +50,7 @@ _FIXED = re.compile(
 """Units of fixed length that CF decodes; `time_decoding` handles weeks, months and years."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _UTC = frozenset({"z", "utc", "gmt", "ut", "zulu"})
-_OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>\d{1,2}):?(?P<minutes>\d{2})?")
+_OFFSET = re.compile(r"(?:utc)?(?P<sign>[+-])(?P<hours>\d{1,2}):?(?P<minutes>\d{2})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -82,8 +95,8 @@ def read_time_units(text: str, calendar: str = "standard", order: str | None = N
     if match is None:
         raise TimeAxisError(f"'{text}' is not of the form 'UNIT since DATE'")
     unit, rest = match["unit"].lower(), match["rest"]
-    if order is None and _ISO.fullmatch(rest):
-        return TimeUnits(unit, rest, text)
+    if not (_FIXED.fullmatch(unit) or COUNTED.fullmatch(unit)):
+        raise TimeAxisError(f"'{match['unit']}' is no unit of time such as days, hours or seconds")
     (year, month, day), tail = _date(rest, order)
     clock = _TAIL.fullmatch(tail)
     if clock is None:
@@ -93,6 +106,11 @@ def read_time_units(text: str, calendar: str = "standard", order: str | None = N
     shift = _offset(clock["zone"])
     if year == 0:  # a year of climatologies, in no CF calendar
         return TimeUnits(unit, rest, f"{match['unit']} since 0000-{month:02d}-{day:02d}{tail}")
+    if year < 0 and calendar.lower() in WITHOUT_YEAR_ZERO:
+        raise TimeAxisError(
+            f"'{rest}' is before the year 1, where calendar '{calendar}' has a year 0 for some writers and "
+            "none for others"
+        )
     second = float(clock["second"] or 0)
     try:
         start = cftime.datetime(
@@ -100,7 +118,10 @@ def read_time_units(text: str, calendar: str = "standard", order: str | None = N
             round(second % 1 * 1e6), calendar=_calendar(calendar),
         )  # fmt: skip
     except ValueError as error:
-        raise TimeAxisError(f"'{rest}' is not a time of calendar '{calendar}' ({error})") from error
+        reason = str(error).partition(" provided in ")[0]
+        raise TimeAxisError(f"'{rest}' is not a time of calendar '{calendar}' ({reason})") from error
+    if order is None and _ISO.fullmatch(rest):
+        return TimeUnits(unit, rest, text if _CF.fullmatch(text) else f"{match['unit']} since {rest}")
     reference = (start - shift).isoformat()
     return TimeUnits(unit, reference, f"{match['unit']} since {reference}")
 
@@ -197,6 +218,9 @@ def _offset(zone: str | None) -> timedelta:
 
 
 def _calendar(name: str) -> str:
-    """The calendar to compute with; an unknown one is reported when the times are decoded."""
-    known = ("noleap", "365_day", "360_day", "julian", "all_leap", "366_day", "proleptic_gregorian")
-    return name.lower() if name.lower() in known else "standard"
+    """The calendar to compute with."""
+    if name.lower() == "360":  # of counted months
+        return "standard"
+    if name.strip() and name.lower() not in KNOWN_CALENDARS:
+        raise TimeAxisError(f"calendar '{name}' is not known (expected one of {', '.join(KNOWN_CALENDARS)})")
+    return name.lower() or "standard"
