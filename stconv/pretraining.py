@@ -96,14 +96,13 @@ class MaskedFrames(TrainingTask):
         )
         return self.network(x), truth, weight, x[:, : truth.shape[1]]
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss over the masked cells of a training batch."""
+    def loss_of(self, batch: Batch) -> Tensor:
+        """Compute the loss over the masked cells of a batch."""
         prediction, truth, weight, _ = self.reconstruct(
             batch, self._masks(batch, [None] * len(batch["inputs"]))
         )
         assert self.loss is not None
         loss: Tensor = self.loss(prediction, truth, weight)
-        self.log_training_loss(loss, batch)
         return loss
 
     def _masks(self, batch: Batch, generators: Sequence[torch.Generator | None]) -> Tensor:

@@ -154,11 +154,10 @@ class ForecastTask(TrainingTask):
             target = batch["targets"].nan_to_num()
         return self.loss(prediction, target, weight), members
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a training batch."""
+    def loss_of(self, batch: Batch) -> Tensor:
+        """Compute the loss of a batch."""
         loss, _ = self._step(batch)
         assert loss is not None
-        self.log_training_loss(loss, batch)
         return loss
 
     def on_validation_epoch_start(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.errors import ConfigError
@@ -39,16 +40,20 @@ class Optimization:
     lr_interval: Literal["epoch", "step"] = "epoch"
     decay_all: bool = True
 
-    def configure(self, task: TrainingTask) -> Any:
-        """Make the optimizer and, if there is one, the schedule of its learning rate, for Lightning."""
-        parameters = [parameter for parameter in task.network.parameters() if parameter.requires_grad]
+    def optimizer_of(self, network: nn.Module) -> Optimizer:
+        """Make the optimizer of the parameters that are trained."""
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         groups: Any = parameters
         if not self.decay_all:
             groups = [
                 {"params": [weight for weight in parameters if weight.ndim > 1]},
                 {"params": [weight for weight in parameters if weight.ndim <= 1], "weight_decay": 0.0},
             ]
-        optimizer = self.make_optimizer(groups)
+        return self.make_optimizer(groups)
+
+    def configure(self, task: TrainingTask) -> Any:
+        """Make the optimizer and, if there is one, the schedule of its learning rate, for Lightning."""
+        optimizer = self.optimizer_of(task.network)
         if self.make_lr_scheduler is None:
             return optimizer
         scheduler = self.make_lr_scheduler(optimizer)
@@ -113,13 +118,18 @@ class TrainingTask(pl.LightningModule):
                 "version of stconv, or train again."
             ) from error
 
-    def log_training_loss(self, loss: Tensor, batch: Batch) -> None:
-        """Log the loss of a training batch, by step and as the mean of the epoch."""
-        n = len(batch["inputs"])
+    def loss_of(self, batch: Batch) -> Tensor:
+        """Compute the loss of a batch."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a training batch; log it by step and as the mean of the epoch."""
+        loss, n = self.loss_of(batch), len(batch["inputs"])
         self.log("train_loss_step", loss, on_step=True, on_epoch=False, batch_size=n)
         self.log(
             "train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=n, sync_dist=True
         )
+        return loss
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer and, if configured, the schedule of its learning rate."""

@@ -18,6 +18,7 @@ import stconv.losses
 import stconv.models  # noqa: F401 - configurations name networks and losses by their short names
 from stconv.datasets.datamodule import GridDataModule
 from stconv.errors import ConfigError, FileError, TrackingError
+from stconv.experiments.budget import ENDLESS, TrainingTime, as_timedelta
 from stconv.experiments.former_keys import grouped, grouped_options, warn_of_former_networks
 from stconv.experiments.progress import progress_bar
 from stconv.models.transfer import take_weights
@@ -136,11 +137,20 @@ class ExperimentCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add a progress bar, unless the configuration has one or disables it."""
+        """Add a progress bar, unless the configuration has one or disables it, and the time of a training.
+
+        `trainer.max_time` is a budget that the number of epochs and the schedule follow; Lightning would stop
+        in the middle of both.
+        """
         config = self.config_init[self._command].trainer
         has_one = any(isinstance(callback, ProgressBar) for callback in config.callbacks or [])
         if config.enable_progress_bar is not False and not has_one:
             self.trainer_defaults["callbacks"].append(progress_bar())
+        if self._command == "fit":
+            budget = as_timedelta(config.max_time)
+            self.trainer_defaults["callbacks"].append(TrainingTime(self._say, budget))
+            if budget is not None:
+                kwargs |= {"max_time": None, "max_epochs": config.max_epochs or ENDLESS}
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **kwargs: Any) -> None:
