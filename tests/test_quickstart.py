@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stconv.cli import quickstart
-from stconv.errors import ServiceError, StconvError
+from stconv.errors import StconvError
 from stconv.verification import ScoreSums, Verification
 
 
@@ -45,26 +45,6 @@ def test_a_link_that_fails_stops_the_chain(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StconvError, match="`stconv inspect` ended with status 1"):
         quickstart._command("inspect", "missing.nc")
-
-
-def test_service_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with (
-        pytest.raises(ServiceError, match=r"The service ended with status 1:\n(.|\n)*nowhere"),
-        quickstart.serving("nowhere"),
-    ):
-        pass
-
-
-def test_settings_of_another_service_do_not_reach_the_one_of_the_quickstart(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its requests have no key: with the keys of the compose set it answered 401."""
-    monkeypatch.setenv("STCONV_SERVE_API_KEYS", "0" * 64)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
-    environment = quickstart._environment()
-    assert not [name for name in environment if name.startswith("STCONV_SERVE_")]
-    assert environment["MLFLOW_TRACKING_URI"] == "sqlite:///elsewhere.db"
 
 
 @pytest.mark.slow

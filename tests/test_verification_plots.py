@@ -13,8 +13,9 @@ from stconv.verification.report.plots import (
     COLORS,
     _oriented,
     _short_times,
-    compare_plot,
+    compare_figure,
     forecast_plot,
+    save,
     skill_plot,
 )
 from stconv.verification.scores.pairing import pair
@@ -80,15 +81,14 @@ def test_skill_is_drawn_in_a_row_of_each_variable_and_in_order(tmp_path):
 def test_runs_are_drawn_side_by_side(tmp_path):
     verification = made_verification()
     rmse, skill = verification.sums.rmse("model")[0], verification.sums.skill("model", "persistence")[0]
-    path = compare_plot(
+    figure = compare_figure(
         {"a": rmse, "b": 2 * rmse},
         {"a": skill, "b": skill - 1},
-        tmp_path / "compare.png",
         lead_labels=LABELS,
         reference_rmse={"persistence": rmse * 1.5},
         intervals={"a": verification.skill_interval("persistence")[:, 0]},
     )
-    pixels = pixels_of(path)
+    pixels = pixels_of(save(figure, tmp_path / "compare.png"))
     above_legend, width = int(0.8 * pixels.shape[0]), pixels.shape[1] // 2
     errors, skills = pixels[:above_legend, :width], pixels[:above_legend, width:]
     a, reference, b = (drawn_at(errors, color)[0] for color in (COLORS[0], "0.35", COLORS[1]))

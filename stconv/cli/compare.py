@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from stconv.experiments.comparison import draw, find_entries, group_json
+    from stconv.verification.report.plots import save
 
     groups, unscored = find_entries(args.experiment, args.latest)
     if args.json:
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             names = ", ".join(f"{info.name} {info.run_id[:8]}" for info in unscored)
             console.print(f"[dim]Not tested, or without scores on this machine: {names}[/dim]")
     if args.plot:
-        path = draw(groups[0], Path(args.plot))
+        path = save(draw(groups[0]), Path(args.plot))
         if not args.json:
             more = f" (the {len(groups[0])} runs on the data of the newest)" if len(groups) > 1 else ""
             print(f"Picture{more}: {path}")

@@ -8,15 +8,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stconv.cli.grid_arguments import add_grid_arguments, overridden
+from stconv.cli.grid_arguments import add_grid_arguments, given
 from stconv.compute.allocation import keep_freed_memory
 from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from stconv.datasets.source.grid import Origin
-    from stconv.datasets.source.time_axis import TimeStep
+    from stconv.front.model import Model
 
 EPILOG = """examples:
   stconv forecast --model models:/air@champion --input era5_*.nc --output forecast.nc
@@ -74,37 +73,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="torch, openvino (same forecast, often faster) or openvino-int8 (after `stconv quantize`)",
     )
     add("--plot", metavar="FILE", help="also draw the forecast, as .png")
-    add_grid_arguments(parser, windows=False)
+    add_grid_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the forecast, write it, and print a summary."""
     keep_freed_memory()
-    from stconv.datasets.source.grid import open_series
-    from stconv.forecast import Forecaster, check_destination, write_forecast
-    from stconv.forecast.sliding import slide_over
+    from stconv.forecast import check_destination, write_forecast
+    from stconv.front.model import load
 
     if args.slide and args.engine != "torch":
         raise ConfigError(
             f"--slide is not for --engine {args.engine}, which has one fixed grid. Use --engine torch."
         )
     check_destination(args.output)
-    folder = _bundle_folder(args.model)
-    version = args.model.rpartition("/")[2] if args.model.startswith("models:/") else None
-    forecaster = Forecaster.from_path(folder, args.device, version, args.tile, args.engine)
-    ds, origin = open_series(args.input, overridden(forecaster.source, args), forecaster.names)
-    if args.slide:
-        forecaster = Forecaster(slide_over(forecaster.bundle, ds), args.device, forecaster.version)
+    model = load(args.model, device=args.device, engine=args.engine, tile=args.tile)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        forecast = forecaster.forecast(
-            ds,
-            steps=args.steps,
+        forecast = model.forecast(
+            args.input,
+            args.steps,
             bands=not args.no_bands,
-            origin=origin,
             reference_time=args.reference_time,
             convert_units=args.convert_units,
             allowed_missing_share=args.allow_missing,
+            slide=args.slide,
+            **given(args),
         )
     for warning in caught:
         if issubclass(warning.category, UserWarning):
@@ -112,43 +106,21 @@ def run(args: argparse.Namespace) -> int:
     path = write_forecast(forecast, args.output)
     print(summary(forecast, path))
     if args.plot:
-        for picture in draw(forecast, origin, forecaster.step, Path(args.plot)):
+        for picture in _draw(model, forecast, Path(args.plot)):
             print(f"picture         {picture}")
     return 0
 
 
-def draw(forecast: xr.Dataset, origin: Origin, step: TimeStep, path: Path) -> list[Path]:
+def _draw(model: Model, forecast: xr.Dataset, path: Path) -> list[Path]:
     """Draw each variable at every lead; with several variables, file names contain their names."""
-    from stconv.forecast import without_bands
-    from stconv.forecast.output import lead_of
-    from stconv.verification import lead_labels
-    from stconv.verification.report.plots import forecast_plot
+    from stconv.front.pictures import forecast_figures
+    from stconv.verification.report.plots import save
 
-    geographic = "lat" in origin.sizes
-    rows, columns = (origin.dims[dim] for dim in (("lat", "lon") if geographic else ("y", "x")))
-    valid_times = forecast[origin.names.get("time", "time")].values
-    forecast = without_bands(forecast)
-    lead = lead_of(forecast)
-    names = [str(name) for name in forecast.data_vars if lead in forecast[name].dims]
-    pictures = []
-    for name in names:
-        single = [dim for dim in forecast[name].dims if dim not in (lead, rows, columns)]
-        field = forecast[name].squeeze(single, drop=True).transpose(lead, rows, columns)
-        pictures.append(
-            forecast_plot(
-                None,
-                field.values,
-                path if len(names) == 1 else path.with_stem(f"{path.stem}_{name}"),
-                lead_labels=lead_labels(step, field.sizes[lead]),
-                valid_times=[str(time)[:16].replace("T", " ") for time in valid_times],
-                lat=field[rows].values,
-                lon=field[columns].values,
-                geographic=geographic,
-                title=f"{name} by {forecast.attrs['model_name']}",
-                units=str(field.attrs.get("units", "")),
-            )
-        )
-    return pictures
+    figures = forecast_figures(forecast, model.forecaster)
+    return [
+        save(figure, path if len(figures) == 1 else path.with_stem(f"{path.stem}_{name}"))
+        for name, figure in figures.items()
+    ]
 
 
 def summary(forecast: xr.Dataset, path: Path) -> str:
@@ -175,11 +147,3 @@ def summary(forecast: xr.Dataset, path: Path) -> str:
         names = ", ".join(str(name) for name in forecast.data_vars if name not in alone.data_vars)
         lines.append(f"bands           {names}")
     return "\n".join([*lines, f"file            {path}"])
-
-
-def _bundle_folder(reference: str) -> Path:
-    if not reference.startswith(("models:/", "runs:/")):
-        return Path(reference)
-    from stconv.tracking import resolve_bundle
-
-    return resolve_bundle(reference)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from stconv.datasets.source.grid_spec import GridSpec
 
 
-def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) -> None:
-    """Add one option per field of `GridSpec`; those for ready-made windows only on request."""
+def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one option per field of `GridSpec`."""
     group = parser.add_argument_group("reading", "only for files that do not describe themselves")
     group.add_argument("--time", metavar="NAME", help="variable that holds the times")
     group.add_argument("--lat", metavar="NAME", help="latitude coordinate")
@@ -36,9 +36,19 @@ def add_grid_arguments(parser: argparse.ArgumentParser, windows: bool = True) ->
     group.add_argument("--units", metavar="VAR=UNITS", action="append", default=[], help="convert a variable")
     group.add_argument("--time-units", metavar="TEXT", help="for example 'days since 1900-01-01'")
     group.add_argument("--calendar", metavar="NAME", help="calendar of times without one, for example noleap")
-    if windows:
-        group.add_argument("--start", metavar="TIME", help="first time of ready-made windows")
-        group.add_argument("--step", metavar="TEXT", help="time step of ready-made windows, for example 6h")
+    group.add_argument("--start", metavar="TIME", help="first time of an array, or of ready-made windows")
+    group.add_argument(
+        "--step", metavar="TEXT", help="time step of an array, or of ready-made windows, for example 6h"
+    )
+    group.add_argument(
+        "--dims",
+        metavar="DIM",
+        nargs="+",
+        help="dimensions of an array, for example time lat lon (default: time y x, or time channel y x)",
+    )
+    group.add_argument(
+        "--names", metavar="NAME", nargs="+", help="variables of an array: one, or one for each channel"
+    )
     group.add_argument(
         "--fill-gaps",
         metavar="N",
@@ -88,8 +98,10 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
         group=args.group,
         time_units=args.time_units,
         calendar=args.calendar,
-        start=getattr(args, "start", None),
-        step=getattr(args, "step", None),
+        start=args.start,
+        step=args.step,
+        dims=args.dims or [],
+        names=args.names or [],
         components=args.components or [],
         fill_gaps=args.fill_gaps or 0,
         snap_times=args.snap_times,
@@ -97,12 +109,11 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
     )
 
 
-def overridden(spec: GridSpec, args: argparse.Namespace) -> GridSpec:
-    """Override a specification by the options that are given."""
-    from dataclasses import asdict, replace
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that are given, as keywords of the front door."""
+    from dataclasses import asdict
 
-    given = {name: value for name, value in asdict(grid_spec(args)).items() if value}
-    return replace(spec, **given)
+    return {name: value for name, value in asdict(grid_spec(args)).items() if value}
 
 
 def _values(text: str) -> Any:

@@ -5,15 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stconv.cli.grid_arguments import add_grid_arguments, grid_spec
-
-if TYPE_CHECKING:
-    from stconv.datasets.inspection.description import Description
-
-SHOWN_GAPS = 5
-SHOWN_LEADS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,18 +48,18 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from stconv.datasets.inspection.inspect import describe, plot
+    from stconv.datasets.inspection.text import description_text
 
     spec = grid_spec(args)
     if args.fill_gaps is None:
         spec = replace(spec, fill_gaps=args.t_in // 2)
     description, ds = describe(args.paths, spec, args.variables, args.t_in, args.leads)
-    if args.json:
-        print(json.dumps(description.to_json(), indent=2))
-    else:
-        _print(description)
+    print(json.dumps(description.to_json(), indent=2) if args.json else description_text(description))
     notes = []
     if args.plot is not None:
-        notes.append(f"Picture: {plot(ds, args.plot)}")
+        from stconv.verification.report.plots import save
+
+        notes.append(f"Picture: {save(plot(ds), args.plot)}")
     if args.write_config is not None:
         from stconv.experiments.starter import write_starter
 
@@ -75,60 +68,6 @@ def run(args: argparse.Namespace) -> int:
     if notes and not args.json:
         print("\n" + "\n".join(notes))
     return 0
-
-
-def _print(found: Description) -> None:
-    files = found.files[0] if len(found.files) == 1 else f"{len(found.files)} files, {found.files[0]} ..."
-    print(f"{files} ({_size(found.disk_bytes)} on disk, {_size(found.memory_bytes)} in memory)")
-    step = f"step {found.step}" if found.step else "one step"
-    gaps = f", {len(found.gaps)} gap(s)" if found.gaps else ", no gaps" if found.step else ""
-    print(
-        f"  time   {found.n_steps} x, {found.first} to {found.last}, {step}{gaps}, calendar {found.calendar}"
-    )
-    for gap in found.gaps[:SHOWN_GAPS]:
-        print(f"         gap between {gap.after} and {gap.before} ({gap.missing_steps} steps missing)")
-    if len(found.gaps) > SHOWN_GAPS:
-        print(f"         and {len(found.gaps) - SHOWN_GAPS} more gaps")
-    print(f"  grid   {found.grid}")
-    for axis in found.axes:
-        ends = "no coordinate" if axis.first is None else f"{axis.first:g} to {axis.last:g}"
-        spacing = f", every {axis.spacing:g}" if axis.spacing else ""
-        print(f"         {axis.name}: {axis.size} x, {ends}{spacing}")
-    header = ("variable", "units", "lowest", "mean", "highest", "std", "missing", "meaning")
-    rows: list[tuple[str, ...]] = [header]
-    for v in found.variables:
-        numbers = [_number(x) for x in (v.minimum, v.mean, v.maximum, v.standard_deviation)]
-        missing = f"{100 * v.missing_share:.3g} %" if v.missing_share else "none"
-        rows.append((v.name, v.units or "-", *numbers, missing, v.long_name))
-    widths = [max(len(row[k]) for row in rows) for k in range(7)]
-    for name, units, *numbers, meaning in rows:
-        aligned = "  ".join(f"{number:>{width}}" for number, width in zip(numbers, widths[2:], strict=True))
-        print(f"  {name:{widths[0]}}  {units:{widths[1]}}  {aligned}  {meaning}".rstrip())
-    for name, reason in found.left_out.items():
-        print(f"  left out: '{name}' {reason}.")
-    print(
-        f"  windows of {found.t_in} steps in, {found.leads} out: {found.n_windows}, of which "
-        f"{found.n_training_windows} in the first 60 % for training"
-    )
-    for v in found.variables:
-        for name, errors in (("persistence", v.persistence_rmse), ("climatology", v.climatology_rmse)):
-            if errors:
-                listed = " ".join(f"{error:.3g}" for error in errors[:SHOWN_LEADS])
-                more = " ..." if len(errors) > SHOWN_LEADS else ""
-                print(f"  RMSE of {name} for {v.name}, last 20 %, lead 1 to {len(errors)}: {listed}{more}")
-    for sentence in found.advice:
-        print(f"  * {sentence}")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.5g}"
-
-
-def _size(n_bytes: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.3g} {unit}"
-    return f"{n_bytes} bytes"
 
 
 def _positive(text: str) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stconv.compute.allocation import keep_freed_memory
+
 if TYPE_CHECKING:
     from stconv.experiments.engine import ExperimentCLI
 
@@ -120,6 +122,7 @@ def run_argv(command: str, argv: list[str]) -> int:
         return 2
     from stconv.experiments.running import run_experiment
 
+    keep_freed_memory()
     done = run_experiment(command, ["--help" if word == "--help-all" else word for word in argv], say=print)
     if command == "test" and done.trainer.is_global_zero:
         _print_scores(done)

@@ -163,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StconvError as error:
         print(f"stconv: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stconv: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"stconv: interrupted. {stopped}".rstrip(". "), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

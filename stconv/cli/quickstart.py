@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import re
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +23,6 @@ DATA, UNSEEN, CONFIG = "quickstart.nc", "unseen.nc", "quickstart.yaml"
 REQUEST, FORECAST, PICTURE = "request.nc", "forecast.nc", "forecast.png"
 N_REQUEST = 5
 """Frames of the request, the `t_in` of the configuration."""
-START_TIMEOUT_SECONDS = 120
-SETTINGS = "STCONV_SERVE_"
-"""Beginning of the environment variables that set up a service."""
 NETCDF = "application/x-netcdf"
 
 EPILOG = """Generates a temperature field, inspects it, trains a (2+1)D network, tests it next to persistence
@@ -161,12 +154,15 @@ def _ask_service() -> Path:
     import httpx
     import xarray as xr
 
+    from stconv.front.serving import serve
+
     with xr.open_dataset(UNSEEN) as ds:
         later = ds.load()
     later.isel(time=slice(0, N_REQUEST)).to_netcdf(REQUEST)
     reference = f"models:/{NAME}@champion"
     _heading(f"stconv serve --model {reference}, and a field that the model has not seen")
-    with serving(reference) as url:
+    with serve(reference, name=NAME, log="serve.log") as service:
+        url = service.url
         print(f"The service answers at {url}")
         address = f"{url}/v1/forecasts?model={NAME}"
         answer = httpx.post(
@@ -184,54 +180,6 @@ def _ask_service() -> Path:
     with xr.open_dataset(FORECAST, decode_timedelta=True) as ds:
         forecast = ds.load()
     return draw(later, forecast)
-
-
-@contextlib.contextmanager
-def serving(reference: str) -> Iterator[str]:
-    """Run `stconv serve` on a free port; the value is its address.
-
-    Raises:
-        ServiceError: It ended, or was not ready in time.
-    """
-    log = Path("serve.log")
-    command = [sys.executable, "-m", "stconv", "serve", "--model", reference, "--name", NAME, "--port", "0"]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=_environment())
-    try:
-        yield _wait_until_ready(process, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """Environment of the service, without settings that are meant for another one (keys, limits, ports)."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
-    return {**kept, "PYTHONUNBUFFERED": "1"}
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    import httpx
-
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise ServiceError(
-                f"The service ended with status {process.returncode}:\n{log.read_text()[-2000:]}"
-            )
-        found = re.search(r"^\s*(http://\S+)$", log.read_text(), re.MULTILINE)
-        if found:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{found.group(1)}/readyz", timeout=5).status_code == 200:
-                    return found.group(1)
-        time.sleep(0.2)
-    raise ServiceError(
-        f"The service was not ready after {START_TIMEOUT_SECONDS} s:\n{log.read_text()[-2000:]}"
-    )
 
 
 def draw(truth: xr.Dataset, forecast: xr.Dataset) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from stconv.compute.allocation import keep_freed_memory
+
 EPILOG = """examples:
   stconv sweep --config my.yaml --trials 30 --space model.optimizer.init_args.lr=1e-4:1e-2:log
   stconv sweep --config my.yaml --space space.yaml --timeout 3600 --study width
@@ -66,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from stconv.errors import ConfigError
     from stconv.experiments.search import search
 
+    keep_freed_memory()
     if not args.metric.startswith("val_"):
         raise ConfigError(f"--metric is {args.metric}; expected a validation score, such as val_rmse.")
     found = search(

@@ -72,6 +72,8 @@ class GridDataModule(pl.LightningDataModule):
         self.c_in = preparation.c_in
         self.c_out = len(preparation.targets) if event is None else event.n_classes
         self._is_set_up = False
+        self.dataset: xr.Dataset | None = None
+        """The data, if `source.in_memory`; set before `setup`."""
 
     def prepare_data(self) -> None:
         """Download the files of a recipe, once per machine."""
@@ -97,7 +99,7 @@ class GridDataModule(pl.LightningDataModule):
                 origin,
                 self.settings.inputs,
                 self.settings.targets,
-                files=find_files(self._paths),
+                files=() if self.source.in_memory else find_files(self._paths),
                 settings=self.grid,
                 memory_share=self.source.memory_share,
             )
@@ -136,7 +138,17 @@ class GridDataModule(pl.LightningDataModule):
 
         Raises:
             DataError: The source cannot be read, or a variable is not in it.
+            ConfigError: The data were a Dataset in memory, and it was not handed over.
         """
+        if self.source.in_memory:
+            if self.dataset is None:
+                raise ConfigError(
+                    f"The data of this experiment, '{self.name}', were a Dataset in memory, which a "
+                    "configuration cannot name. Hand it over in Python, `Experiment.from_yaml(FILE, "
+                    "data=ds)`, or write it to a file and name that in data.source.paths instead of "
+                    "in_memory."
+                )
+            return open_series(self.dataset, self.grid, self.settings.variables)
         if self.source.recipe is not None and self.grid == GridSpec():
             from stconv.datasets.recipes.recipe import load_recipe
 

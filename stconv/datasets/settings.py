@@ -22,9 +22,10 @@ class SourceSettings:
         name: Name of the data; default: the recipe or the first file.
         memory_share: Fraction of the available memory that the series may take; a larger series is cached on
             disk once, in the folder STCONV_CACHE, and read from there.
+        in_memory: The data are a Dataset of a Python program instead of files; see `stconv.suggest`.
 
     Raises:
-        ConfigError: Both paths and recipe are given, or neither, or memory_share is negative.
+        ConfigError: Not exactly one of paths, recipe and in_memory is given, or memory_share is negative.
     """
 
     paths: str | list[str] | None = None
@@ -32,9 +33,16 @@ class SourceSettings:
     grid: GridSpec = field(default_factory=GridSpec)
     name: str | None = None
     memory_share: float = MEMORY_SHARE
+    in_memory: bool = False
 
     def __post_init__(self) -> None:
-        if (self.paths is None) == (self.recipe is None):
+        if self.in_memory:
+            if self.paths is not None or self.recipe is not None:
+                raise ConfigError(
+                    "data.source says in_memory and names files as well; remove in_memory, or paths and "
+                    "recipe."
+                )
+        elif (self.paths is None) == (self.recipe is None):
             found = "both" if self.paths is not None else "neither"
             raise ConfigError(f"data.source is expected to give either paths or recipe; found {found}.")
         if self.memory_share < 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,9 @@ from stconv.contenders import PERSISTENCE, RIVAL
 from stconv.experiments.former_keys import grouped_key
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
     from stconv.tracking import RunInfo
     from stconv.verification import Verification
 
@@ -36,13 +38,14 @@ class Entry:
 
 
 def find_entries(
-    experiment: str | None = None, latest: bool = False
+    experiment: str | None = None, latest: bool = False, runs: Sequence[RunInfo] | None = None
 ) -> tuple[list[list[Entry]], list[RunInfo]]:
     """Collect tested runs, those on the same data together, best first; the group of the newest run first.
 
     Args:
         experiment: Collect runs of this experiment only.
         latest: Keep only the newest of the runs with the same name in an experiment.
+        runs: Collect these runs only.
 
     Returns:
         Groups of entries, and the runs without scores.
@@ -58,7 +61,7 @@ def find_entries(
     groups: dict[tuple[Any, ...], list[Entry]] = {}
     unscored: list[RunInfo] = []
     seen: set[tuple[str, str]] = set()
-    for info in list_runs(experiment):
+    for info in list_runs(experiment) if runs is None else runs:
         if latest and (info.experiment, info.name) in seen:
             continue
         if not info.tested:
@@ -174,9 +177,31 @@ def group_json(group: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def draw(group: Sequence[Entry], path: Path) -> Path:
+def comparison_table(group: Sequence[Entry]) -> pd.DataFrame:
+    """A row for each run: RMSE over all leads, skill per lead, verdict against the best, what differs."""
+    import pandas as pd
+
+    reference = reference_of(group)
+    differences = differing_parameters([entry.run for entry in group])
+    short = short_names(list(differences))
+    rows = []
+    for i, (entry, words) in enumerate(zip(group, against_best(group), strict=True)):
+        sums = entry.result.sums
+        row: dict[str, Any] = {"run": entry.run.name, "id": entry.run.run_id[:8], "rmse": entry.rmse}
+        for k, variable in enumerate(sums.variables):
+            of = f"{variable} " if len(sums.variables) > 1 else ""
+            skill = sums.skill(sums.model, reference)[k]
+            row |= {
+                f"skill {of}{label}": float(x) for label, x in zip(entry.result.labels, skill, strict=True)
+            }
+        row["against best"] = words
+        rows.append(row | {short[name]: values[i] for name, values in differences.items()})
+    return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="rank"))
+
+
+def draw(group: Sequence[Entry]) -> Figure:
     """Draw the first variable of the best runs of a group."""
-    from stconv.verification.report.plots import compare_plot
+    from stconv.verification.report.plots import compare_figure
 
     shown = group[:MAX_PLOTTED]
     sums = shown[0].result.sums
@@ -187,13 +212,12 @@ def draw(group: Sequence[Entry], path: Path) -> Path:
         entry.run.name if names.count(entry.run.name) == 1 else f"{entry.run.name} {entry.run.run_id[:6]}"
         for entry in shown
     ]
-    return compare_plot(
+    return compare_figure(
         {label: e.result.sums.rmse(e.result.sums.model)[0] for label, e in zip(labels, shown, strict=True)},
         {
             label: e.result.sums.skill(e.result.sums.model, reference)[0]
             for label, e in zip(labels, shown, strict=True)
         },
-        path,
         lead_labels=shown[0].result.labels,
         reference=reference,
         reference_rmse={name: sums.rmse(name)[0] for name in sums.references},

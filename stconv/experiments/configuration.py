@@ -1,12 +1,40 @@
-"""The modules that a configuration names, which register a user's networks."""
+"""The classes behind the sections of a configuration, and the modules of a user's networks that it names."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from stconv.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+    from stconv.datasets.datamodule import GridDataModule
+    from stconv.task import ForecastTask
+
+
+def data_class() -> type[GridDataModule]:
+    """The class whose arguments are the section `data`."""
+    from stconv.datasets.datamodule import GridDataModule
+
+    return GridDataModule
+
+
+def model_class() -> type[ForecastTask]:
+    """The class whose arguments are the section `model`."""
+    from stconv.task import ForecastTask
+
+    return ForecastTask
+
+
+def trainer_class() -> type[Trainer]:
+    """The class whose arguments are the section `trainer`."""
+    from pytorch_lightning import Trainer
+
+    return Trainer
 
 
 def modules_of_config(path: Path) -> list[str]:

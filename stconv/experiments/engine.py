@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 import jsonargparse
 import torch
+import xarray as xr
 import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.trainer.states import TrainerStatus
 
 import stconv.losses
 import stconv.models  # noqa: F401 - configurations name networks and losses by their short names
@@ -24,7 +26,7 @@ from stconv.experiments.progress import progress_bar
 from stconv.models.transfer import take_weights
 from stconv.nn.masking import Masking
 from stconv.task import ForecastTask
-from stconv.tracking.callbacks import ExportBundle, SaveConfigToRun, run_logger
+from stconv.tracking.callbacks import ExportBundle, SaveConfigToRun, best_checkpoint, run_logger
 from stconv.tracking.logger import RunLogger
 from stconv.tracking.registry import resolve_bundle
 from stconv.tracking.run_layout import TAG_FOLDER, TAG_TRAINED, checkpoint_path
@@ -57,6 +59,8 @@ class ExperimentCLI(LightningCLI):
         argv: Command line words after the command.
         callbacks: Callbacks of the trainer, in addition to those of the configuration.
         say: Takes each remark on the way, such as which checkpoint is used.
+        dataset: The data, if the configuration says that they are in memory.
+        bar: Makes the progress bar, for a configuration without one; None for no bar.
 
     Attributes:
         export: Callback that writes the results of the command to the run.
@@ -71,8 +75,10 @@ class ExperimentCLI(LightningCLI):
         argv: list[str],
         callbacks: Sequence[Callback] = (),
         say: Callable[[str], None] = silence,
+        dataset: xr.Dataset | None = None,
+        bar: Callable[[], ProgressBar | None] = progress_bar,
     ) -> None:
-        self._command, self._say = command, say
+        self._command, self._say, self._dataset, self._bar = command, say, dataset, bar
         self.forecast_file: Path | None = None
         jsonargparse.set_loader(PARSER_MODE, _load, (yaml.YAMLError,))
         kwargs: dict[str, Any] = {"exit_on_error": False, "parser_mode": PARSER_MODE}
@@ -136,6 +142,11 @@ class ExperimentCLI(LightningCLI):
                 ),
             )
 
+    def instantiate_classes(self) -> None:
+        """Hand the data module its Dataset, if the data are in memory."""
+        super().instantiate_classes()
+        self.datamodule.dataset = self._dataset
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add a progress bar, unless the configuration has one or disables it, and the time of a training.
 
@@ -145,7 +156,11 @@ class ExperimentCLI(LightningCLI):
         config = self.config_init[self._command].trainer
         has_one = any(isinstance(callback, ProgressBar) for callback in config.callbacks or [])
         if config.enable_progress_bar is not False and not has_one:
-            self.trainer_defaults["callbacks"].append(progress_bar())
+            bar = self._bar()
+            if bar is None:
+                config.enable_progress_bar = False
+            else:
+                self.trainer_defaults["callbacks"].append(bar)
         if self._command == "fit":
             budget = as_timedelta(config.max_time)
             self.trainer_defaults["callbacks"].append(TrainingTime(self._say, budget))
@@ -163,8 +178,21 @@ class ExperimentCLI(LightningCLI):
         source = self.config[self._command].init_from
         if source is not None and checkpoint is None:  # a checkpoint has weights that went on from there
             self._start_from(source)
-        self.trainer.fit(**kwargs)
+        self.train(**kwargs)
         self.say_where()
+
+    def train(self, **kwargs: Any) -> None:
+        """Let the trainer fit.
+
+        Raises:
+            KeyboardInterrupt: The training was interrupted; the message says what it leaves.
+        """
+        try:
+            self.trainer.fit(**kwargs)
+        except SystemExit as error:  # Lightning ends the process after Ctrl-C; a notebook must live on
+            if self.trainer.state.status != TrainerStatus.INTERRUPTED:
+                raise
+            raise KeyboardInterrupt(_interrupted(self.trainer, run_logger(self.trainer))) from error
 
     def resume(self, checkpoint: str | Path | None) -> None:
         """Continue the run of a checkpoint, if there is one."""
@@ -254,6 +282,17 @@ class ExperimentCLI(LightningCLI):
             ) from error
         self._say(f"Using the {which} checkpoint of run {run}.")
         return str(path)
+
+
+def _interrupted(trainer: Trainer, logger: RunLogger | None) -> str:
+    """Say what an interrupted training leaves."""
+    when = f"The training was interrupted in epoch {trainer.current_epoch + 1}"
+    if logger is None:
+        return f"{when}."
+    run, best = f"{when}; run {logger.run_id} is marked KILLED", best_checkpoint(trainer)
+    if best is None:
+        return f"{run}. It had no checkpoint yet."
+    return f"{run}. Its best checkpoint is kept: {best}. Give that file to go on from there, or to test it."
 
 
 def _latest_trained(logger: RunLogger) -> RunInfo:

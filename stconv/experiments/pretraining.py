@@ -47,7 +47,7 @@ class PretrainingCLI(ExperimentCLI):
         task = MaskedFrames(self.model, len(self.datamodule.settings.visible), masking)
         if self.model.freezing.patterns and self.trainer.is_global_zero:
             self._say("freeze is for `stconv fit`: the pretraining trains every layer.")
-        self.trainer.fit(**{**kwargs, "model": task})
+        self.train(**{**kwargs, "model": task})
         if self.trainer.is_global_zero:
             self._say_result()
         self.say_where()

@@ -15,6 +15,11 @@ def progress_bar() -> ProgressBar:
     return EpochBar() if sys.stdout.isatty() else EpochLines()
 
 
+def interactive_bar() -> ProgressBar | None:
+    """A bar in a notebook or a terminal; a program that reads our output elsewhere gets none."""
+    return EpochBar() if sys.stdout.isatty() or "ipykernel" in sys.modules else None
+
+
 class EpochBar(RichProgressBar):
     """A bar for each epoch, which stays."""
 

@@ -7,9 +7,8 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stconv.compute.allocation import keep_freed_memory
 from stconv.errors import ConfigError, StconvError
 from stconv.experiments.configuration import modules_of_config
 from stconv.experiments.quiet import silence_lightning
@@ -27,6 +26,7 @@ def run_experiment(
     argv: list[str],
     callbacks: Sequence[Callback] = (),
     say: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> ExperimentCLI:
     """Run a command of Lightning, and return its trainer, task and data.
 
@@ -35,6 +35,7 @@ def run_experiment(
         argv: Command line words after the command.
         callbacks: Callbacks of the trainer, in addition to those of the configuration.
         say: Takes each remark on the way; None for silence.
+        **options: `dataset` and `bar` of `ExperimentCLI`.
 
     Raises:
         ConfigError: A key or value of the configuration is invalid.
@@ -43,14 +44,13 @@ def run_experiment(
     _check_files(argv)
     argv = _with_imports([re.sub(r"^--init-from(?==|$)", "--init_from", word) for word in argv])
     silence_lightning()
-    keep_freed_memory()
     from stconv.experiments.engine import ExperimentCLI, silence
     from stconv.experiments.pretraining import PretrainingCLI
 
     try:
         if command == "pretrain":
-            return PretrainingCLI("fit", argv, callbacks, say or silence)
-        return ExperimentCLI(command, argv, callbacks, say or silence)
+            return PretrainingCLI("fit", argv, callbacks, say or silence, **options)
+        return ExperimentCLI(command, argv, callbacks, say or silence, **options)
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(command, argv, str(error))) from error
     except StconvError:

@@ -40,13 +40,13 @@ SHORTEST_GRID = 12
 
 
 def write_starter(file: Path, found: Description, paths: Sequence[str], spec: GridSpec) -> Path:
-    """Write a self-contained experiment: a small network over damped persistence.
+    """Write the experiment of `starter` for files.
 
     Args:
         file: YAML file to write; an existing one is kept.
-        found: Description of the source by `describe`.
+        found: Description of the files by `describe`.
         paths: Paths as given by the user; written as absolute paths.
-        spec: Settings with which the source was read.
+        spec: Settings with which the files were read.
 
     Returns:
         The file.
@@ -56,22 +56,49 @@ def write_starter(file: Path, found: Description, paths: Sequence[str], spec: Gr
     """
     if file.exists():
         raise ConfigError(f"'{file}' exists and is not overwritten. Choose another name, or remove the file.")
-    if found.n_training_windows == 0:
-        raise ConfigError(
-            f"No experiment for {found.files[0]}: its {found.n_steps} step(s) leave no training window of "
-            f"{found.t_in} + {found.leads} steps. Give more files, or reduce --t-in or --leads."
-        )
+    values = starter(found, SourceSettings(paths=absolute(paths), grid=spec), file.stem)
     header = (
         f"# Forecast {', '.join(v.name for v in found.variables)}: {found.n_steps} steps of {found.step}, "
         f"{found.t_in} in, {found.leads} out. Written by `stconv inspect`; edit it as you like.\n"
         f"# stconv fit --config {file.name}\n"
     )
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(header + yaml.safe_dump(_experiment(found, paths, spec, file.stem), sort_keys=False))
+    file.write_text(header + yaml.safe_dump(values, sort_keys=False))
     return file
 
 
-def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: str) -> dict[str, Any]:
+def absolute(paths: Sequence[str]) -> list[str]:
+    """Return paths and patterns that mean the same from any working directory."""
+    return [str(Path(path).expanduser().absolute()) for path in paths]
+
+
+def starter(
+    found: Description,
+    source: SourceSettings,
+    name: str,
+    inputs: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Suggest a self-contained experiment: a small network over damped persistence.
+
+    Args:
+        found: Description of the source by `describe`.
+        source: The source, as it was read for the description.
+        name: Name of the experiment.
+        inputs: Variables to forecast from; default: all that were described.
+        targets: Variables to forecast; default: the inputs.
+
+    Returns:
+        The configuration as plain values, in the form of YAML.
+
+    Raises:
+        ConfigError: The source has too few steps to train on.
+    """
+    if found.n_training_windows == 0:
+        raise ConfigError(
+            f"No experiment for {found.files[0]}: its {found.n_steps} step(s) leave no training window of "
+            f"{found.t_in} + {found.leads} steps. Give more files, or reduce --t-in or --leads."
+        )
     rows, columns = (axis.size for axis in found.axes)
     network, flops = _network(found, rows, columns)
     batch_size = max(1, min(16, CELLS_AT_ONCE // (rows * columns), math.ceil(found.n_training_windows / 8)))
@@ -81,7 +108,7 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
     epochs = min(MOST_EPOCHS, max(1, round(steps / batches)))
     return {
         "seed_everything": 0,
-        "data": _data(found, paths, spec, batch_size),
+        "data": _data(found, source, batch_size, inputs, targets),
         "model": {
             "network": network,
             "loss": {"class_path": "stconv.losses.MaskedMSE"},
@@ -113,15 +140,20 @@ def _experiment(found: Description, paths: Sequence[str], spec: GridSpec, name: 
     }
 
 
-def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: int) -> dict[str, Any]:
+def _data(
+    found: Description,
+    source: SourceSettings,
+    batch_size: int,
+    inputs: Sequence[str] | None,
+    targets: Sequence[str] | None,
+) -> dict[str, Any]:
     few = found.n_training_windows < FEW_WINDOWS  # the default purge would cost too many windows
-    source = SourceSettings(
-        paths=[str(Path(path).expanduser().absolute()) for path in paths],
-        grid=spec if found.filled_steps else replace(spec, fill_gaps=0),
-    )
+    if not found.filled_steps:
+        source = replace(source, grid=replace(source.grid, fill_gaps=0))
     window = WindowSettings(t_in=found.t_in, leads=found.leads)
-    preparation = stated(_preparation(found))
-    del preparation["targets"]  # the default: the inputs
+    preparation = stated(_preparation(found, inputs, targets))
+    if targets is None:
+        del preparation["targets"]  # the default: the inputs
     return {
         "source": stated(source),
         "window": {"t_in": window.t_in, "leads": window.leads},
@@ -131,20 +163,28 @@ def _data(found: Description, paths: Sequence[str], spec: GridSpec, batch_size: 
     }
 
 
-def _preparation(found: Description) -> PreparationSettings:
+def _preparation(
+    found: Description, inputs: Sequence[str] | None, targets: Sequence[str] | None
+) -> PreparationSettings:
+    inputs = tuple(inputs or (variable.name for variable in found.variables))
     gappy = found.filled_steps or any(variable.missing_share > 0 for variable in found.variables)
     position: tuple[StaticField, ...] = (
         ("latitude", "longitude") if found.grid.startswith("latitude") else ("position",)
     )
     return PreparationSettings(
-        inputs=tuple(variable.name for variable in found.variables),
+        inputs=inputs,
+        targets=tuple(targets or ()),
         scaling="anomaly",
         impute="persistence" if gappy else "mean",
         mask_channel=bool(gappy),
         static_fields=(*position, "climate"),
         time_features=True,
         weekly_cycle=any(variable.weekly_gain is not None for variable in found.variables),
-        bounds={variable.name: [0, None] for variable in found.variables if variable.never_negative},
+        bounds={
+            variable.name: [0, None]
+            for variable in found.variables
+            if variable.never_negative and variable.name in (targets or inputs)
+        },
     )
 
 

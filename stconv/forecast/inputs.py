@@ -73,7 +73,7 @@ class Expected:
 
     def open_stored(self, stored: xr.Dataset) -> tuple[xr.Dataset, Origin]:
         """See `Forecaster.open_stored`."""
-        return open_stored(stored, _present_names(self.contract.source, stored), self.names, "the input")
+        return open_stored(stored, present_names(self.contract.source, stored), self.names, "the input")
 
     def check(
         self,
@@ -87,7 +87,7 @@ class Expected:
         """See `Forecaster.check`."""
         contract = self.contract
         if origin is None:
-            grid = grid or _present_names(contract.source, ds)
+            grid = grid or present_names(contract.source, ds)
             ds = split_values(ds, grid.select, "the input")
             single = {name: value for name, value in grid.select.items() if not isinstance(value, list)}
             ds = split_directions(ds, grid.components, "the input")
@@ -153,8 +153,8 @@ def _read(
     )
 
 
-def _present_names(source: GridSpec, ds: xr.Dataset) -> GridSpec:
-    """Return the grid description of the training data, without names that this Dataset does not have."""
+def present_names(source: GridSpec, ds: xr.Dataset) -> GridSpec:
+    """Return the grid description of the training data, without names that a Dataset does not have."""
     names = {*map(str, ds.variables), *map(str, ds.dims)}
 
     def present(name: str | None) -> str | None:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -19,7 +20,7 @@ from stconv.datasets.source.axis_match import even
 from stconv.datasets.source.blocks import Thinned, blocks
 from stconv.datasets.source.fields import worth_telling
 from stconv.datasets.source.gaps import fill_gaps
-from stconv.datasets.source.grid import join_parts, open_parts
+from stconv.datasets.source.grid import DataSource, join_parts, open_parts
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.origin import Origin, decode_coordinate
 from stconv.datasets.source.reading import find_files
@@ -27,12 +28,15 @@ from stconv.datasets.source.restarts import UNITS_OF_ACCUMULATIONS, likely_resta
 from stconv.datasets.source.time_axis import TimeStep, breaks, missing_steps, text, time_step
 from stconv.dims import LAT, TIME, Y
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 PIECE_BYTES = 8 * 2**20
 TRAIN_SHARE = 0.6
 
 
 def describe(
-    paths: str | Path | Sequence[str | Path],
+    source: DataSource,
     spec: GridSpec | None = None,
     variables: Sequence[str] | None = None,
     t_in: int = 5,
@@ -41,7 +45,7 @@ def describe(
     """Open a source and describe it.
 
     Args:
-        paths: Files, folders or patterns, as for `open_series`.
+        source: Files, folders or patterns, or a Dataset, as for `open_series`.
         spec: Settings for reading the files, as for `open_series`.
         variables: Names to describe; None for every field.
         t_in: Input steps of the windows to count.
@@ -54,8 +58,8 @@ def describe(
         DataError: The source cannot be used as it is; the message says why, and what to do.
     """
     spec = spec or GridSpec()
-    files = find_files(paths)
-    opened = _open(files, spec, variables)
+    files: list[Path] = [] if isinstance(source, xr.Dataset) else find_files(source)
+    opened = _open(source if isinstance(source, xr.Dataset) else files, spec, variables)
     ds, origin = opened.ds, opened.origin
     times = ds[TIME].values
     step = time_step(times) if times.size > 1 else None
@@ -65,7 +69,7 @@ def describe(
     longer = breaks(filled[TIME].values, step) if step else ()
     window = WindowSpec.consecutive(t_in, leads)
     description = Description(
-        files=[str(file) for file in files],
+        files=[str(file) for file in files] or [opened.name],
         disk_bytes=sum(_disk_bytes(file) for file in files),
         grid="latitude and longitude"
         if LAT in ds.dims
@@ -105,6 +109,7 @@ class _Opened:
         origin: Names, order and attributes of the files.
         remarks: Warnings of the files.
         n_steps_in_files: Steps of all files together, repeated ones included.
+        name: First file, or the name of the Dataset.
         left_out: Fields that are no part of the dataset, with the reason.
     """
 
@@ -112,10 +117,11 @@ class _Opened:
     origin: Origin
     remarks: list[str]
     n_steps_in_files: int
+    name: str
     left_out: dict[str, str]
 
 
-def _open(files: Sequence[Path], spec: GridSpec, variables: Sequence[str] | None) -> _Opened:
+def _open(files: DataSource, spec: GridSpec, variables: Sequence[str] | None) -> _Opened:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SourceWarning)
         parts = open_parts(files, spec, variables)
@@ -127,21 +133,18 @@ def _open(files: Sequence[Path], spec: GridSpec, variables: Sequence[str] | None
         origin,
         list(remarks),
         sum(part.ds.sizes[TIME] for part in parts if first_field in part.ds),
+        parts[0].source,
         {n: why for part in parts for n, why in worth_telling(part.left_out).items() if n not in ds},
     )
 
 
-def plot(ds: xr.Dataset, file: Path) -> Path:
+def plot(ds: xr.Dataset) -> Figure:
     """Draw the last field and the time series of the grid mean, one row per variable (at most four)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     names = [str(name) for name in ds.data_vars][:4]
-    figure, panels = plt.subplots(
-        len(names), 2, figsize=(11, 3.2 * len(names)), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(11, 3.2 * len(names)), layout="constrained", dpi=110)
+    panels = figure.subplots(len(names), 2, squeeze=False)
     row = LAT if LAT in ds.dims else Y
     every = max(ds.sizes[TIME] // 2000, 1)
     for name, (left, right) in zip(names, panels, strict=True):
@@ -155,10 +158,7 @@ def plot(ds: xr.Dataset, file: Path) -> Path:
         series = ds[name].isel({TIME: slice(None, None, every)})
         right.plot(np.arange(0, ds.sizes[TIME], every), series.mean(series.dims[1:]).values, linewidth=0.8)
         right.set(xlabel=f"step, from {text(ds[TIME].values[0])}", ylabel=f"mean {label}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
-    plt.close(figure)
-    return file
+    return figure
 
 
 def _axes(ds: xr.Dataset, origin: Origin) -> list[AxisSummary]:

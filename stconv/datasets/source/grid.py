@@ -16,7 +16,7 @@ from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part, join
 from stconv.datasets.source.layouts import unfold
 from stconv.datasets.source.origin import Origin, restore
-from stconv.datasets.source.reading import decode_stored, find_files, load, open_file
+from stconv.datasets.source.reading import decode_stored, find_files, load, name_of, open_file
 from stconv.datasets.source.selection import split_values
 from stconv.datasets.source.time_axis import time_step
 from stconv.dims import TIME
@@ -26,20 +26,23 @@ __all__ = ["GridSpec", "Origin", "canonicalize", "open_series", "open_stored", "
 
 MEMORY_BYTES = 256 * 2**20
 """Sources above this size are opened as dask arrays, smaller ones are read at once."""
+DataSource = str | Path | Sequence[str | Path] | xr.Dataset
+"""Paths of files, or a Dataset in memory, eager or lazy."""
 
 
 def open_series(
-    paths: str | Path | Sequence[str | Path],
+    paths: DataSource,
     spec: GridSpec | None = None,
     variables: Sequence[str] | None = None,
 ) -> tuple[xr.Dataset, Origin]:
-    """Open one or several files as one canonical series.
+    """Open one or several files, or a Dataset, as one canonical series.
 
     Files may hold successive times, different variables, or both. Small sources are read into memory, large
     ones stay on disk (dask).
 
     Args:
-        paths: NetCDF 3 or 4, Zarr 2 or 3, GRIB; a file, a list, a pattern, or a folder.
+        paths: NetCDF 3 or 4, Zarr 2 or 3, GRIB; a file, a list, a pattern, or a folder. Or a decoded Dataset,
+            which is left as it is.
         spec: Options for a source that does not describe itself.
         variables: Names to read, in order; None for every field.
 
@@ -55,14 +58,18 @@ def open_series(
 
 
 def open_parts(
-    paths: str | Path | Sequence[str | Path],
+    paths: DataSource,
     spec: GridSpec | None = None,
     variables: Sequence[str] | None = None,
 ) -> list[Part]:
     """Open each file separately; `join_parts` joins them to one series. `open_series` does both."""
     spec = spec or GridSpec()
-    files = find_files(paths)
-    opened = [(str(file), _series(open_file(file, spec), spec, str(file))) for file in files]
+    if isinstance(paths, xr.Dataset):
+        name = name_of(paths)
+        opened = [(name, _series(_masked(paths, spec, name), spec, name))]
+    else:
+        files = find_files(paths)
+        opened = [(str(file), _series(open_file(file, spec), spec, str(file))) for file in files]
     _check_present(opened, variables)
     lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     parts = []
@@ -70,7 +77,7 @@ def open_parts(
         source, ds = opened.pop(0)
         here = None if variables is None else [name for name in variables if name in ds.data_vars]
         wanted = variables if here == [] else here
-        ds = ds if lazy else load(_only(ds, wanted), source)
+        ds = ds if lazy else load(_only(ds, wanted), source, close=not isinstance(paths, xr.Dataset))
         parts.append(canonical_part(ds, spec, wanted, source, lazy))
     return parts
 

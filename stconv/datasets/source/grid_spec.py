@@ -29,8 +29,11 @@ class GridSpec:
         time_units: Units of a time variable without units, for example ``days since 1900-01-01``, or the form
             of its date, for example ``hours since %d-%m-%Y``.
         calendar: Calendar of a time variable without a calendar, for example ``noleap``.
-        start: Time of the first step, for files of ready-made windows without times: ``1979-01-01``.
-        step: Time step of such windows: ``6h``, ``1d``, ``10min``.
+        start: Time of the first step, for arrays and ready-made windows without times: ``1979-01-01``.
+        step: Time step of these: ``6h``, ``1d``, ``10min``.
+        dims: Dimensions of an array, in order, for example ``[time, lat, lon]``; by default (time, y, x) or
+            (time, channel, y, x).
+        names: Names of the variables of an array: one, or one for each channel.
         components: Directions in degrees to split into sine and cosine, for example `wdir` into `wdir_sin`
             and `wdir_cos`, which are trained on and scored; a forecast also holds `wdir`.
         fill_gaps: Number of missing steps in the longest gap to fill with empty frames, so that windows span
@@ -58,6 +61,8 @@ class GridSpec:
     calendar: str | None = None
     start: str | None = None
     step: str | None = None
+    dims: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     components: list[str] = field(default_factory=list)
     fill_gaps: int = 0
     snap_times: bool = False

@@ -7,13 +7,12 @@ import re
 import numpy as np
 import xarray as xr
 
-from stconv.clock import TIME_UNITS
+from stconv.datasets.source.arrays import step_length
 from stconv.datasets.source.forecast_steps import at_valid_times
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import FileError, TimeAxisError
 
 WINDOW_DIMS = ("sample", "time", "lat", "lon", "channel")
-_STEP = re.compile(r"(\d+)\s*(min|h|d)")
 _STAMP = re.compile(rb"\d{10}")
 
 
@@ -67,16 +66,14 @@ def _axes(ds: xr.Dataset) -> dict[str, xr.Variable]:
 
 
 def _times(n: int, spec: GridSpec, source: str) -> np.ndarray:
-    step = _STEP.fullmatch(spec.step or "")
+    step = step_length(spec.step)
     if spec.start is None or step is None:
         raise TimeAxisError(
             f"{source}: ready-made windows have no times. State `start`, such as 1979-01-01, and `step`, "
             f"such as 6h, 1d or 10min, in the grid specification; found start {spec.start!r}, step "
             f"{spec.step!r}."
         )
-    unit = next(unit for unit in TIME_UNITS if unit.symbol == step[2])
-    length = np.timedelta64(int(step[1]) * unit.seconds, "s").astype("timedelta64[ns]")
-    return np.datetime64(spec.start, "ns") + np.arange(n) * length
+    return np.datetime64(spec.start, "ns") + np.arange(n) * step
 
 
 def _from_flows(ds: xr.Dataset, source: str) -> xr.Dataset:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source import arrays
 from stconv.datasets.source.absent import Chunks, hdf5_chunks, mark_absent
 from stconv.datasets.source.addresses import refuse_address
 from stconv.datasets.source.completeness import check_complete
@@ -23,7 +24,10 @@ from stconv.datasets.source.groups import tell_of_groups, with_ancestors
 from stconv.datasets.source.zarr_store import is_zarr, open_zarr
 from stconv.errors import FileError, StconvError
 
-SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib", ".grib2", ".grb", ".grb2", ".zarr")
+SUFFIXES = (
+    *(".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib", ".grib2", ".grb", ".grb2", ".zarr"),
+    *arrays.SUFFIXES,
+)
 """File names that count as data in a folder."""
 MOST_TRIES = 100
 """Number of parts of a damaged variable that are read to locate the damage."""
@@ -89,6 +93,8 @@ def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
     kind = _kind(path)
     if kind == "grib" and spec.engine is None and importlib.util.find_spec("cfgrib") is None:
         raise FileError(f"'{path}' is a GRIB file; reading it needs an extra: pip install 'stconv[grib]'.")
+    if kind == "numpy":
+        return arrays.open_numpy(path, spec)
     check_complete(path, kind)
     options: dict[str, Any] = {"engine": spec.engine or _ENGINES[kind]}
     if kind == "grib":
@@ -105,12 +111,24 @@ def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
     return ds
 
 
-def load(ds: xr.Dataset, source: str) -> xr.Dataset:
+def name_of(ds: xr.Dataset) -> str:
+    """Name of a Dataset in messages: the file that it was opened from, if xarray knows it."""
+    return str(ds.encoding.get("source") or "the Dataset")
+
+
+def load(ds: xr.Dataset, source: str, close: bool = True) -> xr.Dataset:
     """Read a dataset into memory and close its file.
 
+    Args:
+        ds: Dataset to read; with `close` it is read in place.
+        source: File or dataset, for messages.
+        close: Whether the file is ours to close; if not, the caller's Dataset stays as it is.
+
     Raises:
-        FileError: The values cannot be read: a damaged or truncated file.
+        FileError: The values cannot be read: a damaged or truncated file, or one that has changed or closed.
     """
+    if not close:
+        ds = ds.copy()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", xr.SerializationWarning)
@@ -118,9 +136,10 @@ def load(ds: xr.Dataset, source: str) -> xr.Dataset:
     except (StconvError, MemoryError):
         raise
     except Exception as error:  # each format and compression raises its own errors
-        raise _unreadable(source, error, ds) from error
+        raise _unreadable(source, error, ds, held=not close) from error
     finally:
-        ds.close()
+        if close:
+            ds.close()
 
 
 def chunked(variable: xr.Variable, along: str, chunk_bytes: int, source: str) -> xr.Variable:
@@ -190,10 +209,12 @@ def _file_bytes(source: str) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _unreadable(source: str, error: Exception, ds: xr.Dataset) -> FileError:
+def _unreadable(source: str, error: Exception, ds: xr.Dataset, held: bool = False) -> FileError:
+    """Explain values that cannot be read; `held`: below a Dataset that the caller has opened."""
     return FileError(
         f"{source} opens but its values cannot be read{_broken(ds)} ({error}). It is damaged or "
         "truncated, or has changed since: download or write it again."
+        + (" Then open the Dataset again, or load it while the file is whole: `ds.load()`." if held else "")
     )
 
 
@@ -281,7 +302,7 @@ def _with_own_range(ds: xr.Dataset, spec: GridSpec) -> list[str]:
 
 
 def _kind(path: Path) -> str:
-    """Tell the format from the first bytes: "netcdf3", "hdf5", "grib" or "zarr"."""
+    """Tell the format from the first bytes: "netcdf3", "hdf5", "grib", "zarr" or "numpy"."""
     if is_zarr(path):
         return "zarr"
     try:
@@ -297,6 +318,8 @@ def _kind(path: Path) -> str:
         return "hdf5"
     if b"GRIB" in head:
         return "grib"
+    if head.startswith(b"\x93NUMPY") or (path.suffix.lower() == ".npz" and head.startswith(b"PK\x03\x04")):
+        return "numpy"
     for start, what, remedy in _NOT_DATA:
         if head.lstrip().startswith(start):
             raise FileError(f"'{path}' {what}; expected NetCDF, Zarr or GRIB. {remedy}")

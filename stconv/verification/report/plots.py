@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
 import numpy as np
 
@@ -28,16 +28,29 @@ MAX_COLUMNS = 6
 DPI = 110
 
 
+class FieldLabels(TypedDict, total=False):
+    """What `forecast_figure` writes next to the fields."""
+
+    lead_labels: Required[Sequence[str]]
+    valid_times: Sequence[str]
+    lat: np.ndarray | None
+    lon: np.ndarray | None
+    geographic: bool
+    title: str
+    units: str
+
+
 def skill_plot(verification: Verification, path: str | Path, weighting: str = "area") -> Path:
+    """Write `skill_figure` to a file, whose suffix sets the format; returns its path."""
+    return save(skill_figure(verification, weighting), path)
+
+
+def skill_figure(verification: Verification, weighting: str = "area") -> Figure:
     """Draw RMSE and skill against lead, with intervals, next to the references, in a row for each variable.
 
     Args:
         verification: Scores to draw.
-        path: File to write; its suffix sets the format.
         weighting: "area" or "cells".
-
-    Returns:
-        The path.
     """
     sums, labels = verification.sums, verification.labels
     n_rows = len(sums.variables)
@@ -70,13 +83,19 @@ def skill_plot(verification: Verification, path: str | Path, weighting: str = "a
         if sums.references:
             right.legend(frameon=False, fontsize=9)
     figure.suptitle(_skill_title(verification), fontsize=11)
-    return _save(figure, path)
+    return figure
 
 
 def forecast_plot(
+    truth: np.ndarray | None, forecast: np.ndarray, path: str | Path, **options: Unpack[FieldLabels]
+) -> Path:
+    """Write `forecast_figure` to a file, whose suffix sets the format; returns its path."""
+    return save(forecast_figure(truth, forecast, **options), path)
+
+
+def forecast_figure(
     truth: np.ndarray | None,
     forecast: np.ndarray,
-    path: str | Path,
     *,
     lead_labels: Sequence[str],
     valid_times: Sequence[str] = (),
@@ -85,13 +104,12 @@ def forecast_plot(
     geographic: bool = True,
     title: str = "",
     units: str = "",
-) -> Path:
+) -> Figure:
     """Draw truth, forecast and error at every lead, on shared color scales, north up, missing cells gray.
 
     Args:
         truth: Observed fields, (leads, lat, lon), NaN is missing; None draws the forecast alone.
         forecast: Forecast fields, (leads, lat, lon), in the same units.
-        path: File to write; its suffix sets the format.
         lead_labels: Time of each lead ("6 h").
         valid_times: Valid time of each field, as text; empty if unknown.
         lat: Coordinate of the rows, degrees north or projected, either direction; None: row number.
@@ -99,9 +117,6 @@ def forecast_plot(
         geographic: Whether rows and columns are degrees; widths are then scaled by the middle latitude.
         title: Title of the picture.
         units: Units of the fields.
-
-    Returns:
-        The path.
 
     Raises:
         ShapeError: Truth and forecast differ in shape, or are not (leads, lat, lon).
@@ -160,7 +175,7 @@ def forecast_plot(
     figure.supxlabel(_axis_label("longitude, degrees east", "column", lon, geographic), fontsize=9)
     figure.supylabel(_axis_label("latitude, degrees north", "row", lat, geographic), fontsize=9)
     figure.suptitle(title, fontsize=11)
-    return _save(figure, path)
+    return figure
 
 
 def _axis_label(degrees: str, number: str, coordinate: np.ndarray | None, geographic: bool) -> str:
@@ -169,10 +184,9 @@ def _axis_label(degrees: str, number: str, coordinate: np.ndarray | None, geogra
     return degrees if geographic else f"coordinate of the {number}"
 
 
-def compare_plot(
+def compare_figure(
     rmse: Mapping[str, np.ndarray],
     skill: Mapping[str, np.ndarray],
-    path: str | Path,
     *,
     lead_labels: Sequence[str],
     reference: str = PERSISTENCE,
@@ -180,22 +194,18 @@ def compare_plot(
     intervals: Mapping[str, np.ndarray] | None = None,
     title: str = "",
     units: str = "",
-) -> Path:
+) -> Figure:
     """Draw the RMSE and the skill of several runs against lead.
 
     Args:
         rmse: RMSE by run, (leads,), best run first.
         skill: Skill against the reference by run, (leads,), a fraction.
-        path: File to write; its suffix sets the format.
         lead_labels: Time of each lead.
         reference: Name of the reference of the skill.
         reference_rmse: RMSE by reference, (leads,).
         intervals: Bounds of the skill by run, (2, leads); a run may lack them.
         title: Title of the picture.
         units: Units of the RMSE.
-
-    Returns:
-        The path.
     """
     figure = _figure(11, 4.4)
     left, right = figure.subplots(1, 2)
@@ -223,7 +233,7 @@ def compare_plot(
         handles, names, loc="outside lower center", ncols=min(3, len(names)), frameon=False, fontsize=9
     )
     figure.suptitle(title, fontsize=11)
-    return _save(figure, path)
+    return figure
 
 
 def _skill_title(verification: Verification) -> str:
@@ -245,7 +255,8 @@ def _figure(
     return Figure(figsize=(width, height), layout=layout, dpi=DPI)
 
 
-def _save(figure: Figure, path: str | Path) -> Path:
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a picture; the suffix of the path sets its format."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight", pad_inches=0.1)

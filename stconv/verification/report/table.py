@@ -26,12 +26,13 @@ Row: TypeAlias = tuple[str, list[Text]]
 """Name of a row, and a cell for each lead."""
 
 
-def render_table(verification: Verification, width: int = 100) -> Text:
-    """Format a verification: a block of rows for each variable, then the verdict.
+def render_table(verification: Verification, width: int = 100, verdict_first: bool = False) -> Text:
+    """Format a verification: a block of rows for each variable, and the verdict.
 
     Args:
         verification: Scores to show.
         width: Columns of the terminal; leads that do not fit go into further blocks.
+        verdict_first: Whether the verdict stands above the table instead of below it.
 
     Returns:
         Styled text; ``str(text)`` is plain.
@@ -39,6 +40,8 @@ def render_table(verification: Verification, width: int = 100) -> Text:
     buffer = io.StringIO()
     console = Console(file=buffer, width=width, force_terminal=True, color_system="standard", highlight=False)
     console.print(Text(verification.title, style="bold"))
+    if verdict_first:
+        console.print(Text(verification.verdict(), style="bold"))
     n_leads = verification.sums.n_leads
     n_columns = max(1, (width - _NAME_WIDTH) // _LEAD_WIDTH)
     for variable, name in enumerate(verification.sums.variables):
@@ -53,7 +56,8 @@ def render_table(verification: Verification, width: int = 100) -> Text:
             for start in range(0, n_leads, n_columns):
                 leads = range(start, min(start + n_columns, n_leads))
                 console.print(_block(verification, rows, leads))
-    console.print(Text(verification.verdict(), style="bold"))
+    if not verdict_first:
+        console.print(Text(verification.verdict(), style="bold"))
     for warning in verification.warnings():
         console.print(Text(f"Note: {warning}", style="yellow"))
     return Text.from_ansi(buffer.getvalue().rstrip("\n"))

@@ -1,0 +1,87 @@
+"""Tested runs side by side: `stconv.compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stconv.front.contained import contained
+from stconv.front.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from stconv.experiments.comparison import Entry
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Runs that were tested on the same windows, best first.
+
+    Attributes:
+        entries: The runs and their scores.
+    """
+
+    entries: Sequence[Entry]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each run: RMSE over all leads, skill per lead, verdict against the best, what differs."""
+        from stconv.experiments.comparison import comparison_table
+
+        return comparison_table(self.entries)
+
+    def plot(self) -> Figure:
+        """Draw error and skill against lead of the best runs."""
+        from stconv.experiments.comparison import draw
+
+        return draw(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __repr__(self) -> str:
+        table = self.table.to_string(float_format="{:.4g}".format, line_width=200)
+        return f"{self.entries[0].result.title}\n{table}"
+
+    def _repr_html_(self) -> str:
+        from stconv.front.html import comparison_html
+
+        return comparison_html(self.entries[0].result.title, self.table, self.plot())
+
+
+@contained
+def compare(what: str | Run | Iterable[Run | str] | None = None, *, latest: bool = False) -> Comparison:
+    """Compare tested runs on the same data, best first.
+
+    Args:
+        what: An experiment's name, or runs, or their names or ids; default: all runs.
+        latest: Keep only the newest of the runs with the same name.
+
+    Returns:
+        The runs on the data of the newest of them: a DataFrame as `table`, and a picture by `plot`.
+
+    Raises:
+        TrackingError: None of them was tested, or one is unknown.
+        ConfigError: The runs that are named were tested on different data.
+    """
+    from stconv.errors import ConfigError
+    from stconv.experiments.comparison import find_entries
+    from stconv.tracking import find_run
+
+    if what is None or isinstance(what, str):
+        groups, _ = find_entries(what, latest)
+        return Comparison(groups[0])
+    wanted = [what] if isinstance(what, Run) else list(what)
+    infos = [find_run(run.id if isinstance(run, Run) else run) for run in wanted]
+    groups, _ = find_entries(None, latest, infos)
+    if len(groups) > 1:
+        ends = "; ".join(
+            f"{group[0].result.data}: {', '.join(entry.run.name for entry in group)}" for group in groups
+        )
+        raise ConfigError(
+            f"The runs were tested on different data or windows ({ends}). Compare each group alone."
+        )
+    return Comparison(groups[0])

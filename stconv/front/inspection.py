@@ -1,0 +1,94 @@
+"""A look at data before training on them: `stconv.inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Unpack
+
+from stconv.front.contained import contained
+from stconv.front.reading import Reading, grid_spec, in_keywords, said_in_keywords, source_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from stconv.datasets.inspection.description import Description
+    from stconv.datasets.source.grid_spec import GridSpec
+    from stconv.front.reading import Data
+
+
+@dataclass(frozen=True, repr=False)
+class Inspection:
+    """Description of data: text in a terminal, a table with small maps in a notebook.
+
+    Attributes:
+        description: Axes, steps, gaps, variables, windows and advice, as numbers and sentences.
+        dataset: The data in canonical form: (time, lat, lon) or (time, y, x), float32, ascending.
+        source: The data as they were given: paths, or a Dataset.
+        spec: Options that they were read with.
+    """
+
+    description: Description
+    dataset: xr.Dataset
+    source: xr.Dataset | list[str]
+    spec: GridSpec
+
+    @property
+    def advice(self) -> list[str]:
+        """Advice, the most urgent first, with remedies as keywords."""
+        return [in_keywords(sentence) for sentence in self.description.advice]
+
+    def plot(self) -> Figure:
+        """Draw the last field and the mean over the grid of each variable."""
+        from stconv.datasets.inspection.inspect import plot
+
+        return plot(self.dataset)
+
+    def __repr__(self) -> str:
+        from stconv.datasets.inspection.text import description_text
+
+        return in_keywords(description_text(self.description))
+
+    def _repr_html_(self) -> str:
+        from stconv.front.html import inspection_html
+
+        return inspection_html(self.description, self.dataset, self.advice)
+
+
+@contained
+def inspect(
+    data: Data,
+    variables: Sequence[str] | None = None,
+    *,
+    t_in: int = 5,
+    leads: int = 5,
+    **reading: Unpack[Reading],
+) -> Inspection:
+    """Describe data: axes, time step, gaps, missing values, ranges, errors to beat, and advice.
+
+    Args:
+        data: A Dataset (eager or dask), a DataArray, an array (time, y, x) or (time, channel, y, x), or the
+            path of a file, a folder, a pattern or a Zarr store, or several paths.
+        variables: Variables to describe; default: every field.
+        t_in: Input steps of the windows to count.
+        leads: Steps to forecast of the windows to count.
+        **reading: Keywords for data that do not describe themselves, such as `step="6h"` for an array, or
+            `valid_range={"rain": [0, None]}`; see `stconv.datasets.source.grid_spec.GridSpec`.
+
+    Returns:
+        The description; a notebook shows it as a table with maps.
+
+    Raises:
+        DataError: The data cannot be used as they are; the message says why, and what to do.
+        ConfigError: A keyword is unknown.
+    """
+    from stconv.datasets.inspection.inspect import describe
+
+    with said_in_keywords():
+        spec = grid_spec(reading)
+        if "fill_gaps" not in reading:
+            spec = replace(spec, fill_gaps=t_in // 2)
+        source = source_of(data, spec)
+        description, ds = describe(source, spec, variables, t_in, leads)
+    return Inspection(description, ds, source, spec)

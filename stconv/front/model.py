@@ -1,0 +1,193 @@
+"""A trained model: `stconv.load`, and forecasts from data in any form."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from stconv.errors import VariableError
+from stconv.front.contained import contained
+from stconv.front.reading import Reading, grid_spec, said_in_keywords, source_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from stconv.bundle import Bundle
+    from stconv.datasets.source.grid_spec import GridSpec
+    from stconv.forecast import Forecaster
+    from stconv.front.reading import Data
+
+
+class Model:
+    """A trained model, ready to forecast.
+
+    Args:
+        forecaster: The model in memory.
+        folder: Its bundle.
+        reference: Address that it was loaded from.
+    """
+
+    def __init__(self, forecaster: Forecaster, folder: Path, reference: str) -> None:
+        self.forecaster, self.folder, self.reference = forecaster, folder, reference
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.bundle.name
+
+    @property
+    def version(self) -> str:
+        """Version of the registered model, or the start of the bundle's hash."""
+        return self.forecaster.version
+
+    @property
+    def bundle(self) -> Bundle:
+        """Network, preparation and description of the training data."""
+        return self.forecaster.bundle
+
+    @property
+    def card(self) -> str:
+        """Model card in Markdown: intended use, data, scores, limits."""
+        from stconv.bundle.card import model_card
+
+        return model_card(self.bundle.spec)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Requirements on the input: variables, units, grid, step, number of frames."""
+        return self.forecaster.input_schema()
+
+    def forecast(
+        self,
+        data: Data,
+        steps: int | None = None,
+        *,
+        bands: bool = True,
+        reference_time: Any = None,
+        convert_units: bool = False,
+        allowed_missing_share: float | None = None,
+        slide: bool = False,
+        **reading: Unpack[Reading],
+    ) -> xr.Dataset:
+        """Forecast from the newest complete window of the data, or from that of `reference_time`.
+
+        Args:
+            data: A Dataset, an array, or paths, with at least the newest frames that the model needs.
+            steps: Number of leads; default: those of the training; further ones are rolled out.
+            bands: Also return the 80 and 95 % bands of uncertainty.
+            reference_time: Time of the newest input, ISO 8601.
+            convert_units: Convert units that differ, and convert the forecast back.
+            allowed_missing_share: Share of values, 0 to 1, that may be missing.
+            slide: Let an event network slide over a larger grid of the same spacing.
+            **reading: As for `stconv.inspect`; default: as for the training.
+
+        Returns:
+            The forecast with the names, order, conventions and units of the data: variables (lead, lat, lon),
+            and for each its bounds, such as t2m_lower_80.
+
+        Raises:
+            DataError: The data do not fit the model; the subclass and the message say why.
+        """
+        return self._forecast(
+            data,
+            reading,
+            slide,
+            steps=steps,
+            bands=bands,
+            reference_time=reference_time,
+            convert_units=convert_units,
+            allowed_missing_share=allowed_missing_share,
+        )
+
+    def plot(self, forecast: xr.Dataset, variable: str | None = None) -> Figure:
+        """Draw a forecast of this model at every lead.
+
+        Args:
+            forecast: Forecast from `forecast`.
+            variable: Variable to draw; default: the first.
+        """
+        from stconv.front.pictures import forecast_figures
+
+        figures = forecast_figures(forecast, self.forecaster)
+        name = next(iter(figures)) if variable is None else variable
+        if name not in figures:
+            raise VariableError(f"The forecast has no variable '{name}'; it has {', '.join(figures)}.")
+        return figures[name]
+
+    @contained
+    def _forecast(self, data: Data, reading: Mapping[str, Any], slide: bool, **options: Any) -> xr.Dataset:
+        from stconv.datasets.source.grid import open_series
+
+        forecaster = self.forecaster
+        with said_in_keywords():
+            spec = changed(forecaster.source, grid_spec(reading))
+            source = source_of(data, spec)
+            ds, origin = open_series(source, _readable(spec, source), forecaster.names)
+            if slide:
+                from stconv.forecast import Forecaster
+                from stconv.forecast.sliding import slide_over
+
+                forecaster = Forecaster(slide_over(self.bundle, ds), version=forecaster.version)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                found = forecaster.forecast(ds, origin=origin, **options)
+        for warning in caught:
+            warnings.warn(warning.message, warning.category, stacklevel=5)
+        return found
+
+    def __repr__(self) -> str:
+        return f"Model {self.name} {self.version}, from {self.reference}"
+
+    def _repr_html_(self) -> str:
+        from stconv.front.html import model_html
+
+        return model_html(self.name, self.version, self.reference, self.inputs, self.card)
+
+
+@contained
+def load(
+    model: str | Path,
+    *,
+    device: str = "cpu",
+    engine: str = "torch",
+    tile: int | None = None,
+) -> Model:
+    """Load a trained model.
+
+    Args:
+        model: A bundle's folder, `runs:/ID`, `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or `models:/NAME`
+            for its champion.
+        device: Device of PyTorch, cpu or cuda.
+        engine: torch, openvino or openvino-int8.
+        tile: Cells of a tile, for large grids; 0 for one piece; default: by the available memory.
+
+    Raises:
+        TrackingError: There is no such run, model, version or alias.
+        BundleError: The bundle is missing, incomplete or changed.
+    """
+    from stconv.forecast import Forecaster
+    from stconv.tracking.registry import resolve_bundle
+
+    reference = str(model)
+    is_address = reference.startswith(("models:/", "runs:/"))
+    folder = resolve_bundle(reference) if is_address else Path(reference).expanduser()
+    version = reference.rpartition("/")[2] if reference.startswith("models:/") else None
+    return Model(Forecaster.from_path(folder, device, version, tile, engine), folder, reference)  # type: ignore[arg-type]
+
+
+def changed(spec: GridSpec, given: GridSpec) -> GridSpec:
+    """Override the options of the training by those that are given."""
+    from dataclasses import asdict
+
+    return replace(spec, **{name: value for name, value in asdict(given).items() if value})
+
+
+def _readable(spec: GridSpec, source: xr.Dataset | list[str]) -> GridSpec:
+    """For a Dataset, leave out names of the training data that it does not have."""
+    from stconv.forecast.inputs import present_names
+
+    return spec if isinstance(source, list) else present_names(spec, source)

@@ -1,0 +1,70 @@
+"""A first experiment for data: `stconv.suggest`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from stconv.front.contained import contained
+from stconv.front.experiment import Experiment
+from stconv.front.inspection import Inspection, inspect
+from stconv.front.reading import Reading, said_in_keywords
+
+if TYPE_CHECKING:
+    from stconv.front.reading import Data
+
+
+@contained
+def suggest(
+    data: Data | Inspection,
+    inputs: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+    *,
+    t_in: int = 5,
+    leads: int = 5,
+    name: str | None = None,
+    **reading: Unpack[Reading],
+) -> Experiment:
+    """Suggest an experiment: a small network over damped persistence, as large as the data can feed.
+
+    Args:
+        data: As for `stconv.inspect`, or its result.
+        inputs: Variables to forecast from; default: every field.
+        targets: Variables to forecast; default: the inputs.
+        t_in: Input steps.
+        leads: Steps to forecast.
+        name: Name of the experiment; default: that of the file or Dataset.
+        **reading: As for `stconv.inspect`.
+
+    Returns:
+        The experiment, to edit and to `fit`.
+
+    Raises:
+        DataError: The data cannot be used as they are, or lack a variable.
+        ConfigError: They have too few steps to train on.
+    """
+    from stconv.datasets.settings import SourceSettings
+    from stconv.experiments.starter import absolute, starter
+
+    wanted = [inputs] if isinstance(inputs, str) else inputs
+    outputs = [targets] if isinstance(targets, str) else targets
+    both = None if wanted is None else list(dict.fromkeys([*wanted, *(outputs or ())]))
+    if isinstance(data, Inspection):
+        found = data
+    else:
+        found = inspect(data, both, t_in=t_in, leads=leads, **reading)
+    source = found.source
+    title = name or _title(found.description.files[0])
+    with said_in_keywords():
+        if isinstance(source, list):
+            settings = SourceSettings(paths=absolute(source), grid=found.spec, name=name)
+        else:
+            settings = SourceSettings(in_memory=True, grid=found.spec, name=title)
+        values = starter(found.description, settings, title, wanted, outputs)
+    return Experiment(values, title, None if isinstance(source, list) else source)
+
+
+def _title(first: str) -> str:
+    """Name of an experiment after its first file; "series" for a Dataset that was never a file."""
+    return "series" if first.startswith("the ") else Path(first).stem.replace("*", "") or "series"
