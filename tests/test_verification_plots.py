@@ -155,12 +155,10 @@ def test_north_is_up_and_east_is_right(tmp_path, direction):
         (None, True, ("column", "row")),
     ],
 )
-def test_axes_of_a_map_are_labeled(monkeypatch, tmp_path, coordinate, geographic, labels):
-    figures = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+def test_axes_of_a_map_are_labeled(coordinate, geographic, labels):
     grid = {"lat": coordinate, "lon": coordinate, "geographic": geographic}
-    forecast_plot(None, np.zeros((1, 4, 4)), tmp_path / "f.png", lead_labels=["6 h"], **grid)
-    assert (figures[0].get_supxlabel(), figures[0].get_supylabel()) == labels
+    figure = plots.forecast_figure(None, np.zeros((1, 4, 4)), lead_labels=["6 h"], **grid)
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == labels
 
 
 def test_times_are_shown_as_short_as_they_can_be():
