@@ -1,7 +1,9 @@
 """Reasons that are given for variables and files that are left out or cannot be read."""
 
+import shlex
 from pathlib import Path
 
+import h5py
 import netCDF4
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.grid import GridSpec, open_series
 from stconv.datasets.source.reading import find_files
-from stconv.errors import FileError, TimeAxisError
+from stconv.errors import FileError, TimeAxisError, UnitsError
 
 
 def made(n=6):
@@ -98,6 +100,12 @@ def test_groups_are_told_of(tmp_path):
     grouped(tmp_path / "a.nc")
     with pytest.raises(FileError, match=r"in groups: model, model/inner\. Choose one .*`--group model`"):
         open_series(tmp_path / "a.nc")
+    with netCDF4.Dataset(tmp_path / "c.nc", "w") as file:
+        outer = file.createGroup("outer")
+        outer.createDimension("time", 3)
+        outer.createGroup("in").createVariable("t2m", "f4", ("time", "time"))
+    with pytest.raises(FileError, match=r"the variables of outer in groups: outer/in\..*`--group outer/in`"):
+        open_series(tmp_path / "c.nc", GridSpec(group="outer"))
     grouped(tmp_path / "b.nc", with_fields_outside=True)
     with pytest.warns(SourceWarning, match="the groups model, model/inner hold variables as well"):
         found, _ = open_series(tmp_path / "b.nc")
@@ -109,7 +117,7 @@ def test_groups_are_told_of(tmp_path):
     [
         ("s3://bucket/era5.zarr", "aws s3 cp --recursive s3://bucket/era5.zarr FILE"),
         ("gs://bucket/a.nc", "gcloud storage cp gs://bucket/a.nc FILE"),
-        ("https://example.org/a.nc", "curl -O https://example.org/a.nc"),
+        ("https://example.org/a.nc", "`curl -L -o FILE https://example.org/a.nc`"),
         ("https://thredds.example.org/dodsC/sst.nc", "ncks https://thredds.example.org/dodsC/sst.nc FILE.nc"),
         ("simplecache::s3://bucket/a.nc", 'xarray.open_dataset("simplecache::s3://bucket/a.nc")'),
         ("dap4://example.org/a.nc", 'xarray.open_dataset("dap4://example.org/a.nc")'),
@@ -121,6 +129,44 @@ def test_addresses_are_no_files(address, remedy, kind):
         find_files(kind(address))
     assert f"'{address}' is a network address" in str(caught.value)
     assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:pass-word@example.org/a.nc", "'https://***@example.org/a.nc'"),
+        ("https://example.org/a.nc?var=t2m&token=pass-word", "'https://example.org/a.nc?var=t2m&***'"),
+        ("https://example.org/a.nc?X-Amz-Signature=pass-word&v=1", "'https://example.org/a.nc?***&v=1'"),
+        ("sftp://me:pass-word@example.org/a.nc", "'sftp://***@example.org/a.nc'"),
+    ],
+)
+def test_addresses_in_messages_hold_no_secrets_and_are_quoted(address, shown):
+    with pytest.raises(FileError, match="is a network address") as caught:
+        find_files(address)
+    assert str(caught.value).startswith(shown)
+    assert "pass-word" not in str(caught.value)
+    if "https" in address:
+        assert f"curl -L -o FILE {shlex.quote(shown[1:-1])}" in str(caught.value)
+
+
+def test_a_file_without_units_is_not_joined_to_one_with_units(tmp_path):
+    ds = made()
+    ds.t2m.attrs["units"] = "K"
+    ds.isel(time=slice(3)).to_netcdf(tmp_path / "a.nc")
+    ds["t2m"] = ds.t2m.drop_attrs()
+    ds.isel(time=slice(3, 6)).to_netcdf(tmp_path / "b.nc")
+    with pytest.raises(
+        UnitsError, match=r"b\.nc' has 't2m' without units, .*a\.nc' in 'K'.*ncatted -a units,t2m"
+    ):
+        open_series(tmp_path)
+
+
+def test_hdf5_after_a_user_block(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=1024) as file:
+        file["t2m"] = np.arange(24.0).reshape(4, 2, 3)
+    spec = GridSpec(time="time", time_units="hours since 2001-01-01")
+    with pytest.raises(TimeAxisError, match="no variable 'time' for the time; available: t2m"):
+        open_series(tmp_path / "a.h5", spec)
 
 
 def test_a_file_address_is_a_path():

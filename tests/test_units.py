@@ -10,6 +10,8 @@ from stconv.datasets.source.units import linear_conversion, same_units
 from stconv.errors import UnitsError
 
 ONE_UNIT = [
+    ("%", "pct"),
+    ("-", "unitless"),
     ("degK", "K"),
     ("Kelvin", "K"),
     ("degrees Kelvin", "K"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from stconv.errors import FileError
@@ -16,10 +17,16 @@ _BY_SCHEME = {
     "gcs": "gcloud storage cp {address} FILE",
     "az": "azcopy copy {address} FILE",
     "abfs": "azcopy copy {address} FILE",
-    "http": "curl -O {address}",
-    "https": "curl -O {address}",
-    "ftp": "curl -O {address}",
+    "http": "curl -L -o FILE {address}",
+    "https": "curl -L -o FILE {address}",
+    "ftp": "curl -o FILE {address}",
 }
+_SECRET = re.compile(
+    r"(?<=://)[^/@?#]*:[^/@?#]*(?=@)|"
+    r"(?<=[?&])[^&#=]*(?:token|key|secret|sign|credential|passw|pwd|auth|sig)[^&#=]*=[^&#]*",
+    re.IGNORECASE,
+)
+"""Names with passwords and parameters of a query that grant access, which do not belong into logs."""
 
 
 def refuse_address(item: str | Path) -> None:
@@ -34,24 +41,29 @@ def refuse_address(item: str | Path) -> None:
     match = _ADDRESS.fullmatch(str(item))
     if match is None or Path(item).exists():
         return
-    address = f"{match['chain']}{match['scheme']}://{match['rest']}"
     scheme = match["scheme"].lower()
     if scheme == "file":
         raise FileError(
-            f"'{address}' is an address; expected a path. Give the path alone: '/{match['rest']}'."
+            f"'file:///{match['rest']}' is an address; expected a path. Give the path alone: "
+            f"'/{match['rest']}'."
         )
-    ways = " or ".join(f"`{way}`" for way in (_command(scheme, address), _in_python(address)) if way)
+    plain = f"{match['scheme']}://{match['rest']}"
+    shown = _SECRET.sub("***", plain)
+    ways = " or ".join(
+        f"`{way}`" for way in (_command(scheme, shown), _in_python(match["chain"] + shown)) if way
+    )
     raise FileError(
-        f"'{address}' is a network address; only local files can be read. Download it first, for example "
-        f"with {ways}, and give the file."
+        f"'{match['chain']}{shown}' is a network address; only local files can be read. Download it "
+        f"first, for example with {ways}, and give the file."
     )
 
 
 def _command(scheme: str, address: str) -> str:
     """The command that downloads an address; empty if none is known."""
+    quoted = shlex.quote(address)
     if "/dodsC/" in address or "opendap" in address.lower():
-        return f"ncks {address} FILE.nc"
-    command = _BY_SCHEME.get(scheme, "").format(address=address)
+        return f"ncks {quoted} FILE.nc"
+    command = _BY_SCHEME.get(scheme, "").format(address=quoted)
     if address.rstrip("/").endswith(".zarr"):
         return command.replace(" cp ", " cp --recursive ") if " cp " in command else ""
     return command

@@ -45,22 +45,27 @@ def with_ancestors(ds: xr.Dataset, group: str, open_group: Callable[[str | None]
     return ds
 
 
-def tell_of_groups(path: Path, kind: str, ds: xr.Dataset) -> None:
-    """Name the groups that hold fields, for a source opened without a group.
+def tell_of_groups(path: Path, kind: str, ds: xr.Dataset, group: str | None = None) -> None:
+    """Name the groups that hold fields, if there is none in the group that was opened.
 
     Args:
         path: File or store.
         kind: "hdf5" or "zarr"; other formats have no groups.
-        ds: Variables outside of groups.
+        ds: Variables of the group.
+        group: The group; None for the root, where further groups are told even if there are fields.
 
     Raises:
         FileError: All fields are in groups; the message names them.
     """
-    groups = list(_groups_of(path, kind))
+    inside = (group or "").strip("/")
+    has_fields = any(variable.ndim >= FIELD_DIMS for variable in ds.data_vars.values())
+    if inside and has_fields:
+        return
+    groups = [name for name in _groups_of(path, kind) if not inside or name.startswith(f"{inside}/")]
     if not groups:
         return
     shown = ", ".join(groups[:12]) + (f" and {len(groups) - 12} more" if len(groups) > 12 else "")
-    if any(variable.ndim >= FIELD_DIMS for variable in ds.data_vars.values()):
+    if has_fields:
         warnings.warn(
             f"{path}: the groups {shown} hold variables as well, and are not read. To read one instead, "
             f"choose it with `group`, for example `--group {groups[0]}`.",
@@ -69,8 +74,8 @@ def tell_of_groups(path: Path, kind: str, ds: xr.Dataset) -> None:
         )
         return
     raise FileError(
-        f"'{path}' holds its variables in groups: {shown}. Choose one with `group`, for example `--group "
-        f"{groups[0]}`."
+        f"'{path}' holds {f'the variables of {inside}' if inside else 'its variables'} in groups: {shown}. "
+        f"Choose one with `group`, for example `--group {groups[0]}`."
     )
 
 

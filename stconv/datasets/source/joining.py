@@ -175,11 +175,19 @@ def _check_same_units(parts: list[Part], names: list[str]) -> None:
     for part in parts[1:]:
         for name in names:
             expected, found = first.ds[name].attrs["units"], part.ds[name].attrs["units"]
-            if not same_units(expected, found):
+            if same_units(expected, found):
+                continue
+            if not (expected and found):
+                lacking, other = (part, first) if expected else (first, part)
                 raise UnitsError(
-                    f"'{part.source}' has '{name}' in '{found}', '{first.source}' in '{expected}'. State "
-                    f"the target units with `units: {{{name}: {expected}}}` of the grid specification."
+                    f"'{lacking.source}' has '{name}' without units, '{other.source}' in "
+                    f"'{expected or found}'; expected the same units. Set the attribute of the file, for "
+                    f"example with `ncatted -a units,{name},c,c,UNITS FILE`."
                 )
+            raise UnitsError(
+                f"'{part.source}' has '{name}' in '{found}', '{first.source}' in '{expected}'. State "
+                f"the target units with `units: {{{name}: {expected}}}` of the grid specification."
+            )
 
 
 def _period(ds: xr.Dataset) -> str:

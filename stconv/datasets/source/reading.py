@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xarray as xr
@@ -33,6 +33,8 @@ MOST_TRIES = 100
 """Number of parts of a damaged variable that are read to locate the damage."""
 GRIB_KEYS = ("typeOfLevel", "stepType", "shortName", "paramId", "edition", "dataType")
 """Keys of ``GridSpec.select`` that select messages of a GRIB file instead of coordinates."""
+LATEST_SUPERBLOCK = 8
+"""Number of places where HDF5 may start after a user block: bytes 512, 1024, ... (HDF5 file format, II.A)."""
 _ENGINES = {"netcdf3": "netcdf4", "hdf5": "netcdf4", "grib": "cfgrib", "zarr": "zarr"}
 _NOT_DATA = (
     (b"PK\x03\x04", "is a zip archive", "Unpack it and give the files inside."),
@@ -106,8 +108,8 @@ def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
         raise
     except Exception as error:
         raise FileError(_why_not(path, kind, spec, error)) from error
-    if spec.group is None and spec.engine is None:
-        tell_of_groups(path, kind, ds)
+    if spec.engine is None:
+        tell_of_groups(path, kind, ds, spec.group)
     return ds
 
 
@@ -308,13 +310,14 @@ def _kind(path: Path) -> str:
     try:
         with path.open("rb") as file:
             head = file.read(512)
+            signatures = [head[:8], *(_at(file, 512 * 2**power) for power in range(LATEST_SUPERBLOCK))]
     except OSError as error:
         raise FileError(f"'{path}' cannot be read: {error.strerror}.") from error
     if not head:
         raise FileError(f"'{path}' is empty (0 bytes). Download or write it again.")
     if head[:4] in (b"CDF\x01", b"CDF\x02", b"CDF\x05"):
         return "netcdf3"
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+    if b"\x89HDF\r\n\x1a\n" in signatures:
         return "hdf5"
     if b"GRIB" in head:
         return "grib"
@@ -327,6 +330,11 @@ def _kind(path: Path) -> str:
         f"'{path}' is not a data file: expected NetCDF, Zarr or GRIB, found the first bytes {head[:8]!r}. "
         "Convert it, for example with `xarray.Dataset.to_netcdf`."
     )
+
+
+def _at(file: BinaryIO, position: int) -> bytes:
+    file.seek(position)
+    return file.read(8)
 
 
 def _why_not(path: Path, kind: str, spec: GridSpec, error: Exception) -> str:

@@ -32,12 +32,13 @@ _TEMPERATURES = {"C": "degC", "F": "degF", "K": "kelvin"}
 _WITHOUT_DIMENSION = frozenset(
     {
         *("(0 - 1)", "(0-1)", "0 - 1", "0-1", "[0 - 1]", "[0-1]", "fraction", "proportion", "ratio"),
-        *("dimensionless", "unitless", "nondimensional", "non-dimensional"),
+        *("dimensionless", "unitless", "nondimensional", "non-dimensional", "-", "--"),
     }
 )
 _SPELLINGS = {
     "C": "degC",
     "mb": "millibar",
+    "pct": "percent",
     "mbs": "millibar",
     "millibars": "millibar",
     "celsius": "degC",
