@@ -6,10 +6,11 @@ OpenMP reads both from the environment when torch loads it, and never again.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
+
+from stconv.containers import ROOT, processor_quota
 
 THREADS = "OMP_NUM_THREADS"
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -41,7 +42,7 @@ def choose_threads(environment: MutableMapping[str, str] | None = None) -> None:
         environment[THREADS] = str(allowed)
 
 
-def available_cores(root: Path = Path("/")) -> int:
+def available_cores(root: Path = ROOT) -> int:
     """Count the cores that this process may use: its affinity, and the quota of its container, rounded down.
 
     Args:
@@ -51,37 +52,5 @@ def available_cores(root: Path = Path("/")) -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows
         cores = os.cpu_count() or 1
-    quota = _quota(root)
+    quota = processor_quota(root)
     return cores if quota is None else max(min(cores, int(quota)), 1)
-
-
-def _quota(root: Path) -> float | None:
-    """Cores of the smallest quota among the control groups of this process; None without a quota.
-
-    Source:
-        Linux kernel documentation, Control Group v2, "CPU Interface Files" (`cpu.max`); Control Group v1,
-        "CFS Bandwidth Control" (`cpu.cfs_quota_us`).
-    """
-    found = []
-    for base, controllers, names in (
-        (root / "sys/fs/cgroup", r"^0::(\S+)$", ("cpu.max",)),
-        (
-            root / "sys/fs/cgroup/cpu",
-            r"^\d+:(?:\w+,)*cpu(?:,\w+)*:(\S+)$",
-            ("cpu.cfs_quota_us", "cpu.cfs_period_us"),
-        ),
-    ):
-        own = re.search(controllers, _text(root / "proc/self/cgroup"), re.MULTILINE)
-        inside = Path(own[1].lstrip("/")) if own else Path()
-        for group in (inside, *inside.parents):
-            words = " ".join(_text(base / group / name) for name in names).split()
-            if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]):
-                found.append(int(words[0]) / int(words[1]))
-    return min(found, default=None)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "quickstart": Command(
             "stconv.cli.quickstart", "run the whole chain on generated data, in a few minutes"
         ),
+        "doctor": Command("stconv.cli.doctor", "check the installation and the machine"),
     },
     "data": {
         "inspect": Command("stconv.cli.inspect", "describe a file: axes, step, gaps, units, windows"),
