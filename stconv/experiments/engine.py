@@ -161,11 +161,11 @@ class ExperimentCLI(LightningCLI):
                 config.enable_progress_bar = False
             else:
                 self.trainer_defaults["callbacks"].append(bar)
-        if self._command == "fit":
-            budget = as_timedelta(config.max_time)
-            self.trainer_defaults["callbacks"].append(TrainingTime(self._say, budget))
-            if budget is not None:
-                kwargs |= {"max_time": None, "max_epochs": config.max_epochs or ENDLESS}
+        budget = as_timedelta(config.max_time)
+        # Every command has it, because its state is in the checkpoints that the other ones load.
+        self.trainer_defaults["callbacks"].append(TrainingTime(self._say, budget))
+        if self._command == "fit" and budget is not None:
+            kwargs |= {"max_time": None, "max_epochs": config.max_epochs or ENDLESS}
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **kwargs: Any) -> None:
