@@ -16,6 +16,7 @@ from stconv.datasets.source.time_axis import iso
 from stconv.datasets.summary import DataSummary
 from stconv.verification import Verification
 from stconv.verification.scores.case import Case, median_window
+from stconv.verification.scores.circular import circles, with_angles
 from stconv.verification.scores.labels import enumerate_words
 
 if TYPE_CHECKING:
@@ -63,15 +64,22 @@ def write_results(
 
 
 def median_case(result: Verification, task: ForecastTask, data: GridDataModule) -> Case:
-    """Forecast the test window with the median error."""
+    """Forecast the test window with the median error; values far from zero are whole, in float64."""
     series, i = data.series, median_window(result.sums)
     window = WindowDataset(series, data.spec, [i])[0]
     batch = {name: value[None].to(task.device) for name, value in window.items()}
     with torch.inference_mode():
-        forecast = task.forecast(batch)[0].cpu().numpy()
+        forecast = task.forecast(batch)
+    directions = circles(data.directions, list(data.outputs))
+    centers = np.array([series.centers.get(name, 0.0) for name in result.sums.variables])[:, None, None, None]
+
+    def whole(field: torch.Tensor) -> np.ndarray:
+        found = with_angles(field, directions)[0].cpu().numpy()
+        return found + centers if centers.any() else found
+
     return Case(
-        batch["targets"][0].cpu().numpy(),
-        forecast,
+        whole(batch["targets"]),
+        whole(forecast),
         _readable(iso(series.times[i])),
         tuple(_readable(iso(series.times[i + lead])) for lead in range(1, data.leads + 1)),
         np.asarray(series.lat),
@@ -96,6 +104,7 @@ def draw_case(result: Verification, case: Case, folder: Path) -> list[Path]:
             geographic=case.geographic,
             title=f"{variable} from {case.reference_time}",
             units=result.sums.units[variable],
+            circular=variable in result.sums.circular,
         )
         for channel, variable in enumerate(result.sums.variables)
     ]

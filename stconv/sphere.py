@@ -8,6 +8,8 @@ import numpy as np
 
 TURN = 360.0
 """Degrees."""
+DEGREE = "degree"
+"""Units of a direction."""
 
 
 def wrapped(degrees: Any) -> Any:

@@ -24,7 +24,7 @@ from stconv.nn.freezing import Freezing
 from stconv.nn.memory import recompute
 from stconv.spacing import evenly_spaced
 from stconv.training import Batch, Optimization, TrainingTask
-from stconv.uncertainty.bands import Bands
+from stconv.uncertainty.bands import Bands, refuse_names_of_bounds
 from stconv.uncertainty.conformal import calibrate
 from stconv.verification import Verification
 from stconv.verification.scores.metrics import calibration_metrics, event_metrics, score_metrics
@@ -91,6 +91,7 @@ class ForecastTask(TrainingTask):
         """Take the preparation of the data module, and check that network and data fit each other."""
         super().setup(stage)
         check_fit(self.network, self.data)
+        refuse_names_of_bounds([*self.data.outputs, *self.data.directions])
         if stage == "fit" and self.loss is None:
             raise ConfigError("There is no loss to train with. Set `model.loss`, see `stconv.losses`.")
         if self._loss_units == "physical" and self.data.event is not None:

@@ -20,7 +20,7 @@ from stconv.forecast.bounds import without_bands
 from stconv.losses import MaskedMSE
 from stconv.models import Climatology, Conv3D, Ensemble, MembersInTurn, Persistence, build, describe
 from stconv.task import ForecastTask
-from stconv.uncertainty.bands import LEVELS, Bands
+from stconv.uncertainty.bands import LEVELS, Bands, refuse_names_of_bounds
 from stconv.uncertainty.conformal import _power, calibrate
 
 DAYS, LEADS = 1461, 2
@@ -339,3 +339,9 @@ def test_bands_go_out_in_every_form(path: Path, bundle: Bundle, tmp_path: Path) 
     assert "ancillary_variables" not in alone["t2m"].attrs
     assert list(forecast.data_vars) == names
     assert forecaster.input_schema()["bands"] == [name.removeprefix("t2m") for name in names[1:]]
+
+
+def test_a_target_with_the_name_of_a_bound_is_refused_before_training():
+    refuse_names_of_bounds(["t2m", "t2m_lower", "lower_80", "t2m_lower_90"])
+    with pytest.raises(ConfigError, match=r"target 't2m_upper_95' has the name.*bound.*Rename the variable"):
+        refuse_names_of_bounds(["t2m_upper_95", "t2m"])

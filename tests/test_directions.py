@@ -6,9 +6,9 @@ import xarray as xr
 
 from stconv.datasets.series.store import load_series
 from stconv.datasets.source.attributes import SourceWarning
-from stconv.datasets.source.directions import split_directions, with_directions
+from stconv.datasets.source.directions import degrees_of, directions_added, split_directions
 from stconv.datasets.source.grid import GridSpec, canonicalize, open_series
-from stconv.errors import VariableError
+from stconv.errors import UnitsError, VariableError
 
 
 def made(n=12):
@@ -40,19 +40,42 @@ def test_components_by_hand_and_back(tmp_path, lazy, monkeypatch):
     expected = np.sin(np.deg2rad(ds.wdir.values.astype("f8")))
     expected[2, 1, 1] = np.nan
     np.testing.assert_allclose(found.wdir_sin, expected, atol=1e-6)
-    again = with_directions(found.compute(), ["wdir"])
-    np.testing.assert_allclose(again.wdir, ds.wdir.where(ds.wdir < 360), atol=1e-4)
-    assert again.wdir.attrs["units"] == "degree"
+    fields = {name: found[name].values for name in ("wdir_sin", "wdir_cos")}
+    again, attributes = directions_added(fields, {name: found[name].attrs for name in fields}, ["wdir"])
+    np.testing.assert_allclose(again["wdir"], ds.wdir.where(ds.wdir < 360), atol=1e-4)
+    said = {"units": "degree", "standard_name": "wind_from_direction", "long_name": "wind_from_direction"}
+    assert said.items() <= attributes["wdir"].items()
+
+
+def test_degrees_are_below_a_full_turn():
+    angles = np.array([0, -1e-12, 90, 180, -90])
+    found = degrees_of(np.sin(np.deg2rad(angles)), np.cos(np.deg2rad(angles)))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [0, 0, 90, 180, 270], atol=4e-5)
+
+
+def test_units_and_valid_range_of_a_direction_hold_before_it_is_split():
+    ds = made()
+    degrees = ds.wdir.values.astype("f8")
+    turned = ds.assign(wdir=np.deg2rad(ds.wdir).assign_attrs(units="radian"))
+    spec = GridSpec(components=["wdir"])
+    split = split_directions(turned, spec, "a.nc")
+    np.testing.assert_allclose(split.wdir_cos, np.cos(np.deg2rad(degrees)), atol=1e-6)
+    some = split_directions(ds, GridSpec(components=["wdir"], valid_range={"wdir": [None, 350]}), "a.nc")
+    np.testing.assert_array_equal(np.isnan(some.wdir_sin), ds.wdir > 350)
+    with pytest.raises(UnitsError, match=r"'wdir' is in 'm s-1'.*expected a direction in degrees or radians"):
+        split_directions(ds.assign(wdir=ds.wdir.assign_attrs(units="m s-1")), spec, "a.nc")
 
 
 def test_a_dataset_in_memory_is_split_once():
     ds = made()
-    split = split_directions(ds, ["wdir"], "the input")
-    xr.testing.assert_identical(split_directions(split, ["wdir"], "the input"), split)
+    spec = GridSpec(components=["wdir"])
+    split = split_directions(ds, spec, "the input")
+    xr.testing.assert_identical(split_directions(split, spec, "the input"), split)
     canonical, _ = canonicalize(ds, GridSpec(components=["wdir"]))
     assert list(canonical.data_vars) == ["wdir_sin", "wdir_cos"]
     with pytest.raises(VariableError, match="'wdir_sin' exists already"):
-        split_directions(split.assign(wdir=ds.wdir), ["wdir"], "the input")
+        split_directions(split.assign(wdir=ds.wdir), spec, "the input")
 
 
 def test_a_direction_is_not_trained_on_as_a_number_in_silence():

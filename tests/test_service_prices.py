@@ -37,7 +37,8 @@ def stored_forecast():
     arrays = {
         name: {"shape": shape, "dimension_names": ["lead", "lat", "lon"]} for name, shape in SHAPES.items()
     }
-    arrays |= {"lead": {"shape": [2], "dimension_names": ["lead"]}}
+    period = {"standard_name": "forecast_period"}
+    arrays |= {"lead": {"shape": [2], "dimension_names": ["lead"], "attributes": period}}
     arrays |= {"area": {"shape": [500, 400], "dimension_names": ["lat", "lon"]}}
     metadata = {"attributes": {}, "consolidated_metadata": {"metadata": arrays}}
     return StoredForecast("v", "20200101T000000Z", Path("nowhere"), metadata, {}, "")

@@ -34,12 +34,46 @@ def sound_metadata(path: Path) -> dict[str, Any]:
             found = [file for file in (path / name).rglob("*") if file.is_file() and file.name != METADATA]
             if len(found) != expected or any(file.stat().st_size == 0 for file in found):
                 raise BrokenStore(f"{len(found)} of {expected} chunks of '{name}' are there and not empty")
-        metadata["attributes"], metadata["consolidated_metadata"]["metadata"]["lead"]["shape"][0]
+        metadata["attributes"], n_leads(metadata["consolidated_metadata"]["metadata"])
     except BrokenStore:
         raise
     except (*_ABSENT, ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
         raise BrokenStore(f"its metadata cannot be read ({type(error).__name__})") from error
     return metadata
+
+
+def n_leads(arrays: dict[str, Any]) -> int:
+    """Number of leads of a stored forecast, by the metadata of its arrays.
+
+    Raises:
+        KeyError: There is no array of the leads.
+    """
+    return int(arrays[lead_of_arrays(arrays)]["shape"][0])
+
+
+def lead_of_arrays(arrays: dict[str, Any]) -> str:
+    """Name of the leads; it is not always `lead`, which may be a variable of the user.
+
+    Raises:
+        KeyError: There is no array of the leads.
+    """
+    return _named(arrays, "forecast_period", 1)
+
+
+def reference_of_arrays(arrays: dict[str, Any]) -> str:
+    """Name of the reference time, likewise.
+
+    Raises:
+        KeyError: There is no array of the reference time.
+    """
+    return _named(arrays, "forecast_reference_time", 0)
+
+
+def _named(arrays: dict[str, Any], standard_name: str, n_dims: int) -> str:
+    for name, array in arrays.items():
+        if array["attributes"].get("standard_name") == standard_name and len(array["shape"]) == n_dims:
+            return name
+    raise KeyError(standard_name)
 
 
 def set_aside(path: Path) -> None:

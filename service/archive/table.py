@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from service.archive.record import Entry, Record
-from service.archive.soundness import BrokenStore, sound_metadata
+from service.archive.soundness import (
+    BrokenStore,
+    lead_of_arrays,
+    n_leads,
+    reference_of_arrays,
+    sound_metadata,
+)
 from service.archive.stores import VERSION_LETTERS, find_name, iso_time, stored
 from service.formats.statement import STATED
 from service.problems import Problem
 from service.wire.model_messages import Fault
 
 log = logging.getLogger(__name__)
-PER_FORECAST = ("time", "forecast_reference_time")
 _VERSION = re.compile(f"[0-9a-f]{{{VERSION_LETTERS}}}")
 
 
@@ -75,7 +80,7 @@ class StoredForecast:
     @property
     def leads(self) -> int:
         """Number of leads."""
-        return int(self.arrays["lead"]["shape"][0])
+        return n_leads(self.arrays)
 
     def facts(self) -> dict[str, Any]:
         """The entry of the forecast in a list, as JSON values."""
@@ -246,14 +251,16 @@ def read(version: str, name: str, path: Path) -> StoredForecast:
         facts = {key: value for key, value in arrays[variable].items() if key != "attributes"}
         form.update(json.dumps([variable, facts], sort_keys=True).encode())
         for key in sorted(files):
-            if key.startswith(f"{variable}/c") and not per_forecast(variable, arrays[variable]):
+            if key.startswith(f"{variable}/c") and not per_forecast(variable, arrays):
                 form.update(files[key].read_bytes())
     return StoredForecast(version, name, path, metadata, files, form.hexdigest())
 
 
-def per_forecast(variable: str, array: dict[str, Any]) -> bool:
+def per_forecast(variable: str, arrays: dict[str, Any]) -> bool:
     """Whether a variable differs between forecasts: times, and variables with a lead."""
-    return variable in PER_FORECAST or ("lead" in dimensions(array) and variable != "lead")
+    lead = lead_of_arrays(arrays)
+    along_lead = lead in dimensions(arrays[variable]) and variable != lead
+    return along_lead or variable == reference_of_arrays(arrays)
 
 
 def dimensions(array: dict[str, Any]) -> list[str]:

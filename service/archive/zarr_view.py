@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from service.archive.soundness import METADATA
+from service.archive.soundness import METADATA, reference_of_arrays
 from service.archive.table import (
     ForecastGone,
     StoredForecast,
@@ -19,7 +19,6 @@ from service.archive.table import (
     per_forecast,
 )
 
-REFERENCE = "forecast_reference_time"
 BETWEEN = "--"
 _UNSHARED = ("history", "title", "made", "made_when_truth_was_known", "older_window")
 
@@ -65,18 +64,16 @@ def find_file(forecasts: list[StoredForecast | None], whole: bool, key: str) -> 
         arrays = joined_metadata(forecasts)["consolidated_metadata"]["metadata"]
         if variable in arrays and rest == METADATA:
             return json.dumps(arrays[variable]).encode()
-        found = _chunk(forecasts, variable, rest, arrays)
+        found = _chunk(forecasts, variable, rest)
     if found is None:
         raise UnknownForecast(f"The store has no key {key[:80]!r}.")
     return found
 
 
-def _chunk(
-    forecasts: list[StoredForecast | None], variable: str, rest: str, arrays: dict[str, Any]
-) -> Path | None:
-    if variable not in arrays or REFERENCE not in dimensions(arrays[variable]):
-        first = forecasts[0]
-        assert first is not None
+def _chunk(forecasts: list[StoredForecast | None], variable: str, rest: str) -> Path | None:
+    first = forecasts[0]
+    assert first is not None
+    if variable not in first.arrays or not per_forecast(variable, first.arrays):
         return first.files.get(f"{variable}/{rest}")
     letter, _, index = rest.partition("/")
     number, _, inner = index.partition("/")
@@ -93,9 +90,10 @@ def joined_metadata(forecasts: list[StoredForecast | None]) -> dict[str, Any]:
     last = forecasts[-1]
     assert last is not None
     newest = last.metadata
-    arrays = {}
-    for name, array in newest["consolidated_metadata"]["metadata"].items():
-        arrays[name] = _along_reference(array, len(forecasts)) if per_forecast(name, array) else array
+    reference, arrays = reference_of_arrays(last.arrays), {}
+    for name, array in last.arrays.items():
+        joined = per_forecast(name, last.arrays)
+        arrays[name] = _along_reference(array, reference, len(forecasts)) if joined else array
     attributes = {key: value for key, value in newest["attributes"].items() if key not in _UNSHARED}
     attributes["title"] = f"{len(forecasts)} stored forecasts"
     return newest | {
@@ -104,14 +102,14 @@ def joined_metadata(forecasts: list[StoredForecast | None]) -> dict[str, Any]:
     }
 
 
-def _along_reference(array: dict[str, Any], n: int) -> dict[str, Any]:
+def _along_reference(array: dict[str, Any], reference: str, n: int) -> dict[str, Any]:
     grid = array["chunk_grid"]
     chunks = [1, *grid["configuration"]["chunk_shape"]]
     codecs = [codec for codec in array["codecs"] if codec["name"] != "transpose"]
     return array | {
         "shape": [n, *array["shape"]],
         "chunk_grid": grid | {"configuration": grid["configuration"] | {"chunk_shape": chunks}},
-        "dimension_names": [REFERENCE, *dimensions(array)],
+        "dimension_names": [reference, *dimensions(array)],
         "codecs": codecs,
     }
 

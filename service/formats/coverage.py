@@ -15,11 +15,11 @@ from covjson_pydantic.reference_system import ReferenceSystem, ReferenceSystemCo
 from covjson_pydantic.unit import Symbol, Unit
 
 from service.formats.answers import nested
-from service.formats.layout import Layout, find_layout
+from service.formats.layout import Layout, field_names, find_layout
 from service.formats.statement import statement
 from stconv.clock import GREGORIAN_CALENDARS
-from stconv.dims import TIME
 from stconv.errors import TimeAxisError
+from stconv.forecast.output import reference_of, valid_time_of
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 UCUM = "http://www.opengis.net/def/uom/UCUM/"
@@ -45,8 +45,7 @@ def grid_coverage(forecast: xr.Dataset, layout: Layout) -> Coverage:
     )
     shape = [len(times), layout.rows.size, layout.columns.size]
     ranges = {
-        str(name): _range(layout.fields(array), ["t", "y", "x"], shape)
-        for name, array in forecast.data_vars.items()
+        name: _range(layout.fields(forecast[name]), ["t", "y", "x"], shape) for name in field_names(forecast)
     }
     return _coverage(forecast, DomainType.grid, axes, ranges, layout.geographic)
 
@@ -60,8 +59,8 @@ def point_coverage(forecast: xr.Dataset, layout: Layout, row: int, column: int) 
         t=ValuesAxis[Any](values=times),
     )
     ranges = {
-        str(name): _range(layout.fields(array)[:, row, column], ["t"], [len(times)])
-        for name, array in forecast.data_vars.items()
+        name: _range(layout.fields(forecast[name])[:, row, column], ["t"], [len(times)])
+        for name in field_names(forecast)
     }
     return _coverage(forecast, DomainType.point_series, axes, ranges, layout.geographic)
 
@@ -72,10 +71,10 @@ def _coverage(
     members = {f"stconv:{name}": value for name, value in statement(forecast).items()}
     return Coverage(
         domain=Domain(domainType=kind, axes=axes, referencing=_referencing(geographic)),
-        parameters=Parameters({str(name): _parameter(array) for name, array in forecast.data_vars.items()}),
+        parameters=Parameters({name: _parameter(forecast[name]) for name in field_names(forecast)}),
         ranges=ranges,
         **members,
-        **{"stconv:reference_time": nested(forecast["forecast_reference_time"]) + "Z"},
+        **{"stconv:reference_time": nested(forecast[reference_of(forecast)]) + "Z"},
     )
 
 
@@ -85,13 +84,14 @@ def utc_times(forecast: xr.Dataset) -> list[str]:
     Raises:
         TimeAxisError: The calendar is not Gregorian.
     """
-    calendar = str(forecast[TIME].dt.calendar)
+    times = forecast[valid_time_of(forecast)]
+    calendar = str(times.dt.calendar)
     if calendar not in GREGORIAN_CALENDARS:
         raise TimeAxisError(
             f"The calendar of the forecast is '{calendar}'; CoverageJSON supports the Gregorian one only. "
             "Request application/x-netcdf or application/json."
         )
-    return [f"{text}Z" for text in nested(forecast[TIME])]
+    return [f"{text}Z" for text in nested(times)]
 
 
 def _range(values: np.ndarray, axes: list[str], shape: list[int]) -> NdArrayFloat:

@@ -9,14 +9,15 @@ import xarray as xr
 
 from stconv.datasets.source.axes import find_horizontal
 from stconv.datasets.source.grid_spec import GridSpec
-from stconv.dims import LEAD
+from stconv.forecast.output import lead_of
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The horizontal axes of a forecast, in the order of its arrays.
+    """The axes of a forecast, in the order of its arrays.
 
     Attributes:
+        lead: Dimension of the leads.
         y: Dimension of the rows.
         x: Dimension of the columns.
         rows: Coordinate of the rows: degrees north, projected, or numbers from 0.
@@ -24,6 +25,7 @@ class Layout:
         geographic: Whether the coordinates are latitude and longitude.
     """
 
+    lead: str
     y: str
     x: str
     rows: np.ndarray
@@ -32,7 +34,14 @@ class Layout:
 
     def fields(self, array: xr.DataArray) -> np.ndarray:
         """Return the values of a variable, (lead, row, column)."""
-        return np.asarray(array.transpose(LEAD, self.y, self.x).values)
+        single = [dim for dim in array.dims if dim not in (self.lead, self.y, self.x)]
+        return np.asarray(array.squeeze(single).transpose(self.lead, self.y, self.x).values)
+
+
+def field_names(forecast: xr.Dataset) -> list[str]:
+    """Return the names of the fields: all but grid mappings and bounds."""
+    lead = lead_of(forecast)
+    return [str(name) for name, array in forecast.data_vars.items() if lead in array.dims]
 
 
 def find_layout(forecast: xr.Dataset, source: GridSpec | None = None) -> Layout:
@@ -49,8 +58,9 @@ def find_layout(forecast: xr.Dataset, source: GridSpec | None = None) -> Layout:
     present = {*map(str, forecast.variables), *map(str, forecast.dims)}
     named = {key: getattr(source, key) for key in ("lat", "lon", "y", "x")}
     spec = GridSpec(**{key: name for key, name in named.items() if name in present})
-    found = find_horizontal(forecast, spec, list(map(str, forecast.data_vars)), "the forecast")
+    found = find_horizontal(forecast, spec, field_names(forecast), "the forecast")
     return Layout(
+        lead_of(forecast),
         found.y,
         found.x,
         _axis(forecast, found.y_name, found.y),

@@ -27,13 +27,15 @@ def statement(forecast: xr.Dataset) -> dict[str, Any]:
 
 def forecast_headers(forecast: xr.Dataset) -> dict[str, str]:
     """Return the provenance as HTTP headers, for formats without attributes."""
-    from service.formats.answers import nested  # loads xarray, which the server process does without
+    # these load xarray, which the server process does without
+    from service.formats.answers import nested
+    from stconv.forecast.output import reference_of
 
     attrs = forecast.attrs
     found = {
         "Stconv-Model-Version": attrs.get("model_version"),
         "Stconv-Bundle-Sha256": attrs.get("bundle_sha256"),
-        "Stconv-Reference-Time": nested(forecast["forecast_reference_time"]),
+        "Stconv-Reference-Time": nested(forecast[reference_of(forecast)]),
         "Stconv-Input-Missing-Share": attrs.get("input_missing_share"),
         "Stconv-Input-Outside-Training-Share": attrs.get("input_outside_training_share"),
     }

@@ -20,9 +20,10 @@ from service.model.future import later_than_now
 from service.model.live_verification import LiveVerification
 from service.model.source import Source, say
 from service.wire.model_messages import ArchiveState, Fault, UpdateArchive
-from stconv.dims import LEAD, TIME
+from stconv.dims import TIME
 from stconv.errors import StconvError
 from stconv.forecast import Forecaster
+from stconv.forecast.output import lead_of, valid_time_of
 from stconv.forecast.window import Frames
 
 EPOCH = "seconds since 1970-01-01"
@@ -134,7 +135,7 @@ class Archivist:
             self._refused = {other: seen for other, seen in self._refused.items() if seen == state}
             self._refused[name] = state
             return
-        known = forecast[TIME].values[0] <= ds[TIME].values[-1]
+        known = forecast[valid_time_of(forecast)].values[0] <= ds[TIME].values[-1]
         forecast = forecast.assign_attrs(
             made=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), made_when_truth_was_known=int(known)
         )
@@ -147,12 +148,12 @@ def write_store(forecast: xr.Dataset, path: Path) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     clean = forecast.drop_encoding()
     text = [n for n, c in clean.coords.items() if not (c.dtype.kind in _KEPT_KINDS or _is_time(c))]
-    clean = clean.drop_vars(text)
+    clean, lead = clean.drop_vars(text), lead_of(clean)
     encoding: dict[str, dict[str, Any]] = {}
     for key, variable in clean.variables.items():
         settings: dict[str, Any] = {
             "chunks": tuple(
-                1 if dim == LEAD and key in clean.data_vars else size for dim, size in variable.sizes.items()
+                1 if dim == lead and key in clean.data_vars else size for dim, size in variable.sizes.items()
             )
         }
         if variable.dtype.kind == "M" or _is_time(variable):

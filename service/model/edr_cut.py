@@ -17,8 +17,8 @@ from service.formats.coverage import grid_coverage, point_coverage, utc_times
 from service.formats.layout import Layout, find_layout
 from service.model.point import nearest_cell
 from service.wire.model_messages import AtPosition, AtPositions, Cut, InArea, InCube
-from stconv.dims import LEAD
 from stconv.errors import GridError, TimeAxisError
+from stconv.forecast.output import lead_of
 from stconv.sphere import TURN, within, within_longitudes
 
 
@@ -83,7 +83,7 @@ def _within(forecast: xr.Dataset, start: str | None, end: str | None) -> xr.Data
             f"No valid time lies between {start or '..'} and {end or '..'}; the forecast reaches from "
             f"{times[0]:%FT%TZ} to {times[-1]:%FT%TZ}."
         )
-    return forecast.isel({LEAD: kept})
+    return forecast.isel({lead_of(forecast): kept})
 
 
 def _cut(
@@ -96,7 +96,7 @@ def _cut(
             f"degrees north and has {x.size} columns from {x[0]:g} to {x[-1]:g} degrees east."
         )
     cut = forecast.isel({layout.y: np.flatnonzero(rows), layout.x: np.flatnonzero(columns)})
-    return cut, Layout(layout.y, layout.x, layout.rows[rows], layout.columns[columns], True)
+    return cut, Layout(layout.lead, layout.y, layout.x, layout.rows[rows], layout.columns[columns], True)
 
 
 def _inside(layout: Layout, rings: Sequence[Sequence[tuple[float, float]]]) -> np.ndarray:

@@ -22,17 +22,18 @@ def example_fields(contract: Contract) -> bytes:
         contract: Contract of a model with a step of fixed length.
     """
     grid, span = contract.grid, 1 - contract.offsets[0]
-    dims = [AXES[dim][0] for dim in grid.dims]
+    taken = {variable.name for variable in contract.inputs}
+    dims = [AXES[dim][0] if AXES[dim][0] not in taken else f"{dim}_axis" for dim in grid.dims]
     shape = (span, *(len(grid.axes[dim]) for dim in grid.dims))
     variables = {
-        AXES[dim][0]: RawVariable((AXES[dim][0],), np.asarray(grid.axes[dim], float), dict(AXES[dim][1]))
-        for dim in grid.dims
+        name: RawVariable((name,), np.asarray(grid.axes[dim], float), dict(AXES[dim][1]))
+        for dim, name in zip(grid.dims, dims, strict=True)
     }
     seconds = contract.step.seconds * np.arange(span)
     units = {"units": "seconds since 2000-01-01", "calendar": contract.calendar}
     variables["time"] = RawVariable(("time",), seconds, units)
     for variable in contract.inputs:
-        values = np.full(shape, np.mean(contract.ranges.get(variable.name, (0.0,))))
+        values = np.full(shape, np.mean(contract.ranges.get(variable.name, (0.0,))) + variable.center)
         attrs = {"units": variable.units} if variable.units else {}
         variables[variable.name] = RawVariable(("time", *dims), values, attrs)
     return encode(variables, {})

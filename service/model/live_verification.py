@@ -25,8 +25,11 @@ from stconv.datasets.source.time_axis import advance, text
 from stconv.dims import TIME
 from stconv.errors import StconvError
 from stconv.forecast import Forecaster
-from stconv.sphere import area_weights
+from stconv.forecast.output import reference_of, valid_time_of
+from stconv.forecast.units import Conversion
+from stconv.sphere import DEGREE, area_weights
 from stconv.verification import ScoreSums, lead_labels
+from stconv.verification.scores.circular import circles, with_angles
 
 AT_ONCE = 20
 """Number of forecasts verified per request, so that clients are answered in between."""
@@ -45,9 +48,11 @@ class LiveVerification:
 
     def __init__(self, forecaster: Forecaster, source: Source, folder: Path) -> None:
         self._forecaster, self._source, self._path = forecaster, source, folder / SCORES
-        names = [target.name for target in forecaster.targets]
+        self._targets = [target.name for target in forecaster.targets]
+        self._circles = circles(forecaster.directions, self._targets)
         units = {target.name: target.units for target in forecaster.targets}
-        self._sums = ScoreSums(names, forecaster.leads, units)
+        units |= dict.fromkeys(forecaster.directions, DEGREE)
+        self._sums = ScoreSums(list(units), forecaster.leads, units, forecaster.directions)
         try:
             with xr.open_dataset(self._path, engine="h5netcdf") as ds:
                 self._sums = self._sums.merge(ScoreSums.from_dataset(ds.load()))
@@ -80,7 +85,8 @@ class LiveVerification:
             Whether more forecasts are waiting.
         """
         newest = series[0][TIME].values[-1]
-        new = ScoreSums(self._sums.variables, self._sums.n_leads, self._sums.units)
+        known = self._sums
+        new = ScoreSums(known.variables, known.n_leads, known.units, known.circular)
         now, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
         for name in now:
             try:
@@ -94,7 +100,7 @@ class LiveVerification:
                 say(f"the stored forecast {name} is not verified: {error}")
                 continue
             self._verify(new, forecast, series)
-            if forecast[TIME].values[-1] <= newest:
+            if forecast[valid_time_of(forecast)].values[-1] <= newest:
                 self._complete.add(name)
         if new.n_windows:
             merged = new.merge(self._sums)
@@ -104,38 +110,42 @@ class LiveVerification:
 
     def _verify(self, sums: ScoreSums, forecast: xr.Dataset, series: tuple[xr.Dataset, Origin]) -> None:
         forecaster, source = self._forecaster, self._source
-        reference = forecast["forecast_reference_time"].values[()]
+        reference = forecast[reference_of(forecast)].values[()]
         times = [advance(reference, forecaster.step, lead) for lead in range(1, forecaster.leads + 1)]
         truth = source.truth(series[0], times)
         known = any(np.isfinite(field).any() for field in truth.values())
-        if not known or set(truth) != set(sums.variables) or text(times[0]) <= self._fitted_until[:16]:
+        if not known or set(truth) != set(self._targets) or text(times[0]) <= self._fitted_until[:16]:
             return
         contenders = self._references(series[0], reference, times)
         layout = find_layout(forecast)
         weight = area_weights(layout.rows, layout.columns.size, layout.geographic)
 
-        def laid_out(fields: dict[str, np.ndarray]) -> np.ndarray:
-            found = source.as_forecast(fields, series, reference, times)
-            return np.stack([layout.fields(found[name]) for name in sums.variables])[None]
+        def stacked(found: xr.Dataset) -> torch.Tensor:
+            fields = np.stack([layout.fields(found[name]) for name in self._targets])[None]
+            return with_angles(torch.from_numpy(fields), self._circles)
 
-        model = np.stack([layout.fields(forecast[name]) for name in sums.variables])[None]
-        fields = {MODEL: model} | {name: laid_out(found) for name, found in contenders.items()}
+        def laid_out(fields: dict[str, np.ndarray]) -> torch.Tensor:
+            return stacked(source.as_forecast(fields, series, reference, times))
+
+        fields = {MODEL: stacked(forecast)} | {name: laid_out(found) for name, found in contenders.items()}
         sums.add(laid_out(truth), fields, weight, [_number(reference)])
 
     def _references(
         self, ds: xr.Dataset, reference: Any, times: list[Any]
     ) -> dict[str, dict[str, np.ndarray]]:
         """Compute the reference forecasts as in a test, (lead, lat, lon) by reference and variable."""
-        forecaster, names = self._forecaster, self._sums.variables
+        forecaster, names = self._forecaster, self._targets
+        departures = {target.name: Conversion(center=target.center) for target in forecaster.targets}
         window = [advance(reference, forecaster.step, offset) for offset in forecaster.offsets]
         past = self._source.truth(ds, window)
         batch = {
-            "inputs": torch.from_numpy(np.stack([past[name] for name in names]))[None],
+            "inputs": torch.from_numpy(np.stack([departures[n].forward(past[n]) for n in names]))[None],
             "target_cycles": torch.from_numpy(cycles(np.array(times)).astype(np.float32))[None],
         }
         found = baseline_forecasts(forecaster.preparation, batch)
         return {
-            name: dict(zip(names, fields[0].cpu().numpy(), strict=True)) for name, fields in found.items()
+            name: {n: departures[n].backward(f) for n, f in zip(names, fields[0].cpu().numpy(), strict=True)}
+            for name, fields in found.items()
         }
 
     def summary(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from stconv.forecast import Forecaster
 from stconv.forecast.bounds import band_names
 from stconv.forecast.computation import NetworkComputation
 from stconv.models.outside import import_modules
+from stconv.sphere import DEGREE
 
 WARM_UP = -1
 """Number of the warm-up request, which no client sent."""
@@ -89,6 +90,7 @@ class LoadedModel:
             columns=columns,
             targets=tuple(Target(variable.name, variable.units) for variable in contract.targets),
             bands=tuple(band_names(bundle)),
+            directions=tuple(Target(name, DEGREE) for name in self.forecaster.directions),
         )
 
     def forecast(self, fields: bytes, steps: int | None, bands: bool) -> xr.Dataset:

@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 
 from service.formats.answers import nested
-from service.formats.layout import find_layout
+from service.formats.layout import field_names, find_layout
 from service.formats.statement import statement
 from stconv.clock import DAY, HOUR, MINUTE
 from stconv.datasets.source.time_axis import TimeStep
-from stconv.dims import TIME
 from stconv.errors import GridError
+from stconv.forecast.output import reference_of, valid_time_of
 from stconv.sphere import wrapped
 
 
@@ -71,9 +71,8 @@ def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitud
             "The model's grid is not geographic, so a point cannot be given by latitude and longitude."
         )
     row, column = nearest_cell(layout.rows, layout.columns, latitude, longitude)
-    cell = forecast.isel({layout.y: row, layout.x: column})
-    names = [str(name) for name in forecast.data_vars]
-    times = [text[:16] for text in nested(forecast[TIME])]
+    names = field_names(forecast)
+    times = [text[:16] for text in nested(forecast[valid_time_of(forecast)])]
     block = block_name(step)
     said = statement(forecast)
     answer: dict[str, Any] = {
@@ -83,9 +82,10 @@ def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitud
         "timezone": "GMT",
         "timezone_abbreviation": "GMT",
         "model": said.pop("model_name", None),
-        "reference_time": nested(forecast["forecast_reference_time"])[:16],
-        f"{block}_units": {"time": "iso8601"} | {n: str(cell[n].attrs.get("units", "")) for n in names},
-        block: {"time": times} | {name: nested(cell[name]) for name in names},
+        "reference_time": nested(forecast[reference_of(forecast)])[:16],
+        f"{block}_units": {"time": "iso8601"} | {n: str(forecast[n].attrs.get("units", "")) for n in names},
+        block: {"time": times}
+        | {name: nested(layout.fields(forecast[name])[:, row, column]) for name in names},
     }
     return json.dumps(answer | said, allow_nan=False).encode()
 

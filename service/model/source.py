@@ -14,6 +14,7 @@ import xarray as xr
 
 from service.model.future import without_future
 from service.wire.model_messages import Fault
+from stconv.datasets.source.directions import directions_added, with_directions
 from stconv.datasets.source.grid import Origin, open_parts, open_series, restore
 from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.zarr_store import is_zarr
@@ -147,14 +148,17 @@ class Source:
             return open_series(files, forecaster.source, names)
 
     def truth(self, ds: xr.Dataset, times: Sequence[Any]) -> dict[str, np.ndarray]:
-        """Read the observed fields of the targets, float32, (time, lat, lon), with NaN for missing values."""
+        """Read the observed fields of the targets, (time, lat, lon), with NaN for missing values.
+
+        They are float32, or float64 for variables that float32 cannot resolve.
+        """
         frames = Frames(ds[TIME].values, self._forecaster.step)
         here = [i for i, time in enumerate(times) if time in frames]
         chosen = ds.isel({TIME: frames.positions([times[i] for i in here])})
         found = {}
         for target in self._forecaster.targets:
             if (name := target.name) in ds:
-                found[name] = np.full((len(times), *ds[name].shape[1:]), np.nan, np.float32)
+                found[name] = np.full((len(times), *ds[name].shape[1:]), np.nan, ds[name].dtype)
                 found[name][here] = chosen[name].values
         return found
 
@@ -165,12 +169,20 @@ class Source:
         reference: Any,
         times: Sequence[Any],
     ) -> xr.Dataset:
-        """Convert fields (lead, lat, lon) to the form of a forecast from this source."""
+        """Convert fields (lead, lat, lon) to the form of a forecast from this source, with directions."""
         (ds, origin), forecaster = series, self._forecaster
         attributes = {name: {str(k): v for k, v in ds[name].attrs.items()} for name in fields}
-        dims = list(forecaster.contract.grid.dims)
-        canonical = forecast_dataset(fields, attributes, ds, dims, reference, times, forecaster.step)
-        return without_older_forecast(restore(canonical, origin), canonical)
+        canonical = forecast_dataset(
+            *directions_added(fields, attributes, forecaster.directions),
+            ds,
+            list(forecaster.contract.grid.dims),
+            reference,
+            times,
+            forecaster.step,
+            taken=origin.axes,
+        )
+        restored = restore(canonical, with_directions(origin, forecaster.directions))
+        return without_older_forecast(restored, canonical)
 
 
 def _state(path: Path) -> list[tuple[str, int, int]]:

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from service.model.source import Source, own_data
-from stconv.dims import LEAD, TIME
 from stconv.errors import FileError, VariableError
+from stconv.forecast.output import reference_of, valid_time_of
 
 
 def stored_forecast(path: Path) -> xr.Dataset:
@@ -34,16 +34,16 @@ def observed(path: Path, source: Source) -> xr.Dataset:
     """
     forecast = stored_forecast(path)
     series = source.open()
-    times = list(forecast[TIME].values)
+    times = list(forecast[valid_time_of(forecast)].values)
     truth = source.truth(series[0], times)
     if not truth:
         names = ", ".join(map(str, forecast.data_vars))
         raise VariableError(f"The data source has no observed field of {names}.")
-    reference = forecast["forecast_reference_time"].values[()]
+    reference = forecast[reference_of(forecast)].values[()]
     found = source.as_forecast(truth, series, reference, times)
     known = np.stack([np.isfinite(field).any(axis=(1, 2)) for field in truth.values()]).any(axis=0)
     found.attrs = {
         "title": "Observed fields at the valid times of a forecast",
-        "leads_known": f"{int(known.sum())} of {found.sizes[LEAD]}",
+        "leads_known": f"{int(known.sum())} of {known.size}",
     }
     return found

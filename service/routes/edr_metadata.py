@@ -54,7 +54,7 @@ def collection(worker: Worker, stored: StoredForecasts | None, base: str) -> dic
         "id": worker.name,
         "title": worker.name,
         "description": f"{facts.leads} leads of {facts.step}; version {worker.version}.",
-        "keywords": ["forecast", *(target.name for target in facts.targets)],
+        "keywords": ["forecast", *(target.name for target in (*facts.targets, *facts.directions))],
         **_facts(worker, here, names[-1:], facts.leads),
     }
     if names:
@@ -89,7 +89,8 @@ def _facts(worker: Worker, here: str, names: list[str], leads: int) -> dict[str,
             f"{target.name}{bound}": _parameter(f"{target.name}{bound}", target.units)
             for target in facts.targets
             for bound in ("", *facts.bands)
-        },
+        }
+        | {direction.name: _parameter(direction.name, direction.units) for direction in facts.directions},
     }
 
 
@@ -97,7 +98,7 @@ def _parameters_of(forecast: StoredForecast) -> dict[str, Any]:
     return {
         name: _parameter(name, array["attributes"].get("units"))
         for name, array in forecast.arrays.items()
-        if len(dimensions(array)) > 1 and per_forecast(name, array)
+        if len(dimensions(array)) > 1 and per_forecast(name, forecast.arrays)
     }
 
 

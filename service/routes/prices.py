@@ -13,7 +13,6 @@ from service.problems import TooLarge, Unprocessable
 from service.settings import Settings
 from service.wire.model_messages import AtPosition, AtPositions, InArea, InCube
 from service.workers.worker import Worker
-from stconv.dims import LEAD
 from stconv.sphere import within, within_longitudes
 
 TEXT = (JSON, COVERAGE)
@@ -95,12 +94,14 @@ def check_stored(
     Raises:
         TooLarge: It exceeds the limit.
     """
-    arrays = stored.metadata["consolidated_metadata"]["metadata"]
-    fields = {name: array["shape"] for name, array in arrays.items() if len(dimensions(array)) > 1}
+    arrays = stored.arrays
+    lead = lead_of_arrays(arrays)
     values = sum(
-        math.prod(shape)
-        for name, shape in fields.items()
-        if LEAD in dimensions(arrays[name]) and (variables is None or name in variables)
+        math.prod(array["shape"])
+        for name, array in arrays.items()
+        if len(dimensions(array)) > 1
+        and lead in dimensions(array)
+        and (variables is None or name in variables)
     )
     _check_answer(values, media_type, settings)
 
@@ -116,7 +117,8 @@ def count_cells(worker: Worker) -> int:
 
 
 def _count_names(worker: Worker, variables: Collection[str] | None, bands: bool) -> int:
-    every = len(worker.facts.targets) * (1 + bands * len(worker.facts.bands))
+    facts = worker.facts
+    every = len(facts.targets) * (1 + bands * len(facts.bands)) + len(facts.directions)
     return every if variables is None else min(every, len(set(variables)))
 
 

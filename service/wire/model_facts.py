@@ -30,6 +30,7 @@ class ModelFacts:
         columns: Coordinates of the columns, ascending; longitude from -180.
         targets: Variables of a forecast.
         bands: Endings of the names of the uncertainty bands.
+        directions: Directions that follow from targets, without bands.
     """
 
     sha256: str
@@ -43,6 +44,7 @@ class ModelFacts:
     columns: tuple[float, ...]
     targets: tuple[Target, ...]
     bands: tuple[str, ...]
+    directions: tuple[Target, ...] = ()
 
     @property
     def n_cells(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from stconv.contenders import MODEL
 from stconv.datasets.summary import DataSummary
+from stconv.digits import both_ends
 from stconv.results import describe_data
 
 NAME = "MODEL_CARD.md"
@@ -79,6 +80,9 @@ def _limits(spec: Mapping[str, Any], scores: Mapping[str, Any]) -> list[str]:
         "Beyond its leads, the forecast is rolled out from its own output and is not verified.",
         *(scores.get("warnings") or []),
     ]
+    centers = {variable["name"]: variable.get("center", 0.0) for variable in spec["variables"]}
     for name, bounds in (spec.get("ranges") or {}).items():
-        found.append(f"Values of {name} in training ranged from {bounds[0]:.4g} to {bounds[1]:.4g}.")
+        lowest, highest = (float(end) + centers.get(name, 0.0) for end in bounds)
+        low, high = both_ends(lowest, highest, digits=4)
+        found.append(f"Values of {name} in training ranged from {low} to {high}.")
     return found

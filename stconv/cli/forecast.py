@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stconv.cli.grid_arguments import add_grid_arguments, given
 from stconv.compute.allocation import keep_freed_memory
+from stconv.digits import both_ends
 from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def summary(forecast: xr.Dataset, path: Path) -> str:
         units = field.attrs.get("units", "")
         share = float(field.isnull().mean())
         missing = f", {100 * share:.3g} % missing" if share else ""
-        lines.append(f"{name!s:<16}{float(field.min()):.6g} to {float(field.max()):.6g} {units}{missing}")
+        low, high = both_ends(float(field.min()), float(field.max()), digits=6)
+        lines.append(f"{name!s:<16}{low} to {high} {units}{missing}")
     if len(forecast.data_vars) > len(alone.data_vars):
         names = ", ".join(str(name) for name in forecast.data_vars if name not in alone.data_vars)
         lines.append(f"bands           {names}")

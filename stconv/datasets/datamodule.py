@@ -27,6 +27,7 @@ from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSett
 from stconv.datasets.source import time_axis
 from stconv.datasets.source.cycles import calendar_months
 from stconv.datasets.source.cycles import cycles as cycles_of
+from stconv.datasets.source.directions import directions_in
 from stconv.datasets.source.grid import GridSpec, Origin, open_series
 from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.static import read_static
@@ -184,6 +185,11 @@ class GridDataModule(pl.LightningDataModule):
         if self.event is not None:
             return dict.fromkeys(self.event.names, "1")
         return {name: self.series.units.get(name, "") for name in self.settings.targets}
+
+    @property
+    def directions(self) -> list[str]:
+        """Directions whose sine and cosine are both forecast; they are scored on the circle."""
+        return [] if self.event else directions_in(self.grid.components, self.settings.targets)
 
     def describe(self) -> DataSummary:
         """Summary of the data for a run, a report and a bundle. After `setup`."""

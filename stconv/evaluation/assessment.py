@@ -13,9 +13,11 @@ from stconv.contenders import MODEL, OPTICAL_FLOW, PERSISTENCE
 from stconv.datasets.references.baselines import baseline_forecasts
 from stconv.datasets.references.fitted import ReferenceForecasts
 from stconv.datasets.references.optical_flow import OpticalFlow
+from stconv.sphere import DEGREE
 from stconv.uncertainty.bands import LEVELS, Bands
 from stconv.verification import ScoreSums, Verification, lead_labels
 from stconv.verification.scores.calibration import Calibration
+from stconv.verification.scores.circular import circles, known_angles, with_angles
 from stconv.verification.scores.diagnostic import Diagnostic
 from stconv.verification.scores.events import EventScores
 from stconv.verification.scores.maps import ErrorMaps
@@ -41,7 +43,8 @@ class Assessment:
 
     The references are persistence and climatology. A test of fields adds damped persistence and a linear
     regression on the 3x3 neighborhood, both fitted here on the training windows alone, and optical flow if
-    the scoring asks for it.
+    the scoring asks for it. A direction that is forecast as sine and cosine is scored as a further variable,
+    on the circle.
 
     Args:
         data: Data module after `setup`.
@@ -68,6 +71,7 @@ class Assessment:
     ) -> None:
         self._preparation, self._data, self._scoring = preparation, data, scoring
         self._names = list(data.outputs)
+        self._circles = circles(data.directions, self._names)
         self.sums, self.loss = self._empty_sums(), PooledMean()
         self.events = EventScores(self._names, data.leads) if data.event is not None else None
         self._bands = bands
@@ -97,10 +101,14 @@ class Assessment:
         spread = [float(np.nanmax(part) - np.nanmin(part)) for part in training.swapaxes(0, 1)]
         self._diagnostics["similarity"] = Similarity(names, spread)
         if scoring.thresholds:
-            self._diagnostics["thresholds"] = ThresholdScores(names, scoring.thresholds, scoring.scales)
+            self._diagnostics["thresholds"] = ThresholdScores(
+                names, scoring.thresholds, scoring.scales, series.centers
+            )
 
     def _empty_sums(self) -> ScoreSums:
-        return ScoreSums(self._names, self._data.leads, self._data.outputs)
+        directions = [circle.name for circle in self._circles]
+        units = self._data.outputs | dict.fromkeys(directions, DEGREE)
+        return ScoreSums([*self._names, *directions], self._data.leads, units, directions)
 
     def add(self, batch: Mapping[str, Tensor], members: Tensor) -> Tensor:
         """Score a batch.
@@ -120,12 +128,14 @@ class Assessment:
             forecasts |= self._references(batch)
         if self._optical_flow is not None:
             forecasts[OPTICAL_FLOW] = self._optical_flow(batch, truth.shape[1])
-        self.sums.add(truth, forecasts, weight, index, forecastable=possible)
+        possible = known_angles(possible, self._circles)
+        turned = {name: with_angles(field, self._circles) for name, field in forecasts.items()}
+        self.sums.add(with_angles(truth, self._circles), turned, weight, index, forecastable=possible)
         if self.events is not None:
             self.events.add(truth, forecasts, index)
         for mask, sums in self._regions.values():
-            inside = truth.masked_fill(~mask.to(truth.device), torch.nan)
-            sums.add(inside, forecasts, weight, index, forecastable=possible)
+            inside = with_angles(truth.masked_fill(~mask.to(truth.device), torch.nan), self._circles)
+            sums.add(inside, turned, weight, index, forecastable=possible)
         few = max(1, AT_ONCE // truth[0].numel())
         for rows in torch.arange(len(truth), device=truth.device).split(few):
             fields = {name: field[rows] for name, field in forecasts.items()}

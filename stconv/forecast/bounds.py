@@ -10,15 +10,14 @@ import xarray as xr
 
 from stconv.bundle import Bundle
 from stconv.datasets.source.grid import Origin
-from stconv.uncertainty.bands import LEVELS
+from stconv.uncertainty.bands import BOUNDS
 
-SIDES = ("lower", "upper")
-_BOUND = re.compile(rf"_({'|'.join(SIDES)})_({'|'.join(map(str, LEVELS))})$")
+_BOUND = re.compile(rf"({'|'.join(BOUNDS)})$")
 
 
 def band_names(bundle: Bundle) -> list[str]:
     """Return the suffix of each bound, in the order of `Bands.physical`; none for a bundle without bands."""
-    return [] if bundle.bands is None else [f"_{side}_{level}" for level in LEVELS for side in SIDES]
+    return [] if bundle.bands is None else list(BOUNDS)
 
 
 def with_bands(origin: Origin, names: Sequence[str], bounds: Sequence[str]) -> Origin:

@@ -14,6 +14,7 @@ from stconv.datasets.source.axis_match import difference, even, positions, same_
 from stconv.datasets.source.axis_units import length_in, units_of
 from stconv.datasets.source.time_axis import TimeStep, follows, time_step
 from stconv.datasets.source.units import linear_conversion
+from stconv.digits import both_ends
 from stconv.dims import LON, TIME
 from stconv.errors import DataError, GridError, MissingValuesError, TimeAxisError, UnitsError, VariableError
 from stconv.forecast.units import Conversion
@@ -210,9 +211,9 @@ def range_remarks(
 
 
 def _range(limits: Sequence[float], variable: ModelVariable) -> str:
-    """Format two values of the model in physical units, with all digits if they depart from a center."""
+    """Format two values of the model in physical units."""
     low, high = (float(limit) + variable.center for limit in limits)
-    return f"{low:.10g} to {high:.10g}" if variable.center else f"{low:g} to {high:g}"
+    return " to ".join(both_ends(low, high, digits=6))
 
 
 def shares(

@@ -20,7 +20,7 @@ from stconv.compute.engine import Engine
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.source.attributes import portable
 from stconv.datasets.source.cycles import cycles
-from stconv.datasets.source.directions import with_directions
+from stconv.datasets.source.directions import directions_added, directions_in, with_directions
 from stconv.datasets.source.grid import GridSpec, Origin, restore
 from stconv.datasets.source.time_axis import advance, text
 from stconv.errors import VariableError, WindowError
@@ -73,6 +73,7 @@ class Forecaster:
         self.targets, self.outputs = contract.targets, contract.outputs
         self.names, self.offsets = self.expected.names, contract.offsets
         self.leads, self.step, self.source = contract.leads, contract.step, contract.source
+        self.directions = directions_in(self.source.components, [output.name for output in contract.outputs])
 
     @classmethod
     def from_path(
@@ -123,7 +124,8 @@ class Forecaster:
             Variables (lead, lat, lon) in the user's names, order, conventions and units, missing where the
             training data always were; `lead` with units, the valid time per lead, scalar
             `forecast_reference_time`. Bands are variables next to each target, such as `t2m_lower_80` and
-            `t2m_upper_80`; they are missing beyond the leads of the training, whose errors are unknown.
+            `t2m_upper_80`; they are missing beyond the leads of the training, whose errors are unknown. A
+            direction that was split into components follows from their forecasts, without bands.
 
         Raises:
             DataError: The input does not fit the model; the subclass and the message say why.
@@ -346,26 +348,28 @@ class Forecaster:
             fields = probabilities[None]
         leads = range(first_lead, first_lead + fields.shape[2])
         bounds = self.band_names if len(fields) > 1 else []
+        arrays = {
+            f"{name}{bound}": self._conversion(name, checked).backward(fields[k, i])
+            for i, name in enumerate(names)
+            for k, bound in enumerate(["", *bounds])
+        }
+        attributes = {
+            f"{output.name}{bound}": self._attributes(output, checked.ds)
+            for output in self.outputs
+            for bound in ["", *bounds]
+        }
         canonical = forecast_dataset(
-            {
-                f"{name}{bound}": self._conversion(name, checked).backward(fields[k, i])
-                for i, name in enumerate(names)
-                for k, bound in enumerate(["", *bounds])
-            },
-            {
-                f"{output.name}{bound}": self._attributes(output, checked.ds)
-                for output in self.outputs
-                for bound in ["", *bounds]
-            },
+            *directions_added(arrays, attributes, self.directions),
             inputs,
             dims,
             reference,
             [advance(reference, self.step, lead) for lead in leads],
             self.step,
             first_lead,
+            checked.origin.axes,
         )
         on_input_grid = len(dims) != 2 or inputs is checked.ds
-        origin = with_bands(checked.origin, names, bounds)
+        origin = with_bands(with_directions(checked.origin, self.directions), names, bounds)
         restored = restore(canonical, origin) if on_input_grid else canonical
         restored = without_older_forecast(restored, canonical)
         describe_bands(restored, names, bounds)

@@ -90,7 +90,7 @@ class Expected:
             grid = grid or present_names(contract.source, ds)
             ds = split_values(ds, grid.select, "the input")
             single = {name: value for name, value in grid.select.items() if not isinstance(value, list)}
-            ds = split_directions(ds, grid.components, "the input")
+            ds = split_directions(ds, grid, "the input")
             grid = replace(grid, select=single)
         refuse_unwritable(ds, "the input")
         checks.check_variables(ds, self.inputs)

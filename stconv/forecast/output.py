@@ -15,12 +15,12 @@ import xarray as xr
 from stconv.clock import largest_unit
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.dims import LEAD, TIME
-from stconv.errors import FileError
+from stconv.errors import FileError, VariableError
 
 CONVENTIONS = "CF-1.11"
-REFERENCE_TIME = "forecast_reference_time"
-OTHER_LEAD, OTHER_REFERENCE_TIME = "lead_time", "reference_time"
-"""Names of the two if a variable of the user is called `lead` or `forecast_reference_time`."""
+LEADS = (LEAD, "lead_time", "forecast_period", "stconv_lead")
+REFERENCE_TIMES = ("forecast_reference_time", "reference_time", "stconv_reference_time")
+"""Names of lead and reference time: the first that no variable of the user has."""
 
 
 def forecast_dataset(
@@ -32,6 +32,7 @@ def forecast_dataset(
     valid_times: Sequence[Any],
     step: TimeStep,
     first_lead: int = 1,
+    taken: Iterable[str] = (),
 ) -> xr.Dataset:
     """Lay out a forecast on canonical dimensions.
 
@@ -45,13 +46,14 @@ def forecast_dataset(
         valid_times: Valid time of each lead.
         step: Time step between two leads.
         first_lead: Number of the first lead, from 1.
+        taken: Names of axes in the user's file, which lead and reference time cannot have.
 
     Returns:
         Variables (lead, lat, lon); coordinates lead (with units), time (lead), forecast_reference_time
-        (scalar); these are called `lead_time` and `reference_time` if a variable has one of their names.
+        (scalar); see `coordinate_names` for other names if a variable has one of these.
     """
     n_leads = len(valid_times)
-    lead, reference = coordinate_names(fields)
+    lead, reference = coordinate_names({*fields, *taken})
     period, units = lead_periods(step, range(first_lead, first_lead + n_leads))
     spatial = [name for name, coordinate in inputs.coords.items() if set(coordinate.dims) <= set(dims)]
     coordinates = {
@@ -73,31 +75,63 @@ def forecast_dataset(
 
 
 def coordinate_names(taken: Iterable[Hashable]) -> tuple[str, str]:
-    """Return the names of lead and reference time, which differ if the user's variables have these names."""
+    """Return the names of lead and reference time, which avoid those of the user's variables and axes.
+
+    Raises:
+        VariableError: Variables have all the names that the lead or the reference time may have.
+    """
     names = {str(name) for name in taken}
-    return (
-        LEAD if LEAD not in names else OTHER_LEAD,
-        REFERENCE_TIME if REFERENCE_TIME not in names else OTHER_REFERENCE_TIME,
+    return _free(LEADS, names, "lead"), _free(REFERENCE_TIMES, names, "reference time")
+
+
+def _free(candidates: Sequence[str], taken: set[str], what: str) -> str:
+    for name in candidates:
+        if name not in taken:
+            return name
+    raise VariableError(
+        f"No name is left for the {what} of a forecast: variables are called {', '.join(candidates)}. Rename "
+        "one of them in the training data."
     )
 
 
 def lead_of(forecast: xr.Dataset) -> str:
-    """Return the name of the dimension of leads."""
-    return coordinate_names(forecast.data_vars)[0]
+    """Return the name of the dimension of leads: that of the forecast period, else the usual one."""
+    return next(
+        (name for name in _named(forecast, "forecast_period") if forecast[name].dims == (name,)), LEAD
+    )
 
 
 def reference_of(forecast: xr.Dataset) -> str:
-    """Return the name of the coordinate of the reference time."""
-    return coordinate_names(forecast.data_vars)[1]
+    """Return the name of the scalar coordinate of the reference time, else the usual one."""
+    found = _named(forecast, "forecast_reference_time")
+    return next((name for name in found if not forecast[name].dims), REFERENCE_TIMES[0])
+
+
+def _named(forecast: xr.Dataset, standard_name: str) -> list[str]:
+    return [str(n) for n, c in forecast.coords.items() if c.attrs.get("standard_name") == standard_name]
+
+
+def valid_time_of(forecast: xr.Dataset) -> str:
+    """Return the name of the coordinate of the valid times, which is that of the times in the user's file."""
+    lead = lead_of(forecast)
+    return next(
+        str(name)
+        for name, coordinate in forecast.coords.items()
+        if coordinate.dims == (lead,) and name != lead
+    )
 
 
 def without_older_forecast(restored: xr.Dataset, canonical: xr.Dataset) -> xr.Dataset:
     """Replace the reference time and lead of the input by those of the forecast."""
     names = ("forecast_period", "forecast_reference_time")
-    older = [name for name, c in restored.coords.items() if c.attrs.get("standard_name") in names]
-    return restored.drop_vars(older).assign_coords(
-        {name: canonical.coords[name].variable for name in coordinate_names(canonical.data_vars)}
-    )
+    lead, reference = lead_of(canonical), reference_of(canonical)
+    ours = {name: canonical.coords[name].variable for name in (lead, reference)}
+    older = [
+        name
+        for name, c in restored.coords.items()
+        if c.attrs.get("standard_name") in names and (lead not in c.dims or name == lead)
+    ]
+    return restored.drop_vars(older).assign_coords(ours)
 
 
 def lead_periods(step: TimeStep, leads: Sequence[int]) -> tuple[np.ndarray, str]:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from stconv.bundle import Bundle
+from stconv.datasets.source.directions import directions_in
 from stconv.forecast.bounds import band_names
 from stconv.forecast.checks import axis_text
+from stconv.sphere import DEGREE
 
 
 def input_schema(bundle: Bundle) -> dict[str, Any]:
@@ -31,13 +33,17 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
                 "name": variable.name,
                 "units": variable.units,
                 "long_name": variable.long_name,
-                "training_range": list(contract.ranges[variable.name])
+                "training_range": [end + variable.center for end in contract.ranges[variable.name]]
                 if variable.name in contract.ranges
                 else None,
             }
             for variable in contract.inputs
         ],
         "targets": [{"name": variable.name, "units": variable.units} for variable in contract.targets],
+        "directions": [
+            {"name": name, "units": DEGREE}
+            for name in directions_in(contract.source.components, [v.name for v in contract.targets])
+        ],
         "bands": band_names(bundle),
         "grid": {
             "geographic": grid.geographic,

@@ -111,7 +111,7 @@ def inspection_html(found: Description, ds: xr.Dataset, advice: Sequence[str]) -
         [
             v.name,
             v.units or "-",
-            *(f"{x:.5g}" if x is not None else "-" for x in (v.minimum, v.mean, v.maximum)),
+            *v.written,
             f"{100 * v.missing_share:.3g} %" if v.missing_share else "none",
             *(_ends(errors) for errors in (v.persistence_rmse, v.climatology_rmse)),
             v.long_name,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from stconv.datasets.source.directions import holds_directions
 from stconv.forecast import Forecaster, without_bands
-from stconv.forecast.output import lead_of
+from stconv.forecast.output import lead_of, valid_time_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +25,8 @@ def forecast_figures(forecast: xr.Dataset, forecaster: Forecaster) -> dict[str, 
 
     lead = lead_of(forecast)
     geographic = "lat" in forecaster.contract.grid.dims
-    times = [str(time)[:16].replace("T", " ") for time in _valid_times(forecast, lead)]
+    valid_times = forecast[valid_time_of(forecast)].values
+    times = [str(time)[:16].replace("T", " ") for time in valid_times]
     fields = without_bands(forecast)
     figures = {}
     for name in (str(name) for name in fields.data_vars if lead in fields[name].dims):
@@ -44,13 +44,6 @@ def forecast_figures(forecast: xr.Dataset, forecaster: Forecaster) -> dict[str, 
             geographic=geographic,
             title=f"{name} by {forecast.attrs['model_name']}",
             units=str(field.attrs.get("units", "")),
+            circular=holds_directions(field),
         )
     return figures
-
-
-def _valid_times(forecast: xr.Dataset, lead: str) -> np.ndarray:
-    """Valid time of each lead: the coordinate of times along the leads."""
-    for name, values in forecast.coords.items():
-        if name != lead and values.dims == (lead,) and values.dtype.kind in "MO":
-            return values.values
-    return np.array([])

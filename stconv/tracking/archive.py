@@ -11,11 +11,15 @@ from torch import Tensor
 
 from stconv.clock import HOUR
 from stconv.datasets.source import time_axis
+from stconv.datasets.source.directions import degrees_of
+from stconv.sphere import DEGREE
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
 
 FILL = np.float32(9.969209968386869e36)
+PERIODS = ("prediction_timedelta", "forecast_period", "lead_time")
+"""Names of the leads: the first that no variable has."""
 EPOCH = "hours since 1970-01-01 00:00:00"
 
 
@@ -23,7 +27,8 @@ class WriteForecasts(Callback):
     """Write the forecasts of the test period, batch by batch, in the conventions of WeatherBench.
 
     Dimensions `time` (of the newest input frame), `prediction_timedelta`, `lat` and `lon` (`y` and `x` on
-    other grids); a variable for each target, in its units. Memory holds one batch.
+    other grids); a variable for each target, in its units, and for each direction whose sine and cosine are
+    targets. Memory holds one batch.
 
     Args:
         path: NetCDF file to write; an existing one is replaced.
@@ -47,11 +52,13 @@ class WriteForecasts(Callback):
         file.setncatts({"Conventions": "CF-1.11", "title": f"Forecasts of the test period of {data.name}"})
         axes = ("lat", "lon") if series.geographic else ("y", "x")
         file.createDimension("time", None)
-        file.createDimension("prediction_timedelta", data.leads)
+        names = series.variables[: series.n_targets]
+        self._period = next(name for name in PERIODS if name not in names)
+        file.createDimension(self._period, data.leads)
         time = file.createVariable("time", "f8", ("time",))
         calendar = "standard" if series.calendar == "proleptic_gregorian" else series.calendar
         time.setncatts({"standard_name": "forecast_reference_time", "units": EPOCH, "calendar": calendar})
-        delta = file.createVariable("prediction_timedelta", "f8", ("prediction_timedelta",))
+        delta = file.createVariable(self._period, "f8", (self._period,))
         delta.setncatts({"standard_name": "forecast_period", "units": "hours"})
         newest = series.times[data.references["test"][0]]
         ahead = [time_axis.advance(newest, series.step, lead + 1) for lead in range(data.leads)]
@@ -67,10 +74,12 @@ class WriteForecasts(Callback):
             axis[:] = np.asarray(values)
             if series.geographic:
                 axis.setncatts(dict(zip(("standard_name", "units"), words, strict=True)))
-        for name in series.variables[: series.n_targets]:
-            dims = ("time", "prediction_timedelta", *axes)
-            variable = file.createVariable(name, "f4", dims, fill_value=FILL, zlib=True, complevel=1)
-            variable.setncatts({"units": series.units.get(name, "1") or "1"})
+        units = {name: series.units.get(name, "1") or "1" for name in names}
+        for name, unit in (units | dict.fromkeys(data.directions, DEGREE)).items():
+            kind = "f8" if name in series.centers else "f4"
+            dims = ("time", self._period, *axes)
+            variable = file.createVariable(name, kind, dims, fill_value=FILL, zlib=True, complevel=1)
+            variable.setncatts({"units": unit})
 
     def on_test_batch_end(
         self,
@@ -89,11 +98,17 @@ class WriteForecasts(Callback):
         times = [data.series.times[int(i)] for i in batch["reference_index"]]
         time = self._file.variables["time"]
         time[rows] = [_since_epoch(moment, time.calendar) for moment in times]
-        values = forecast.detach().cpu().numpy()
-        for channel, name in enumerate(data.series.variables[: data.series.n_targets]):
-            self._file.variables[name][rows] = np.where(
-                np.isfinite(values[:, channel]), values[:, channel], FILL
-            )
+        values, series = forecast.detach().cpu().numpy(), data.series
+        fields = {
+            name: values[:, channel] + np.float64(series.centers[name])
+            if name in series.centers
+            else values[:, channel]
+            for channel, name in enumerate(series.variables[: series.n_targets])
+        }
+        for name in data.directions:
+            fields[name] = degrees_of(fields[f"{name}_sin"], fields[f"{name}_cos"])
+        for name, field in fields.items():
+            self._file.variables[name][rows] = np.where(np.isfinite(field), field, FILL)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the file."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LEVELS = (80, 95)
 """Percent of the observed values that each band should contain."""
+BOUNDS = tuple(f"_{side}_{level}" for level in LEVELS for side in ("lower", "upper"))
+"""Ends of the names of the bounds of a variable in a forecast, in the order of `Bands.physical`."""
 LEAST_SEASON, MOST_SEASON = 0.1, 10.0
 """Bounds of the seasonal factor of the squared error."""
 LEAST_SPREAD = 0.2
@@ -29,6 +31,21 @@ RECENT = 3
 """Number of newest frame-to-frame changes of a window that its recent change is averaged over."""
 LEAST_CHANGE, MOST_CHANGE = 0.1, 10.0
 """Bounds of the recent change relative to the typical one."""
+
+
+def refuse_names_of_bounds(names: Sequence[str]) -> None:
+    """Refuse forecast variables that have the name of a bound of another one.
+
+    Raises:
+        ConfigError: A forecast with bands would have two variables of one name.
+    """
+    taken = [name for name in names for other in names for bound in BOUNDS if name == f"{other}{bound}"]
+    if taken:
+        raise ConfigError(
+            f"The target '{taken[0]}' has the name that a forecast gives to a bound of an uncertainty band "
+            "of another target. Rename the variable, for example with `ncrename -v "
+            f"{taken[0]},NAME FILE`, or leave it out of the targets."
+        )
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def _about_variable(variable: VariableSummary) -> list[str]:
     advice = _about_odd_values(variable, variable.minimum, variable.maximum)
     if variable.direction:
         advice.append(
-            f"'{name}' is a direction in degrees, where 359 is next to 1. The errors above are smallest "
+            f"'{name}' is a direction, where 359 degrees is next to 1. The errors above are smallest "
             "angles, but a network treats the values as numbers on a line. Train on sine and cosine "
             f"instead: `--components {name}`, or in a configuration `grid: {{components: [{name}]}}`."
         )

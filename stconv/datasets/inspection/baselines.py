@@ -17,7 +17,7 @@ from stconv.datasets.source.precision import center_of
 from stconv.datasets.source.time_axis import calendar_of, time_step
 from stconv.dims import LAT, TIME
 from stconv.errors import ConfigError, SplitError
-from stconv.sphere import area_weights, wrapped
+from stconv.sphere import TURN, area_weights, wrapped
 
 WORTH = 0.02
 """A weekly cycle is recommended if it lowers the error of the climatology by this fraction."""
@@ -48,7 +48,7 @@ def strides(variable: xr.DataArray, n_steps: int) -> tuple[int, int] | None:
 
 
 def baseline_errors(
-    variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[int] = (), direction: bool = False
+    variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[int] = (), turn: float | None = None
 ) -> tuple[list[float], list[float]]:
     """RMSE per lead over the windows of the default test period (the last 20 %), area-weighted.
 
@@ -56,8 +56,8 @@ def baseline_errors(
         variable: Canonical variable, (time, lat, lon) or (time, y, x), thinned if it is large.
         spec: Form of the windows.
         breaks: Gaps of the time axis.
-        direction: Whether the values are directions in degrees; errors are then smallest angles, and the
-            climatology is computed from sine and cosine.
+        turn: A full turn in the units of a direction, such as 360 degrees; errors are then smallest angles,
+            and the climatology is computed from sine and cosine. None for other variables.
 
     Returns:
         Errors of persistence and of the climatology of the training period (the first 60 %), in the units of
@@ -75,15 +75,17 @@ def baseline_errors(
     if not references.size:
         return [], []
     values = _departures(variable)
+    degrees = TURN / turn if turn else 1.0
+    values = values * np.float32(degrees)
     values = np.where(np.isinf(values), np.nan, values)  # `inspect` names them; they are no errors to beat
     training = slice(periods.train.start, periods.train.stop)
     test = slice(periods.test.start, periods.test.stop)
-    parts = [np.sin(np.deg2rad(values)), np.cos(np.deg2rad(values))] if direction else [values]
+    parts = [np.sin(np.deg2rad(values)), np.cos(np.deg2rad(values))] if turn else [values]
     expectations = []
     for part in parts:
         terms, coefficients = fit_harmonics(part[training, None], phases[training])
         expectations.append(harmonic_values(phases[test], terms, coefficients)[:, 0])
-    climatology = np.rad2deg(np.arctan2(*expectations)) if direction else expectations[0]
+    climatology = np.rad2deg(np.arctan2(*expectations)) if turn else expectations[0]
     rows = variable.dims[1]
     weight = area_weights(variable[rows].values, variable.shape[2], geographic=rows == LAT)
     newest = newest_known(values[references + offset] for offset in reversed(spec.input_offsets))
@@ -97,8 +99,8 @@ def baseline_errors(
             return [], []
         for errors, forecast in ((persistence_rmse, newest), (climatology_rmse, expected)):
             difference = np.nan_to_num(truth - forecast).astype(np.float64)
-            squares = (wrapped(difference) if direction else difference) ** 2
-            errors.append(float(np.sqrt((weights * squares).sum() / weights.sum())))
+            squares = (wrapped(difference) if turn else difference) ** 2
+            errors.append(float(np.sqrt((weights * squares).sum() / weights.sum())) / degrees)
     return persistence_rmse, climatology_rmse
 
 

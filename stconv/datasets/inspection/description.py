@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stconv.datasets.source.physics import is_direction, never_negative
+from stconv.digits import digits_for
 
 RARE = 0.5
 """A positive field with more than this fraction of zeros is treated like rain."""
@@ -46,6 +47,15 @@ class VariableSummary:
         return self.minimum is not None and self.minimum >= 0
 
     @property
+    def written(self) -> tuple[str, str, str]:
+        """Lowest value, mean and highest value as text, with digits that tell them apart."""
+        if self.minimum is None or self.maximum is None or self.mean is None:
+            return "-", "-", "-"
+        digits = digits_for(self.minimum, self.maximum, 5)
+        low, mean, high = (f"{value:.{digits}g}" for value in (self.minimum, self.mean, self.maximum))
+        return low, mean, high
+
+    @property
     def never_negative(self) -> bool:
         """Whether there is no value below 0, and name and units rule one out."""
         return self.positive and never_negative(
@@ -54,7 +64,7 @@ class VariableSummary:
 
     @property
     def direction(self) -> bool:
-        """Whether the values are directions in degrees, on a circle."""
+        """Whether the values are directions on a circle."""
         described = f"{self.standard_name} {self.long_name}"
         return is_direction(self.name, self.units, described, self.minimum, self.maximum)
 

@@ -23,6 +23,7 @@ from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid import DataSource, join_parts, open_parts
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.origin import Origin, decode_coordinate
+from stconv.datasets.source.physics import turn_in
 from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.restarts import UNITS_OF_ACCUMULATIONS, likely_restarts
 from stconv.datasets.source.time_axis import TimeStep, breaks, missing_steps, text, time_step
@@ -207,7 +208,8 @@ def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> Vari
         fill_gaps(part.to_dataset(name=name), longest)[name] for part in passing.arrays()
     )
     holes = breaks(times, time_step(times))
-    persistence, climatology = baseline_errors(for_errors, window, holes, summary.direction)
+    turn = turn_in(summary.units) if summary.direction else None
+    persistence, climatology = baseline_errors(for_errors, window, holes, turn)
     return replace(
         summary,
         persistence_rmse=persistence,

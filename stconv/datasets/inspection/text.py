@@ -32,7 +32,7 @@ def description_text(found: Description) -> str:
     header = ("variable", "units", "lowest", "mean", "highest", "std", "missing", "meaning")
     rows: list[tuple[str, ...]] = [header]
     for v in found.variables:
-        numbers = [_number(x) for x in (v.minimum, v.mean, v.maximum, v.standard_deviation)]
+        numbers = [*v.written, _number(v.standard_deviation)]
         missing = f"{100 * v.missing_share:.3g} %" if v.missing_share else "none"
         rows.append((v.name, v.units or "-", *numbers, missing, v.long_name))
     widths = [max(len(row[k]) for row in rows) for k in range(7)]

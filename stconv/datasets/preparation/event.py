@@ -80,7 +80,7 @@ class Event:
 
     def text(self, units: str = "") -> str:
         """The event in words."""
-        bounds = " and ".join(f"{threshold:g}" for threshold in self.thresholds)
+        bounds = " and ".join(f"{threshold:.10g}" for threshold in self.thresholds)
         cells = f"{100 * self.share:g} % of the cells" if self.share else "some cell"
         region = ", ".join(f"{dim} {first:g} to {last:g}" for dim, (first, last) in self.region.items())
         what = f"{self.variable} {self.side.replace('_', ' ')} {bounds} {units}".rstrip()

@@ -65,12 +65,6 @@ class EventPreparation(Preparation):
                 f"event '{event.name}' is about '{event.variable}', which is not a target; the targets "
                 f"are: {', '.join(targets)}. Name it in data.preparation.targets."
             )
-        if event.variable in series.centers:
-            raise ConfigError(
-                f"event '{event.name}' is about '{event.variable}', whose values lie so far from zero "
-                f"that they are kept as departures from {series.centers[event.variable]:.10g}; thresholds "
-                "are not supported for such a variable. Subtract a constant in the file first."
-            )
         if set(event.names) & set(series.variables):
             raise ConfigError(
                 f"event '{event.name}' has the name of a variable. Give the event another name."
@@ -85,7 +79,8 @@ class EventPreparation(Preparation):
         not_yet = torch.zeros(1, event.n_classes, 1, 1)
         tensors = {**fields.state_dict(), "event_cells": cells, "frequencies.coefficients": not_yet}
         units = series.units.get(event.variable, "")
-        unfitted = FittedEvent(event, units, ((0, 0, 0),), ())
+        center = series.centers.get(event.variable, 0.0)
+        unfitted = FittedEvent(event, units, ((0, 0, 0),), (), center)
         made = cls(dataclasses.replace(fields.spec, event=unfitted), tensors)
         happened = made._history(series, period)
         if not np.isfinite(happened).any():
@@ -97,7 +92,7 @@ class EventPreparation(Preparation):
             happened, series.cycles[period.start : period.stop], fields.settings.weekly_cycle
         )
         frequency = np.nanmean(happened, axis=(0, 2, 3)).round(6).tolist()
-        fitted = FittedEvent(event, units, tuple(climatology.terms), tuple(frequency))
+        fitted = FittedEvent(event, units, tuple(climatology.terms), tuple(frequency), center)
         return cls(
             dataclasses.replace(fields.spec, event=fitted),
             {**tensors, "frequencies.coefficients": climatology.coefficients},
@@ -138,7 +133,7 @@ class EventPreparation(Preparation):
         total = values.shape[-1]
         wanted = max(1, math.ceil(self.event.share * total - 1e-9))
         passed = []
-        for threshold in self.event.thresholds:
+        for threshold in (stated - self.fitted.center for stated in self.event.thresholds):
             passes = values >= threshold if self.event.side == "at_least" else values <= threshold
             n_passing = (passes & known).sum(dim=-1)
             n_at_most = n_passing + (~known).sum(dim=-1)

@@ -22,12 +22,14 @@ class FittedEvent:
         units: Units of the variable of the event.
         terms: Terms of its climatology, see `harmonics.Term`.
         frequency: Mean frequency in the training period, of the event or of each class.
+        center: Number subtracted from the values of the variable, see `Series.centers`.
     """
 
     settings: Event
     units: str
     terms: tuple[Term, ...]
     frequency: tuple[float, ...]
+    center: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class PreparationSpec:
         values = to_plain(self)
         if self.event is None:
             del values["event"]
+        elif not self.event.center:
+            del values["event"]["center"]
         return values
 
     @classmethod
@@ -70,6 +74,7 @@ class PreparationSpec:
                     str(event["units"]),
                     _terms(event["terms"]),
                     tuple(float(share) for share in event["frequency"]),
+                    float(event.get("center", 0.0)),
                 ),
             )
         except KeyError as error:

@@ -21,7 +21,7 @@ from stconv.datasets.source import time_axis
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.blocks import block_edges
 from stconv.datasets.source.cycles import cycles
-from stconv.datasets.source.physics import is_direction
+from stconv.datasets.source.directions import holds_directions
 from stconv.datasets.source.precision import center_of
 from stconv.datasets.source.sentinels import refuse_unusable
 from stconv.datasets.source.time_axis import iso
@@ -194,12 +194,10 @@ def _changed_meanwhile(files: Sequence[Path]) -> FileError:
 def _warn_of_directions(ds: xr.Dataset, targets: Sequence[str]) -> None:
     """Warn that directions are trained on and scored as plain numbers."""
     for name in targets:
-        attrs = ds[name].attrs
-        described = f"{attrs.get('standard_name', '')} {attrs.get('long_name', '')}"
-        if is_direction(name, str(attrs.get("units", "")), described):
+        if holds_directions(ds[name]):
             warnings.warn(
-                f"The target '{name}' is a direction in degrees, but is trained on and scored as a plain "
-                f"number: from 359 to 1 is an error of 358. Use `grid: {{components: [{name}]}}` and the "
+                f"The target '{name}' is a direction, but is trained on and scored as a plain number: from "
+                f"359 to 1 degrees is an error of 358. Use `grid: {{components: [{name}]}}` and the "
                 f"targets {name}_sin and {name}_cos.",
                 SourceWarning,
                 stacklevel=3,

@@ -124,7 +124,7 @@ def canonicalize(
     """
     spec = spec or GridSpec()
     ds = split_values(_masked(ds, spec, source), spec.select, source)
-    ds = split_directions(ds, spec.components, source)
+    ds = split_directions(ds, spec, source)
     return _canonical(ds, spec, variables, source)
 
 
@@ -160,7 +160,7 @@ def open_stored(
 def _series(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
     """Convert a decoded dataset to a series; each of several selected values becomes a variable."""
     series = split_values(unfold(ds, spec, source), spec.select, source)
-    return split_directions(series, spec.components, source)
+    return split_directions(series, spec, source)
 
 
 def _canonical(

@@ -70,6 +70,11 @@ class Origin:
     attrs: dict[str, Any] = field(default_factory=dict)
     cyclic: bool = False
 
+    @property
+    def axes(self) -> set[str]:
+        """Names of all dimensions and renamed coordinates in the file."""
+        return {*self.dims.values(), *self.names.values()}
+
     def to_json(self) -> dict[str, Any]:
         """Return the origin as JSON values."""
         values = asdict(self)

@@ -73,7 +73,7 @@ def skill_chart(verification: Verification, variable: int) -> str:
     return _svg(figure)
 
 
-def spectra_chart(ds: xr.Dataset, variable: int, label: str) -> str:
+def spectra_chart(ds: xr.Dataset, label: str) -> str:
     """Power against wavelength at the last lead: truth, model, persistence."""
     figure, ax = _chart()
     styles = {
@@ -83,7 +83,7 @@ def spectra_chart(ds: xr.Dataset, variable: int, label: str) -> str:
     }
     for name in ds["contender"].values:
         color, line, width = styles[str(name)]
-        power = ds["power"].sel(contender=name).isel(variable=variable, lead=-1)
+        power = ds["power"].sel(contender=name).isel(lead=-1)
         label_of = {MODEL: "this model"}.get(str(name), str(name))
         ax.loglog(ds["wavelength"], np.where(power > 0, power, np.nan), color=color, ls=line, lw=width,
                   label=label_of)  # fmt: skip
@@ -99,13 +99,12 @@ def spectra_chart(ds: xr.Dataset, variable: int, label: str) -> str:
     return _svg(figure)
 
 
-def reliability_chart(ds: xr.Dataset, variable: int) -> str:
+def reliability_chart(ds: xr.Dataset) -> str:
     """Observed frequency of the event against its forecast probability, over all leads."""
     figure, ax = _chart(3.8, 3.8)
-    count = ds["bin_count"].isel(variable=variable)
+    count = ds["bin_count"]
     chance, happened = (
-        (ds[key].isel(variable=variable) * count).sum("lead") / count.sum("lead")
-        for key in ("bin_probability", "bin_frequency")
+        (ds[key] * count).sum("lead") / count.sum("lead") for key in ("bin_probability", "bin_frequency")
     )
     ax.plot([0, 1], [0, 1], color=SOFT, ls="--", lw=1.2, label="perfect")
     ax.plot(chance, happened, color=MODEL_COLOR, marker="o", lw=2, label="this model")
@@ -119,23 +118,23 @@ def reliability_chart(ds: xr.Dataset, variable: int) -> str:
     return _svg(figure)
 
 
-def coverage_chart(ds: xr.Dataset, variable: int, labels: Sequence[str]) -> str:
+def coverage_chart(ds: xr.Dataset, labels: Sequence[str]) -> str:
     """Coverage of each band against lead, next to its nominal coverage."""
     figure, ax = _chart()
     leads = np.arange(1, len(labels) + 1)
     for level, color in zip(ds["level"].values, COLORS, strict=False):
         ax.axhline(100 * level, color=color, ls="--", lw=1.2)
-        coverage = 100 * ds["coverage"].isel(variable=variable).sel(level=level)
+        coverage = 100 * ds["coverage"].sel(level=level)
         ax.plot(leads, coverage, color=color, marker="o", lw=2, label=f"{level:.0%} band (dashed: nominal)")
     _leads(ax, labels, "truths inside, %")
     _legend(figure, ax)
     return _svg(figure)
 
 
-def rank_chart(ds: xr.Dataset, variable: int) -> str:
+def rank_chart(ds: xr.Dataset) -> str:
     """Rank of the truth among the ensemble members, over all leads."""
     figure, ax = _chart(4.6, 2.8)
-    share = 100 * ds["rank_frequency"].isel(variable=variable).mean("lead")
+    share = 100 * ds["rank_frequency"].mean("lead")
     ax.bar(np.arange(len(share)), share, color=MODEL_COLOR, width=0.9)
     ax.axhline(100 / len(share), color=INK, ls="--", lw=1.2, label="as it should be")
     ax.set(xlabel="rank of the truth among the members", ylabel="cases, %")

@@ -11,6 +11,7 @@ import numpy as np
 from stconv.contenders import PERSISTENCE
 from stconv.errors import ShapeError
 from stconv.spacing import evenly_spaced
+from stconv.sphere import TURN, wrapped
 from stconv.verification.report.table import decimals, number, with_units
 from stconv.verification.scores.sums import ratio
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 COLORS = ("#1f5fa8", "#d1495b", "#2a9d8f", "#e9a23b", "#7b5ea7", "#6b4f3a", "#c76fa0", "#5b8c3a")
 REFERENCE_STYLES = (("0.35", "--"), ("0.55", ":"), ("0.45", "-."), ("0.65", (0, (5, 1))))
 FIELD_COLORS, ERROR_COLORS, MISSING_COLOR = "viridis", "RdBu_r", "0.82"
+CIRCLE_COLORS = "twilight"
+"""Colors of directions, equal at 0 and 360 degrees."""
 MAX_COLUMNS = 6
 """Largest number of leads in a picture; more leads are thinned evenly."""
 DPI = 110
@@ -38,6 +41,7 @@ class FieldLabels(TypedDict, total=False):
     geographic: bool
     title: str
     units: str
+    circular: bool
 
 
 def skill_plot(verification: Verification, path: str | Path, weighting: str = "area") -> Path:
@@ -104,6 +108,7 @@ def forecast_figure(
     geographic: bool = True,
     title: str = "",
     units: str = "",
+    circular: bool = False,
 ) -> Figure:
     """Draw truth, forecast and error at every lead, on shared color scales, north up, missing cells gray.
 
@@ -117,6 +122,8 @@ def forecast_figure(
         geographic: Whether rows and columns are degrees; widths are then scaled by the middle latitude.
         title: Title of the picture.
         units: Units of the fields.
+        circular: Whether the fields are directions in degrees, drawn in colors that meet at 0 and 360; errors
+            are smallest angles.
 
     Raises:
         ShapeError: Truth and forecast differ in shape, or are not (leads, lat, lon).
@@ -129,7 +136,11 @@ def forecast_figure(
         truth = np.asarray(truth, dtype=float)
         if truth.shape != forecast.shape:
             raise ShapeError(f"The truth to draw is {truth.shape}, the forecast {forecast.shape}.")
-        rows = {"truth": truth, "forecast": forecast, "error": forecast - truth}
+        rows = {
+            "truth": truth,
+            "forecast": forecast,
+            "error": wrapped(forecast - truth) if circular else forecast - truth,
+        }
     rows, extent, aspect = _oriented(rows, lat, lon, geographic)
 
     times = _short_times(valid_times)
@@ -142,7 +153,10 @@ def forecast_figure(
     axes = figure.subplots(len(rows), len(shown), squeeze=False, sharex=True, sharey=True)
     limits = {"error": _symmetric(rows["error"])} if "error" in rows else {}
     places = decimals(_rms(rows["error"])) if "error" in rows else 0
-    field_limits = _field_limits([rows[name] for name in rows if name != "error"])
+    field_limits = (
+        (0.0, TURN) if circular else _field_limits([rows[name] for name in rows if name != "error"])
+    )
+    colors = CIRCLE_COLORS if circular else FIELD_COLORS
     for row, (name, fields) in enumerate(rows.items()):
         low, high = limits.get(name, field_limits)
         for column, lead in enumerate(shown):
@@ -153,7 +167,7 @@ def forecast_figure(
                 extent=extent,
                 aspect=aspect,
                 interpolation="nearest",
-                cmap=_color_map(ERROR_COLORS if name == "error" else FIELD_COLORS),
+                cmap=_color_map(ERROR_COLORS if name == "error" else colors),
                 vmin=low,
                 vmax=high,
             )

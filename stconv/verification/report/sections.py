@@ -9,9 +9,12 @@ import numpy as np
 import xarray as xr
 
 from stconv.contenders import MODEL
+from stconv.digits import both_ends
+from stconv.sphere import TURN, wrapped
 from stconv.verification.report import charts, pixels
 from stconv.verification.report.page import color_bar, figure, paragraph, section, table
-from stconv.verification.report.table import SAYING, decimals, number, percent, with_units
+from stconv.verification.report.plots import CIRCLE_COLORS, ERROR_COLORS, FIELD_COLORS
+from stconv.verification.report.table import PRECISE, SAYING, decimals, number, percent, with_units
 from stconv.verification.scores.case import Case
 from stconv.verification.scores.sums import ratio
 from stconv.verification.scores.verdict import BEATS, LOSES, UNDECIDED
@@ -49,9 +52,9 @@ def scores(verification: Verification, variable: int) -> str:
         ("bias (forecast minus truth)", row(sums.bias(sums.model)[variable], sign=True)),
         ("anomaly correlation", row(sums.acc(sums.model)[variable], 3)),
     ]
-    similarity = verification.diagnostics.get("similarity")
+    similarity = verification.diagnostic("similarity", variable)
     if similarity is not None:
-        alike = similarity.sel(contender=sums.model).isel(variable=variable)
+        alike = similarity.sel(contender=sums.model)
         extra += [("PSNR, dB", row(alike["psnr"].values, 1)), ("SSIM", row(alike["ssim"].values, 3))]
     rows += [(title, cells) for title, cells in extra if any(cell != "-" for cell in cells)]
     css = ["main", *["gap" if i in (n, 2 * n) else "" for i in range(len(rows) - 1)]]
@@ -92,11 +95,10 @@ def _skill_cells(verification: Verification, variable: int, reference: str) -> l
 
 def error_maps(verification: Verification, variable: int) -> str:
     """RMSE, bias and skill of each cell at the first and the last lead."""
-    ds = verification.diagnostics.get("maps")
-    if ds is None or min(ds.sizes["row"], ds.sizes["column"]) < 2:
+    here = verification.diagnostic("maps", variable)
+    if here is None or min(here.sizes["row"], here.sizes["column"]) < 2:
         return ""
     sums, name = verification.sums, verification.sums.variables[variable]
-    here = ds.isel(variable=variable)
     rmse, bias = (here[key].sel(contender=sums.model) for key in ("rmse", "bias"))
     reference = best_reference(verification, variable)
     leads = sorted({0, sums.n_leads - 1})
@@ -108,7 +110,7 @@ def error_maps(verification: Verification, variable: int) -> str:
         parts.append(_map(rmse.isel(lead=lead).values, 0, top, f"typical error at {label}", units))
     for lead, label in chosen:
         caption = f"bias at {label}: red too high, blue too low"
-        parts.append(_map(bias.isel(lead=lead).values, -widest, widest, caption, units, diverging=True))
+        parts.append(_map(bias.isel(lead=lead).values, -widest, widest, caption, units, ERROR_COLORS))
     if reference is not None:
         for lead, label in chosen:
             ours, theirs = (
@@ -118,10 +120,10 @@ def error_maps(verification: Verification, variable: int) -> str:
             with np.errstate(invalid="ignore", divide="ignore"):
                 skill = 100 * (1 - np.where(theirs > 0, ours / theirs, np.nan))
             caption = f"skill against {reference} at {label}: blue better, red worse"
-            parts.append(_map(-skill, -50, 50, caption, "%", diverging=True, ends=("+50 %", "-50 %")))
-    rows = "latitude" if ds.attrs.get("geographic", 1) else "y"
-    columns = "longitude" if ds.attrs.get("geographic", 1) else "x"
-    lat, lon = ds["lat"].values, ds["lon"].values
+            parts.append(_map(-skill, -50, 50, caption, "%", ERROR_COLORS, ends=("+50 %", "-50 %")))
+    rows = "latitude" if here.attrs.get("geographic", 1) else "y"
+    columns = "longitude" if here.attrs.get("geographic", 1) else "x"
+    lat, lon = here["lat"].values, here["lon"].values
     return section(
         f"Where the errors of {name} are",
         paragraph(
@@ -138,14 +140,14 @@ def _map(
     high: float,
     caption: str,
     units: str,
-    diverging: bool = False,
+    colors: str = FIELD_COLORS,
     ends: tuple[str, str] | None = None,
 ) -> str:
-    first, last = ends or (_with(low, units), _with(high, units))
+    first, last = ends or (_with(end, units) for end in both_ends(low, high))
     return (
-        f'<figure><img class="field" src="{pixels.picture(field, low, high, diverging)}" '
+        f'<figure><img class="field" src="{pixels.picture(field, low, high, colors)}" '
         f'alt="{escape(caption)}">'
-        f"{color_bar(pixels.gradient(diverging), first, last)}"
+        f"{color_bar(pixels.gradient(colors), first, last)}"
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
@@ -160,14 +162,17 @@ def case_player(verification: Verification, case: Case | None) -> str:
         truth, forecast = case.truth[variable], case.forecast[variable]
         known = np.concatenate([truth[np.isfinite(truth)], forecast[np.isfinite(forecast)]])
         low, high = (float(x) for x in np.quantile(known, [0.005, 0.995])) if known.size else (0.0, 1.0)
-        widest = _top(np.abs(forecast - truth))
+        errors, colors = forecast - truth, FIELD_COLORS
+        if name in verification.sums.circular:
+            low, high, errors, colors = 0.0, TURN, wrapped(errors), CIRCLE_COLORS
+        widest = _top(np.abs(errors))
         frames = []
         for lead, label in enumerate(verification.labels):
-            error = forecast[lead] - truth[lead]
+            error = errors[lead]
             maps = (
-                _map(truth[lead], low, high, "what happened", units)
-                + _map(forecast[lead], low, high, "what was forecast", units)
-                + _map(error, -widest, widest, "forecast minus truth", units, diverging=True)
+                _map(truth[lead], low, high, "what happened", units, colors)
+                + _map(forecast[lead], low, high, "what was forecast", units, colors)
+                + _map(error, -widest, widest, "forecast minus truth", units, ERROR_COLORS)
             )
             frames.append(
                 f'<div class="maps" data-frame="+{escape(label)}: {escape(case.valid_times[lead])}"'
@@ -192,10 +197,10 @@ def case_player(verification: Verification, case: Case | None) -> str:
 
 def sharpness(verification: Verification, variable: int) -> str:
     """Spectra, and the share of fine structure in words."""
-    ds = verification.diagnostics.get("spectra")
+    ds = verification.diagnostic("spectra", variable)
     if ds is None or ds.sizes["band"] < 3:
         return ""
-    power = ds["power"].isel(variable=variable)
+    power = ds["power"]
     fine = power.isel(band=slice(int(ds.sizes["band"] * SHORT_WAVES), None)).sum("band")
     share = 100 * ratio(fine.sel(contender=MODEL).values, fine.sel(contender="truth").values)
     left = [float(share[0]), float(share[-1])]
@@ -214,7 +219,7 @@ def sharpness(verification: Verification, variable: int) -> str:
             "forecast can have a small error and still miss extremes."
         ),
         figure(
-            charts.spectra_chart(ds, variable, verification.labels[-1]),
+            charts.spectra_chart(ds, verification.labels[-1]),
             "Variance by wavelength: where the blue line lies below the black one, detail is missing",
         ),
     )
@@ -222,15 +227,15 @@ def sharpness(verification: Verification, variable: int) -> str:
 
 def events(verification: Verification, variable: int) -> str:
     """Scores of the thresholds."""
-    ds = verification.diagnostics.get("thresholds")
+    ds = verification.diagnostic("thresholds", variable)
     if ds is None:
         return ""
     name = verification.sums.variables[variable]
     parts = []
-    for i, value in enumerate(ds["value"].isel(variable=variable).values):
+    for i, value in enumerate(ds["value"].values):
         if not np.isfinite(value):
             continue
-        here = ds.isel(variable=variable, threshold=i)
+        here = ds.isel(threshold=i)
         rows: list[tuple[str, list[str]]] = []
         for title, score, scale in _event_rows(ds):
             values = here[score] if scale is None else here[score].sel(scale=scale)
@@ -241,7 +246,7 @@ def events(verification: Verification, variable: int) -> str:
                 rows.append((f"{title}, {who}", numbers))
         units = verification.sums.units[name]
         n = int(here["n_events"].sel(contender=MODEL).sum())
-        parts.append(f"<h3>At least {escape(_with(float(value), units))}</h3>")
+        parts.append(f"<h3>At least {escape(_with(f'{value:.{PRECISE}g}', units))}</h3>")
         parts.append(table(["", *verification.labels], rows))
         parts.append(paragraph(f"{n:,} events in cells and leads of the test.", "soft"))
     return section(
@@ -265,30 +270,30 @@ def _event_rows(ds: xr.Dataset) -> list[tuple[str, str, int | None]]:
 
 def uncertainty(verification: Verification, variable: int) -> str:
     """Calibration of bands and probabilities; see `Calibration` in `scores.calibration`."""
-    ds = verification.diagnostics.get("calibration")
+    ds = verification.diagnostic("calibration", variable)
     if ds is None:
         return ""
-    here, name = ds.isel(variable=variable), verification.sums.variables[variable]
+    name = verification.sums.variables[variable]
     units = verification.sums.units[name]
     parts: list[str] = []
     rows: list[tuple[str, list[str]]] = []
     if "coverage" in ds:
         caption = "Coverage of the bands: the lines should lie on the dashed ones"
-        parts.append(figure(charts.coverage_chart(ds, variable, verification.labels), caption))
+        parts.append(figure(charts.coverage_chart(ds, verification.labels), caption))
         for level in ds["level"].values:
-            covered = 100 * here["coverage"].sel(level=level).values
+            covered = 100 * ds["coverage"].sel(level=level).values
             rows.append((f"inside the {level:.0%} band, %", [number(x, 1) for x in covered]))
-            width = here["width"].sel(level=level).values
+            width = ds["width"].sel(level=level).values
             rows.append((with_units(f"width of the {level:.0%} band,", units), [number(x, 2) for x in width]))
     if "bin_count" in ds:
         caption = "When the event is forecast with 70 %, does it happen 7 times in 10?"
-        parts.append(figure(charts.reliability_chart(ds, variable), caption))
+        parts.append(figure(charts.reliability_chart(ds), caption))
     if "rank_frequency" in ds:
         caption = "Flat if the truth behaves like another ensemble member"
-        parts.append(figure(charts.rank_chart(ds, variable), caption))
+        parts.append(figure(charts.rank_chart(ds), caption))
     for key, words in (("crps", "CRPS"), ("brier", "Brier score"), ("spread", "spread of the members")):
         if key in ds:
-            rows.append((words, [number(x, 3) for x in here[key].values]))
+            rows.append((words, [number(x, 3) for x in ds[key].values]))
     return section(
         f"Do the stated uncertainties of {name} hold?",
         f'<div class="pair">{"".join(parts)}</div>',
@@ -335,6 +340,5 @@ def _top(values: np.ndarray) -> float:
     return float(np.quantile(known, 0.99)) or 1.0 if known.size else 1.0
 
 
-def _with(value: float, units: str) -> str:
-    text = f"{value:.3g}"
+def _with(text: str, units: str) -> str:
     return text if units in ("", "1") else f"{text} {units}"

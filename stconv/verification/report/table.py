@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 STYLES = {BEATS: "green", LOSES: "red", UNDECIDED: "yellow"}
 SAYING = (MODEL, PERSISTENCE, OPTICAL_FLOW)
 """Contenders whose forecasts contain extremes; forecasts that tend to a mean never reach a threshold."""
+PRECISE = 10
+"""Significant digits of a threshold, as many as a user may have stated."""
 _LEAD_WIDTH, _NAME_WIDTH = 11, 24
 Row: TypeAlias = tuple[str, list[Text]]
 """Name of a row, and a cell for each lead."""
@@ -110,10 +112,9 @@ def _rows(verification: Verification, variable: int) -> Iterator[Row]:
 
 def event_rows(verification: Verification, variable: int) -> Iterator[tuple[str, list[Row]]]:
     """By threshold: CSI, FSS by scale and frequency bias of the contenders that can forecast the event."""
-    ds = verification.diagnostics.get("thresholds")
-    if ds is None:
+    sums, here = verification.sums, verification.diagnostic("thresholds", variable)
+    if here is None:
         return
-    sums, here = verification.sums, ds.isel(variable=variable)
     for i, value in enumerate(here["value"].values):
         if not np.isfinite(value):
             continue
@@ -121,7 +122,7 @@ def event_rows(verification: Verification, variable: int) -> Iterator[tuple[str,
         fields = {"CSI": scores["csi"]}
         fields |= {
             f"FSS, {scale} x {scale} cells": scores["fss"].sel(scale=scale)
-            for scale in ds["scale"].values
+            for scale in here["scale"].values
             if scale > 1  # the FSS of a single cell adds nothing to the CSI
         }
         fields["frequency bias"] = scores["frequency_bias"]
@@ -135,7 +136,7 @@ def event_rows(verification: Verification, variable: int) -> Iterator[tuple[str,
                     for value in field.sel(contender=name).values
                 ]
                 rows.append((title if best else f"  {name}", cells))
-        yield with_units(f"{value:g}", sums.units[sums.variables[variable]]), rows
+        yield with_units(f"{value:.{PRECISE}g}", sums.units[sums.variables[variable]]), rows
 
 
 def _pooled(verification: Verification, variable: int) -> str:

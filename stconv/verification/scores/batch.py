@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stconv.contenders import CLIMATOLOGY, MODEL
 from stconv.errors import ConfigError, MissingValuesError, ShapeError
+from stconv.verification.scores.circular import difference
 
 Field: TypeAlias = Tensor | np.ndarray
 Sums: TypeAlias = dict[str, np.ndarray]
@@ -25,7 +26,11 @@ COMMON = ("weight", "left_out", "truth_square")
 
 
 def sum_cells(
-    truth: Field, forecasts: Mapping[str, Field], cell_weight: Field | None, forecastable: Field | None = None
+    truth: Field,
+    forecasts: Mapping[str, Field],
+    cell_weight: Field | None,
+    forecastable: Field | None = None,
+    circular: Sequence[bool] = (),
 ) -> Sums:
     """Sum errors, squared errors and products of anomalies over the cells that every contender can forecast.
 
@@ -37,6 +42,8 @@ def sum_cells(
         cell_weight: Weight of each cell, (lat, lon), or None: 1.
         forecastable: Cells with a possible forecast, bool, (channel, lat, lon) or (lat, lon). None: where the
             judged forecast is finite at some lead of some window of the batch.
+        circular: Whether a channel holds directions in degrees, whose errors are smallest angles and whose
+            anomalies are not correlated; empty if none does.
 
     Returns:
         The sums, float64.
@@ -54,6 +61,7 @@ def sum_cells(
         if field.shape != truth.shape:
             raise ShapeError(f"Forecast '{name}' is {tuple(field.shape)}, the truth is {tuple(truth.shape)}.")
     scored = _scored_cells(truth, fields, forecastable)
+    turning = torch.tensor(circular or [False] * truth.shape[1], device=truth.device)
     if cell_weight is None:
         weight = torch.ones(truth.shape[-2:], dtype=truth.dtype, device=truth.device)
     else:
@@ -68,10 +76,11 @@ def sum_cells(
     anomaly = None
     if CLIMATOLOGY in fields:
         anomaly = torch.where(scored, truth - fields[CLIMATOLOGY], zero)
+        anomaly[:, turning] = torch.nan
     sums["truth_square"] = unknown if anomaly is None else _pool(anomaly * anomaly, weight)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in PER_CONTENDER}
     for field in fields.values():
-        error = torch.where(scored, field - truth, zero)
+        error = torch.where(scored, difference(field, truth, turning), zero)
         columns["squared_error"].append(_pool(error * error, weight))
         columns["absolute_error"].append(_pool(error.abs(), weight))
         columns["error"].append(_pool(error, weight))
@@ -80,6 +89,7 @@ def sum_cells(
             columns["anomaly_square"].append(unknown)
         else:
             forecast_anomaly = torch.where(scored, field - fields[CLIMATOLOGY], zero)
+            forecast_anomaly[:, turning] = torch.nan
             columns["anomaly_product"].append(_pool(forecast_anomaly * anomaly, weight))
             columns["anomaly_square"].append(_pool(forecast_anomaly * forecast_anomaly, weight))
     return sums | {name: np.stack(column, axis=1) for name, column in columns.items()}

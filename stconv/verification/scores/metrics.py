@@ -16,6 +16,7 @@ def score_metrics(sums: ScoreSums, stage: str, detailed: bool = False) -> dict[s
 
     With several target variables their names come before the lead (`val_rmse_t2m_lead_1`); `val_rmse` is the
     root mean square over variables as they are, and only for a single variable a quantity with a unit.
+    Directions are left out of the means over variables, which their sine and cosine enter.
 
     Args:
         sums: Pooled sums.
@@ -25,11 +26,12 @@ def score_metrics(sums: ScoreSums, stage: str, detailed: bool = False) -> dict[s
     Returns:
         Finite scores by name.
     """
-    metrics = {f"{stage}_rmse": float(np.sqrt(np.mean(sums.pooled_rmse(MODEL) ** 2)))}
+    straight = [name not in sums.circular for name in sums.variables]
+    metrics = {f"{stage}_rmse": float(np.sqrt(np.mean(sums.pooled_rmse(MODEL)[straight] ** 2)))}
     fields: dict[str, np.ndarray] = {"rmse": sums.rmse(MODEL)}
     for baseline in sums.references:
         short = baseline.replace(" ", "_")
-        metrics[f"{stage}_skill_{short}"] = float(np.mean(sums.pooled_skill(MODEL, baseline)))
+        metrics[f"{stage}_skill_{short}"] = float(np.mean(sums.pooled_skill(MODEL, baseline)[straight]))
         if detailed:
             fields[f"skill_{short}"] = sums.skill(MODEL, baseline)
             fields[f"{short}_rmse"] = sums.rmse(baseline)

@@ -39,4 +39,4 @@ def pair(ours: ScoreSums, theirs: ScoreSums) -> ScoreSums:
     for key in PER_CONTENDER:
         both = [part.sums[key][:, i, :, :n_leads] for part, i in zip((first, second), columns, strict=True)]
         sums[key] = np.stack(both, axis=1)
-    return ScoreSums.from_sums(ours.variables, ours.units, (MODEL, RIVAL), shared, sums)
+    return ScoreSums.from_sums(ours.variables, ours.units, (MODEL, RIVAL), shared, sums, ours.circular)

@@ -117,6 +117,12 @@ class Verification:
         """Whether the model beats a reference, (variable, lead) of bool."""
         return self.outcome(reference, weighting) == BEATS
 
+    def diagnostic(self, key: str, variable: int) -> xr.Dataset | None:
+        """Return a diagnostic of one variable; None without it, as for a direction, which only has errors."""
+        ds, name = self.diagnostics.get(key), self.sums.variables[variable]
+        names = [] if ds is None else [str(known) for known in ds["variable"].values]
+        return ds.isel(variable=names.index(name)) if ds is not None and name in names else None
+
     def over_leads(self) -> Verification:
         """The same verification with all leads pooled into one."""
         span = max(self.span, self.sums.n_leads)

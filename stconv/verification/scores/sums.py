@@ -22,6 +22,7 @@ class ScoreSums:
         variables: Names of the scored variables, in channel order.
         n_leads: Number of leads.
         units: Units of each variable, by name or in order; unknown ones are "".
+        circular: Variables that are directions in degrees, whose errors are smallest angles.
     """
 
     def __init__(
@@ -29,8 +30,9 @@ class ScoreSums:
         variables: Sequence[str],
         n_leads: int,
         units: Mapping[str, str] | Sequence[str] | None = None,
+        circular: Sequence[str] = (),
     ):
-        self.variables = tuple(variables)
+        self.variables, self.circular = tuple(variables), tuple(circular)
         self.n_leads = n_leads
         if units is None or isinstance(units, Mapping):
             units = [dict(units or {}).get(name, "") for name in self.variables]
@@ -73,7 +75,8 @@ class ScoreSums:
             raise ConfigError(
                 f"Contenders {tuple(forecasts)} differ from those of earlier windows, {self.contenders}."
             )
-        self._parts.append((index, sum_cells(truth, forecasts, cell_weight, forecastable)))
+        turning = [name in self.circular for name in self.variables]
+        self._parts.append((index, sum_cells(truth, forecasts, cell_weight, forecastable, turning)))
         self.contenders = tuple(forecasts)
 
     def merge(self, *others: ScoreSums) -> ScoreSums:
@@ -82,9 +85,9 @@ class ScoreSums:
         Raises:
             ConfigError: They have other variables, leads or contenders.
         """
-        merged = ScoreSums(self.variables, self.n_leads, self.units)
+        merged = ScoreSums(self.variables, self.n_leads, self.units, self.circular)
         for part in (self, *others):
-            if (part.variables, part.n_leads) != (self.variables, self.n_leads):
+            if (part.variables, part.n_leads, part.circular) != (self.variables, self.n_leads, self.circular):
                 raise ConfigError(
                     f"Scores of {part.variables} at {part.n_leads} leads cannot be merged with those of "
                     f"{self.variables} at {self.n_leads} leads."
@@ -104,12 +107,14 @@ class ScoreSums:
         """Select windows (a season, a month) by a mask or by positions, in order of reference time."""
         sums = {key: value[windows] for key, value in self.sums.items()}
         index = self.reference_index[windows]
-        return ScoreSums.from_sums(self.variables, self.units, self.contenders, index, sums)
+        return ScoreSums.from_sums(self.variables, self.units, self.contenders, index, sums, self.circular)
 
     def over_leads(self) -> ScoreSums:
         """The same windows with all leads pooled into one."""
         sums = {key: value.sum(-2, keepdims=True) for key, value in self.sums.items()}
-        return ScoreSums.from_sums(self.variables, self.units, self.contenders, self.reference_index, sums)
+        return ScoreSums.from_sums(
+            self.variables, self.units, self.contenders, self.reference_index, sums, self.circular
+        )
 
     @property
     def reference_index(self) -> np.ndarray:
@@ -214,6 +219,7 @@ class ScoreSums:
                 "contender": list(self.contenders),
                 "variable": list(self.variables),
                 "units": ("variable", [self.units[name] for name in self.variables]),
+                "circular": ("variable", [int(name in self.circular) for name in self.variables]),
                 "lead": np.arange(1, self.n_leads + 1),
                 "weighting": list(WEIGHTINGS),
             },
@@ -227,7 +233,9 @@ class ScoreSums:
         )
         sums = {key: ds[key].values.astype(np.float64) for key in (*COMMON, *PER_CONTENDER)}
         index = ds["reference_index"].values.astype(np.int64)
-        return cls.from_sums(variables, units, contenders, index, sums)
+        turning = ds["circular"].values if "circular" in ds else [0] * len(variables)  # none in older files
+        circular = [name for name, turns in zip(variables, turning, strict=True) if turns]
+        return cls.from_sums(variables, units, contenders, index, sums, circular)
 
     @classmethod
     def from_sums(
@@ -237,9 +245,10 @@ class ScoreSums:
         contenders: Sequence[str],
         reference_index: np.ndarray,
         sums: Sums,
+        circular: Sequence[str] = (),
     ) -> ScoreSums:
         """Make an instance from sums in the form of `sums`."""
-        result = cls(variables, sums["weight"].shape[2], units)
+        result = cls(variables, sums["weight"].shape[2], units, circular)
         result.contenders = tuple(contenders)
         result._parts.append((reference_index, sums))
         return result

@@ -33,6 +33,7 @@ class ThresholdScores:
         variables: Names of the variables, in channel order.
         thresholds: By variable, in its units; a variable may lack them.
         scales: Sides of the squares, odd numbers of cells; those larger than the grid are left out.
+        centers: Number subtracted from the values of a variable, by name, see `Series.centers`.
 
     Raises:
         ConfigError: A threshold has an unknown variable, there is no threshold, or a scale is not an odd
@@ -48,6 +49,7 @@ class ThresholdScores:
         variables: Sequence[str],
         thresholds: Mapping[str, Sequence[float]],
         scales: Sequence[int] = SCALES,
+        centers: Mapping[str, float] | None = None,
     ) -> None:
         self.variables = tuple(variables)
         unknown = [name for name in thresholds if name not in self.variables]
@@ -60,6 +62,7 @@ class ThresholdScores:
             raise ConfigError(f"Scales of the FSS are {tuple(scales)}; expected odd numbers of cells.")
         self.thresholds = {name: sorted(values) for name, values in thresholds.items()}
         self.scales = sorted(set(scales))
+        self._centers = dict(centers or {})
         self._contenders: tuple[str, ...] = ()
         self._counts: np.ndarray | None = None
         self._absolute: np.ndarray | None = None
@@ -78,7 +81,8 @@ class ThresholdScores:
         for channel, name in enumerate(self.variables):
             here = known[:, channel]
             cells = {scale: box_sums(here, scale) for scale in scales}
-            for i, threshold in enumerate(self.thresholds.get(name, ())):
+            for i, value in enumerate(self.thresholds.get(name, ())):
+                threshold = value - self._centers.get(name, 0.0)
                 observed = here & (truth[:, channel] >= threshold)
                 happened = {scale: _shares(observed, scale, cells[scale]) for scale in scales}
                 for k, forecast in enumerate(forecasts.values()):
