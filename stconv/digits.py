@@ -6,16 +6,16 @@ import math
 
 
 def digits_for(low: float, high: float, digits: int = 3) -> int:
-    """Significant digits with which values of a range are written.
+    """Significant digits with which values of a range are written: enough for a hundredth of its width.
 
     Args:
         low: Lowest value.
         high: Highest value.
-        digits: Significant digits of the values or, if that takes more, of their difference.
+        digits: Least number of digits.
     """
     largest, width = max(abs(low), abs(high)), high - low
     if math.isfinite(largest) and width > 0:
-        return digits + max(0, math.floor(math.log10(largest)) - math.floor(math.log10(width)))
+        return max(digits, math.floor(math.log10(largest)) - math.floor(math.log10(width)) + 2)
     return digits
 
 
