@@ -6,7 +6,7 @@ import math
 
 
 def digits_for(low: float, high: float, digits: int = 3) -> int:
-    """Significant digits with which values of a range are written: enough for a hundredth of its width.
+    """Significant digits with which values of a range are written: enough for a tenth of its width.
 
     Args:
         low: Lowest value.

@@ -30,6 +30,7 @@ from service.model.source import Source
 from service.model.stored_fields import observed, stored_forecast
 from service.routes.edr_metadata import collection
 from service.routes.prices import count_values
+from service.wire.codec import RawVariable, encode
 from service.wire.model_messages import AtPosition, Cut, InCube, UpdateArchive
 from stconv.bundle import Bundle, make_bundle
 from stconv.datasets.datamodule import GridDataModule
@@ -160,12 +161,15 @@ def test_metadata_name_the_direction_and_physical_ranges(served, forecast):
     assert LEVEL - 0.1 < low < high < LEVEL + 0.1
 
 
-def test_roll_outs_are_those_of_the_library(served):
-    forecaster, source, _ = served
+def test_roll_outs_are_those_of_the_library(served, tmp_path):
+    forecaster, source, folder = served
+    raw = xr.load_dataset(folder / "known.nc", decode_cf=False, engine="netcdf4")
+    variables = {str(name): RawVariable(v.dims, v.values, dict(v.attrs)) for name, v in raw.variables.items()}
+    (tmp_path / "fields").write_bytes(encode(variables, {}))
+    rollout = Rollout(forecaster, tmp_path / "fields", tmp_path / "blocks", 5)
+    while rollout.advance() < 5:
+        pass
     ds, origin = source.open()
-    rollout = Rollout(forecaster, ds, origin, 5)
-    while not rollout.complete:
-        rollout.advance()
     expected = forecaster.forecast(ds, steps=5, origin=origin)
     found = rollout.whole()
     assert set(found.data_vars) == set(expected.data_vars)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
+from service.archive.soundness import lead_of_arrays
 from service.archive.table import StoredForecast, dimensions
 from service.media_types import COVERAGE, JSON
 from service.problems import TooLarge, Unprocessable

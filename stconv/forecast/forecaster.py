@@ -377,7 +377,7 @@ class Forecaster:
         restored.attrs = portable(restored.attrs)
         for described in restored.variables.values():
             described.attrs = portable(described.attrs)
-        return with_directions(restored, self.source.components)
+        return restored
 
     def provenance(self, checked: CheckedInput, history: str) -> dict[str, Any]:
         """Return the attributes on content and origin of a forecast.
