@@ -71,7 +71,8 @@ def reference_of_arrays(arrays: dict[str, Any]) -> str:
 
 def _named(arrays: dict[str, Any], standard_name: str, n_dims: int) -> str:
     for name, array in arrays.items():
-        if array["attributes"].get("standard_name") == standard_name and len(array["shape"]) == n_dims:
+        said = array.get("attributes", {}).get("standard_name")
+        if said == standard_name and len(array["shape"]) == n_dims:
             return name
     raise KeyError(standard_name)
 
