@@ -14,6 +14,7 @@ from service.http.gate import Gate
 from service.http.openapi import document_routes, operation_id
 from service.http.problem_answers import install
 from service.http.quota import Quota
+from service.http.streaming import Spool
 from service.routes import (
     admin,
     edr,
@@ -112,6 +113,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.uploads = asyncio.Semaphore(settings.queue_size + settings.parsers + 2 * settings.max_batch)
     async with AsyncExitStack() as stack:
         app.state.folder = stack.enter_context(state_folder(settings))
+        app.state.spool = Spool(app.state.folder, settings.max_spool_bytes)
         stack.push_async_callback(app.state.parsers.stop)
         starting = [app.state.parsers.start()]
         for name, bundle in settings.models.items():

@@ -118,6 +118,11 @@ class Settings(BaseSettings):
     max_text_values: int = Field(
         default=5_000_000, gt=0, description="Limit of values in an answer in JSON or CoverageJSON."
     )
+    max_spool_bytes: int = Field(
+        default=4096 * MEBIBYTE,
+        gt=0,
+        description="Limit of the answers on disk that wait for slow clients, bytes.",
+    )
     max_steps: int = Field(default=1000, gt=0, description="Limit of leads per request.")
     max_connections: int = Field(default=1000, gt=0, description="Limit of open connections.")
     header_seconds: float = Field(

@@ -212,7 +212,7 @@ def test_expired_results_go_and_the_oldest_make_room(tmp_path):
     assert not (tmp_path / "job0").exists()
     again = JobStore(tmp_path, 100.0, 25)
     assert again.by_id["job3"].status == "done"
-    assert np.frombuffer(again.result(again.by_id["job3"]), "u1").size == 10
+    assert np.frombuffer(again.result(again.by_id["job3"]).read(), "u1").size == 10
 
 
 def test_another_key_sees_no_job(tmp_path):

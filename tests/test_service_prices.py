@@ -10,6 +10,7 @@ import pytest
 
 from service.app import create_app
 from service.archive.table import StoredForecast
+from service.http.streaming import Spool
 from service.routes.prices import check_stored
 from service.settings import Settings
 from service.wire.model_facts import ModelFacts, Target
@@ -64,6 +65,7 @@ def get(path, accept="*/*", **limits):
     """Ask an application that has no process behind it: the status, and the requests to the model."""
     worker, stored = Worker(), SimpleNamespace(by_name={}, get=lambda name: stored_forecast())
     app = create_app(Settings(data=["analysis.nc"], **limits))
+    app.state.spool = Spool(Path("nowhere"), 1)
     app.state.workers, app.state.stored = {"air": worker}, {"air": stored}
 
     async def run():

@@ -21,14 +21,17 @@ LIMIT = 2.0
 
 
 async def app(scope, receive, send):
-    """Answers at once, without reading the body; /read reads it first, /big answers with many bytes."""
+    """Answers at once, without reading the body; /read reads it first, /big and /chunks answer at length."""
     if scope["path"] == "/read":
         while (await receive()).get("more_body"):
             pass
-    body = bytes(BIG) if scope["path"] == "/big" else b"ok"
+    body = memoryview(bytes(BIG) if scope["path"] in ("/big", "/chunks") else b"ok")
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    while scope["path"] == "/chunks" and body:
+        await send({"type": "http.response.body", "body": bytes(body[: 2**16]), "more_body": True})
+        body = body[2**16 :]
+    await send({"type": "http.response.body", "body": bytes(body)})
 
 
 @contextmanager
@@ -128,6 +131,33 @@ def test_an_answer_that_nobody_takes_is_given_up():
         until(lambda: server.server_state.connections)
         until(lambda: not server.server_state.connections)
         assert len(rest(connection)) < BIG
+
+
+def test_an_answer_in_chunks_may_take_longer_if_its_bytes_flow():
+    """Far more than the least speed, for longer than the limit."""
+    with running() as (_, port), connect(port) as connection:
+        connection.sendall(b"GET /chunks HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received, began = 0, time.monotonic()
+        while taken := len(connection.recv(2**20)):
+            received += taken
+            if time.monotonic() - began < 2 * LIMIT:
+                time.sleep(0.05)
+        assert received > BIG
+        assert time.monotonic() - began > LIMIT
+
+
+def test_an_answer_in_chunks_that_trickles_is_given_up():
+    """Ten kilobytes a second, once the buffers of the sockets are full."""
+    with running() as (server, port), connect(port) as connection:
+        connection.sendall(b"GET /chunks HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: server.server_state.connections)
+
+        def ended():
+            connection.recv(1000)
+            return not server.server_state.connections
+
+        until(ended, pause=0.1)
+        assert len(rest(connection)) < BIG / 2
 
 
 def test_connections_are_counted():

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from service.archive.durable import write_whole
 
@@ -163,9 +163,9 @@ class JobStore:
             else:
                 self.path(job, RESULT).unlink(missing_ok=True)
 
-    def result(self, job: Job) -> bytes:
-        """Read the result of a finished job."""
-        return self.path(job, RESULT).read_bytes()
+    def result(self, job: Job) -> BinaryIO:
+        """Open the result of a finished job."""
+        return self.path(job, RESULT).open("rb")
 
     def expire(self, job: Job) -> None:
         """Remove the result and keep only the description."""

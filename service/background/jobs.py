@@ -8,6 +8,7 @@ import json
 import logging
 import secrets
 import time
+from typing import BinaryIO
 
 from service.background.job_store import BLOCKS, INPUT, UNFINISHED, Job, JobStore
 from service.media_types import NETCDF
@@ -187,8 +188,8 @@ class Jobs:
             raise JobGone("The job expired and its result was removed. Submit it again.")
         return job
 
-    def result(self, job: Job) -> bytes:
-        """Read the result of a job from disk; do not call in the event loop.
+    def result(self, job: Job) -> BinaryIO:
+        """Open the result of a job on disk; do not call in the event loop.
 
         Raises:
             JobUnfinished: The job is not finished; Retry-After says when to try again.

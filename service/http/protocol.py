@@ -7,10 +7,13 @@ import json
 import sys
 from http import HTTPStatus
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.problems import MEDIA_TYPE, document
 
+LEAST_BYTES_PER_SECOND = 16_000
+"""Speed below which a client's patience runs out while it takes a large answer."""
 LATE = "The headers did not arrive."
 REFUSED = {
     400: "The request is not HTTP/1.1 (RFC 9112), or its body is not framed as its headers say.",
@@ -34,6 +37,9 @@ class PatientProtocol(H11Protocol):
     max_connections = 1000
     idle: dict[PatientProtocol, None]
     _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _stalled_since = 0.0
+    _patience = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request, unless there are too many connections."""
@@ -50,12 +56,15 @@ class PatientProtocol(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
             self._is_idle(False)
+            self._patience = self.answer_seconds
         elif self._deadline is None and not self.transport.is_closing():
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the deadline."""
+        """Cancel the deadlines."""
         self._stop_waiting()
+        if self._stalled is not None:
+            self._stalled.cancel()
         self._is_idle(False)
         super().connection_lost(exc)
 
@@ -66,6 +75,21 @@ class PatientProtocol(H11Protocol):
             self._is_idle(True)
         if self.transport.get_write_buffer_size():
             self.loop.call_later(self.answer_seconds, self._abort_if_unread, self.cycle)
+
+    def pause_writing(self) -> None:
+        """Start to wait for a client that does not take what was written."""
+        super().pause_writing()
+        self._stalled_since = self.loop.time()
+        self._stalled = self.loop.call_later(max(0.0, self._patience), self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Take the wait off the patience with this answer, and add the time that its bytes may have taken."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            waited = self.loop.time() - self._stalled_since
+            taken = HIGH_WATER_LIMIT / LEAST_BYTES_PER_SECOND
+            self._patience = min(self._patience - waited + taken, self.answer_seconds)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP with a problem document, unless another answer is being written."""

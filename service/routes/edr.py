@@ -12,6 +12,7 @@ from service.http.keys import require_key
 from service.http.models import find_model, refuse_while_draining, stored_of
 from service.http.openapi import Answers, problems
 from service.http.parameters import ONLY_KNOWN
+from service.http.streaming import spooled
 from service.http.waiting import while_connected
 from service.media_types import COVERAGE
 from service.problems import Malformed, NotAcceptable
@@ -238,7 +239,7 @@ async def _ask(request: Request, worker: Worker, asked: CutNewest | CutStored) -
     refuse_while_draining(request)
     answer = await while_connected(request, worker.ask(asked))
     headers = model_headers(worker) | answer.headers
-    return Response(answer.body, media_type=answer.media_type, headers=headers)
+    return await spooled(request, answer, headers)
 
 
 def _geographic(request: Request, name: str) -> Worker:

@@ -12,6 +12,7 @@ from service.http.models import ChosenModel
 from service.http.negotiation import answer_type
 from service.http.openapi import Answers, problems
 from service.http.parameters import ONLY_KNOWN
+from service.http.streaming import spooled
 from service.http.waiting import while_connected
 from service.media_types import COVERAGE, JSON, NETCDF, PNG
 from service.problems import NoData
@@ -135,7 +136,7 @@ async def create_forecast(
             del body
             asked = ForecastUpload(fields, steps, form)
             answer = await while_connected(request, worker.ask_in_place(asked))
-    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
+    return await spooled(request, answer, model_headers(worker) | answer.headers)
 
 
 @router.get(
@@ -160,7 +161,7 @@ async def latest_forecast(
     check_price(worker, steps, settings, media_type, form.variables, bands)
     asked = ForecastNewest(steps, form)
     answer = await while_connected(request, worker.ask(asked))
-    return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)
+    return await spooled(request, answer, model_headers(worker) | answer.headers)
 
 
 def require_data(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from service.http.keys import job_owner, require_job_key
 from service.http.models import ChosenModel
 from service.http.openapi import Answers, problems
 from service.http.parameters import ONLY_KNOWN
+from service.http.streaming import from_file
 from service.problems import TooLarge
 from service.routes.documents import JobFacts
 from service.routes.forecasts import (
@@ -99,8 +100,8 @@ async def job_status(request: Request, response: Response, job: JobId) -> dict[s
 async def job_result(request: Request, job: JobId) -> Response:
     """The forecast of a finished job; 409 before it is finished, 410 once it is removed."""
     found = _find(request, job)
-    body = await asyncio.to_thread(_jobs(request).result, found)
-    return Response(body, media_type=found.media_type, headers=found.headers)
+    result = await asyncio.to_thread(_jobs(request).result, found)
+    return from_file(request, result, found.media_type, found.headers or {})
 
 
 @router.delete("/{job}", response_model=JobFacts, responses=problems(404, 410))

@@ -13,6 +13,7 @@ from service.http.models import ModelName, stored_of
 from service.http.negotiation import answer_type
 from service.http.openapi import problems
 from service.http.parameters import ONLY_KNOWN
+from service.http.streaming import spooled
 from service.http.waiting import while_connected
 from service.media_types import JSON
 from service.routes.documents import StoredForecastList, Verification
@@ -89,4 +90,4 @@ async def _answer(
     check_stored(found, request.app.state.settings, media_type, form.variables)
     asked = kind(str(found.path), form)
     answer = await while_connected(request, worker.ask(asked))
-    return Response(answer.body, media_type=answer.media_type, headers=answer.headers)
+    return await spooled(request, answer, answer.headers)

@@ -19,6 +19,7 @@ from service.http.keys import require_key
 from service.http.models import ModelName, stored_of
 from service.http.openapi import Answers, problems
 from service.http.parameters import ONLY_KNOWN
+from service.http.streaming import from_file
 from service.problems import NoData, Unavailable, UnknownModel
 from service.routes.documents import ZarrStoreList, ZarrStores
 from service.routes.forecasts import BINARY
@@ -73,16 +74,17 @@ async def read_key(request: Request, model: ModelName, group: Group, key: Key) -
         raise ForecastGone(f"This forecast is no longer stored. {error.detail}") from None
     found = find_file(forecasts, BETWEEN in group, key)
     try:
-        body = await asyncio.to_thread(found.read_bytes) if isinstance(found, Path) else found
+        opened = await asyncio.to_thread(found.open, "rb") if isinstance(found, Path) else None
     except FileNotFoundError:
         raise ForecastGone("The forecast expired and was removed.") from None
     except OSError as error:
         log.error("a stored forecast cannot be read: %s", error)
         raise Unavailable("The stored forecast cannot be read now.", retry_after_seconds=60) from None
     kind = "application/json" if key.endswith(METADATA) else "application/octet-stream"
-    return Response(
-        body, media_type=kind, headers={"Cache-Control": FOREVER if stored.split(group)[1] else "no-cache"}
-    )
+    headers = {"Cache-Control": FOREVER if stored.split(group)[1] else "no-cache"}
+    if opened is not None:
+        return from_file(request, opened, kind, headers)
+    return Response(found, media_type=kind, headers=headers)
 
 
 def _stores(model: str, stored: StoredForecasts) -> dict[str, Any]:
