@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext
 
 import cftime
+import h5py
 import netCDF4
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from service.model.settings import ModelSettings
 from service.uploads.json_upload import parse_json
 from service.uploads.netcdf_upload import parse_netcdf
 from service.uploads.plain_hdf5 import parse_plain_hdf5
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.grid import open_series
 from stconv.errors import StconvError, TimeAxisError, UnitsError
 from stconv.forecast import Forecaster
@@ -247,6 +249,23 @@ def test_odd_files_give_the_same_forecast_over_http(service, model, service_serv
     np.testing.assert_allclose(values, expected["t2m"].values, rtol=1e-6)
     reference = found["coordinates"]["forecast_reference_time"]["values"]
     assert reference[:16] == str(expected["forecast_reference_time"].values)[:16].replace(" ", "T")
+
+
+def test_chunks_that_were_never_written_are_missing_through_both_doors(model, service_server, tmp_path):
+    path = write(tmp_path / "holes.nc", service_server.fields(5))
+    with h5py.File(path, "r+") as file:
+        values = file["t2m"][...]
+        scales = [file[dim] for dim in ("time", "latitude", "longitude")]
+        del file["t2m"]
+        field = file.create_dataset("t2m", values.shape, "f4", chunks=(1, 8, 10))  # fill value 0
+        field.attrs["units"] = "K"
+        for axis, scale in enumerate(scales):
+            field.dims[axis].attach_scale(scale)
+        field[:3], field[4:] = values[:3], values[4:]
+    with pytest.warns(SourceWarning, match="1 of 5 chunks of 't2m' are not stored"):
+        found, expected = both_doors(model, path)
+    assert found == [expected]  # the parser in Python leaves the file to the HDF5 library
+    assert "lacks 78 of 234 values" in expected[1]
 
 
 def west(ds):

@@ -13,6 +13,7 @@ os.environ["HDF5_PLUGIN_PRELOAD"] = (
 
 import io
 import math
+import warnings
 from typing import Any
 
 import h5py
@@ -29,6 +30,9 @@ from service.uploads.bounds import (
     check_fields,
 )
 from service.wire.codec import RawVariable, encode, names
+from stconv.datasets.source.absent import hdf5_chunks, mark_absent
+from stconv.datasets.source.attributes import SourceWarning
+from stconv.errors import FileError
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ALLOWED_FILTERS = {
@@ -109,9 +113,29 @@ def _read_hdf5(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[st
                 for name, item in data.items()
                 if item.dtype.kind in "fiuSO" and not item.attrs.get("NAME", b"").startswith(NO_VARIABLE)
             }
+            for name, item in data.items():
+                _mark_absent(name.removeprefix(NOT_A_COORDINATE), item, variables)
             return variables, _attributes(file)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
         raise Unprocessable(f"The NetCDF file cannot be read: {error}", kind="unreadable-netcdf") from error
+
+
+def _mark_absent(name: str, item: h5py.Dataset, variables: dict[str, RawVariable]) -> None:
+    """Mark values that were never written, as `stconv.datasets.source.reading` does for a file.
+
+    Raises:
+        Unprocessable: Part of an axis was never written.
+    """
+    stored = hdf5_chunks(item) if name in variables else None
+    if stored is None:
+        return
+    variable = variables[name]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SourceWarning)
+            mark_absent(name, variable.dims, variable.values.dtype, variable.attrs, stored, "The upload")
+    except FileError as error:
+        raise Unprocessable(str(error), kind="unreadable-netcdf") from error
 
 
 def _dimensions(item: h5py.Dataset) -> tuple[str, ...]:

@@ -9,13 +9,12 @@ import itertools
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.declared import DEFAULT_FILL
@@ -70,56 +69,60 @@ class Chunks:
         return bool(low <= self.fill <= high)
 
 
-def mark_absent(ds: xr.Dataset, chunks: Callable[[str], Chunks | None], source: str) -> None:
-    """Find absent chunks, warn which steps they cover, and mark their values as missing.
+def mark_absent(
+    name: str,
+    dims: Sequence[Hashable],
+    dtype: np.dtype[Any],
+    attrs: dict[Any, Any],
+    stored: Chunks,
+    source: str,
+) -> None:
+    """Find absent chunks of a variable, warn which steps they cover, and mark their values as missing.
 
     If the stored values include the fill value (zeros of rain), an absent chunk may be one that holds only
     this value: it is read as the fill value, with a warning.
 
     Args:
-        ds: Undecoded variables; a fill value that means missing is added to their `missing_value`.
-        chunks: Returns the storage of a variable, None if it is not chunked.
+        name: Name of the variable.
+        dims: Its dimensions.
+        dtype: Type of its stored values.
+        attrs: Its attributes; a fill value that means missing is added to `missing_value`.
+        stored: Its storage.
         source: File, for messages.
 
     Raises:
         FileError: Part of an axis is absent, or part of an array whose writer stores every chunk.
     """
-    for name, variable in ds.variables.items():
-        if variable.dtype.kind not in "iuf" or not variable.ndim:
-            continue
-        stored = chunks(str(name))
-        if stored is None or not (absent := stored.absent()):
-            continue
-        along = str(variable.dims[0])
-        places = [at[0] for at in absent]
-        where = f"{_spans(places, stored)} along '{along}'"
-        if name in ds.dims:
-            if stored.chunk[0] > 1 or len(absent) > 1:
-                raise FileError(
-                    f"{source}: the axis '{name}' is not stored at {where}: its chunks were never "
-                    "written. Write them, or download the missing files of the store."
-                )
-            continue  # a single value equal to the fill value, usually 0
-        n = math.prod(stored.counts)
-        told = f"{source}: {len(absent)} of {n} chunks of '{name}' are not stored ({where}). "
-        if _is_missing(stored.fill, variable.attrs.get("_FillValue"), variable.dtype):
-            told += "Their values are missing."
-        elif not stored.fill_is_a_value():
-            declared = variable.attrs.get("missing_value")
-            others = [] if declared is None else np.ravel(declared).tolist()
-            variable.attrs["missing_value"] = [*others, stored.fill]
-            told += f"Their values are missing, not {stored.fill}, which the stored chunks do not contain."
-        elif stored.all_written:
+    if dtype.kind not in "iuf" or not dims or not (absent := stored.absent()):
+        return
+    where = f"{_spans([at[0] for at in absent], stored)} along '{dims[0]}'"
+    if name in dims:
+        if stored.chunk[0] > 1 or len(absent) > 1:
             raise FileError(
-                f"{told}They were never written, or are lost, and would be read as {stored.fill}. "
-                "Download or write them again."
+                f"{source}: the axis '{name}' is not stored at {where}: its chunks were never written. "
+                "Write them, or download the missing files of the store."
             )
-        else:
-            told += (
-                f"They are read as {stored.fill}, the fill value, which the stored chunks contain as "
-                "well. If that is wrong, download or write them."
-            )
-        warnings.warn(told, SourceWarning, stacklevel=3)
+        return  # a single value equal to the fill value, usually 0
+    n = math.prod(stored.counts)
+    told = f"{source}: {len(absent)} of {n} chunks of '{name}' are not stored ({where}). "
+    if _is_missing(stored.fill, attrs.get("_FillValue"), dtype):
+        told += "Their values are missing."
+    elif not stored.fill_is_a_value():
+        declared = attrs.get("missing_value")
+        others = [] if declared is None else np.ravel(declared).tolist()
+        attrs["missing_value"] = [*others, np.asarray(stored.fill).item()]
+        told += f"Their values are missing, not {stored.fill}, which the stored chunks do not contain."
+    elif stored.all_written:
+        raise FileError(
+            f"{told}They were never written, or are lost, and would be read as {stored.fill}. Download or "
+            "write them again."
+        )
+    else:
+        told += (
+            f"They are read as {stored.fill}, the fill value, which the stored chunks contain as well. If "
+            "that is wrong, download or write them."
+        )
+    warnings.warn(told, SourceWarning, stacklevel=3)
 
 
 def zarr_chunks(array: Any, folder: Path) -> Chunks | None:
@@ -154,11 +157,14 @@ def zarr_chunks(array: Any, folder: Path) -> Chunks | None:
 
 
 def hdf5_chunks(dataset: Any) -> Chunks | None:
-    """Storage of an HDF5 dataset; None if it is contiguous."""
+    """Storage of an HDF5 dataset; None if it is contiguous, or if no chunk is absent."""
     if dataset.chunks is None or 0 in dataset.shape:
         return None
-    n_chunks = dataset.id.get_num_chunks()
-    offsets = (dataset.id.get_chunk_info(i).chunk_offset for i in range(n_chunks))
+    counts = [-(-n // size) for n, size in zip(dataset.shape, dataset.chunks, strict=True)]
+    if dataset.id.get_num_chunks() >= math.prod(counts):
+        return None
+    offsets: list[Index] = []
+    dataset.id.chunk_iter(lambda stored: offsets.append(stored.chunk_offset))
     present = {tuple(o // size for o, size in zip(at, dataset.chunks, strict=True)) for at in offsets}
     fill = dataset.fillvalue
     return Chunks(dataset.shape, dataset.chunks, frozenset(present), fill, lambda region: dataset[region])

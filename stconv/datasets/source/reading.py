@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.source import arrays
-from stconv.datasets.source.absent import Chunks, hdf5_chunks, mark_absent
+from stconv.datasets.source.absent import hdf5_chunks, mark_absent
 from stconv.datasets.source.addresses import refuse_address
 from stconv.datasets.source.completeness import check_complete
 from stconv.datasets.source.decoding import decode
@@ -267,11 +267,11 @@ def _mark_absent_hdf5(path: Path, group: str | None, ds: xr.Dataset) -> None:
     with h5py.File(path, "r") as file:
         inside = file[group or "/"]
 
-        def chunks(name: str) -> Chunks | None:
-            item = inside.get(name)
-            return hdf5_chunks(item) if isinstance(item, h5py.Dataset) and item.shape else None
-
-        mark_absent(ds, chunks, str(path))
+        for name, variable in ds.variables.items():
+            item = inside.get(str(name))
+            stored = hdf5_chunks(item) if isinstance(item, h5py.Dataset) and item.shape else None
+            if stored is not None:
+                mark_absent(str(name), variable.dims, variable.dtype, variable.attrs, stored, str(path))
 
 
 def decode_stored(stored: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:

@@ -54,7 +54,10 @@ def open_zarr(path: Path, group: str | None) -> xr.Dataset:
         if fill is not None:
             variable.attrs["_FillValue"] = fill
     inside = path / (group or "").strip("/")
-    mark_absent(ds, lambda name: zarr_chunks(store[name], inside / name), str(path))
+    for name, variable in ds.variables.items():
+        stored = zarr_chunks(store[str(name)], inside / str(name))
+        if stored is not None:
+            mark_absent(str(name), variable.dims, variable.dtype, variable.attrs, stored, str(path))
     _warn_of_copy(path, store, group)
     return ds
 
