@@ -146,7 +146,7 @@ def test_times_and_names(client):
         ("position", {}, 400, "coords"),
         ("position", {"coords": "POINT(4 44)", "crs": "EPSG:3857"}, 400, "CRS84"),
         ("position", {"coords": "POINT(4 44)", "f": "GeoTIFF"}, 406, "CoverageJSON"),
-        ("position", {"coords": "POINT(4 44)", "parameter-name": "rain"}, 422, "'rain'"),
+        ("position", {"coords": "POINT(4 44)", "parameter-name": "rain"}, 400, "'rain'"),
         ("position", {"coords": "POINT(4 44)", "datetime": "noon"}, 400, "noon"),
         ("position", {"coords": "POINT(4 44)", "datetime": "1999-01-01"}, 422, "2020-01-11T00:00:00Z"),
         ("position", {"coords": "POINT(4 44)", "datetime": "2021-01-01/2020-01-01"}, 400, "before"),

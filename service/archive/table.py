@@ -82,6 +82,15 @@ class StoredForecast:
         """Number of leads."""
         return n_leads(self.arrays)
 
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """Shape of each field, without coordinates."""
+        lead = lead_of_arrays(self.arrays)
+        along = {name: dimensions(array) for name, array in self.arrays.items()}
+        return {
+            name: self.arrays[name]["shape"] for name, dims in along.items() if lead in dims and len(dims) > 1
+        }
+
     def facts(self) -> dict[str, Any]:
         """The entry of the forecast in a list, as JSON values."""
         attrs = self.metadata["attributes"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -223,6 +224,7 @@ async def _newest(request: Request, name: str, steps: int | None, cut: Cut) -> R
     worker, settings = find_model(request, name), request.app.state.settings
     require_data(settings)
     check_steps(worker, steps, settings)
+    _check_names(cut.variables, worker.facts.names)
     check_computed(worker, steps, settings)
     check_cut(worker, steps or worker.facts.leads, cut.where, cut.variables, settings)
     return await _ask(request, worker, CutNewest(cut, steps))
@@ -231,6 +233,7 @@ async def _newest(request: Request, name: str, steps: int | None, cut: Cut) -> R
 async def _stored(request: Request, name: str, instance: str, cut: Cut) -> Response:
     worker, stored = stored_of(request, name)
     found = stored.get(instance)
+    _check_names(cut.variables, found.shapes)
     check_cut(worker, found.leads, cut.where, cut.variables, request.app.state.settings)
     return await _ask(request, worker, CutStored(cut, str(found.path)))
 
@@ -240,6 +243,13 @@ async def _ask(request: Request, worker: Worker, asked: CutNewest | CutStored) -
     answer = await while_connected(request, worker.ask(asked))
     headers = model_headers(worker) | answer.headers
     return await spooled(request, answer, headers)
+
+
+def _check_names(asked: tuple[str, ...] | None, known: Iterable[str]) -> None:
+    """Refuse names that are not forecast, with 400 as OGC API-EDR demands (rc-parameter-name-response)."""
+    known = list(known)
+    if unknown := [name for name in asked or () if name not in known]:
+        raise Malformed(f"parameter-name {unknown[0][:60]!r} is not forecast; known: {', '.join(known)}.")
 
 
 def _geographic(request: Request, name: str) -> Worker:

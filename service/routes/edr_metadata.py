@@ -39,7 +39,7 @@ def landing(base: str) -> dict[str, Any]:
             link(f"{base}edr/", "self"),
             link(f"{base}edr/conformance", "conformance"),
             link(f"{base}edr/collections", "data"),
-            link(f"{base}openapi.json", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
+            link(f"{base}openapi.json", "service-desc"),
             link(f"{base}docs", "service-doc", "text/html"),
         ],
     }

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from service.archive.soundness import lead_of_arrays
-from service.archive.table import StoredForecast, dimensions
+from service.archive.table import StoredForecast
 from service.media_types import COVERAGE, JSON
 from service.problems import TooLarge, Unprocessable
 from service.settings import Settings
@@ -95,15 +94,8 @@ def check_stored(
     Raises:
         TooLarge: It exceeds the limit.
     """
-    arrays = stored.arrays
-    lead = lead_of_arrays(arrays)
-    values = sum(
-        math.prod(array["shape"])
-        for name, array in arrays.items()
-        if len(dimensions(array)) > 1
-        and lead in dimensions(array)
-        and (variables is None or name in variables)
-    )
+    shapes = stored.shapes
+    values = sum(math.prod(shape) for name, shape in shapes.items() if variables is None or name in variables)
     _check_answer(values, media_type, settings)
 
 

@@ -47,6 +47,12 @@ class ModelFacts:
     directions: tuple[Target, ...] = ()
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all variables of a forecast."""
+        bounded = [f"{target.name}{bound}" for target in self.targets for bound in ("", *self.bands)]
+        return (*bounded, *(direction.name for direction in self.directions))
+
+    @property
     def n_cells(self) -> int:
         """Number of cells of the grid."""
         return math.prod((len(self.rows), len(self.columns)))
