@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.processes import memory
 
+CORES = sorted(os.sched_getaffinity(0))
+CLIENTS, SERVERS = {CORES[-1]}, set(CORES[:-1] or CORES)
+"""Cores of the clients and of the server, where they are apart."""
 KINDS = {"json": "application/json", "netcdf": "application/x-netcdf", "netcdf3": "application/x-netcdf"}
 
 
@@ -29,7 +35,7 @@ class Asked(NamedTuple):
 class Service:
     """A server with the given settings, until the end of the block."""
 
-    def __init__(self, bundle: Path, threads: int, **settings: str) -> None:
+    def __init__(self, bundle: Path, threads: int, cores: set[int] | None = None, **settings: str) -> None:
         environment = os.environ | {f"STCONV_SERVE_{key.upper()}": value for key, value in settings.items()}
         self.process = subprocess.Popen(
             [
@@ -49,6 +55,8 @@ class Service:
             env=environment,
             text=True,
         )
+        if cores:
+            os.sched_setaffinity(self.process.pid, cores)
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if found := re.match(r"^  http://127.0.0.1:(\d+)$", line):
@@ -101,6 +109,27 @@ class Client:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+class Elsewhere:
+    """A process with clients on the last core, until the end of the block."""
+
+    def __enter__(self) -> Elsewhere:
+        self._process = ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn"), os.sched_setaffinity, (0, CLIENTS)
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.shutdown()
+
+    def run(self, asking: Callable[..., Coroutine[Any, Any, list[Asked]]], *arguments: Any) -> list[Asked]:
+        """Run `ask_on` or `ask_at` there."""
+        return self._process.submit(_run, asking, arguments).result()
+
+
+def _run(asking: Callable[..., Coroutine[Any, Any, list[Asked]]], arguments: tuple[Any, ...]) -> list[Asked]:
+    return asyncio.run(asking(*arguments))
 
 
 async def ask_on(port: int, kind: str, body: bytes, clients: int, seconds: float) -> list[Asked]:

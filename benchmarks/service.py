@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bare import BATCH, Bare, bodies, save_bundle
-from benchmarks.load import KINDS, Asked, Client, Service, ask_at, ask_on
+from benchmarks.load import KINDS, SERVERS, Asked, Client, Elsewhere, Service, ask_at, ask_on
 from benchmarks.processes import processor_seconds
 
 PLACES = 34
@@ -26,6 +26,9 @@ PLACES = 34
 ROUNDS = 4
 IN_A_ROW = 5
 """Requests of one client between as many of the bare model: the first finds the caches of the other."""
+GOODPUT = "goodput"
+FACTORS = (1, 2, 4, 10)
+"""Loads, in multiples of what is answered with all places taken."""
 RAMP_SECONDS = 1
 """Until the clients' requests fill the batches."""
 
@@ -38,8 +41,8 @@ def main() -> None:
     parser.add_argument(
         "--part",
         nargs="+",
-        choices=list(PARTS),
-        default=list(PARTS),
+        choices=[*PARTS, GOODPUT],
+        default=[*PARTS, GOODPUT],
         help="of the measurements (default: all)",
     )
     parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help="of saturation, for memory")
@@ -48,14 +51,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "air"
         save_bundle(bundle)
+        if GOODPUT in args.part:
+            goodput(bundle, args.kind[0], sent[args.kind[0]], args.seconds)
+        parts = [part for part in args.part if part != GOODPUT]
+        if not (parts or args.soak):
+            return
         with (
             Bare(bundle, args.threads) as plain,
             Bare(bundle, args.threads, keeping=True) as keeping,
             Service(bundle, args.threads) as service,
         ):
             bare = {"bare model": plain, "bare model, memory kept": keeping}
-            for part in args.part:
-                for kind in args.kind if part != "overload" else args.kind[:1]:
+            for part in parts:
+                for kind in args.kind[:1] if part == "overload" else args.kind:
                     asyncio.run(PARTS[part](bare, service, kind, sent[kind], args.seconds))
             if args.soak:
                 asyncio.run(soak(service, args.kind[0], sent[args.kind[0]], args.soak))
@@ -130,6 +138,41 @@ async def overload(bare: Bares, service: Service, kind: str, body: bytes, second
     say(f"{kind}: 10 times that, accepted, 99 % within", percentile(over, 200), "ms")
     say(f"{kind}: memory after it over before", service.memory() / before, "", "1")
     print("  statuses", dict(Counter(one.status for one in over)))
+
+
+def goodput(bundle: Path, kind: str, body: bytes, seconds: float) -> None:
+    """Forecasts a second at 1, 2, 4 and 10 times what is answered with all places taken, by turns.
+
+    The server and its processes have all cores but the last, which is the clients'.
+    """
+    answered: dict[int, list[float]] = {factor: [] for factor in FACTORS}
+    refused: dict[int, list[Asked]] = {factor: [] for factor in FACTORS}
+    cost: dict[int, list[float]] = {factor: [] for factor in FACTORS}
+    with Service(bundle, 1, SERVERS) as service, Elsewhere() as clients:
+        clients.run(ask_on, service.port, kind, body, PLACES, RAMP_SECONDS)
+        for _ in range(ROUNDS):
+            rate = _rate(clients.run(ask_on, service.port, kind, body, PLACES, seconds))
+            for factor in FACTORS:
+                before = processor_seconds(service.process.pid)["server"]
+                found = clients.run(ask_at, service.port, kind, body, factor * rate, seconds)
+                spent = processor_seconds(service.process.pid)["server"] - before
+                cost[factor].append(1e3 * spent / len(found))
+                answered[factor].append(_rate(found) / rate)
+                refused[factor] += [one for one in found if one.status != 200]
+            print(f"  capacity {rate:.1f} forecasts a second", flush=True)
+    for factor in FACTORS:
+        much = f"{kind}: {factor} times the load"
+        say(f"{much}, goodput over capacity", float(np.median(answered[factor])), "", ">= 0.8")
+        say(f"{much}, refused: half within", percentile(refused[factor], 503, 50), "ms")
+        say(f"{much}, refused: 99 % within", percentile(refused[factor], 503), "ms", "<= 50")
+        say(f"{much}, processor time of the server", float(np.median(cost[factor])), "ms/request")
+        print("  refusals by status", dict(Counter(one.status for one in refused[factor])))
+
+
+def _rate(found: list[Asked]) -> float:
+    """Forecasts a second, from the first request to the last answer."""
+    good = [one.at for one in found if one.status == 200]
+    return len(good) / (max(good) - min(one.at - one.seconds for one in found))
 
 
 PARTS = {"latency": latency, "throughput": throughput, "overload": overload}

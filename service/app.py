@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import stconv
+from service.http.bodies import BODIES, BodyRoom
+from service.http.drain import Drain, UnderWay
 from service.http.gate import Gate
 from service.http.openapi import document_routes, operation_id
 from service.http.problem_answers import install
@@ -90,6 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
     for group in groups:
         app.include_router(group.router)
     app.state.routes = [route for group in groups for route in group.router.routes]
+    app.state.under_way = UnderWay()
+    app.add_middleware(Drain, under_way=app.state.under_way)
     app.add_middleware(Gate, settings=settings)
     document_routes(app, settings)
     if settings.cors_origins:  # around the gate, whose refusals a page must be able to read
@@ -110,7 +114,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start the processes; raise an error with the reason if a model cannot be loaded."""
     settings: Settings = app.state.settings
     app.state.parsers = Parsers(settings)
-    app.state.uploads = asyncio.Semaphore(settings.queue_size + settings.parsers + 2 * settings.max_batch)
+    app.state.bodies = BodyRoom(BODIES * settings.max_body_bytes)
     async with AsyncExitStack() as stack:
         app.state.folder = stack.enter_context(state_folder(settings))
         app.state.spool = Spool(app.state.folder, settings.max_spool_bytes)

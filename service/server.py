@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.http.door import Door
 from service.http.protocol import patient
 from service.settings import Settings
 from service.workers.worker import Worker
@@ -22,6 +24,8 @@ from stconv.errors import ServiceError
 log = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 5
 POLL_SECONDS = 0.05
+END_SECONDS = 5.0
+"""Time for the answers to requests that the end of a drain interrupts, s."""
 
 
 def serve(settings: Settings, on_ready: Callable[[Mapping[str, Worker], str], None]) -> int:
@@ -76,18 +80,27 @@ class _Server(uvicorn.Server):
     async def _drain(self) -> None:
         settings: Settings = self._application.state.settings
         await asyncio.sleep(settings.drain_notice_seconds)
+        if not await self._all_answered(settings.drain_seconds):
+            log.warning("%d requests are not finished, and are ended", len(self.server_state.tasks))
+            self._application.state.under_way.end()
+            await self._all_answered(END_SECONDS)
+        self.should_exit = True
+
+    async def _all_answered(self, seconds: float) -> bool:
         loop = asyncio.get_running_loop()
-        end = loop.time() + settings.drain_seconds
+        end = loop.time() + seconds
         while self.server_state.tasks and loop.time() < end:
             await asyncio.sleep(POLL_SECONDS)
-        self.should_exit = True
+        return not self.server_state.tasks
 
 
 async def _serve(app: FastAPI, listener: socket.socket, on_ready: Callable[[FastAPI], None]) -> None:
     settings: Settings = app.state.settings
+    proxies = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1").split(",")  # as uvicorn does
+    door = Door(app.state.workers, app.state.metrics, frozenset(map(str.strip, proxies)))
     config = uvicorn.Config(
         app,
-        http=patient(settings.header_seconds, settings.answer_seconds, settings.max_connections),
+        http=patient(settings.header_seconds, settings.answer_seconds, settings.max_connections, door),
         lifespan="off",  # run below, so that the error of a model that cannot be loaded keeps its message
         ws="none",
         log_config=None,

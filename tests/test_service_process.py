@@ -177,6 +177,35 @@ def test_sigterm_drains_and_ends_with_0(server, body):
     assert "Traceback" not in server.output
 
 
+def test_the_end_of_a_drain_answers_what_is_not_finished(made, service_bundle, body):
+    """A request with the model, one that waits, and a body that does not come."""
+    server = made.Server("--model", str(service_bundle), max_batch="1", drain_seconds="1")
+    head = (
+        "POST /v1/forecasts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-netcdf\r\n"
+        "Content-Length: 100\r\n\r\n"
+    )
+    try:
+        with (
+            server.client() as client,
+            ThreadPoolExecutor(3) as pool,
+            socket.create_connection(("127.0.0.1", server.port)) as slow,
+            stopped(server),
+        ):
+            slow.sendall(head.encode())
+            running = [pool.submit(post, client, body) for _ in range(3)]
+            until(lambda: is_queued(client, 1))
+            server.process.send_signal(signal.SIGTERM)
+            for each in running:
+                answer = each.result()
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+                assert "could not finish" in answer.json()["detail"]
+            assert slow.recv(100).startswith(b"HTTP/1.1 503 ")
+        assert server.wait() == 0
+        assert "Traceback" not in server.output
+    finally:
+        server.kill()
+
+
 @pytest.fixture(scope="module")
 def keyed(made, service_bundle):
     hashed = hashlib.sha256(b"open sesame").hexdigest()

@@ -7,6 +7,8 @@ that a client without a key could keep the event loop busy.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from fastapi import Request
@@ -14,26 +16,76 @@ from pydantic import BaseModel, ValidationError
 
 from service.http.problem_answers import parameter_faults
 from service.media_types import JSON
-from service.problems import TooLarge, TooSlow, UnsupportedMedia
+from service.problems import TooLarge, TooSlow, Unavailable, UnsupportedMedia
 
 SMALL_BYTES = 4096
 """The most that is parsed on the event loop, which takes far less than a millisecond."""
 CLOSE = {"Connection": "close"}
+BODIES = 8
+"""Number of bodies of the greatest size for which there is memory while they arrive."""
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read_body(request: Request, limit_seconds: float) -> bytes:
+class BodyRoom:
+    """Memory for the bodies that are on their way. If it is used up, the one that is longest on its way ends.
+
+    Args:
+        limit: Bytes of all of them together.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._arriving: dict[asyncio.Timeout, int] = {}  # in the order of their beginnings
+        self._ended: set[asyncio.Timeout] = set()
+
+    @asynccontextmanager
+    async def arriving(self, seconds: float) -> AsyncIterator[Callable[[int], None]]:
+        """Hold room for one body; yields a function that counts bytes of it.
+
+        Raises:
+            TooSlow: It did not arrive in time.
+            Unavailable: The room is needed for others.
+        """
+        timeout = asyncio.timeout(seconds)
+
+        def count(n: int) -> None:
+            self._arriving[timeout] += n
+            while sum(self._arriving.values()) > self._limit:
+                longest = next(iter(self._arriving))
+                del self._arriving[longest]
+                if not longest.expired():
+                    self._ended.add(longest)
+                    longest.reschedule(asyncio.get_running_loop().time())
+                if longest is timeout:
+                    break
+
+        try:
+            async with timeout:
+                self._arriving[timeout] = 0
+                yield count
+        except TimeoutError:
+            if timeout in self._ended:
+                raise Unavailable("Too many bodies are on their way, and this one is slow.") from None
+            raise TooSlow(f"The body did not arrive within {seconds:g} s.", headers=CLOSE) from None
+        finally:
+            self._arriving.pop(timeout, None)
+            self._ended.discard(timeout)
+
+
+async def read_body(request: Request, limit_seconds: float, room: BodyRoom) -> bytes:
     """Read a whole body, within a time.
 
     Raises:
         TooSlow: Not all of it arrived.
         TooLarge: More than the gate lets through.
+        Unavailable: The room is needed for bodies that arrive faster.
     """
-    try:
-        async with asyncio.timeout(limit_seconds):
-            return await request.body()
-    except TimeoutError:
-        raise TooSlow(f"The body did not arrive within {limit_seconds:g} s.", headers=CLOSE) from None
+    chunks = []
+    async with room.arriving(limit_seconds) as count:
+        async for chunk in request.stream():
+            chunks.append(chunk)
+            count(len(chunk))
+    return b"".join(chunks)
 
 
 async def read_small_json(request: Request, expected: type[M], limit_seconds: float) -> M:

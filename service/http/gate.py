@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,6 +12,7 @@ from service.http.problem_answers import response
 from service.http.quota import QUOTA_HEADERS
 from service.problems import Problem, TooLarge
 from service.settings import Settings
+from service.workers.places import asker
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -59,6 +61,7 @@ class Gate:
             return
 
         _take_absolute_form(scope)
+        asker.set(address_of((scope.get("client") or ("", 0))[0]))
         # HEAD is answered as GET without a body; only the Zarr routes handle it themselves.
         head = scope["method"] == "HEAD" and not scope["path"].startswith("/zarr/")
         if head:
@@ -118,6 +121,16 @@ class Gate:
             body_bytes=size,
             limit_bytes=self.limit,
         )
+
+
+def address_of(host: str) -> str:
+    """Return what tells clients without keys apart: the address, or its network of 64 bits in IPv6."""
+    if ":" not in host:
+        return host
+    try:
+        return str(ipaddress.ip_network((host, 64), strict=False))
+    except ValueError:
+        return host
 
 
 def _take_absolute_form(scope: Scope) -> None:

@@ -12,9 +12,11 @@ from service.http.bodies import read_body
 from service.http.negotiation import UploadKind, answer_type, upload_kind
 from service.http.waiting import while_connected
 from service.media_types import JSON, NETCDF
-from service.problems import Unavailable
+from service.settings import Settings
 from service.telemetry.observing import part
 from service.wire.parser_messages import ReadJson, ReadNetcdf
+from service.workers.places import Place
+from service.workers.worker import Worker
 
 PARSERS: dict[UploadKind, type[ReadJson] | type[ReadNetcdf]] = {
     "json": ReadJson,
@@ -50,19 +52,25 @@ class Intake:
         return cls(request, kind, answer_type(headers.get("accept"), NETCDF if kind == "netcdf" else JSON))
 
     @asynccontextmanager
-    async def body(self) -> AsyncIterator[bytes]:
-        """Read the body, and keep one of the places of uploads to the end of the context.
+    async def body(self, worker: Worker) -> AsyncIterator[tuple[Place, bytes]]:
+        """Take a place with a model, then read the body; the deadline of the forecast begins at its end.
+
+        Yields:
+            The place, which is kept to the end of the context, and the body.
 
         Raises:
-            Unavailable: All places are taken.
+            Unavailable: All places are taken, or the memory for bodies is.
             TooSlow: The body did not arrive in time.
             TooLarge: It has more bytes than the limit.
+            DeadlineExceeded: The deadline passed.
         """
         state = self.request.app.state
-        if state.uploads.locked():
-            raise Unavailable("Too many uploads at once.", retry_after_seconds=1)
-        async with state.uploads:
-            yield await read_body(self.request, state.settings.body_seconds)
+        settings: Settings = state.settings
+        async with worker.place() as place:
+            async with worker.places.while_read(place):
+                body = await read_body(self.request, settings.body_seconds, state.bodies)
+            place.set_deadline(settings.deadline_seconds)
+            yield place, body
 
     async def parsed(self, body: bytes) -> bytes:
         """Return the fields of a body as the model's process expects them.

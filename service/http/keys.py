@@ -13,6 +13,7 @@ from service.api_keys import ApiKey, hash_of
 from service.http.quota import QUOTA_HEADERS, Quota
 from service.problems import Forbidden, Unauthorized
 from service.settings import Settings
+from service.workers.places import asker
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -93,6 +94,7 @@ def _find(request: Request, scope: str) -> ApiKey | None:
             f"The request needs the scope '{scope}'; this key has {' and '.join(matches[0].scopes)}.",
             scope=scope,
         )
+    asker.set(matches[0].sha256)
     return matches[0]
 
 

@@ -7,13 +7,19 @@ import json
 import sys
 from http import HTTPStatus
 
+import h11
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from service.http.door import MOST_DROPPED_BYTES, Door
 from service.problems import MEDIA_TYPE, document
 
 LEAST_BYTES_PER_SECOND = 16_000
 """Speed below which a client's patience runs out while it takes a large answer."""
+MOST_UNSENT_BYTES = 2**16
+LINGER_SECONDS = 2.0
+SLOW_SECONDS = 1.0
+"""Time after which a connection whose body has not arrived gives way to a new connection."""
 LATE = "The headers did not arrive."
 REFUSED = {
     400: "The request is not HTTP/1.1 (RFC 9112), or its body is not framed as its headers say.",
@@ -32,6 +38,7 @@ class PatientProtocol(H11Protocol):
     Created by `patient`, which sets the limits.
     """
 
+    door: Door | None = None
     header_seconds = 10.0
     answer_seconds = 60.0
     max_connections = 1000
@@ -40,6 +47,8 @@ class PatientProtocol(H11Protocol):
     _stalled: asyncio.TimerHandle | None = None
     _stalled_since = 0.0
     _patience = 0.0
+    _unread = 0
+    """Bytes of a refused body that are still to come."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request, unless there are too many connections."""
@@ -52,11 +61,16 @@ class PatientProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Keep the deadline if these bytes complete no headers, or belong to a body that no route reads."""
+        data = self._refuse(data)
+        if not data:
+            return
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
             self._is_idle(False)
             self._patience = self.answer_seconds
+            if self.conn.their_state is h11.SEND_BODY:
+                self.loop.call_later(SLOW_SECONDS, self._is_slow, self.cycle)
         elif self._deadline is None and not self.transport.is_closing():
             self._wait()
 
@@ -98,6 +112,41 @@ class PatientProtocol(H11Protocol):
             self.transport.write(_refusal(status, REFUSED.get(status, REFUSED[400])))
         self.transport.close()
 
+    def _refuse(self, data: bytes) -> bytes:
+        """Answer what has no place, and drop its body; return what takes the usual way."""
+        while data:
+            if self._unread:
+                dropped = min(self._unread, len(data))
+                self._unread -= dropped
+                data = data[dropped:]
+            elif (
+                self.door is None
+                or self.conn.their_state is not h11.IDLE
+                or self.conn.trailing_data[0]
+                or self.transport.is_closing()
+                or (refusal := self.door.refuse(data, self.client[0] if self.client else "")) is None
+            ):
+                return data
+            else:
+                self._unset_keepalive_if_required()
+                self._stop_waiting()
+                self._wait()
+                self.transport.write(refusal.answer)
+                self._unread = refusal.body_bytes
+                data = data[refusal.head_bytes :]
+                if (
+                    self._unread > MOST_DROPPED_BYTES
+                    or self.transport.get_write_buffer_size() > MOST_UNSENT_BYTES
+                ):
+                    # What has been received and not read would make the close take the answer away.
+                    self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        return data
+
+    def _is_slow(self, cycle: object) -> None:
+        """Let a newcomer have the place of a connection whose body does not come to its end."""
+        if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
+            self._is_idle(True)
+
     def _is_idle(self, idle: bool) -> None:
         self.idle.pop(self, None)
         if idle:
@@ -120,7 +169,7 @@ class PatientProtocol(H11Protocol):
             self._deadline = None
 
     def _too_late(self) -> None:
-        if self.cycle is None:  # else it would be read as the answer of the next request
+        if self.cycle is None and not self._unread:  # else it would be read as the answer of the next request
             self.transport.write(_refusal(408, LATE))
         self.transport.close()
 
@@ -138,7 +187,9 @@ def _refusal(status: int, detail: str) -> bytes:
     return head.encode() + body
 
 
-def patient(header_seconds: float, answer_seconds: float, max_connections: int) -> type[PatientProtocol]:
+def patient(
+    header_seconds: float, answer_seconds: float, max_connections: int, door: Door | None = None
+) -> type[PatientProtocol]:
     """Create the protocol class with limits.
 
     Args:
@@ -147,11 +198,13 @@ def patient(header_seconds: float, answer_seconds: float, max_connections: int) 
         answer_seconds: Deadline for the client to receive all of an answer, s after the end of writing.
         max_connections: Limit of open connections; a further one replaces the one that has been idle longest,
             or is closed without an answer where none is idle.
+        door: Refuses requests that there is no place for; None for no refusals here.
     """
     limits = {
         "idle": {},
         "header_seconds": header_seconds,
         "answer_seconds": answer_seconds,
         "max_connections": max_connections,
+        "door": door,
     }
     return type("PatientProtocol", (PatientProtocol,), limits)

@@ -129,13 +129,11 @@ async def create_forecast(
     form = Form(intake.media_type, split_names(variables), bands)
     check_steps(worker, steps, settings)
     check_price(worker, steps, settings, form.media_type, form.variables, bands)
-    worker.require_room()
-    async with intake.body() as body:
-        with worker.place():
-            fields = await intake.parsed(body)
-            del body
-            asked = ForecastUpload(fields, steps, form)
-            answer = await while_connected(request, worker.ask_in_place(asked))
+    async with intake.body(worker) as (place, body):
+        fields = await intake.parsed(body)
+        del body
+        asked = ForecastUpload(fields, steps, form)
+        answer = await while_connected(request, worker.ask_in_place(place, asked))
     return await spooled(request, answer, model_headers(worker) | answer.headers)
 
 

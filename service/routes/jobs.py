@@ -70,7 +70,7 @@ async def submit_job(
     leads = steps or worker.facts.leads
     form = Form(intake.media_type, split_names(variables), bands)
     _check_size(count_values(worker, leads, bands), leads, form.media_type, request.app.state.settings)
-    async with intake.body() as body:
+    async with intake.body(worker) as (_, body):
         owner = job_owner(request)
         job, new = jobs.register(owner, worker.name, leads, form, body, idempotency_key)
         if new:

@@ -32,6 +32,7 @@ from service.wire.model_messages import (
     Refused,
     ToModel,
 )
+from service.workers.places import Place
 from service.workers.starting import start
 
 log = logging.getLogger(__name__)
@@ -54,12 +55,14 @@ class Pending:
         request: Request to the model.
         answer: Future of the answer.
         came: Time at which the request arrived, clock of the event loop, s.
+        place: Place that it has among the requests; None if the server itself asks.
         sent: Time at which it was sent to the process, same clock, s.
     """
 
     request: AnyRequest
     answer: asyncio.Future[Answered]
     came: float
+    place: Place | None = None
     sent: float = 0.0
 
     @property
@@ -131,6 +134,8 @@ class ModelLink:
         self._number = number = self._number + 1
         self.under_way[number] = pending
         pending.sent = self._loop.time()
+        if pending.place is not None:
+            pending.place.movable = False
         pending.answer.add_done_callback(lambda answer: self._give_up(number) if answer.cancelled() else None)
         self._sender.submit(self._transmit, Asked(number, pending.request))
 

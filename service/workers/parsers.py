@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from service.problems import OF_UPLOADS, DeadlineExceeded, Problem, Unavailable, Unprocessable
 from service.settings import Settings
 from service.wire.channel import Garbled, receive, send
 from service.wire.parser_messages import Fields, FromParser, ParserLimits, Rejected, ToParser
 from service.workers.forks import Forks, NoParser, Parser
+from service.workers.places import asker
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
@@ -35,8 +37,59 @@ class ParserLost(Exception):  # noqa: N818 - an event, handled by the pool
         self.problem = problem
 
 
+class Slots:
+    """Turns to parse: so many at once, and one more for each client that has none, up to twice as many.
+
+    Next is the client that has the fewest, so that nobody waits for all uploads of another.
+
+    Args:
+        n: Number of turns at once.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._busy: Counter[str] = Counter()
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+
+    @asynccontextmanager
+    async def one(self, client: str) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it."""
+        mine = (client, asyncio.get_running_loop().create_future())
+        self._waiting.append(mine)
+        self._call()
+        try:
+            await mine[1]
+        except asyncio.CancelledError:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+            elif not mine[1].cancelled():
+                self._give_back(client)
+            raise
+        try:
+            yield
+        finally:
+            self._give_back(client)
+
+    def _give_back(self, client: str) -> None:
+        self._busy[client] -= 1
+        if not self._busy[client]:
+            del self._busy[client]
+        self._call()
+
+    def _call(self) -> None:
+        while self._waiting:
+            mine = min(self._waiting, key=lambda each: self._busy[each[0]])
+            busy = self._busy.total()
+            if busy >= self._n and (self._busy[mine[0]] or busy >= 2 * self._n):
+                return
+            self._waiting.remove(mine)
+            if not mine[1].cancelled():
+                self._busy[mine[0]] += 1
+                mine[1].set_result(None)
+
+
 class Parsers:
-    """A pool that reads at most `settings.parsers` uploads in parallel and keeps as many spare processes.
+    """A pool that reads `settings.parsers` uploads at once, see `Slots`, and keeps as many spare processes.
 
     Args:
         settings: Settings of the server.
@@ -47,7 +100,7 @@ class Parsers:
         self._settings = settings
         limits = ParserLimits(settings.max_decoded_bytes, settings.parse_memory_bytes, settings.parse_seconds)
         self._forks = Forks(limits, target)
-        self._slots = asyncio.Semaphore(settings.parsers)
+        self._slots = Slots(settings.parsers)
         self._spares: deque[Parser] = deque()
         self._refills: set[asyncio.Task[None]] = set()
 
@@ -80,7 +133,7 @@ class Parsers:
             Problem: 400, 413, 415 or 422 as reported by the parser; 503 if no parser can be started; 504 if
                 it took too long.
         """
-        async with self._slots:
+        async with self._slots.one(asker.get()):
             try:
                 answer = await self._read(upload, self._take)
             except ParserLost:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,8 +18,9 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.observing import note
 from service.wire.model_facts import ModelFacts
 from service.wire.model_messages import Answered, AnyRequest, Ready, Request
-from service.workers.model_link import ModelLink, Pending, WorkerLost
+from service.workers.model_link import ModelLink, ModelLost, Pending, WorkerLost
 from service.workers.pinned import Pinned
+from service.workers.places import Place, Places, asker
 from stconv.errors import ServiceError
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Worker:
         metrics: Metrics to update.
 
     Attributes:
+        places: Places of the requests.
         trouble: Reason why the process is being replaced; "" while it is not.
     """
 
@@ -60,7 +62,7 @@ class Worker:
         )
         self._link: ModelLink | None = None
         self._waiting: deque[Pending] = deque()
-        self._taken = 0
+        self.places = Places(settings.queue_size + 2 * settings.max_batch, name)
         self._wake = asyncio.Event()
         self._swapping = asyncio.Lock()
         self._supervisor: asyncio.Task[None] | None = None
@@ -153,35 +155,39 @@ class Worker:
         settings = replace(self._model_settings, bundle=bundle, version=version, sha256=sha256)
         return Pinned(self, settings, self._settings.load_seconds)
 
-    def require_room(self) -> None:
-        """Refuse a request before any work is done if the queue is full.
+    @property
+    def has_room(self) -> bool:
+        """Whether there is a place for anybody."""
+        return self.ready and self.places.taken < self.places.limit
+
+    def refusal(self, client: str) -> Unavailable | None:
+        """The answer to a further request of a client; None if there is a place for it."""
+        if not self.ready:
+            return Unavailable(f"Model {self.name} is being loaded.", retry_after_seconds=5)
+        return self.places.refusal(client)
+
+    @asynccontextmanager
+    async def place(self, seconds: float | None = None) -> AsyncIterator[Place]:
+        """Hold a place of the present client, from before its upload is read to its answer.
+
+        Args:
+            seconds: Deadline, s from now; None for none.
 
         Raises:
-            Unavailable: The model is being loaded, or the queue is full.
+            Unavailable: The model is being loaded, or all places are taken.
+            DeadlineExceeded: The deadline passed.
         """
-        self._require_ready()
-        places = self._settings.queue_size + 2 * self._settings.max_batch
-        if self._taken >= places:
-            self._metrics.rejected.labels(self.name, "queue full").inc()
-            raise Unavailable(
-                f"Model {self.name} is busy: {self._taken} requests run or wait, which is the limit.",
-                requests=self._taken,
-                limit=places,
-            )
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place in the queue while an upload is read, so that it is not refused afterwards.
-
-        Raises:
-            Unavailable: The model is being loaded, or the queue is full.
-        """
-        self.require_room()
-        self._taken += 1
+        client = asker.get()
         try:
-            yield
-        finally:
-            self._taken -= 1
+            if refusal := self.refusal(client):
+                raise refusal
+            async with self.places.take(client, seconds) as place:
+                yield place
+        except (Unavailable, DeadlineExceeded) as problem:
+            reason = "deadline" if isinstance(problem, DeadlineExceeded) else "queue full"
+            if self.ready and not isinstance(problem, ModelLost):
+                self._metrics.rejected.labels(self.name, reason).inc()
+            raise
 
     async def ask(self, request: Request[A], patient: bool = False) -> A:
         """Send one request to the model in a place of its own. Canceling gives it up unless it has started.
@@ -191,29 +197,25 @@ class Worker:
             patient: Whether it has no deadline, because no client waits for it.
 
         Raises:
-            Problem: 503 if the queue is full or the process is lost, 504 past the deadline, 422 if the input
+            Problem: 503 if there is no place or the process is lost, 504 past the deadline, 422 if the input
                 does not fit.
         """
-        with self.place():
-            return await self.ask_in_place(request, patient)
+        async with self.place(None if patient else self._settings.deadline_seconds) as place:
+            return await self.ask_in_place(place, request)
 
-    async def ask_in_place(self, request: Request[A], patient: bool = False) -> A:
+    async def ask_in_place(self, place: Place, request: Request[A]) -> A:
         """Send one request like `ask`, for a caller that already holds a `place`."""
-        self._require_ready()
+        if not self.ready:
+            raise Unavailable(f"Model {self.name} is being loaded.", retry_after_seconds=5)
         loop = asyncio.get_running_loop()
-        pending = Pending(cast(AnyRequest, request), loop.create_future(), loop.time())
+        pending = Pending(cast(AnyRequest, request), loop.create_future(), loop.time(), place)
         self._waiting.append(pending)
         self._dispatch()
-        limit = None if patient else self._settings.deadline_seconds
         try:
-            answered = await asyncio.wait_for(pending.answer, limit)
-        except TimeoutError:
-            self._metrics.rejected.labels(self.name, "deadline").inc()
-            raise DeadlineExceeded(
-                f"The forecast was not ready within {limit:g} s.", limit_seconds=limit
-            ) from None
+            answered = await pending.answer
         except asyncio.CancelledError:
-            self._metrics.rejected.labels(self.name, "client left").inc()
+            if not place.timeout.expired():
+                self._metrics.rejected.labels(self.name, "client left").inc()
             raise
         finally:
             if pending in self._waiting:
@@ -226,19 +228,20 @@ class Worker:
         note("work", spent.work)
         return cast(A, answered.answer)
 
-    def _require_ready(self) -> None:
-        if not self.ready:
-            raise Unavailable(f"Model {self.name} is being loaded.", retry_after_seconds=5)
-
     def _dispatch(self) -> None:
-        """Send waiting requests, up to two batches and the size limit of one request."""
+        """Send waiting requests, up to two batches and the size limit of one request.
+
+        Next is the client that has the fewest with the model, so that nobody waits for all of another's.
+        """
         link = self._link
         while self._waiting and link is not None and link.lost is None:
-            pending = self._waiting[0]
+            counts = Counter(sent.place.client for sent in link.under_way.values() if sent.place)
+            pending = min(self._waiting, key=lambda each: counts[each.place.client] if each.place else 0)
             crowded = link.bytes_under_way + pending.upload_bytes > self._settings.max_decoded_bytes
             if len(link.under_way) >= 2 * self._settings.max_batch or (link.under_way and crowded):
                 break
-            link.send(self._waiting.popleft())
+            self._waiting.remove(pending)
+            link.send(pending)
         self._metrics.waiting.labels(self.name).set(len(self._waiting))
 
     async def _supervise(self) -> None:
