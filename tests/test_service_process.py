@@ -320,7 +320,7 @@ def test_the_price_of_text_is_known_before_work(accept, limit):
     from service.routes.prices import check_price
     from service.settings import Settings
 
-    facts = SimpleNamespace(n_cells=20, leads=2, targets=["a"], bands=[])
+    facts = SimpleNamespace(n_cells=20, leads=2, targets=["a"], bands=[], directions=[])
     worker, settings = SimpleNamespace(facts=facts), Settings(max_output_values=1000, max_text_values=100)
     check_price(worker, limit // 20, settings, accept)
     with pytest.raises(TooLarge, match=str(limit + 20)) as raised:
