@@ -92,3 +92,24 @@ def service(service_server: ModuleType, service_bundle: Path, service_data: Path
     )
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="module")
+def client(service: Any) -> Iterator[Any]:
+    """An HTTP client of the shared server."""
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def made(service_server: ModuleType) -> ModuleType:
+    """The module `service_server` by a short name, for files that make many inputs."""
+    return service_server
+
+
+@pytest.fixture(scope="session")
+def library(service_bundle: Path) -> Any:
+    """The forecaster of the small bundle, in this process."""
+    from stconv.forecast import Forecaster
+
+    return Forecaster.from_path(service_bundle)

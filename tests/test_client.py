@@ -19,13 +19,6 @@ def client(service):
         yield client
 
 
-@pytest.fixture(scope="module")
-def library(service_bundle):
-    from stconv.forecast import Forecaster
-
-    return Forecaster.from_path(service_bundle)
-
-
 def test_forecast_equals_the_library(client, library, service_server):
     ds = service_server.fields()
     xr.testing.assert_allclose(client.forecast(ds), library.forecast(ds))

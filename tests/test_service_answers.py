@@ -13,17 +13,6 @@ COVERAGE = "application/prs.coverage+json"
 
 
 @pytest.fixture(scope="module")
-def made(service_server):
-    return service_server
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with service.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def expected(made, service_bundle):
     from stconv.forecast import Forecaster
 

@@ -19,18 +19,6 @@ NAMES_WITH_GAPS = ["20200110T000000Z", "20200110T060000Z", "20200110T120000Z"]
 
 
 @pytest.fixture(scope="module")
-def made(service_server):
-    return service_server
-
-
-@pytest.fixture(scope="module")
-def library(service_bundle):
-    from stconv.forecast import Forecaster
-
-    return Forecaster.from_path(service_bundle)
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return tmp_path_factory.mktemp("growing")
 

@@ -14,18 +14,6 @@ from waiting import until
 KEEP, BACKFILL = 20, 3
 
 
-@pytest.fixture(scope="module")
-def made(service_server):
-    return service_server
-
-
-@pytest.fixture(scope="module")
-def library(service_bundle):
-    from stconv.forecast import Forecaster
-
-    return Forecaster.from_path(service_bundle)
-
-
 def put(made, folder, ds, name):
     """As a careful writer does: beside, then renamed."""
     folder.mkdir(exist_ok=True)

@@ -12,12 +12,6 @@ BASE = "/edr/collections/air"
 
 
 @pytest.fixture(scope="module")
-def client(service):
-    with service.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def whole(service_server, service_bundle):
     from stconv.forecast import Forecaster
 

@@ -19,17 +19,6 @@ from service.workers.last_good import Fetched, fetch_model, keep
 from stconv.errors import ServiceError, TrackingError
 
 
-@pytest.fixture(scope="module")
-def client(service):
-    with service.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def made(service_server):
-    return service_server
-
-
 def post(client, body):
     return client.post("/v1/forecasts", content=body, headers={"Content-Type": "application/x-netcdf"})
 

@@ -10,24 +10,6 @@ import pytest
 import xarray as xr
 
 
-@pytest.fixture(scope="module")
-def made(service_server):
-    return service_server
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with service.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def library(service_bundle):
-    from stconv.forecast import Forecaster
-
-    return Forecaster.from_path(service_bundle)
-
-
 def post(client, body, content_type, accept=None, **parameters):
     headers = {"Content-Type": content_type} | ({"Accept": accept} if accept else {})
     return client.post("/v1/forecasts", content=body, headers=headers, params=parameters)

@@ -17,11 +17,6 @@ STEPS, LONG = 60, 900
 
 
 @pytest.fixture(scope="module")
-def made(service_server):
-    return service_server
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return tmp_path_factory.mktemp("state")
 

@@ -27,11 +27,6 @@ Conv3D.forward = spin
 """In the model's process: the network does not return while a file is there."""
 
 
-@pytest.fixture(scope="module")
-def made(service_server):
-    return service_server
-
-
 def family(pid):
     """Ids of a process and of all that came from it."""
     parents = {}

@@ -19,11 +19,6 @@ SMALL = {"queue_size": "2", "max_batch": "1"}
 
 
 @pytest.fixture(scope="module")
-def made(service_server):
-    return service_server
-
-
-@pytest.fixture(scope="module")
 def body(made):
     return made.as_netcdf(made.fields())
 

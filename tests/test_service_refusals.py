@@ -9,17 +9,6 @@ import pytest
 from waiting import LIMIT_SECONDS
 
 
-@pytest.fixture(scope="module")
-def made(service_server):
-    return service_server
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with service.client() as client:
-        yield client
-
-
 def post(client, body, content_type="application/json", **options):
     if isinstance(body, dict):
         body = json.dumps(body)

@@ -1,4 +1,4 @@
-"""Reading bodies before a deadline, and canceling work when the client leaves."""
+"""Work for a request ends when its client leaves."""
 
 from __future__ import annotations
 

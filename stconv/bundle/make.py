@@ -113,7 +113,7 @@ def make_bundle(
     }
     if try_tiles:
         spec["tiles"] = tiles_of(copy.deepcopy(task.network).eval())
-    spec |= _of_some_models(task)
+    spec |= _optional_keys(task)
     bands = getattr(task, "bands", None)
     if bands is not None:
         spec["bands"] = bands.to_spec()
@@ -135,7 +135,7 @@ def _variables(series: Series, inputs: Sequence[str]) -> list[ModelVariable]:
     ]
 
 
-def _of_some_models(task: ForecastTask) -> dict[str, Any]:
+def _optional_keys(task: ForecastTask) -> dict[str, Any]:
     """Return the keys of a spec that only some models have."""
     found: dict[str, Any] = {}
     if modules := modules_outside(task.network):
