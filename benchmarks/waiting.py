@@ -1,4 +1,4 @@
-"""How threads wait: seconds of an epoch on a quiet and on a busy machine, by the environment of OpenMP.
+"""The waiting of threads: seconds of an epoch on a quiet and a busy machine, by the environment of OpenMP.
 
 python -m benchmarks.waiting [--repeat 3]
 """

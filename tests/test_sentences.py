@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(
-    path for folder in ("stconv", "service", "benchmarks") for path in ROOT.glob(f"{folder}/**/*.py")
+    path
+    for folder in ("stconv", "service", "benchmarks", "tests")
+    for path in ROOT.glob(f"{folder}/**/*.py")
+    if path.name != Path(__file__).name
 )
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("configs/*"), *ROOT.glob("service/static/*")]
