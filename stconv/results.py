@@ -90,7 +90,7 @@ def median_case(result: Verification, task: ForecastTask, data: GridDataModule) 
 
 def draw_case(result: Verification, case: Case, folder: Path) -> list[Path]:
     """Draw truth, forecast and error per lead, in one picture for each variable."""
-    from stconv.verification.report.plots import forecast_plot
+    from stconv.verification.report.field_plot import forecast_plot
 
     return [
         forecast_plot(

@@ -81,7 +81,7 @@ def test_picture_shows_every_lead(client, made):
 def test_picture_has_north_up(expected, monkeypatch):
     """Latitude falls in the file; what is drawn has it rising, values along with it."""
     from service.formats.picture import to_png
-    from stconv.verification.report import plots
+    from stconv.verification.report import field_plot
 
     drawn = {}
 
@@ -90,7 +90,7 @@ def test_picture_has_north_up(expected, monkeypatch):
         path.write_bytes(b"drawn")
         return path
 
-    monkeypatch.setattr(plots, "forecast_plot", note)
+    monkeypatch.setattr(field_plot, "forecast_plot", note)
     assert to_png(expected) == b"drawn"
     assert list(drawn["lat"]) == sorted(expected["latitude"].values)
     assert list(drawn["lon"]) == [-10, -8, -6, -4, -2, 0, 2, 4, 6, 8], "in one piece across Greenwich"

@@ -8,16 +8,13 @@ from scipy import ndimage
 
 from stconv.errors import ConfigError, ShapeError
 from stconv.verification import ScoreSums, Verification
-from stconv.verification.report import plots
-from stconv.verification.report.plots import (
-    COLORS,
+from stconv.verification.report.field_plot import (
     _oriented,
     _short_times,
-    compare_figure,
+    forecast_figure,
     forecast_plot,
-    save,
-    skill_plot,
 )
+from stconv.verification.report.plots import COLORS, compare_figure, save, skill_plot
 from stconv.verification.scores.pairing import pair
 
 LABELS = ("6 h", "12 h")
@@ -157,7 +154,7 @@ def test_north_is_up_and_east_is_right(tmp_path, direction):
 )
 def test_axes_of_a_map_are_labeled(coordinate, geographic, labels):
     grid = {"lat": coordinate, "lon": coordinate, "geographic": geographic}
-    figure = plots.forecast_figure(None, np.zeros((1, 4, 4)), lead_labels=["6 h"], **grid)
+    figure = forecast_figure(None, np.zeros((1, 4, 4)), lead_labels=["6 h"], **grid)
     assert (figure.get_supxlabel(), figure.get_supylabel()) == labels
 
 

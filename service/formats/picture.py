@@ -17,7 +17,7 @@ from stconv.forecast.output import reference_of, valid_time_of
 
 def to_png(forecast: xr.Dataset) -> bytes:
     """Draw the first variable, for at most as many leads as fit next to each other."""
-    from stconv.verification.report.plots import forecast_plot
+    from stconv.verification.report.field_plot import forecast_plot
 
     name = field_names(forecast)[0]
     array, layout = forecast[name], find_layout(forecast)

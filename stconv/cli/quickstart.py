@@ -187,7 +187,7 @@ def draw(truth: xr.Dataset, forecast: xr.Dataset) -> Path:
     import numpy as np
 
     from stconv.datasets.recipes.synthetic import VARIABLE
-    from stconv.verification.report.plots import forecast_plot
+    from stconv.verification.report.field_plot import forecast_plot
 
     leads = forecast.sizes["lead"]
     coming = truth.isel(time=slice(N_REQUEST, N_REQUEST + leads))

@@ -21,7 +21,7 @@ def forecast_figures(forecast: xr.Dataset, forecaster: Forecaster) -> dict[str, 
         forecaster: Knows the time step and the kind of the grid.
     """
     from stconv.verification import lead_labels
-    from stconv.verification.report import plots
+    from stconv.verification.report.field_plot import forecast_figure
 
     lead = lead_of(forecast)
     geographic = "lat" in forecaster.contract.grid.dims
@@ -34,7 +34,7 @@ def forecast_figures(forecast: xr.Dataset, forecaster: Forecaster) -> dict[str, 
         rows, columns = (dim for dim in fields[name].dims if dim != lead and dim not in single)
         field = fields[name].squeeze(single, drop=True).transpose(lead, rows, columns)
         lat, lon = (field[dim].values if dim in field.coords else None for dim in (rows, columns))
-        figures[name] = plots.forecast_figure(
+        figures[name] = forecast_figure(
             None,
             field.values,
             lead_labels=lead_labels(forecaster.step, field.sizes[lead]),

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from stconv.verification.report.plots import FIELD_COLORS, MISSING_COLOR
+from stconv.verification.report.field_plot import FIELD_COLORS, MISSING_COLOR
 
 MAX_PIXELS = 256
 """Largest side of a picture; of larger grids every second, third, ... cell is drawn."""

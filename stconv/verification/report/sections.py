@@ -12,8 +12,8 @@ from stconv.contenders import MODEL
 from stconv.digits import both_ends
 from stconv.sphere import TURN, wrapped
 from stconv.verification.report import charts, pixels
+from stconv.verification.report.field_plot import CIRCLE_COLORS, ERROR_COLORS, FIELD_COLORS
 from stconv.verification.report.page import color_bar, figure, paragraph, section, table
-from stconv.verification.report.plots import CIRCLE_COLORS, ERROR_COLORS, FIELD_COLORS
 from stconv.verification.report.table import PRECISE, SAYING, decimals, number, percent, with_units
 from stconv.verification.scores.case import Case
 from stconv.verification.scores.sums import ratio
