@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stconv.cli.grid_arguments import add_grid_arguments, grid_spec
+from stconv.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write an experiment for `stconv fit --config`",
     )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="time that the training of --write-config may take here: a step is measured, and the size of "
+        "the network and the number of epochs are chosen accordingly",
+    )
     add_grid_arguments(parser)
 
 
@@ -50,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from stconv.datasets.inspection.inspect import describe, plot
     from stconv.datasets.inspection.text import description_text
 
+    if args.minutes is not None and args.write_config is None:
+        raise ConfigError("--minutes is for the training of --write-config FILE, which is missing.")
     spec = grid_spec(args)
     if args.fill_gaps is None:
         spec = replace(spec, fill_gaps=args.t_in // 2)
@@ -61,10 +71,12 @@ def run(args: argparse.Namespace) -> int:
 
         notes.append(f"Picture: {save(plot(ds), args.plot)}")
     if args.write_config is not None:
-        from stconv.experiments.starter import write_starter
+        from stconv.experiments.starter_file import write_starter
 
-        written = write_starter(args.write_config, description, args.paths, spec)
-        notes.append(f"Experiment: {written}. Next: stconv fit --config {written}")
+        file = args.write_config
+        said = write_starter(file, description, args.paths, spec, args.minutes)
+        notes.append(f"Experiment: {file}. Next: stconv fit --config {file}")
+        notes += [said] if said else []
     if notes and not args.json:
         print("\n" + "\n".join(notes))
     return 0

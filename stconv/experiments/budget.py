@@ -146,6 +146,7 @@ def as_timedelta(text: Any) -> timedelta | None:
 class TrainingTime(Callback):
     """Say before the first epoch how long the training takes, and keep it within a budget.
 
+    The clock starts with the callback, so that reading and preparing the data counts.
     With a budget, the number of epochs follows the measured pace and is corrected after each epoch, and so is
     the length of `WarmupCosine`. The training takes the budget and one epoch at most.
 
@@ -158,13 +159,9 @@ class TrainingTime(Callback):
         self.say, self.budget = say, budget
         self.spent = 0.0
         """Seconds of the epochs of an interrupted training that this one resumes."""
-        self._began = self._first_began = 0.0
+        self._began = self._first_began = time.monotonic()
         self._first_epoch = 0
         self._most_epochs = ENDLESS
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock; what the network fits before the training counts."""
-        self._began = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, and say how long it takes."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 
 WARNINGS = (
     r".*LightningCLI's args parameter.*",
@@ -28,6 +30,17 @@ def silence_lightning() -> None:
     for pattern in WARNINGS:
         warnings.filterwarnings("ignore", pattern)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_of_use)
+
+
+@contextlib.contextmanager
+def only_warnings() -> Iterator[None]:
+    """Hold back what is logged for information, such as Lightning's words on the seed and on devices."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""A first experiment for a source that `inspect` has described, as YAML for ``stconv fit --config``.
+"""A first experiment for a source that `inspect` has described.
 
 The choices did well on the data of `configs/README.md`: a small network that forecasts the difference from
 damped persistence of the anomaly, with a size that follows the number of training windows, averaged weights,
@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from stconv.datasets.inspection.advice import FEW_WINDOWS
 from stconv.datasets.preparation.settings import PreparationSettings, StaticField
 from stconv.datasets.series.splits import SplitSpec
@@ -24,12 +22,13 @@ from stconv.plain import stated
 
 if TYPE_CHECKING:
     from stconv.datasets.inspection.description import Description
-    from stconv.datasets.source.grid_spec import GridSpec
 
 MANY_WINDOWS = 1000
 """A network of full size needs at least this many training windows."""
 LARGEST_STEPS, LEAST_STEPS = 1000, 400
 """Optimizer steps of a training: more overfit, fewer underfit."""
+MANY_STEPS = 1000
+"""A training of so many steps has time to forget its beginning in weights averaged over 200 steps."""
 MOST_EPOCHS = 30
 CELLS_AT_ONCE = 40_000
 """Cells in a batch, which fit a few GiB of memory."""
@@ -39,32 +38,9 @@ SHORTEST_GRID = 12
 """Cells along lat and lon below which a U-Net's coarser grids are useless."""
 
 
-def write_starter(file: Path, found: Description, paths: Sequence[str], spec: GridSpec) -> Path:
-    """Write the experiment of `starter` for files.
-
-    Args:
-        file: YAML file to write; an existing one is kept.
-        found: Description of the files by `describe`.
-        paths: Paths as given by the user; written as absolute paths.
-        spec: Settings with which the files were read.
-
-    Returns:
-        The file.
-
-    Raises:
-        ConfigError: The file exists, or the source has too few steps to train on.
-    """
-    if file.exists():
-        raise ConfigError(f"'{file}' exists and is not overwritten. Choose another name, or remove the file.")
-    values = starter(found, SourceSettings(paths=absolute(paths), grid=spec), file.stem)
-    header = (
-        f"# Forecast {', '.join(v.name for v in found.variables)}: {found.n_steps} steps of {found.step}, "
-        f"{found.t_in} in, {found.leads} out. Written by `stconv inspect`; edit it as you like.\n"
-        f"# stconv fit --config {file.name}\n"
-    )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(header + yaml.safe_dump(values, sort_keys=False))
-    return file
+def averaging_decay(n_steps: int) -> float:
+    """Decay of the averaged weights that suits a training of so many steps."""
+    return 0.995 if n_steps >= MANY_STEPS else 0.98
 
 
 def absolute(paths: Sequence[str]) -> list[str]:
@@ -133,7 +109,7 @@ def starter(
                 },
                 {
                     "class_path": "stconv.task.WeightAveraging",
-                    "init_args": {"decay": 0.995 if epochs * batches >= MANY_WINDOWS else 0.98},
+                    "init_args": {"decay": averaging_decay(epochs * batches)},
                 },
             ],
         },

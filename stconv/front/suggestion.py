@@ -23,6 +23,7 @@ def suggest(
     *,
     t_in: int = 5,
     leads: int = 5,
+    minutes: float | None = None,
     name: str | None = None,
     **reading: Unpack[Reading],
 ) -> Experiment:
@@ -34,6 +35,8 @@ def suggest(
         targets: Variables to forecast; default: the inputs.
         t_in: Input steps.
         leads: Steps to forecast.
+        minutes: Time that the training may take on this machine: a step of the network is measured on the
+            data, and its size and the number of epochs are chosen accordingly. None: not limited.
         name: Name of the experiment; default: that of the file or Dataset.
         **reading: As for `stconv.inspect`.
 
@@ -42,7 +45,7 @@ def suggest(
 
     Raises:
         DataError: The data cannot be used as they are, or lack a variable.
-        ConfigError: They have too few steps to train on.
+        ConfigError: They have too few steps to train on, or `minutes` are too short.
     """
     from stconv.datasets.settings import SourceSettings
     from stconv.experiments.starter import absolute, starter
@@ -62,6 +65,10 @@ def suggest(
         else:
             settings = SourceSettings(in_memory=True, grid=found.spec, name=title)
         values = starter(found.description, settings, title, wanted, outputs)
+    if minutes is not None:
+        from stconv.experiments.sizing import fit_into
+
+        values = fit_into(values, minutes, None if isinstance(source, list) else source).values
     return Experiment(values, title, None if isinstance(source, list) else source)
 
 
