@@ -82,3 +82,13 @@ def test_a_direction_is_not_trained_on_as_a_number_in_silence():
     canonical, origin = canonicalize(made())
     with pytest.warns(SourceWarning, match=r"target 'wdir' is a direction.*components: \[wdir\]"):
         load_series(canonical, origin, ["wdir"])
+
+
+def test_a_name_that_is_no_direction_of_the_file_or_that_of_an_axis_is_refused(tmp_path):
+    made().to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(VariableError, match=r"no direction 'wdri' to split.*available: wdir\."):
+        open_series(tmp_path / "a.nc", GridSpec(components=["wdri"]))
+    pixels = made().rename(wdir="x", lat="row", lon="col").drop_vars(["row", "col"])
+    pixels.to_netcdf(tmp_path / "b.nc")
+    with pytest.raises(VariableError, match="'x' has the name of an axis; the names time, y, x are reserved"):
+        open_series(tmp_path / "b.nc", GridSpec(components=["x"]))

@@ -1,7 +1,7 @@
 """The service for variables of any name, far from zero and on a circle: the forecasts of the library.
 
-One model has all of it: a variable called `lead`, one called `forecast_reference_time` far from zero, a wind
-direction, times called `valid_time`, and a height of one level.
+One model has all of it: a variable called `lead`, one called `forecast_reference_time` far from zero, both in
+other units than in the file, a wind direction, times called `valid_time`, and a height of one level.
 """
 
 import io
@@ -80,7 +80,9 @@ def served(tmp_path_factory):
     made().isel(valid_time=slice(0, KNOWN)).to_netcdf(folder / "known.nc")
     made().to_netcdf(folder / "all.nc")
     data = GridDataModule(
-        SourceSettings(str(folder / "known.nc"), grid=GridSpec(components=["wdir"])),
+        SourceSettings(
+            str(folder / "known.nc"), grid=GridSpec(components=["wdir"], units={"lead": "degC", FAR: "km"})
+        ),
         PreparationSettings(NAMES),
         WindowSettings(t_in=3, leads=2),
     )
@@ -158,7 +160,7 @@ def test_metadata_name_the_direction_and_physical_ranges(served, forecast):
     assert count_values(worker, 2) == sum(field.size for field in forecast.data_vars.values())
     schema = forecaster.input_schema()
     (low, high) = next(entry["training_range"] for entry in schema["variables"] if entry["name"] == FAR)
-    assert LEVEL - 0.1 < low < high < LEVEL + 0.1
+    assert LEVEL / 1000 - 1e-4 < low < high < LEVEL / 1000 + 1e-4
 
 
 def test_roll_outs_are_those_of_the_library(served, tmp_path):
@@ -222,7 +224,15 @@ def _check_errors(found, table, source):
             turn = np.exp(1j * np.deg2rad(forecast.wdir.values.astype("f8") - truth.wdir.values.astype("f8")))
             for name, error in ((FAR, far), ("wdir", np.rad2deg(np.angle(turn)))):
                 squares[who][name].append((weight * error**2).sum() / weight.sum())
+    assert {name: entry["units"] for name, entry in found.items()} == {
+        "lead": "degC",
+        FAR: "km",
+        "wdir_sin": "1",
+        "wdir_cos": "1",
+        "wdir": "degree",
+    }
     for who, by_name in squares.items():
         assert len(by_name[FAR]) >= 2
         for name, values in by_name.items():
-            assert found[name]["rmse"][who][0] == pytest.approx(np.sqrt(np.mean(values)), rel=1e-4)
+            expected = np.sqrt(np.mean(values)) / (1000 if name == FAR else 1)
+            assert found[name]["rmse"][who][0] == pytest.approx(expected, rel=1e-4)

@@ -15,13 +15,14 @@ import xarray as xr
 from service.archive.durable import write_whole
 from service.archive.soundness import set_aside
 from service.archive.stores import SCORES
-from service.formats.layout import find_layout
+from service.formats.layout import Layout, find_layout
 from service.model.source import Source, say
 from stconv.contenders import MODEL
 from stconv.datasets.references.baselines import baseline_forecasts
 from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.grid import Origin
 from stconv.datasets.source.time_axis import advance, text
+from stconv.datasets.source.units import linear_conversion
 from stconv.dims import TIME
 from stconv.errors import StconvError
 from stconv.forecast import Forecaster
@@ -121,14 +122,21 @@ class LiveVerification:
         weight = area_weights(layout.rows, layout.columns.size, layout.geographic)
 
         def stacked(found: xr.Dataset) -> torch.Tensor:
-            fields = np.stack([layout.fields(found[name]) for name in self._targets])[None]
-            return with_angles(torch.from_numpy(fields), self._circles)
+            fields = [self._in_model_units(found[name], layout) for name in self._targets]
+            return with_angles(torch.from_numpy(np.stack(fields)[None]), self._circles)
 
         def laid_out(fields: dict[str, np.ndarray]) -> torch.Tensor:
             return stacked(source.as_forecast(fields, series, reference, times))
 
         fields = {MODEL: stacked(forecast)} | {name: laid_out(found) for name, found in contenders.items()}
         sums.add(laid_out(truth), fields, weight, [_number(reference)])
+
+    def _in_model_units(self, array: xr.DataArray, layout: Layout) -> np.ndarray:
+        """Values of a target in the units of the scores; a forecast has those of the data source."""
+        name, fields = str(array.name), layout.fields(array)
+        units = self._sums.units[name]
+        factor, offset = linear_conversion(str(array.attrs.get("units", units)), units, name, "the forecast")
+        return fields if (factor, offset) == (1.0, 0.0) else fields * factor + offset
 
     def _references(
         self, ds: xr.Dataset, reference: Any, times: list[Any]

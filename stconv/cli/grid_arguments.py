@@ -71,7 +71,7 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
         "--components",
         metavar="VAR",
         nargs="+",
-        help="directions in degrees to split into sine and cosine, as two variables",
+        help="directions to split into sine and cosine, as two variables",
     )
     group.add_argument("--reader", metavar="NAME", help="xarray engine that opens the files")
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")

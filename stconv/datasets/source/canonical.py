@@ -11,6 +11,7 @@ import xarray as xr
 from stconv.datasets.source.axes import find_horizontal, once_in_time
 from stconv.datasets.source.coordinates import CanonicalAxes, canonical_axes, drop_repeated_meridian
 from stconv.datasets.source.decoding import physical_attrs
+from stconv.datasets.source.directions import directions_in
 from stconv.datasets.source.encodable import refuse_names_outside_netcdf, refuse_unwritable
 from stconv.datasets.source.fields import find_fields
 from stconv.datasets.source.grid_spec import GridSpec
@@ -52,7 +53,7 @@ def canonical_part(
     names, left_out = find_fields(ds, time, horizontal, variables, source)
     once, cyclic = drop_repeated_meridian(ds, names, time, horizontal, source, lazy)
     axes = canonical_axes(once, time, horizontal, source)
-    _check_names(names, axes, source)
+    _check_names([*names, *directions_in(spec.components, names)], axes, source)
     check_increasing(axes.coords[TIME].values, source)
     fields = {name: _field(once, name, axes, spec, source, len(names) if lazy else 0) for name in names}
     origin = _origin(ds, time, axes, fields, cyclic)
@@ -61,7 +62,7 @@ def canonical_part(
 
 
 def _check_names(names: Sequence[str], axes: CanonicalAxes, source: str) -> None:
-    """Refuse fields with the name of a canonical axis of the grid."""
+    """Refuse fields, and directions of a forecast, with the name of a canonical axis of the grid."""
     taken = (TIME, *axes.horizontal.values())
     clash = [name for name in names if name in taken]
     if clash:

@@ -10,7 +10,7 @@ import xarray as xr
 from stconv.datasets.source.accumulation import deaccumulate
 from stconv.datasets.source.canonical import canonical_part
 from stconv.datasets.source.decoding import mask_declared
-from stconv.datasets.source.directions import split_directions
+from stconv.datasets.source.directions import directions_in, split_directions
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part, join
@@ -71,6 +71,8 @@ def open_parts(
         files = find_files(paths)
         opened = [(str(file), _series(open_file(file, spec), spec, str(file))) for file in files]
     _check_present(opened, variables)
+    if variables is None:
+        _check_components(opened, spec)
     lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     parts = []
     while opened:  # release each file once it is canonical: it may hold float64, twice as large
@@ -189,6 +191,17 @@ def _check_present(opened: Sequence[tuple[str, xr.Dataset]], variables: Sequence
         raise VariableError(
             f"{source}: no variable '{absent[0]}'; available: {', '.join(present) or 'none'}. Correct the "
             "name, or give the file that holds it."
+        )
+
+
+def _check_components(opened: Sequence[tuple[str, xr.Dataset]], spec: GridSpec) -> None:
+    """Refuse a direction to split that no file holds; the message lists the available names."""
+    present = dict.fromkeys(str(name) for _, ds in opened for name in ds.data_vars)
+    absent = [name for name in spec.components if not directions_in([name], list(present))]
+    if absent:
+        raise VariableError(
+            f"{opened[0][0]}: no direction '{absent[0]}' to split into components; available: "
+            f"{', '.join(present) or 'none'}. Correct `components`, with a space between several names."
         )
 
 
