@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.grib_messages import damaged_messages
-from stconv.datasets.source.grid import open_series
+from stconv.datasets.source.grid import GridSpec, open_series
 from stconv.errors import FileError
 
 eccodes = pytest.importorskip("eccodes")
@@ -85,4 +86,34 @@ def test_a_file_that_ends_within_a_message_is_refused(messages, tmp_path, kept):
         open_series(path)
     path.write_bytes(messages[0][:kept])
     with pytest.raises(FileError, match="message 1 at byte 0 is cut short"):
+        open_series(path)
+
+
+def rain(step, edition):
+    """Rain since 00 UTC, in the form of a forecast."""
+    handle = eccodes.codes_grib_new_from_samples(f"regular_ll_sfc_grib{edition}")
+    settings = {"dataDate": 20010101, "dataTime": 0, "Ni": 16, "Nj": 31, "shortName": "tp"}
+    if edition == 1:
+        settings["timeRangeIndicator"] = 4
+    for key, value in {**settings, "stepUnits": 1, "stepRange": f"0-{step}"}.items():
+        eccodes.codes_set(handle, key, value)
+    eccodes.codes_set_values(handle, np.full(16 * 31, 1e-3 * step))
+    content = eccodes.codes_get_message(handle)
+    eccodes.codes_release(handle)
+    return content
+
+
+def test_variables_that_cfgrib_skips_are_told(messages, tmp_path):
+    path = tmp_path / "a.grib"
+    edition = messages[0][7]
+    path.write_bytes(b"".join([*messages, *(rain(step, edition) for step in range(1, 6))]))
+    with pytest.warns(SourceWarning, match="tp is left out, with other times, .*`--select shortName=tp`"):
+        found, _ = open_series(path)
+    assert list(found.data_vars) == ["t2m"]
+    found, _ = open_series(path, GridSpec(select={"shortName": "tp"}))
+    np.testing.assert_allclose(found.tp[:, 0, 0], 1e-3 * np.arange(1, 6), rtol=1e-4)
+    path.write_bytes(b"".join([*messages, rain(1, 3 - edition)]))
+    with pytest.raises(
+        FileError, match=r"do not form one grid: multiple values for key 'edition'\. Select some"
+    ):
         open_series(path)

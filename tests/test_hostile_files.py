@@ -301,6 +301,45 @@ def test_a_classic_file_with_more_steps_than_its_header_declares_is_told(tmp_pat
         open_series(path)
 
 
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"\xfd7zXZ\0", "is xz-compressed; .*`unxz FILE`"),
+        (b"\x0e\x03\x13\x01", "is HDF 4; .*h4toh5convert"),
+        (b"II*\0", "is a TIFF; .*gdal_translate"),
+        (b'{"version": 1, "refs": {}}', "is JSON, perhaps references to other files; .*Open it with xarray"),
+    ],
+)
+def test_other_formats_are_named_with_a_remedy(tmp_path, start, told):
+    (tmp_path / "a.nc").write_bytes(start + b"x" * 600)
+    with pytest.raises(FileError, match=told):
+        open_series(tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize(
+    ("texts", "first"),
+    [
+        (["20010101", "20010102", "20010103"], "2001-01-01T00:00"),
+        (["2001010106", "2001010112", "2001010118"], "2001-01-01T06:00"),
+        (["2001-01-01T00:00+02:00", "2001-01-01T06:00+02:00"], "2000-12-31T22:00"),
+        (["2001-01-01 00:00:00-0330", "2001-01-01 06:00:00-0330"], "2001-01-01T03:30"),
+    ],
+)
+def test_dates_as_text(texts, first):
+    assert text(decode_times(np.array(texts), None, "standard")[0]) == first
+
+
+def test_a_longitude_that_is_a_fill_value_is_refused(tmp_path):
+    lon = np.arange(6.0)
+    lon[3] = 1e20
+    coords = {"time": DAYS, "lat": np.arange(5.0), "lon": ("lon", lon, {"units": "degrees_east"})}
+    ds = xr.Dataset({"t2m": (("time", "lat", "lon"), FIELD)}, coords)
+    with pytest.raises(
+        GridError, match=r"longitude 'lon' is expected within \[-720, 720\] degrees, found 0 to 1e"
+    ):
+        open_series(written(tmp_path, ds))
+
+
 def test_a_file_of_zeros_is_told_from_other_formats(tmp_path):
     (tmp_path / "a.nc").write_bytes(bytes(1000))
     with pytest.raises(

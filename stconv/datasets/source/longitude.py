@@ -12,6 +12,8 @@ _BEYOND_POLE = 1e-4
 """Degrees by which rounding may move a latitude beyond a pole."""
 _SAME_DEGREES = 1e-4
 """Longitudes closer than this (10 m) are the same meridian, unless the grid is nearly as fine."""
+FARTHEST = 720.0
+"""Largest longitude in degrees, two turns; beyond it are fill values and other quantities."""
 
 
 def canonical_latitude(lat: np.ndarray, name: str, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +73,12 @@ def canonical_longitude(lon: np.ndarray, name: str, source: str) -> tuple[np.nda
     """
     lon = np.asarray(lon, dtype=np.float64)
     _check_finite(lon, name, source)
+    if np.abs(lon).max(initial=0.0) > FARTHEST:
+        raise GridError(
+            f"{source}: longitude '{name}' is expected within [-{FARTHEST:g}, {FARTHEST:g}] degrees, found "
+            f"{lon.min():g} to {lon.max():g}. If it is not a longitude, name the rows and columns with `y` "
+            "and `x` of the grid specification."
+        )
     same = same_meridian(lon)
     degrees = wrapped(lon)
     degrees[degrees >= 180.0 - same] -= 360.0  # 180 rounded down is still the western edge

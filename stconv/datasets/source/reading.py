@@ -19,6 +19,7 @@ from stconv.datasets.source.absent import hdf5_chunks, mark_absent
 from stconv.datasets.source.addresses import refuse_address
 from stconv.datasets.source.completeness import check_complete
 from stconv.datasets.source.decoding import decode
+from stconv.datasets.source.grib_skipped import tell_of_skipped
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.groups import tell_of_groups, with_ancestors
 from stconv.datasets.source.zarr_store import is_zarr, open_zarr
@@ -40,6 +41,12 @@ _NOT_DATA = (
     (b"PK\x03\x04", "is a zip archive", "Unpack it and give the files inside."),
     (b"\x1f\x8b", "is gzip-compressed", "Unpack it first: `gunzip FILE`."),
     (b"BZh", "is bzip2-compressed", "Unpack it first: `bunzip2 FILE`."),
+    (b"\xfd7zXZ", "is xz-compressed", "Unpack it first: `unxz FILE`."),
+    (b"\x28\xb5\x2f\xfd", "is zstd-compressed", "Unpack it first: `unzstd FILE`."),
+    (b"\x0e\x03\x13\x01", "is HDF 4", "Convert it first: `h4toh5convert FILE`, or GDAL's `gdal_translate`."),
+    (b"II*\0", "is a TIFF", "Convert it first: `gdal_translate -of netCDF FILE FILE.nc`, with times."),
+    (b"MM\0*", "is a TIFF", "Convert it first: `gdal_translate -of netCDF FILE FILE.nc`, with times."),
+    (b"{", "is JSON, perhaps references to other files", "Open it with xarray and write NetCDF or Zarr."),
     (b"version https://git-lfs", "is a Git LFS pointer, not the data", "Download the data: `git lfs pull`."),
     (bytes(8), "begins with zeros, as an interrupted download leaves it", "Download it again."),
     (b"<", "is a web page or XML, not data", "Download it again; the server returned a page."),
@@ -247,7 +254,8 @@ def _open_stored(path: Path, spec: GridSpec, options: dict[str, Any]) -> xr.Data
         if options["engine"] == "zarr":
             return open_zarr(path, group)
         inside = {} if group is None else {"group": group}
-        ds = xr.open_dataset(path, decode_cf=False, **(options | inside))
+        with tell_of_skipped(str(path)):
+            ds = xr.open_dataset(path, decode_cf=False, **(options | inside))
         if options["engine"] == "netcdf4":
             _mark_absent_hdf5(path, group, ds)
         return ds
@@ -339,7 +347,7 @@ def _at(file: BinaryIO, position: int) -> bytes:
 
 def _why_not(path: Path, kind: str, spec: GridSpec, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if kind == "grib" and "filter_by_keys" in str(error):
+    if kind == "grib" and ("filter_by_keys" in str(error) or "multiple values for key" in str(error)):
         return (
             f"'{path}' holds GRIB messages that do not form one grid: {reason}. Select some with "
             f"`select`, for example {{typeOfLevel: surface}} or {{shortName: 2t}}."

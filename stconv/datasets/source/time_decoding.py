@@ -17,6 +17,7 @@ from stconv.errors import TimeAxisError
 
 _SINCE = re.compile(r"(month|year)s?\s+since\s+(.+)", re.IGNORECASE)
 _WEEKS = re.compile(r"weeks?\s+since\s+(.+)", re.IGNORECASE)
+_OFFSET = re.compile(r"(?P<time>.*T.*)(?P<sign>[+-])(?P<hours>\d{2}):?(?P<minutes>\d{2})?")
 _AS = re.compile(r"(day|month|year)\s+as\s+%", re.IGNORECASE)
 _GREGORIAN = (*GREGORIAN_CALENDARS, "360")
 """Calendars decoded to datetime64; some archives use "360" for counted months."""
@@ -58,10 +59,24 @@ def decode_times(values: np.ndarray, units: str | None, calendar: str) -> np.nda
 def _from_text(values: np.ndarray) -> np.ndarray | None:
     """Decode ISO 8601 text, also with a space or an underscore between date and clock (WRF)."""
     texts = [v.decode() if isinstance(v, bytes) else v for v in values]
-    if not all(isinstance(v, str) and re.match(r"\s*\d{4}-\d{2}", v) for v in texts):
+    if not all(isinstance(v, str) for v in texts):
+        return None
+    if all(re.fullmatch(r"\s*(\d{6}|\d{8}|\d{10})\s*", v) for v in texts):
+        return _from_plain_digits(np.array(texts, dtype=np.int64), "standard")
+    if not all(re.match(r"\s*\d{4}-\d{2}", v) for v in texts):
         return None
     cleaned = [re.sub(r"(?<=\d)[ _](?=\d)", "T", v.strip().rstrip("Z")) for v in texts]
-    return in_nanoseconds(np.array(cleaned, dtype="datetime64[us]"))
+    found = [_OFFSET.fullmatch(v) for v in cleaned]
+    plain = [v if match is None else match["time"] for v, match in zip(cleaned, found, strict=True)]
+    ahead = [0 if match is None else _minutes(match) for match in found]
+    times = np.array(plain, dtype="datetime64[us]") - np.array(ahead, dtype="timedelta64[m]")
+    return in_nanoseconds(times)
+
+
+def _minutes(match: re.Match[str]) -> int:
+    """Minutes by which a clock is ahead of UTC."""
+    minutes = 60 * int(match["hours"]) + int(match["minutes"] or 0)
+    return minutes if match["sign"] == "+" else -minutes
 
 
 def _from_months(months: np.ndarray, date: str, calendar: str) -> np.ndarray | None:
