@@ -119,6 +119,50 @@ def test_every_door_gives_the_same_forecast(version, tested, ds, folder):
             assert written[name].values.tobytes() == expected[name].values.tobytes(), name
 
 
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred")  # MLflow's own hints, on its import
+def test_mlflow_loads_the_version_and_gives_the_same_forecast(version, ds, folder):
+    import mlflow
+
+    expected = stconv.load(version.reference).forecast(ds)
+    loaded = mlflow.pyfunc.load_model(version.reference)
+    xr.testing.assert_identical(loaded.predict(ds).drop_attrs(), expected.drop_attrs())
+    names = {path.name for path in Path(stconv.load(version.reference).folder).parent.rglob("*")}
+    assert "MLmodel" in names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred")  # MLflow's own hints, on its import
+def test_mlflow_models_predict_on_files(version, ds, folder):
+    """What `mlflow models predict` does, on JSON that names a NetCDF file, and on JSON that holds fields."""
+    from mlflow.pyfunc.scoring_server import _predict
+
+    expected = stconv.load(version.reference).forecast(ds)
+    newest = ds.isel(time=slice(-3, None))
+    fields = {
+        "time": np.datetime_as_string(newest.time.values).tolist(),
+        "latitude": newest.lat.values.tolist(),
+        "longitude": newest.lon.values.tolist(),
+        "variables": {"t2m": {"units": "K", "values": newest.t2m.values.tolist()}},
+    }
+    table = {"columns": ["file"], "data": [["field.nc"]]}
+    for asked in ({"inputs": {"file": "field.nc"}}, {"inputs": fields}, {"dataframe_split": table}):
+        Path("asked.json").write_text(json.dumps(asked))
+        _predict(version.reference, "asked.json", "answer.json", "json")
+        answer = json.loads(Path("answer.json").read_text())["predictions"]["variables"]
+        assert set(answer) == set(expected.data_vars)
+        for name, found in answer.items():
+            values = np.array(found["values"], np.float32)
+            assert values.tobytes() == expected[name].values.tobytes(), (name, list(asked))
+
+
+def test_a_question_that_mlflow_passes_on_and_nobody_understands(version):
+    from stconv.errors import DataError
+    from stconv.front.pyfunc import fields_of
+
+    with pytest.raises(DataError, match=r"has the keys path; expected `file`, the path of a NetCDF"):
+        fields_of({"path": "field.nc"})
+
+
 @pytest.mark.slow
 def test_a_model_is_served_for_the_length_of_a_block(version, ds, monkeypatch):
     import httpx

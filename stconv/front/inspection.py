@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Unpack
@@ -84,11 +85,15 @@ def inspect(
         ConfigError: A keyword is unknown.
     """
     from stconv.datasets.inspection.inspect import describe
+    from stconv.datasets.source.attributes import SourceWarning
 
     with said_in_keywords():
         spec = grid_spec(reading)
         if "fill_gaps" not in reading:
             spec = replace(spec, fill_gaps=t_in // 2)
-        source = source_of(data, spec)
+        with warnings.catch_warnings(record=True) as remarks:
+            warnings.simplefilter("always", SourceWarning)
+            source = source_of(data, spec)
         description, ds = describe(source, spec, variables, t_in, leads)
+        description.advice.extend(str(remark.message) for remark in remarks)
     return Inspection(description, ds, source, spec)

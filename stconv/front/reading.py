@@ -109,21 +109,20 @@ def source_of(data: Data, spec: GridSpec) -> xr.Dataset | list[str]:
     )
 
 
-_OPTION = re.compile(r"--([a-z][a-z0-9-]*)(?: ((?:[A-Z_]+|'?\w+'?)=\S*?[^\s`.;,])(?=[`.;,\s]|$))?")
+_OPTION = re.compile(r"--([a-z][a-z0-9-]*)(?: (\w+)=([^\s`]*[^\s`.;]))?")
 
 
 def in_keywords(text: str) -> str:
     """Rewrite the options of the command line in a message as keywords of Python."""
 
     def keyword(match: re.Match[str]) -> str:
-        name, value = match[1].replace("-", "_"), match[2]
+        name, key, value = match[1].replace("-", "_"), match[2], match[3]
         name = {"reader": "engine"}.get(name, name)
-        if not value:
+        if key is None:
             return f"{name}="
-        key, _, inner = value.partition("=")
-        inner = f"[{inner.replace(',', ', ').strip()}]" if name == "valid_range" else inner
-        inner = inner.replace(", ]", ", None]").replace("[, ", "[None, ")
-        return f'{name}={{"{key}": {inner}}}'
+        if name == "valid_range":
+            value = f"[{', '.join(end or 'None' for end in value.split(','))}]"
+        return f'{name}={{"{key}": {value}}}'
 
     return _OPTION.sub(keyword, text)
 

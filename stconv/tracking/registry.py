@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from stconv.bundle import Bundle
 from stconv.contenders import BASELINES, RIVAL
 from stconv.errors import ConfigError, SkillGateError, TrackingError
 from stconv.results import SCORES_NC
+from stconv.tracking.flavor import write_flavor
 from stconv.tracking.run_layout import BUNDLE, SCORES, registered
 from stconv.tracking.store import connect, download, explained, find_run
 from stconv.verification import Verification
@@ -82,12 +84,14 @@ def register(run_id: str, name: str) -> int:
         inside = registered(bundle_hash)
         client.log_artifacts(run.run_id, str(folder), f"{inside}/{BUNDLE}")
         client.log_artifact(run.run_id, str(scores), inside)
+        with tempfile.TemporaryDirectory() as scratch:
+            client.log_artifacts(run.run_id, str(write_flavor(Path(scratch), run.run_id)), inside)
         try:
             client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        source = f"{client.get_run(run.run_id).info.artifact_uri}/{inside}/{BUNDLE}"
+        source = f"{client.get_run(run.run_id).info.artifact_uri}/{inside}"
         tags = {"run_name": run.name, "experiment": run.experiment, "bundle_hash": bundle_hash}
         version = client.create_model_version(name, source, run.run_id, tags=tags)
         client.set_registered_model_alias(name, CANDIDATE, version.version)
@@ -183,7 +187,7 @@ def _paired(candidate: ModelVersion, champion: ModelVersion, result: Verificatio
     Raises:
         ConfigError: They were tested on different data, variables, cells or windows.
     """
-    mine, theirs = (Bundle.load(download(str(version.source))).spec for version in (candidate, champion))
+    mine, theirs = (Bundle.load(bundle_of(version)).spec for version in (candidate, champion))
     if mine["data"]["hash"] != theirs["data"]["hash"]:
         raise ConfigError(
             f"it was tested on other data ({theirs['data']['name']}, not {mine['data']['name']}); test a "
@@ -209,7 +213,7 @@ def resolve_bundle(reference: str) -> Path:
         inside = reference.removeprefix("runs:/").partition("/")[2]
         return download(reference, "" if inside else BUNDLE)
     if reference.startswith("models:/"):
-        return download(str(find_version(reference).source))
+        return bundle_of(find_version(reference))
     return Path(reference)
 
 
@@ -252,6 +256,12 @@ def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | Non
             ) from error
         number = model.aliases.get(alias)
         return None if number is None else client.get_model_version(name, str(number))
+
+
+def bundle_of(version: ModelVersion) -> Path:
+    """Get the bundle of a version to this machine; an older stconv registered the bundle's folder itself."""
+    source = str(version.source)
+    return download(source) if source.endswith(f"/{BUNDLE}") else download(source, BUNDLE)
 
 
 def _verification(version: ModelVersion) -> Verification:

@@ -71,7 +71,7 @@ def dataset_of(arrays: Mapping[str, np.ndarray], spec: GridSpec, source: str) ->
     found: dict[str, xr.Variable] = {}
     for name, values in fields.items():
         clear = f"{name}_field" if name in {TIME, LAT, LON, Y, X, "channel"} else name
-        found |= _variables(clear, values, _dims(name, values, lines, spec, source), spec, source)
+        found |= _variables(clear, values, _dims(name, values, lines, spec, source), lines, spec, source)
     if spec.names:
         if len(spec.names) != len(found):
             raise VariableError(
@@ -106,11 +106,18 @@ def _dims(
 
 
 def _variables(
-    name: str, values: np.ndarray, dims: Sequence[str], spec: GridSpec, source: str
+    name: str,
+    values: np.ndarray,
+    dims: Sequence[str],
+    lines: Mapping[str, np.ndarray],
+    spec: GridSpec,
+    source: str,
 ) -> dict[str, xr.Variable]:
     """One variable, or one for each channel."""
     if values.dtype.kind not in "iufb":
         raise VariableError(f"{source}: '{name}' holds {values.dtype}; expected numbers.")
+    bare = {LAT: Y, LON: X}  # degrees without a coordinate are rows and columns
+    dims = [dim if dim in lines else bare.get(dim, dim) for dim in dims]
     whole = xr.Variable(tuple(dims), values, {"units": spec.units.get(name, "1")})
     horizontal = {LAT, LON, Y, X, spec.lat, spec.lon, spec.y, spec.x}
     others = [dim for dim in dims if dim not in {TIME, *horizontal}]

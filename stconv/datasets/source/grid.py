@@ -16,7 +16,7 @@ from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part, join
 from stconv.datasets.source.layouts import unfold
 from stconv.datasets.source.origin import Origin, restore
-from stconv.datasets.source.reading import decode_stored, find_files, load, name_of, open_file
+from stconv.datasets.source.reading import decode_stored, find_files, load, name_of, open_file, readable
 from stconv.datasets.source.selection import split_values
 from stconv.datasets.source.time_axis import time_step
 from stconv.dims import TIME
@@ -66,7 +66,8 @@ def open_parts(
     spec = spec or GridSpec()
     if isinstance(paths, xr.Dataset):
         name = name_of(paths)
-        opened = [(name, _series(_masked(paths, spec, name), spec, name))]
+        with readable(paths):
+            opened = [(name, _series(_masked(paths, spec, name), spec, name))]
     else:
         files = find_files(paths)
         opened = [(str(file), _series(open_file(file, spec), spec, str(file))) for file in files]

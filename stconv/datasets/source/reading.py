@@ -125,6 +125,15 @@ def name_of(ds: xr.Dataset) -> str:
     return str(ds.encoding.get("source") or "the Dataset")
 
 
+@contextmanager
+def readable(ds: xr.Dataset) -> Iterator[None]:
+    """Explain why the values of a lazy Dataset cannot be read: its file has changed, or is gone."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise _unreadable(name_of(ds), error, ds, held=True) from error
+
+
 def load(ds: xr.Dataset, source: str, close: bool = True) -> xr.Dataset:
     """Read a dataset into memory and close its file.
 
