@@ -16,13 +16,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check has found.
+    """A finding of a check, with its remedy.
 
     Attributes:
         check: Name of the check.
         state: Its result.
-        found: What was found, a sentence.
-        remedy: What to do, a sentence; empty if nothing has to be done.
+        found: The finding itself, a sentence.
+        remedy: The action to take, a sentence; empty if there is nothing to do.
     """
 
     check: str
