@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from stconv.bundle import ModelGrid
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.axis_match import even, positions, same_axis
 from stconv.datasets.source.grid import GridSpec, canonicalize, open_series, restore
 from stconv.datasets.source.static import read_static
@@ -129,6 +130,13 @@ def test_degrees_to_the_west_and_south_are_negative(tmp_path):
     found, origin = canonicalize(reversed_)
     xr.testing.assert_allclose(found, expected)
     xr.testing.assert_identical(restore(found, origin), reversed_)
+
+
+def test_an_axis_without_units_that_looks_like_radian_is_told():
+    lat, lon = np.deg2rad(np.linspace(-80, 80, 9)), np.deg2rad(np.arange(0, 360, 36.0))
+    with pytest.warns(SourceWarning, match="'lon' has no units and is read as degrees, but covers 2 pi"):
+        found, _ = canonicalize(field(lat, lon, ("lat", "lon"), ("", "")))
+    assert float(found.lon.max()) < 2 * np.pi
 
 
 def test_coordinates_of_text_are_refused():

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
+import warnings
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.units import linear_conversion, same_dimension, shown
 from stconv.errors import GridError, UnitsError
 
 _DEGREES = re.compile(r"(decimal[ _]?)?deg.*|°.*", re.IGNORECASE)
 _REVERSED = re.compile(r"(decimal[ _]?)?deg(ree)?s?[ _]?(w|west|s|south)", re.IGNORECASE)
 """Degrees that count to the west or to the south, as old charts do."""
+RING = 1e-3
+"""Relative tolerance of longitudes that go once around."""
 _NOTHING = frozenset({"", "1", "-", "none", "unitless", "unknown", "dimensionless", "n/a", "na"})
 """Units without meaning: such an axis is in degrees if its name or attributes say so."""
 
@@ -67,6 +72,28 @@ def degrees(values: Any, units: str, name: str, source: str) -> np.ndarray:
             "another grid with `y` and `x` of the grid specification."
         ) from error
     return values * factor
+
+
+def tell_of_radian(lat: np.ndarray, lon: np.ndarray, units: str, name: str, source: str) -> None:
+    """Warn if an axis without units looks like radian: longitudes once around, latitudes within a quarter.
+
+    Args:
+        lat: Latitudes as they are read, (n,).
+        lon: Longitudes as they are read, (m,).
+        units: Units of the longitudes in the file.
+        name: Name of the longitudes, for messages.
+        source: File or dataset, for messages.
+    """
+    if units.lower() not in _NOTHING or lon.size < 4 or np.abs(lat).max(initial=0.0) > math.pi / 2 + 1e-6:
+        return
+    around = abs(lon[-1] - lon[0]) * lon.size / (lon.size - 1)
+    if abs(around - 2 * math.pi) < RING * 2 * math.pi:
+        warnings.warn(
+            f"{source}: '{name}' has no units and is read as degrees, but covers 2 pi as radian would. If it "
+            "is in radian, set its attribute `units` to 'radian', and that of the latitudes.",
+            SourceWarning,
+            stacklevel=2,
+        )
 
 
 def length_in(values: Any, units: str, wanted: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.source.axes import Horizontal
-from stconv.datasets.source.axis_units import degrees, units_of
+from stconv.datasets.source.axis_units import degrees, tell_of_radian, units_of
 from stconv.datasets.source.longitude import canonical_latitude, canonical_longitude, is_cyclic
 from stconv.datasets.source.time_coordinate import TimeCoordinate
 from stconv.dims import LAT, LON, TIME, X, Y
@@ -129,6 +129,7 @@ def _horizontal_coordinates(
         return coords, {}
     y_name, x_name = str(horizontal.y_name), str(horizontal.x_name)
     lat, lon = (degrees(ds[name].values, units_of(ds[name]), name, source) for name in (y_name, x_name))
+    tell_of_radian(lat, lon, units_of(ds[x_name]), x_name, source)
     lat, lat_order = canonical_latitude(lat, y_name, source)
     lon, lon_order = canonical_longitude(lon, x_name, source)
     north = {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
