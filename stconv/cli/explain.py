@@ -5,6 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stconv.explain.explanation import Explanation
 
 EPILOG = """examples:
   stconv explain configs/quickstart.yaml
@@ -62,9 +68,7 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from stconv.bundle import Bundle
-    from stconv.errors import ConfigError
     from stconv.experiments.explanation import (
-        UNFOLDED,
         draw_network,
         draw_optima,
         explanation_folder,
@@ -73,7 +77,6 @@ def run(args: argparse.Namespace) -> int:
     )
     from stconv.experiments.networks import grid_of_bundle, grid_of_config, network_of_config
     from stconv.explain import explain
-    from stconv.explain.table import print_explanation
     from stconv.tracking.registry import resolve_bundle
 
     bundle = None
@@ -83,13 +86,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         bundle = Bundle.load(resolve_bundle(args.what))
         network, channels = bundle.network, list(bundle.preparation.settings.visible)
-    if args.input and (bundle is None or (args.plot is None and args.run is None)):
-        raise ConfigError(
-            "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR "
-            "or --run RUN. Give both, or leave --input out."
-        )
-    if args.visualize and args.plot is None and args.run is None:
-        raise ConfigError("--visualize needs --plot DIR or --run RUN, which say where the pictures go.")
+    _check_pictures(args, of_bundle=bundle is not None)
     if args.grid:
         (n_lat, n_lon), spacing = args.grid, None if bundle is None else grid_of_bundle(bundle)[1]
     else:
@@ -108,14 +105,33 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**explanation.to_json(), "pictures": [str(path) for path in pictures]}, indent=2))
     else:
-        from rich.console import Console
-
-        print_explanation(
-            explanation, Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED)
-        )
-        for path in pictures:
-            print(f"Picture: {path}")
+        _print(explanation, pictures)
     return 0
+
+
+def _check_pictures(args: argparse.Namespace, of_bundle: bool) -> None:
+    """Refuse options of pictures without a folder for them, or without trained weights."""
+    from stconv.errors import ConfigError
+
+    has_folder = args.plot is not None or args.run is not None
+    if args.input and not (of_bundle and has_folder):
+        raise ConfigError(
+            "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR "
+            "or --run RUN. Give both, or leave --input out."
+        )
+    if args.visualize and not has_folder:
+        raise ConfigError("--visualize needs --plot DIR or --run RUN, which say where the pictures go.")
+
+
+def _print(explanation: Explanation, pictures: Sequence[Path]) -> None:
+    from rich.console import Console
+
+    from stconv.experiments.explanation import UNFOLDED
+    from stconv.explain.table import print_explanation
+
+    print_explanation(explanation, Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED))
+    for path in pictures:
+        print(f"Picture: {path}")
 
 
 def _remark(text: str) -> None:

@@ -93,18 +93,7 @@ class GridDataModule(pl.LightningDataModule):
         """
         if self._is_set_up:
             return
-        ds, origin = self.open()
-        with ds:
-            self.series = load_series(
-                ds,
-                origin,
-                self.settings.inputs,
-                self.settings.targets,
-                files=() if self.source.in_memory else find_files(self._paths),
-                settings=self.grid,
-                memory_share=self.source.memory_share,
-            )
-            self.series.static = read_static(self.settings.static_files, ds)
+        self.series = self._read()
         self.periods = self.split.apply(self.series.times, self.spec.span)
         if self.settings.weekly_cycle:
             check_weekly(self.series.step, self.series.calendar, len(self.periods.train))
@@ -125,14 +114,32 @@ class GridDataModule(pl.LightningDataModule):
                 self.preparation, self.event, self.series, self.periods.train
             )
         self.left_out = dict.fromkeys(self.references, 0)
-        most = self.window.max_missing
-        if most is not None:
-            shares = missing_per_step(self.series, self.preparation.never_valid.numpy())
-            for name, references in self.references.items():
-                kept = complete_enough(references, self.spec, shares, most)
-                self.references[name], self.left_out[name] = kept, len(references) - len(kept)
-            self._refuse_empty(f"each misses more than max_missing {most} of their values")
+        if self.window.max_missing is not None:
+            self._leave_out_incomplete(self.window.max_missing)
         self._is_set_up = True
+
+    def _read(self) -> Series:
+        ds, origin = self.open()
+        with ds:
+            series = load_series(
+                ds,
+                origin,
+                self.settings.inputs,
+                self.settings.targets,
+                files=() if self.source.in_memory else find_files(self._paths),
+                settings=self.grid,
+                memory_share=self.source.memory_share,
+            )
+            series.static = read_static(self.settings.static_files, ds)
+        return series
+
+    def _leave_out_incomplete(self, most: float) -> None:
+        """Drop the windows that miss more than this share of their values."""
+        shares = missing_per_step(self.series, self.preparation.never_valid.numpy())
+        for name, references in self.references.items():
+            kept = complete_enough(references, self.spec, shares, most)
+            self.references[name], self.left_out[name] = kept, len(references) - len(kept)
+        self._refuse_empty(f"each misses more than max_missing {most} of their values")
 
     def open(self) -> tuple[xr.Dataset, Origin]:
         """Open the source in canonical form; missing files of a recipe are downloaded.

@@ -59,16 +59,7 @@ class EventPreparation(Preparation):
         Raises:
             ConfigError: The variable of the event is not a target, or no cell in the region ever has a value.
         """
-        targets = series.variables[: series.n_targets]
-        if event.variable not in targets:
-            raise ConfigError(
-                f"event '{event.name}' is about '{event.variable}', which is not a target; the targets "
-                f"are: {', '.join(targets)}. Name it in data.preparation.targets."
-            )
-        if set(event.names) & set(series.variables):
-            raise ConfigError(
-                f"event '{event.name}' has the name of a variable. Give the event another name."
-            )
+        _check_names(event, series)
         never_valid = fields.never_valid[series.variables.index(event.variable)].cpu()
         cells = torch.from_numpy(event.cells(series)) & ~never_valid
         if not cells.any():
@@ -190,3 +181,14 @@ def preparation_from_spec(spec: PreparationSpec, tensors: Mapping[str, Tensor]) 
         ConfigError: A tensor is missing.
     """
     return (Preparation if spec.event is None else EventPreparation)(spec, tensors)
+
+
+def _check_names(event: Event, series: Series) -> None:
+    targets = series.variables[: series.n_targets]
+    if event.variable not in targets:
+        raise ConfigError(
+            f"event '{event.name}' is about '{event.variable}', which is not a target; the targets are: "
+            f"{', '.join(targets)}. Name it in data.preparation.targets."
+        )
+    if set(event.names) & set(series.variables):
+        raise ConfigError(f"event '{event.name}' has the name of a variable. Give the event another name.")
