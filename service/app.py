@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import stconv
+from service.background.versions import Versions
 from service.http.bodies import BODIES, BodyRoom
 from service.http.drain import Drain, UnderWay
 from service.http.gate import Gate
@@ -31,7 +32,8 @@ from service.routes import (
     zarr,
 )
 from service.settings import Settings
-from service.state import job_runner, state_folder, watched
+from service.sharing.alone import Alone
+from service.state import followed, job_runner, state_folder, watched
 from service.telemetry.metrics import CountRequests, Metrics
 from service.telemetry.observing import Observe
 from service.workers.parsers import Parsers
@@ -71,10 +73,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
-    app.state.quota = Quota(settings.requests_per_minute)
+    app.state.quota = Quota(settings.requests_per_minute, Alone())
     app.state.draining = False
     app.state.workers = {}
     app.state.stored = {}
+    app.state.following = {}
     install(app)
     groups = (
         health,
@@ -116,16 +119,22 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.parsers = Parsers(settings)
     app.state.bodies = BodyRoom(BODIES * settings.max_body_bytes)
     async with AsyncExitStack() as stack:
-        app.state.folder = stack.enter_context(state_folder(settings))
+        app.state.folder, sharing = stack.enter_context(state_folder(settings))
+        app.state.quota = Quota(settings.requests_per_minute, sharing)
+        versions = app.state.versions = Versions(sharing, app.state.folder / "bundles")
         app.state.spool = Spool(app.state.folder, settings.max_spool_bytes)
         stack.push_async_callback(app.state.parsers.stop)
         starting = [app.state.parsers.start()]
         for name, bundle in settings.models.items():
+            joined = versions.noted(name)
             worker = Worker(name, bundle, settings, app.state.metrics)
+            if joined is not None:
+                worker.begin_with(versions.bundle(joined.sha256), joined.version, joined.sha256)
             app.state.workers[name] = worker
             stack.push_async_callback(worker.stop)
             starting.append(worker.start())
         await asyncio.gather(*starting)
-        stack.enter_context(watched(app))
-        await stack.enter_async_context(job_runner(app))
+        stack.enter_context(followed(app, sharing))
+        stack.enter_context(watched(app, sharing))
+        await stack.enter_async_context(job_runner(app, sharing))
         yield

@@ -40,6 +40,17 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of stored forecasts and jobs; default: a temporary folder, removed at shutdown.",
     )
+    shared: bool = Field(
+        default=False,
+        description="Share the folder of the state with other servers that are started with this setting.",
+    )
+    follow: dict[str, str] = Field(
+        default_factory=dict,
+        description="Alias of the registry, models:/NAME@ALIAS, that each model follows; default: none.",
+    )
+    follow_seconds: float = Field(
+        default=20.0, gt=0, description="Interval between two checks of a followed alias, s."
+    )
     watch_seconds: float = Field(
         default=10.0, gt=0, description="Interval between two checks of the data source, s."
     )
@@ -218,6 +229,12 @@ class Settings(BaseSettings):
                 "STCONV_SERVE_KEYS_FILE to a file written by `stconv key`, or STCONV_SERVE_API_KEYS to "
                 "SHA-256 hashes, or give --allow-anonymous to serve without keys."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _shares_a_folder_that_stays(self) -> Settings:
+        if self.shared and self.state is None:
+            raise ValueError("servers share the folder of --state, and none is given. Add --state FOLDER.")
         return self
 
     @property

@@ -70,7 +70,7 @@ def test_every_service_is_confined_and_watched(compose):
 
 def test_only_the_service_is_reached_from_outside(compose):
     published = {
-        name: service["ports"] for name, service in compose["services"].items() if "ports" in service
+        name: service["ports"] for name, service in compose["services"].items() if service.get("ports")
     }
     assert published == {
         "service": ["127.0.0.1:${STCONV_PORT:-8000}:8000"],
@@ -194,18 +194,31 @@ def test_settings_in_the_environment_are_settings(compose):
 def test_prometheus_asks_the_service_with_its_key(compose):
     """Its Host is accepted, its key is the secret, and Grafana asks it and finds the dashboard."""
     (job,) = yaml.safe_load((ROOT / "docker/prometheus.yml").read_text())["scrape_configs"]
-    (host,) = job["static_configs"][0]["targets"]
-    name, port = host.split(":")
-    service = compose["services"][name]
-    assert f"--port={port}" in service["command"]
-    hosts = service["environment"]["STCONV_SERVE_ALLOWED_HOSTS"].partition(":-")[2].rstrip("}")
-    assert name in hosts.split(",")
+    for host in job["static_configs"][0]["targets"]:
+        name, port = host.split(":")
+        service = compose["services"][name]
+        assert f"--port={port}" in service["command"]
+        hosts = service["environment"]["STCONV_SERVE_ALLOWED_HOSTS"].partition(":-")[2].rstrip("}")
+        assert name in hosts.split(",")
     assert job["authorization"]["credentials_file"].removeprefix("/run/secrets/") in compose["secrets"]
     (source,) = yaml.safe_load((ROOT / "docker/grafana-source.yml").read_text())["datasources"]
     assert source["url"] == "http://prometheus:9090"
     (provider,) = yaml.safe_load((ROOT / "docker/grafana-dashboards.yml").read_text())["providers"]
     mounted = {entry["target"] for entry in compose["services"]["grafana"]["configs"]}
     assert f"{provider['options']['path']}/stconv.json" in mounted
+
+
+def test_a_second_server_shares_the_folder_and_is_found_under_the_name_of_the_first(compose):
+    first, second = compose["services"]["service"], compose["services"]["replica"]
+    for service in (first, second):
+        assert service["environment"]["STCONV_SERVE_SHARED"] == "true"
+        (volume,) = (v for v in service["volumes"] if v.startswith("cache:"))
+        assert service["environment"]["STCONV_SERVE_STATE"].startswith(volume.partition(":")[2])
+    assert set(second["networks"]) == set(first["networks"])
+    asked = re.search(r"dynamic a (\w+) (\d+)", (ROOT / "docker/Caddyfile").read_text())
+    assert second["networks"]["front"]["aliases"] == [asked[1]]
+    assert f"--port={asked[2]}" in second["command"]
+    assert "front" in compose["services"]["proxy"]["networks"]
 
 
 def test_the_proxy_takes_what_the_service_takes():

@@ -233,13 +233,16 @@ def test_a_job_that_ended_for_reasons_of_the_server_may_be_repeated(tmp_path):
     from service.settings import Settings
     from service.wire.model_messages import Form
 
-    jobs = Jobs(JobStore(tmp_path, 100.0, 100), {}, Settings())
+    store = JobStore(tmp_path, 100.0, 100)
+    jobs = Jobs(store, {}, Settings())
 
     def register():
         return jobs.register("me", "air", 1, Form(NETCDF, None, True), b"body", "key")
 
     first, new = register()
     assert new
+    assert register() == (first, True), "its input is needed yet"
+    store.keep_input(first, b"fields")
     assert register() == (first, False)
     jobs.fail(first, Unavailable("lost"))
     second, new = register()

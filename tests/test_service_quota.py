@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.http.quota import Quota, QuotaExceeded
 from service.settings import Settings
+from service.sharing.alone import Alone
 
 
 def hashed(key):
@@ -26,7 +27,7 @@ def client():
 
 def test_bucket_by_hand():
     now = [100.0]
-    quota = Quota(3, clock=lambda: now[0])
+    quota = Quota(3, Alone(), clock=lambda: now[0])
     remaining = [quota.spend("k")["RateLimit-Remaining"] for _ in range(3)]
     assert remaining == ["2", "1", "0"]
     with pytest.raises(QuotaExceeded, match=r"3 requests per minute\. Try again in 20 s") as raised:
@@ -44,7 +45,7 @@ def test_bucket_by_hand():
 
 
 def test_no_quota_no_headers():
-    assert Quota(None).spend("k") == {}
+    assert Quota(None, Alone()).spend("k") == {}
 
 
 def test_quota_over_http(client):

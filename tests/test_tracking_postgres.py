@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from service.workers.alias_version import alias_version
 from stconv.bundle import Bundle
 from stconv.datasets.recipes.synthetic import generate
 from stconv.tracking import find_run, promote, register, resolve_bundle
@@ -131,6 +132,7 @@ def test_from_training_to_champion_on_postgresql(
     assert run.tested
     assert register(run.run_id, "made") == 1
     promote("made", force=True)
+    assert alias_version("models:/made@champion") == "1"
     bundle = Bundle.load(resolve_bundle("models:/made@champion"))
     assert bundle.spec["leads"] == 2
     assert bundle.spec["variables"][0]["name"] == "t2m"

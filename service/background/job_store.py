@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from service.archive.durable import write_whole
+from service.sharing.alone import Alone, Sharing
 
 log = logging.getLogger(__name__)
 UNFINISHED = ("queued", "running")
-INPUT, BLOCKS, RESULT = "input", "blocks", "result"
+DESCRIPTION, INPUT, BLOCKS, RESULT = "job.json", "input", "blocks", "result"
+JOB_ID = re.compile(r"[\w-]{1,60}")
 TOMBSTONE_LIVES = 10
 """Number of lifetimes for which an expired job is answered with 410 rather than 404."""
 MOST_ENDED = 1000
@@ -88,10 +93,10 @@ class Job:
 
 
 class JobStore:
-    """The jobs of one server by id.
+    """The jobs of all servers on a folder, by id.
 
-    Jobs that were unfinished when the last server ended wait again, to be taken up from their last block.
-    Those whose input was not stored yet are marked as interrupted.
+    A server works on a job while it holds the job's task. Jobs whose server ended wait again, to be taken up
+    from their last block; those whose input was not stored yet are marked as interrupted.
 
     How a job ended is known in memory even where it cannot be written: a full disk is no reason not to serve.
 
@@ -99,34 +104,90 @@ class JobStore:
         folder: Folder of the jobs.
         life_seconds: Time for which a finished job is kept, s.
         max_bytes: Limit for all results together, bytes; the oldest are removed first.
+        sharing: Tasks and turns of the servers on this folder.
     """
 
-    def __init__(self, folder: Path, life_seconds: float, max_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, life_seconds: float, max_bytes: int, sharing: Sharing | None = None
+    ) -> None:
         self._folder, self.life_seconds, self._max_bytes = folder, life_seconds, max_bytes
+        self.sharing = sharing or Alone()
         self._writing = threading.RLock()  # a job may be canceled while a thread writes its progress
+        self._depth = 0
+        self._seen: dict[str, tuple[int, int]] = {}
         self.by_id: dict[str, Job] = {}
-        for path in folder.glob("*/job.json"):
+        self._read_all()
+        self.recover()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other threads and servers from writing jobs; reentrant."""
+        with self._writing, ExitStack() as stack:
+            if self._depth == 0:
+                stack.enter_context(self.sharing.turn("jobs"))
+            self._depth += 1
             try:
-                job = Job(**json.loads(path.read_text()))
-            except (ValueError, TypeError):
+                yield
+            finally:
+                self._depth -= 1
+
+    def refresh(self, id: str | None = None) -> None:
+        """Read what other servers wrote: about one job, or all."""
+        if not self.sharing.several:
+            return
+        with self._writing:
+            if id is None:
+                self._read_all()
+            elif id in self.by_id or JOB_ID.fullmatch(id):
+                self._read(id)
+
+    def recover(self) -> None:
+        """End unfinished jobs whose server ended before their input was stored."""
+        for job in [job for job in list(self.by_id.values()) if job.status in UNFINISHED]:
+            if self.sharing.holds(_task(job)) or not self.hold(job):
                 continue
-            if job.id != path.parent.name:
-                continue
-            self.by_id[job.id] = job
-            if job.status in UNFINISHED and self.path(job, INPUT).exists():
+            self._read(job.id, held=False)
+            if job.status in UNFINISHED and self.has_input(job):
                 job.status = "queued"
             elif job.status in UNFINISHED:
                 self.end(job, "interrupted")
+            self.release(job)
+
+    def hold(self, job: Job) -> bool:
+        """Take a job to work on it; False if another server does."""
+        return self.sharing.hold(_task(job))
+
+    def release(self, job: Job) -> None:
+        """Leave a job to the other servers."""
+        self.sharing.release(_task(job))
+
+    def claim(self, model: str) -> Job | None:
+        """Take the oldest unfinished job of a model that has its input and that no server works on."""
+        self.refresh()
+        waiting = [job for job in list(self.by_id.values()) if job.model == model]
+        for job in sorted(waiting, key=lambda job: job.created):
+            if job.status not in UNFINISHED or self.sharing.holds(_task(job)):
+                continue  # held here while its input is read
+            if not self.has_input(job) or not self.hold(job):
+                continue
+            with self._writing:
+                self._read(job.id, held=False)
+            if job.status in UNFINISHED:
+                job.status = "queued"
+                return job
+            self.release(job)
+        return None
 
     def save(self, job: Job) -> None:
-        """Write the description of a job.
+        """Write the description of a job, unless another server has ended it.
 
         Raises:
             OSError: The disk is full.
         """
         self.by_id[job.id] = job
-        with self._writing:
-            self._write(job, "job.json", json.dumps(asdict(job)).encode())
+        with self.turn():
+            self._read(job.id)
+            self._write(job, DESCRIPTION, json.dumps(asdict(job)).encode())
 
     def keep_input(self, job: Job, fields: bytes) -> None:
         """Write the parsed input of a job, so that it outlives the server.
@@ -134,9 +195,14 @@ class JobStore:
         Raises:
             OSError: The disk is full.
         """
-        with self._writing:
+        with self.turn():
+            self._read(job.id)
             if job.status in UNFINISHED:  # not canceled meanwhile
                 self._write(job, INPUT, fields)
+
+    def has_input(self, job: Job) -> bool:
+        """Whether the parsed input of an unfinished job is stored."""
+        return self.path(job, INPUT).exists()
 
     def path(self, job: Job, name: str) -> Path:
         """Return the path of a file of a job."""
@@ -144,9 +210,11 @@ class JobStore:
 
     def end(self, job: Job, status: str, problem: dict[str, Any] | None = None) -> None:
         """Record the end of a job, and remove all but its result."""
-        with self._writing:
-            job.status, job.problem, job.ended = status, problem, time.time()
-            self._note(job)
+        with self.turn():
+            self._read(job.id)
+            if job.status in UNFINISHED:  # not ended by another server meanwhile
+                job.status, job.problem, job.ended = status, problem, time.time()
+                self._note(job)
             for name in (INPUT, BLOCKS):
                 self.path(job, name).unlink(missing_ok=True)
 
@@ -156,8 +224,9 @@ class JobStore:
         Raises:
             OSError: The disk is full.
         """
-        with self._writing:
+        with self.turn():
             self._write(job, RESULT, result)
+            self._read(job.id)
             if job.status in UNFINISHED:
                 self.end(job, "done")
             else:
@@ -169,9 +238,10 @@ class JobStore:
 
     def expire(self, job: Job) -> None:
         """Remove the result and keep only the description."""
-        self.path(job, RESULT).unlink(missing_ok=True)
-        job.status = "expired"
-        self._note(job)
+        with self.turn():
+            self.path(job, RESULT).unlink(missing_ok=True)
+            job.status = "expired"
+            self._note(job)
 
     def _note(self, job: Job) -> None:
         try:
@@ -181,13 +251,15 @@ class JobStore:
 
     def remove(self, job: Job) -> None:
         """Forget a job with its result."""
-        shutil.rmtree(self._folder / job.id, ignore_errors=True)
-        self.by_id.pop(job.id, None)
+        with self.turn():
+            shutil.rmtree(self._folder / job.id, ignore_errors=True)
+            self.by_id.pop(job.id, None)
+            self._seen.pop(job.id, None)
 
     def sweep(self) -> None:
         """Expire jobs that are too old, and the oldest while all results exceed the limit; forget surplus."""
         now, total, kept = time.time(), 0, Counter[str]()
-        ended = [job for job in self.by_id.values() if job.ended is not None]
+        ended = [job for job in list(self.by_id.values()) if job.ended is not None]
         for job in sorted(ended, key=lambda job: (job.status == "done", job.ended or 0), reverse=True):
             age = now - (job.ended or now)
             kept[job.owner] += 1
@@ -201,10 +273,43 @@ class JobStore:
             if age > self.life_seconds or total > self._max_bytes:
                 self.expire(job)
 
+    def _read_all(self) -> None:
+        found = {path.parent.name for path in self._folder.glob(f"*/{DESCRIPTION}")}
+        for id in found:
+            self._read(id)
+        for job in [job for id, job in self.by_id.items() if id not in found]:
+            if self.sharing.several and not self.sharing.holds(_task(job)):
+                del self.by_id[job.id]
+
+    def _read(self, id: str, held: bool = True) -> None:
+        """Read the description of a job, if it changed; of a held job, only how another server ended it."""
+        known = self.by_id.get(id)
+        if known is not None and not self.sharing.several:
+            return
+        path = self._folder / id / DESCRIPTION
+        try:
+            state = (path.stat().st_ino, path.stat().st_mtime_ns)
+            if self._seen.get(id) == state:
+                return
+            job = Job(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return
+        if job.id != id:
+            return
+        self._seen[id] = state
+        if known is None:
+            self.by_id[id] = job
+        elif not (held and self.sharing.holds(_task(job)) and job.status in UNFINISHED):
+            vars(known).update(vars(job))
+
     def _write(self, job: Job, name: str, content: bytes) -> None:
         folder = self._folder / job.id
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / name, content)
+
+
+def _task(job: Job) -> str:
+    return f"job-{job.id}"
 
 
 def _text(seconds: float | None) -> str | None:

@@ -8,6 +8,9 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from operator import attrgetter
 from typing import BinaryIO
 
 from service.background.job_store import BLOCKS, INPUT, UNFINISHED, Job, JobStore
@@ -23,6 +26,10 @@ from stconv.errors import URN
 log = logging.getLogger(__name__)
 SWEEP_SECONDS = 60
 BUSY_PAUSE_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+"""Interval at which a server looks for jobs that another one accepted or left behind, s."""
+PROGRESS_SECONDS = 1.0
+"""Interval at which the progress of a job is written for other servers, s."""
 MOST_LOSSES = 3
 """How often a job may lose the process of its model in the same block."""
 
@@ -55,20 +62,26 @@ class Jobs:
         store: Jobs on disk.
         workers: Workers by model name.
         settings: Settings of the server.
+        bundle_of: Function that finds the folder of the bundle with which a job began.
     """
 
-    def __init__(self, store: JobStore, workers: dict[str, Worker], settings: Settings) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        workers: dict[str, Worker],
+        settings: Settings,
+        bundle_of: Callable[[Job], str] = attrgetter("bundle"),
+    ) -> None:
         self._store, self._workers, self._settings = store, workers, settings
-        self._queues: dict[str, asyncio.Queue[str]] = {name: asyncio.Queue() for name in workers}
+        self._bundle_of = bundle_of
+        self._sharing = store.sharing
+        self._wake = {name: asyncio.Event() for name in workers}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Start to process jobs, first those that the last server left unfinished."""
-        left = [job for job in self._store.by_id.values() if job.status in UNFINISHED]
-        for job in sorted(left, key=lambda job: job.created):
-            if job.model in self._queues:
-                self._queues[job.model].put_nowait(job.id)
-            else:
+        for job in list(self._store.by_id.values()):
+            if job.status in UNFINISHED and job.model not in self._workers and not self._sharing.several:
                 self._store.end(job, "interrupted")
         self._tasks = [asyncio.create_task(self._work(name)) for name in self._workers]
         self._tasks.append(asyncio.create_task(self._sweep()))
@@ -85,7 +98,7 @@ class Jobs:
         Raises:
             Unavailable: The number of unfinished jobs has reached the limit.
         """
-        waiting = sum(job.status in UNFINISHED for job in self._store.by_id.values())
+        waiting = sum(job.status in UNFINISHED for job in list(self._store.by_id.values()))
         if waiting >= self._settings.max_jobs:
             raise Unavailable(
                 f"{waiting} jobs run or wait, which is the limit.",
@@ -114,7 +127,8 @@ class Jobs:
             idempotency_key: The client's Idempotency-Key, if it sent one.
 
         Returns:
-            The job, and whether it is new. The caller must `submit` or `forget` a new one.
+            The job, and whether its input is not stored yet: it is new, or the server that another request
+            with this key reached may die before. The caller must then `submit` or `forget` it.
 
         Raises:
             Unprocessable: The idempotency key was used for a different request.
@@ -122,15 +136,23 @@ class Jobs:
         """
         digest = _digest(model, steps, form, body)
         key = hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else ""
-        earlier = self._earlier(owner, key) if key else None
-        if earlier is not None:
-            if earlier.digest != digest:
-                raise Unprocessable(
-                    "This Idempotency-Key was used for a different request. Choose a new one.",
-                    kind="idempotency-key",
-                )
-            return earlier, False
-        self.check_room()
+        with self._store.turn():
+            self._store.refresh()
+            earlier = self._earlier(owner, key) if key else None
+            if earlier is not None:
+                if earlier.digest != digest:
+                    raise Unprocessable(
+                        "This Idempotency-Key was used for a different request. Choose a new one.",
+                        kind="idempotency-key",
+                    )
+                if earlier.status not in UNFINISHED or self._store.has_input(earlier):
+                    return earlier, False
+                self._store.hold(earlier)
+                return earlier, True
+            self.check_room()
+            return self._new(owner, model, steps, form, digest, key), True
+
+    def _new(self, owner: str, model: str, steps: int, form: Form, digest: str, key: str) -> Job:
         job = Job(
             secrets.token_urlsafe(16),
             owner,
@@ -144,25 +166,34 @@ class Jobs:
             bands=form.bands,
         )
         try:
+            self._store.hold(job)
             self._store.save(job)
         except OSError as error:
-            del self._store.by_id[job.id]
+            self._store.by_id.pop(job.id, None)
+            self._store.release(job)
             log.error("cannot write a job: %s", error)
             raise Unavailable("The job cannot be stored: the disk is full.", retry_after_seconds=60) from None
-        return job, True
+        return job
 
     async def submit(self, job: Job, fields: bytes) -> None:
-        """Queue a new job with its parsed input.
+        """Queue a job with its parsed input; from now on it outlives this server.
 
         Raises:
             OSError: The disk is full.
         """
         await asyncio.to_thread(self._store.keep_input, job, fields)
-        self._queues[job.model].put_nowait(job.id)
+        self._store.release(job)
+        self._wake[job.model].set()
 
     def forget(self, job: Job) -> None:
-        """Remove a new job whose input was refused, so that refusals do not add up."""
-        self._store.remove(job)
+        """Remove a job whose input was refused, so that refusals do not add up.
+
+        Not if another request with the same idempotency key stored its input meanwhile.
+        """
+        with self._store.turn():
+            if not self._store.has_input(job):
+                self._store.remove(job)
+        self._store.release(job)
 
     def fail(self, job: Job, problem: Problem) -> None:
         """Mark a job as failed with a problem."""
@@ -179,6 +210,7 @@ class Jobs:
             UnknownJob: There is no such job, or it belongs to another owner.
             JobGone: The job expired.
         """
+        self._store.refresh(key)
         job = self._store.by_id.get(key)
         if job is None or job.owner != owner:
             raise UnknownJob(f"There is no job {key[:40]!r}.")
@@ -225,30 +257,51 @@ class Jobs:
 
     def _earlier(self, owner: str, key: str) -> Job | None:
         """Find the job of an idempotency key, unless it may be repeated."""
-        jobs = self._store.by_id.values()
+        jobs = list(self._store.by_id.values())
         same = (job for job in jobs if (job.owner, job.idempotency_key) == (owner, key))
         return next((job for job in same if not _may_be_repeated(job)), None)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self._store.sweep()
+            try:
+                if await asyncio.to_thread(self._sharing.hold, "sweep"):
+                    await asyncio.to_thread(self._store.refresh)
+                    await asyncio.to_thread(self._store.recover)
+                    await asyncio.to_thread(self._store.sweep)
+            except OSError as error:
+                log.error("jobs cannot be swept: %s", error)
 
     async def _work(self, model: str) -> None:
-        queue = self._queues[model]
+        wake = self._wake[model]
         while True:
-            job = self._store.by_id.get(await queue.get())
-            if job is None or job.status != "queued":
+            wake.clear()
+            try:
+                job = await asyncio.to_thread(self._store.claim, model)
+            except OSError as error:
+                log.error("jobs cannot be read: %s", error)
+                await asyncio.sleep(BUSY_PAUSE_SECONDS)
+                continue
+            if job is None:
+                with suppress(TimeoutError):  # other servers do not wake this one
+                    await asyncio.wait_for(wake.wait(), LOOK_SECONDS if self._sharing.several else None)
                 continue
             try:
-                await self._run(self._workers[model], job)
-            except Problem as problem:
-                if job.status in UNFINISHED:  # not canceled meanwhile
-                    self.fail(job, problem)
-            except OSError as error:
-                log.error("cannot write the result of job %s: %s", job.id, error)
-                if job.status in UNFINISHED:
-                    self.fail(job, Unavailable("The result cannot be stored: the disk is full."))
+                await self._attend(self._workers[model], job)
+            finally:
+                self._store.release(job)
+
+    async def _attend(self, worker: Worker, job: Job) -> None:
+        try:
+            await self._run(worker, job)
+        except Problem as problem:
+            if job.status in UNFINISHED:  # not canceled meanwhile
+                await asyncio.to_thread(self.fail, job, problem)
+        except OSError as error:
+            log.error("cannot write the result of job %s: %s", job.id, error)
+            if job.status in UNFINISHED:
+                full = Unavailable("The result cannot be stored: the disk is full.")
+                await asyncio.to_thread(self.fail, job, full)
 
     async def _run(self, worker: Worker, job: Job) -> None:
         """Process a job with the version of the model that it began with."""
@@ -265,11 +318,15 @@ class Jobs:
             job.bundle_sha256,
             Form(job.media_type or NETCDF, wanted, job.bands),
         )
-        model = worker.pinned(job.bundle, job.version, job.bundle_sha256)
+        model = worker.pinned(self._bundle_of(job), job.version, job.bundle_sha256)
+        written = time.monotonic()
         try:
             while job.status == "running":
                 block = await _patiently(model, job, asked)
                 job.leads_done = block.leads_done
+                if self._sharing.several and time.monotonic() - written > PROGRESS_SECONDS:
+                    await asyncio.to_thread(self._store.save, job)  # notices too if it was canceled elsewhere
+                    written = time.monotonic()
                 if block.result is not None and job.status == "running":
                     job.headers = block.result.headers
                     await asyncio.to_thread(self._store.finish, job, block.result.body)

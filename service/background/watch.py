@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from service.archive.stores import version_folder
 from service.archive.table import StoredForecasts
 from service.problems import Problem
 from service.settings import Settings
+from service.sharing.alone import Sharing
 from service.telemetry.metrics import Metrics
 from service.wire.model_messages import Fault, UpdateArchive
 from service.workers.worker import Worker
@@ -28,13 +30,21 @@ class Watch:
         folder: Folder of the archive.
         settings: Settings of the server.
         metrics: Metrics that show the live skill.
+        sharing: Holds the task of the archive, of which one server at a time takes care.
     """
 
     def __init__(
-        self, worker: Worker, stored: StoredForecasts, folder: Path, settings: Settings, metrics: Metrics
+        self,
+        worker: Worker,
+        stored: StoredForecasts,
+        folder: Path,
+        settings: Settings,
+        metrics: Metrics,
+        sharing: Sharing,
     ) -> None:
         self._worker, self._stored, self._folder = worker, stored, folder
-        self._settings, self._metrics = settings, metrics
+        self._settings, self._metrics, self._sharing = settings, metrics, sharing
+        self._task = f"archive-{worker.name}"
         self._said = ""
 
     async def run(self) -> None:
@@ -47,10 +57,17 @@ class Watch:
         while True:
             more = False
             try:
-                more = await self._step()
+                held = self._sharing.holds(self._task)
+                if await asyncio.to_thread(self._sharing.hold, self._task):
+                    if self._sharing.several and not held:
+                        log.info("model %s: this server takes care of the archive", name)
+                    more = await self._step()
+                else:
+                    await asyncio.to_thread(self._look)
                 self._said = ""
             except Exception as error:  # whatever one round meets, there is a next one
                 self._fail(error)
+                self._sharing.release(self._task)  # another server may be able to
             await asyncio.sleep(0 if more else self._settings.watch_seconds)
 
     def _fail(self, error: Exception) -> None:
@@ -84,10 +101,34 @@ class Watch:
         self._note(state.faults)
         self._metrics.stored.labels(self._worker.name).set(len(self._stored.by_name))
         if state.verification is not None:
-            found = judged(state.verification, settings)
-            self._stored.verification = found
-            self._metrics.live(self._worker.name, found)
+            self._judge(state.verification)
+        if self._sharing.several:
+            await asyncio.to_thread(self._tell)
         return state.more
+
+    def _judge(self, verification: dict[str, Any]) -> None:
+        found = judged(verification, self._settings)
+        self._stored.verification = found
+        self._metrics.live(self._worker.name, found)
+
+    def _tell(self) -> None:
+        """Note for the other servers what is not in the folder of the archive."""
+        faults = [[fault.kind, fault.detail] for fault in self._stored.faults]
+        told = {"version": self._stored.version, "faults": faults, "scores": self._stored.verification}
+        self._sharing.write(self._task, json.dumps(told).encode())
+
+    def _look(self) -> None:
+        """Take over what the server that takes care of the archive stored and told."""
+        sha256 = self._worker.facts.sha256
+        self._stored.refresh(version_folder(self._folder, self._worker.name, sha256), keep_record=False)
+        self._metrics.stored.labels(self._worker.name).set(len(self._stored.by_name))
+        try:
+            told = json.loads(self._sharing.read(self._task) or b"")
+        except ValueError:
+            return
+        self._note(tuple(Fault(*fault) for fault in told["faults"]))
+        if told["scores"] is not None and told["version"] == self._stored.version:
+            self._judge(told["scores"])
 
 
 def judged(found: dict[str, Any], settings: Settings) -> dict[str, Any]:

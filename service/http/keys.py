@@ -37,7 +37,7 @@ async def require_key(request: Request) -> None:
         Forbidden: The key lacks the scope.
         QuotaExceeded: The key has no quota left.
     """
-    _spend(request, _find(request, "read" if request.method in READING else "forecast"))
+    await _spend(request, _find(request, "read" if request.method in READING else "forecast"))
 
 
 async def require_job_key(request: Request) -> None:
@@ -48,7 +48,7 @@ async def require_job_key(request: Request) -> None:
         Forbidden: The key lacks the scope `forecast`.
         QuotaExceeded: The key has no quota left.
     """
-    _spend(request, _find(request, "forecast"))
+    await _spend(request, _find(request, "forecast"))
 
 
 def job_owner(request: Request) -> str:
@@ -71,7 +71,7 @@ async def require_admin(request: Request) -> None:
             "This server has no API keys, so nobody may do this. Start it with a key of the scope "
             "'admin' (`stconv key`)."
         )
-    _spend(request, key)
+    await _spend(request, key)
 
 
 def _find(request: Request, scope: str) -> ApiKey | None:
@@ -98,7 +98,7 @@ def _find(request: Request, scope: str) -> ApiKey | None:
     return matches[0]
 
 
-def _spend(request: Request, key: ApiKey | None) -> None:
+async def _spend(request: Request, key: ApiKey | None) -> None:
     if key is not None:
         quota: Quota = request.app.state.quota
-        setattr(request.state, QUOTA_HEADERS, quota.spend(key.sha256, key.per_minute))
+        setattr(request.state, QUOTA_HEADERS, await quota.pay(key.sha256, key.per_minute))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.background.versions import Versions
 from service.http.bodies import read_small_json
 from service.http.keys import require_admin
 from service.http.models import ModelName, find_model
@@ -60,7 +61,9 @@ async def swap_model(request: Request, name: ModelName) -> dict[str, Any]:
     before = worker.version
     try:
         found = await _find(wanted, settings)
-        await worker.swap(Path(found.folder), found.version or None, wanted.sha256 or found.sha256 or None)
+        versions: Versions = request.app.state.versions
+        sha256 = wanted.sha256 or found.sha256 or None
+        await versions.switch(worker, Path(found.folder), found.version or None, sha256)
     except (TrackingError, BundleError, ServiceError) as error:
         if not isinstance(error, ServiceError):
             request.app.state.metrics.swaps.labels(worker.name, "failed").inc()
@@ -86,7 +89,7 @@ async def _find(wanted: Wanted, settings: Settings) -> Fetched:
     if (wanted.reference is None) == (wanted.bundle is None):
         raise TrackingError("Give either 'reference' (models:/NAME@ALIAS) or 'bundle' (a folder).")
     if wanted.reference is not None:
-        return await asyncio.to_thread(fetch, wanted.reference, settings.cache)
+        return await fetch(wanted.reference, settings.cache)
     assert wanted.bundle is not None
     if settings.bundles is None or not (settings.bundles / wanted.bundle).is_dir():
         raise BundleError(

@@ -52,20 +52,22 @@ class ModelDescription(ModelSummary):
 
 
 class StoredForecastFacts(Document):
-    """A stored forecast; `href` is its address."""
+    """A stored forecast; `href` is its address, `id` its name with the version of the model."""
 
     reference_time: str
     name: str
+    id: str
     leads: int
     href: str
 
 
 class StoredForecastList(Document):
-    """The stored forecasts of a model, oldest reference time first."""
+    """The stored forecasts of a model, oldest reference time first; `earlier` are those of other versions."""
 
     model: str
     zarr: str
     forecasts: list[StoredForecastFacts]
+    earlier: list[StoredForecastFacts]
 
 
 class Verification(Document):
@@ -83,6 +85,7 @@ class ZarrStores(Document):
     model: str
     all: str | None
     forecasts: list[StoredForecastFacts]
+    earlier: list[StoredForecastFacts]
 
 
 class ZarrStoreList(Document):

@@ -23,7 +23,10 @@ async def livez() -> dict[str, str]:
 
 @router.get("/readyz", response_model=Readiness, responses=problems(503))
 async def readyz(request: Request) -> dict[str, Any]:
-    """Readiness: every model is loaded and the server is not draining; `archive` names faults."""
+    """Readiness: every model is loaded and the server is not draining.
+
+    `archive` names faults of the archive, `following` tells how the models follow their aliases.
+    """
     refuse_while_draining(request)
     state = request.app.state
     waiting = {worker.name: worker.trouble for worker in state.workers.values() if not worker.ready}
@@ -33,5 +36,6 @@ async def readyz(request: Request) -> dict[str, Any]:
     faults = {
         name: [f.detail for f in stored.faults] for name, stored in state.stored.items() if stored.faults
     }
+    following = {name: alias.state() for name, alias in state.following.items()}
     found = {"status": "ready", "models": sorted(state.workers)}
-    return found | {"archive": faults} if faults else found
+    return found | {key: value for key, value in (("archive", faults), ("following", following)) if value}

@@ -72,12 +72,13 @@ async def submit_job(
     _check_size(count_values(worker, leads, bands), leads, form.media_type, request.app.state.settings)
     async with intake.body(worker) as (_, body):
         owner = job_owner(request)
-        job, new = jobs.register(owner, worker.name, leads, form, body, idempotency_key)
+        asked = (owner, worker.name, leads, form, body, idempotency_key)
+        job, new = await asyncio.to_thread(jobs.register, *asked)
         if new:
             try:
                 await jobs.submit(job, await intake.parsed(body))
             except BaseException:
-                jobs.forget(job)
+                await asyncio.to_thread(jobs.forget, job)
                 raise
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
     return JSONResponse(_facts(request, job), status_code=202, headers=headers)
@@ -86,7 +87,7 @@ async def submit_job(
 @router.get("/{job}", response_model=JobFacts, responses=problems(404, 410))
 async def job_status(request: Request, response: Response, job: JobId) -> dict[str, Any]:
     """Status and progress of a job."""
-    found = _find(request, job)
+    found = await _find(request, job)
     if found.status in UNFINISHED:
         response.headers["Retry-After"] = "1"
     return _facts(request, found)
@@ -99,7 +100,7 @@ async def job_status(request: Request, response: Response, job: JobId) -> dict[s
 )
 async def job_result(request: Request, job: JobId) -> Response:
     """The forecast of a finished job; 409 before it is finished, 410 once it is removed."""
-    found = _find(request, job)
+    found = await _find(request, job)
     result = await asyncio.to_thread(_jobs(request).result, found)
     return from_file(request, result, found.media_type, found.headers or {})
 
@@ -107,8 +108,8 @@ async def job_result(request: Request, job: JobId) -> Response:
 @router.delete("/{job}", response_model=JobFacts, responses=problems(404, 410))
 async def cancel_job(request: Request, job: JobId) -> dict[str, Any]:
     """Stop a job, or delete its result."""
-    found = _find(request, job)
-    _jobs(request).cancel(found)
+    found = await _find(request, job)
+    await asyncio.to_thread(_jobs(request).cancel, found)
     return _facts(request, found)
 
 
@@ -117,8 +118,8 @@ def _jobs(request: Request) -> Jobs:
     return jobs
 
 
-def _find(request: Request, key: str) -> Job:
-    return _jobs(request).get(job_owner(request), key)
+async def _find(request: Request, key: str) -> Job:
+    return await asyncio.to_thread(_jobs(request).get, job_owner(request), key)
 
 
 def _facts(request: Request, job: Job) -> dict[str, Any]:

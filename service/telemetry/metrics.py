@@ -44,6 +44,7 @@ class Metrics:
         self.rejected = counter("dropped", "Requests not computed.", [*model, "reason"])
         self.restarts = counter("worker_restarts", "Workers replaced.", model)
         self.swaps = counter("model_swaps", "Attempts to load another version.", [*model, "outcome"])
+        self.alias_checks = counter("alias_checks", "Checks of a followed alias.", [*model, "outcome"])
         self.ready = gauge("model_ready", "1 if the model is loaded.", model)
         self.stored = gauge("stored_forecasts", "Forecasts in the archive.", model)
         self.archive_failures = counter("archive_failures", "Failed checks of the data source.", model)

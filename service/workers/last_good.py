@@ -5,6 +5,7 @@ torch and MLflow are imported inside functions, because the server process itsel
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -43,10 +44,16 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Fetch a registered model, or the model of a run."""
+    """Fetch a registered model, or the model of a run; `unless` it is a registered one of this version."""
 
     reference: str
     cache: str
+    unless: str = ""
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The reference means the version that is known already."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def fetch_run(reference: str, cache: Path) -> Fetched:
     return _copied(reference, resolve_bundle(reference), "", cache)
 
 
-def fetch(reference: str, cache: Path) -> Fetched:
+async def fetch(reference: str, cache: Path) -> Fetched:
     """Run `fetch_model` or `fetch_run` in a process that ends afterwards.
 
     torch and MLflow, which they load, would stay in the server's memory: 270 MB.
@@ -118,33 +125,64 @@ def fetch(reference: str, cache: Path) -> Fetched:
         TrackingError: As in these functions.
         BundleError: As in these functions.
     """
+    found = await _apart(Fetch(reference, str(cache)))
+    assert found is not None
+    return found
+
+
+async def fetch_if_new(reference: str, cache: Path, version: str) -> Fetched | None:
+    """Fetch a registered model in a process that ends afterwards, if it has another version.
+
+    Returns:
+        The copy; None if the reference means this version.
+
+    Raises:
+        TrackingError: The registry has no such model, or it does not answer.
+        BundleError: The files do not match their manifest.
+    """
+    found = await _apart(Fetch(reference, str(cache), unless=version))
+    if found is not None and found.instead_of_registry:
+        raise TrackingError(found.instead_of_registry)
+    return found
+
+
+async def _apart(asked: Fetch) -> Fetched | None:
+    """Fetch in a process of its own, which is killed if the caller is canceled."""
     process, pipe = start("service.workers.last_good")
     with Connection(pipe.detach()) as connection:
         try:
-            send(connection, Fetch(reference, str(cache)))
-            found = receive(connection, Fetched | NotFetched)
+            send(connection, asked)
+            found = await asyncio.to_thread(receive, connection, Fetched | NotFetched | Unchanged)
         except (OSError, EOFError, Garbled) as error:
             raise TrackingError(
-                f"The process that fetches {reference} died. Is there enough memory?"
+                f"The process that fetches {asked.reference} died. Is there enough memory?"
             ) from error
         finally:
-            process.kill()
+            process.kill()  # its end of the pipe is closed, so that the thread returns
             process.wait()
     if isinstance(found, NotFetched):
         raise BY_CODE.get(found.code, TrackingError)(found.detail)
-    assert isinstance(found, Fetched)
-    return found
+    return found if isinstance(found, Fetched) else None
 
 
 def main() -> None:
     """Fetch one model for the server, in a process of its own."""
     with Connection(begin("stconv-fetch")) as connection:
         asked: Fetch = receive(connection, Fetch)
-        wanted = fetch_run if asked.reference.startswith("runs:/") else fetch_model
         try:
-            send(connection, wanted(asked.reference, Path(asked.cache)))
+            send(connection, _answer(asked))
         except StconvError as error:
             send(connection, NotFetched(error.code, str(error)))
+
+
+def _answer(asked: Fetch) -> Fetched | Unchanged:
+    if asked.unless:
+        from stconv.tracking.registry import find_version
+
+        if str(find_version(asked.reference).version) == asked.unless:
+            return Unchanged()
+    wanted = fetch_run if asked.reference.startswith("runs:/") else fetch_model
+    return wanted(asked.reference, Path(asked.cache))
 
 
 def _copied(reference: str, source: Path, version: str, cache: Path) -> Fetched:

@@ -146,6 +146,12 @@ class Worker:
                 self._endings.add(ending)
                 ending.add_done_callback(self._endings.discard)
 
+    def begin_with(self, bundle: Path, version: str, sha256: str) -> None:
+        """Start with another version than that of the settings, because other servers serve it."""
+        self._model_settings = replace(
+            self._model_settings, bundle=str(bundle), version=version, sha256=sha256
+        )
+
     def current(self) -> ModelSettings:
         """Settings of the version that is served, by which it can be loaded again."""
         return replace(self._model_settings, version=self.version, sha256=self.facts.sha256)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from glob import has_magic
 from pathlib import Path
@@ -40,6 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         help="folder of stored forecasts and jobs (default: a temporary one)",
+    )
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        default=None,
+        help="share the folder of --state with other servers that are started with this option",
+    )
+    parser.add_argument(
+        "--follow-alias",
+        action="store_true",
+        help="load the version that the alias of --model models:/NAME@ALIAS names whenever it changes",
     )
     parser.add_argument("--threads", type=int, help="threads of the model (default: PyTorch's)")
     parser.add_argument(
@@ -83,14 +96,34 @@ def run(args: argparse.Namespace) -> int:
     for path in args.data or []:
         if not (path.exists() or has_magic(str(path))):
             raise FileError(f"There is no '{path}' to read input data from. Check --data.")
-    names = ("host", "port", "data", "state", "threads", "engine", "tile", "imports", "allow_anonymous")
+    names = (
+        "host",
+        "port",
+        "data",
+        "state",
+        "shared",
+        "threads",
+        "engine",
+        "tile",
+        "imports",
+        "allow_anonymous",
+    )
     given = {name: getattr(args, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
+    if args.follow_alias and not re.fullmatch(r"models:/[^/@]+(@[^/@]+)?", args.model):
+        raise ConfigError(
+            "--follow-alias needs an alias of a registered model, --model models:/NAME@ALIAS; found "
+            f"{args.model}."
+        )
     settings = _settings(given)  # before the model is looked for: a wrong option is said at once
     bundle, version, keep = _local_bundle(args.model, settings.cache)
     name = args.name or _name(args.model, bundle)
     settings = settings.model_copy(
-        update={"models": {name: bundle}, "versions": {name: version} if version else {}}
+        update={
+            "models": {name: bundle},
+            "versions": {name: version} if version else {},
+            "follow": {name: args.model} if args.follow_alias else {},
+        }
     )
     log_as_json()
     export_spans()
@@ -126,7 +159,7 @@ def _local_bundle(reference: str, cache: Path) -> tuple[Path, str | None, Callab
         return folder, None, lambda: None  # the model's process says that there is no bundle
     from service.workers.last_good import fetch, keep
 
-    found = fetch(reference, cache)
+    found = asyncio.run(fetch(reference, cache))
     if not reference.startswith("models:/"):
         return Path(found.folder), None, lambda: None
     if found.instead_of_registry:

@@ -1,0 +1,1 @@
+"""Tasks, turns and notes that several servers share."""
