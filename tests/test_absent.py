@@ -226,3 +226,9 @@ def test_a_whole_store_says_nothing(tmp_path, recwarn):
         made().to_zarr(tmp_path / f"{version}-copy.zarr", zarr_format=version, consolidated=True)
         open_series(tmp_path / f"{version}-copy.zarr")
     assert not [w for w in recwarn if w.category is SourceWarning]
+
+
+def test_a_single_array_is_no_series(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", data=np.zeros((4, 2, 3)))
+    with pytest.raises(FileError, match="is a single Zarr array; expected a group of arrays"):
+        open_series(tmp_path / "a.zarr")

@@ -361,6 +361,11 @@ def _why_not(path: Path, kind: str, spec: GridSpec, error: Exception) -> str:
             f"'{path}' holds GRIB messages that do not form one grid: {reason}. Select some with "
             f"`select`, for example {{typeOfLevel: surface}} or {{shortName: 2t}}."
         )
+    if kind == "zarr" and "array already exists" in reason:
+        return (
+            f"'{path}' is a single Zarr array; expected a group of arrays, with the coordinates of the "
+            "field. Write the field with xarray: `Dataset.to_zarr`."
+        )
     if spec.group is not None and isinstance(error, (KeyError, OSError, FileNotFoundError)):
         return f"'{path}' cannot be opened at group '{spec.group}': {reason}. Check `group`."
     if kind == "hdf5" and isinstance(error, OSError):
