@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from stconv.datasets.inspection.inspect import describe
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.grid import GridSpec, canonicalize, open_series
 from stconv.datasets.source.layouts import unfold
 from stconv.errors import ConfigError, TimeAxisError, VariableError
@@ -114,6 +115,13 @@ def test_forecasts_begin_and_end_with_their_first_and_last_frame():
     found, _ = canonicalize(unfold(ds, GridSpec(), "dataset"), GridSpec())
     assert found.sizes["time"] == amounts.shape[0] - 7
     assert found.time.values[0] == np.datetime64("2001-01-01T06")
+
+
+def test_a_field_without_steps_beside_forecasts_is_told():
+    ds, _ = forecasts((0,), 24)
+    ds["t2m"] = ds.tp.isel(step=0, drop=True)
+    with pytest.warns(SourceWarning, match="'t2m' is left out, since only one of 'time' and 'step' is among"):
+        assert list(unfold(ds, GridSpec(), "dataset").data_vars) == ["tp"]
 
 
 def test_overlapping_forecasts_are_not_one_series():

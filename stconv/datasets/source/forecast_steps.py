@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import xarray as xr
 
-from stconv.clock import TIME_UNITS
+from stconv.clock import HOUR, TIME_UNITS
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.reading import chunked
 
@@ -38,6 +41,14 @@ def at_valid_times(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
             variables[name] = variable
         elif {reference, lead} <= set(variable.dims) and variable.ndim > 2:
             variables[name] = _stacked(variable, reference, lead, source).isel({reference: order})
+        elif variable.ndim > 2:
+            warnings.warn(
+                f"{source}: '{name}' is left out, since only one of '{reference}' and '{lead}' is among its "
+                f"dimensions, and the fields of both become one series. To read it alone, select a step: "
+                f"`--select {lead}={ds[lead].values[0]}`.",
+                SourceWarning,
+                stacklevel=2,
+            )
     times = xr.Variable((reference,), valid.ravel()[order], {"standard_name": "time", "axis": "T"})
     series = xr.Dataset(variables, attrs=ds.attrs).assign_coords({reference: times})
     series = series.set_coords([name for name in ds.coords if name in series.variables])
@@ -55,7 +66,7 @@ def _reference_and_lead(ds: xr.Dataset, spec: GridSpec) -> tuple[str, str] | Non
     ]
     if len(times) != 1 or len(leads) != 1 or leads[0] in spec.select or times[0] in spec.select:
         return None
-    if min(ds.sizes[times[0]], ds.sizes[leads[0]]) < 2 and ds.sizes[leads[0]] < 2:
+    if ds.sizes[leads[0]] < 2:
         return None
     return str(times[0]), str(leads[0])
 
@@ -68,12 +79,8 @@ def _valid_times(ds: xr.Dataset, reference: str, lead: str) -> np.ndarray | None
     leads = ds[lead].values
     if not np.issubdtype(leads.dtype, np.timedelta64):
         unit = str(ds[lead].attrs.get("units", "")).lower().rstrip("s")
-        seconds = {
-            name: u.seconds
-            for u in TIME_UNITS
-            for name in (u.name, u.symbol, "hr" if u.symbol == "h" else "")
-        }
-        if unit not in seconds or not unit or leads.dtype.kind not in "iuf":
+        seconds = {"hr": HOUR.seconds} | {name: u.seconds for u in TIME_UNITS for name in (u.name, u.symbol)}
+        if unit not in seconds or leads.dtype.kind not in "iuf":
             return None
         leads = np.rint(leads * float(seconds[unit])).astype("timedelta64[s]")
     return np.asarray(ds[reference].values.astype("datetime64[ns]")[:, None] + leads[None, :])
