@@ -201,6 +201,28 @@ def test_a_frame_delivered_again_whole_is_forecast(made, library, tmp_path, betw
     np.testing.assert_allclose(found["t2m"], expected["t2m"], rtol=1e-6)
 
 
+def test_a_corrected_observation_is_taken_up_in_the_verification(made, library, tmp_path):
+    put(made, tmp_path / "in", frames(made, 0, 40), "a.nc")
+    wrong = frames(made, 40, 41)
+    wrong["t2m"] += 5
+    put(made, tmp_path / "in", wrong, "b.nc")
+    put(made, tmp_path / "in", frames(made, 41, 42), "c.nc")
+    alone = Alone(library, tmp_path)
+    before = alone.rest().verification
+    put(made, tmp_path / "in", frames(made, 40, 41), "b.nc")
+    after = alone.rest().verification
+    assert after["cases"] == before["cases"] > 0
+    assert after["variables"]["t2m"]["rmse"] != before["variables"]["t2m"]["rmse"]
+    (tmp_path / "other").mkdir()
+    put(made, tmp_path / "other" / "in", frames(made, 0, 42), "a.nc")
+    for name in os.listdir(tmp_path / "state" / "air"):
+        shutil.copytree(tmp_path / "state" / "air" / name, tmp_path / "other" / "state" / "air" / name)
+    next((tmp_path / "other" / "state").glob("air/*/scores.nc")).unlink()
+    fresh = Alone(library, tmp_path / "other").rest()
+    assert fresh.verification["variables"] == after["variables"], "as if it had never been wrong"
+    assert fresh.newest_frame == "2020-01-11T06:00:00Z"
+
+
 def test_scores_that_are_damaged_are_begun_anew(made, library, tmp_path):
     put(made, tmp_path / "in", frames(made, 0, 36), "a.nc")
     before = Alone(library, tmp_path).rest()

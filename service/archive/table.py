@@ -114,12 +114,14 @@ class StoredForecasts:
         version: Version that is served.
         verification: Live verification of that version, as JSON values.
         faults: Data and stores that are passed over at present.
+        newest_frame: Time of the newest observed field, ISO 8601; None before it is known.
     """
 
     def __init__(self) -> None:
         self.version = ""
         self.verification: dict[str, Any] | None = None
         self.faults: tuple[Fault, ...] = ()
+        self.newest_frame: str | None = None
         self._by_version: dict[str, dict[str, StoredForecast]] = {}
         self._record: Record | None = None
         self._broken: set[Path] = set()

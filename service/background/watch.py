@@ -99,6 +99,7 @@ class Watch:
         state = await self._worker.ask(asked)
         await asyncio.to_thread(self._stored.refresh, Path(state.folder))
         self._note(state.faults)
+        self._stored.newest_frame = state.newest_frame
         self._metrics.stored.labels(self._worker.name).set(len(self._stored.by_name))
         if state.verification is not None:
             self._judge(state.verification)

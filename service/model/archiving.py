@@ -44,6 +44,7 @@ class Archivist:
         self._refused: dict[str, Any] = {}  # by name, the state of the source that was refused
         self._sound: set[Path] = set()
         self._faults: tuple[Fault, ...] = ()
+        self._newest: str | None = None
         self._seen: Any = None
         self._round: Any = None
         self._done: Any = None
@@ -59,19 +60,21 @@ class Archivist:
         folder = version_folder(Path(request.folder), request.model, self._forecaster.bundle_hash)
         state = self._source.state()
         if state == self._done:
-            return ArchiveState(False, str(folder), faults=self._faults)
+            return self._answer(False, folder)
         if self._seen is not None and state != self._seen:  # another program may still be writing
             self._seen = state
-            return ArchiveState(False, str(folder), faults=self._faults)
+            return self._answer(False, folder)
         self._seen = state
         series = self._source.open()
-        self._check_stores(folder, reference_name(series[0][TIME].values[-1]))
+        newest = reference_name(series[0][TIME].values[-1])
+        self._newest = iso_time(newest)
+        self._check_stores(folder, newest)
         refused = [name for name, seen in self._refused.items() if seen == state]
         reference = self._next_reference(series[0], list(stored(folder)), refused, request)
         if reference is not None:
             self._store(folder, series, reference, state)
             prune(folder, request.keep, request.keep_days)
-            return ArchiveState(True, str(folder), faults=self._faults)
+            return self._answer(True, folder)
         stores = stored(folder)
         self._faults = (
             *self._source.passed_over,
@@ -81,11 +84,14 @@ class Archivist:
         self._live = self._live or LiveVerification(self._forecaster, self._source, folder)
         if self._round != state:
             self._round = state
-            self._live.begin(list(stores), request.cases)
+            self._live.begin(list(stores), request.cases, series[0])
         more = self._live.update(series, stores, request.cases)
         if not more:
             self._done = state
-        return ArchiveState(more, str(folder), self._live.summary(), self._faults)
+        return self._answer(more, folder, self._live.summary())
+
+    def _answer(self, more: bool, folder: Path, verification: dict[str, Any] | None = None) -> ArchiveState:
+        return ArchiveState(more, str(folder), verification, self._faults, self._newest)
 
     def _check_stores(self, folder: Path, newest: str) -> None:
         """Set aside what is damaged, and what lies in the future while the source does not."""

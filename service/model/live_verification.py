@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,24 @@ class LiveVerification:
         except (OSError, ValueError, KeyError, StconvError) as error:  # a power cut, another version's file
             say(f"the scores so far are set aside and begun anew: {error}")
             set_aside(self._path)
-        self._complete: set[str] = set()
+        self._complete: dict[str, tuple[Any, int]] = {}  # by name, reference time and checksum of the truth
         self._waiting: list[str] = []
         periods = forecaster.bundle.data.periods
         self._fitted_until = max((periods[p].end for p in ("train", "val") if p in periods), default="")
 
-    def begin(self, names: Sequence[str], cases: int) -> None:
-        """Queue those of the newest `cases` forecasts that lacked observed fields for another check."""
-        self._complete &= set(names)
+    def begin(self, names: Sequence[str], cases: int, ds: xr.Dataset) -> None:
+        """Queue those of the newest `cases` forecasts whose observed fields were not all there, or changed.
+
+        Args:
+            names: Stored forecasts, oldest first.
+            cases: Number of newest forecasts in the live verification.
+            ds: Current series of the source.
+        """
+        self._complete = {
+            name: (reference, checksum)
+            for name, (reference, checksum) in self._complete.items()
+            if name in names[-cases:] and self._checksum(ds, reference) == checksum
+        }
         self._waiting = [name for name in names[-cases:] if name not in self._complete]
 
     def update(self, series: tuple[xr.Dataset, Origin], stores: Mapping[str, Path], cases: int) -> bool:
@@ -102,7 +113,8 @@ class LiveVerification:
                 continue
             self._verify(new, forecast, series)
             if forecast[valid_time_of(forecast)].values[-1] <= newest:
-                self._complete.add(name)
+                reference = forecast[reference_of(forecast)].values[()]
+                self._complete[name] = reference, self._checksum(series[0], reference)
         if new.n_windows:
             merged = new.merge(self._sums)
             self._sums = merged.select(np.arange(max(0, merged.n_windows - cases), merged.n_windows))
@@ -137,6 +149,15 @@ class LiveVerification:
         units = self._sums.units[name]
         factor, offset = linear_conversion(str(array.attrs.get("units", units)), units, name, "the forecast")
         return fields if (factor, offset) == (1.0, 0.0) else fields * factor + offset
+
+    def _checksum(self, ds: xr.Dataset, reference: Any) -> int:
+        """Checksum of the fields that a forecast is compared with, and of those that its references need."""
+        forecaster, found = self._forecaster, 0
+        steps = [*forecaster.offsets, *range(1, forecaster.leads + 1)]
+        times = [advance(reference, forecaster.step, step) for step in steps]
+        for field in self._source.truth(ds, times).values():
+            found = zlib.crc32(np.ascontiguousarray(field).tobytes(), found)
+        return found
 
     def _references(
         self, ds: xr.Dataset, reference: Any, times: list[Any]

@@ -66,6 +66,7 @@ class StoredForecastList(Document):
 
     model: str
     zarr: str
+    newest_frame: str | None
     forecasts: list[StoredForecastFacts]
     earlier: list[StoredForecastFacts]
 

@@ -30,7 +30,10 @@ ANSWERS = FORECAST_ANSWERS | problems(410)
 
 @router.get("/forecasts", response_model=StoredForecastList, responses=problems(404))
 async def list_forecasts(request: Request, model: ModelName | None = None) -> dict[str, Any]:
-    """The stored forecasts of a model, oldest reference time first; `earlier` are those of other versions."""
+    """The stored forecasts of a model, oldest reference time first; `earlier` are those of other versions.
+
+    `newest_frame` is the time of the newest observed field; a forecast from it may not be stored yet.
+    """
     worker, stored = stored_of(request, model)
 
     def entries(forecasts: Iterable[StoredForecast]) -> list[dict[str, Any]]:
@@ -39,6 +42,7 @@ async def list_forecasts(request: Request, model: ModelName | None = None) -> di
     return {
         "model": worker.name,
         "zarr": f"/zarr/{worker.name}",
+        "newest_frame": stored.newest_frame,
         "forecasts": entries(stored.by_name.values()),
         "earlier": entries(stored.earlier),
     }

@@ -43,17 +43,19 @@ async function describe() {
   state.quality = null;
   say("");
   if (!found.data_source) return;
-  await lookAgain();
-  const newest = at("reference").value;
-  if (newest) await showStored(newest);
-  else await show(() => service.latest(model(), state.calendar), null, "the newest data");
+  const { forecasts, newest_frame: frame } = await lookAgain();
+  const newest = forecasts.at(-1);
+  const made = () => service.latest(model(), state.calendar);
+  if (newest && !(newest.reference_time < frame)) await showStored(at("reference").value);
+  else if (newest) await showOwn(made, "the newest data"); // older times are still being forecast
+  else await show(made, null, "the newest data");
 }
 
 /** Load the stored forecasts and their scores, which change while the page is open. */
 async function lookAgain() {
-  const [{ forecasts }, quality] = await Promise.all([service.list(model()), service.verification(model())]);
+  const [listed, quality] = await Promise.all([service.list(model()), service.verification(model())]);
   const kept = at("reference").value;
-  const options = [...forecasts].reverse()
+  const options = [...listed.forecasts].reverse()
     .map(({ id, reference_time: time }) => new Option(state.clock.said(moment(time, state.calendar)), id));
   if (kept === OWN) options.unshift(at("reference").selectedOptions[0]);
   at("reference").replaceChildren(...options);
@@ -62,6 +64,7 @@ async function lookAgain() {
   state.quality = quality;
   showQuality(quality, state.name);
   stepButtons();
+  return listed;
 }
 
 function showStored(name) {
@@ -71,11 +74,14 @@ function showStored(name) {
     () => service.truth(model(), name, state.calendar).catch(() => null));
 }
 
-async function upload(file) {
-  const done = await show(() => service.upload(model(), file, state.calendar), null, file.name);
+const upload = (file) => showOwn(() => service.upload(model(), file, state.calendar), file.name);
+
+/** Show a forecast that is not stored, and offer it first in the list. */
+async function showOwn(request, from) {
+  const done = await show(request, null, from);
   if (!done) return;
   [...at("reference").options].filter((option) => option.value === OWN).forEach((option) => option.remove());
-  at("reference").prepend(new Option(`${state.clock.said(state.grid.reference)}, from ${file.name}`, OWN));
+  at("reference").prepend(new Option(`${state.clock.said(state.grid.reference)}, from ${from}`, OWN));
   at("reference").value = OWN;
   at("choice").hidden = false;
   stepButtons();

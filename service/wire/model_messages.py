@@ -174,12 +174,14 @@ class ArchiveState:
         folder: Folder of the stores of this model version.
         verification: Result of `LiveVerification.summary`, once no work is left.
         faults: Data and stores that are passed over at present.
+        newest_frame: Time of the newest frame of the source, ISO 8601; None before it was read.
     """
 
     more: bool
     folder: str
     verification: dict[str, Any] | None = None
     faults: tuple[Fault, ...] = ()
+    newest_frame: str | None = None
 
 
 @dataclass(frozen=True)
