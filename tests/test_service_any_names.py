@@ -37,6 +37,7 @@ from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.datasets.source.grid import GridSpec
+from stconv.errors import VariableError
 from stconv.forecast import Forecaster, write_forecast
 from stconv.models import Conv3D
 from stconv.uncertainty.conformal import calibrate
@@ -137,6 +138,16 @@ def test_every_format_has_these_names_and_numbers(forecast, tmp_path):
     for part in (forecast, alone):
         assert WRITERS[PNG](part).startswith(b"\x89PNG")
     assert list(json.loads(WRITERS[COVERAGE](alone))["ranges"]) == ["wdir"]
+
+
+def test_a_grid_mapping_comes_along_and_is_no_field(forecast):
+    mapped = forecast.assign(crs=((), 0, {"grid_mapping_name": "latitude_longitude"}))
+    alone = chosen(mapped, ("wdir",))
+    assert list(alone.data_vars) == ["wdir", "crs"]
+    assert list(json.loads(WRITERS[COVERAGE](alone))["ranges"]) == ["wdir"]
+    assert WRITERS[PNG](alone).startswith(b"\x89PNG")
+    with pytest.raises(VariableError, match=r"'crs' is not forecast; known: lead,"):
+        chosen(mapped, ("crs",))
 
 
 def test_points_and_cuts(served, forecast):

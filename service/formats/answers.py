@@ -21,6 +21,8 @@ CLASSIC_BYTES = 2**20
 def chosen(forecast: xr.Dataset, variables: Sequence[str] | None, bands: bool = True) -> xr.Dataset:
     """Select the requested variables, in that order; None for all, with or without the bands.
 
+    Variables that are no fields, such as a grid mapping, come along.
+
     Raises:
         VariableError: A variable is not forecast.
     """
@@ -28,10 +30,13 @@ def chosen(forecast: xr.Dataset, variables: Sequence[str] | None, bands: bool = 
         from stconv.forecast.bounds import without_bands
 
         forecast = without_bands(forecast)
-    known = [str(name) for name in forecast.data_vars]
+    from service.formats.layout import field_names
+
+    known = field_names(forecast)
     if unknown := [name for name in variables or known if name not in known]:
         raise VariableError(f"Variable {unknown[0]!r} is not forecast; known: {', '.join(known)}.")
-    return forecast[list(variables)] if variables else forecast
+    others = [name for name in forecast.data_vars if name not in known]
+    return forecast[[*variables, *others]] if variables else forecast
 
 
 def to_netcdf(forecast: xr.Dataset) -> bytes:
