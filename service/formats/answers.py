@@ -44,10 +44,10 @@ def to_netcdf(forecast: xr.Dataset) -> bytes:
     small = to_classic(forecast) if forecast.nbytes <= CLASSIC_BYTES else None
     if small is not None:
         return small
-    encoding = {
-        str(name): {"zlib": True, "complevel": 1, "_FillValue": np.float32(np.nan)}
-        for name in forecast.data_vars
-    }
+    from service.formats.layout import field_names
+
+    compressed = {"zlib": True, "complevel": 1, "_FillValue": np.float32(np.nan)}
+    encoding = dict.fromkeys(field_names(forecast), compressed)
     return bytes(forecast.drop_encoding().to_netcdf(engine="netcdf4", encoding=encoding))
 
 
