@@ -82,23 +82,35 @@ def fit_channel(moments: CellMoments, channel: int, scaling: Scaling, per_cell: 
     mean = shift + float(total.sum() / count.sum())
     if scaling == "none":
         return ChannelScaling(np.zeros((1, 1)), np.ones((1, 1)), mean)
-    low, high = moments.low[channel], moments.high[channel]
-    center, spread = mean, _deviation(count.sum(), total.sum(), moments.squares[channel].sum())
-    if scaling == "minmax":
-        center, spread = float(low.min()), high.max() - low.min()
-    scale = float(spread) if spread > 1e-7 * abs(mean) else 1.0
+    by_range = scaling == "minmax"
+    center, spread, centers, spreads = (_by_range if by_range else _by_deviation)(moments, channel, mean)
+    scale = spread if spread > 1e-7 * abs(mean) else 1.0
     if not per_cell:
-        fill = (mean - center) / scale if scaling == "minmax" else 0.0
-        return ChannelScaling(np.full((1, 1), center), np.full((1, 1), scale), fill)
-    dry, safe = count == 0, np.maximum(count, 1)
-    centers = low if scaling == "minmax" else shift + total / safe
-    spreads = high - low if scaling == "minmax" else _deviation(safe, total, moments.squares[channel])
+        return ChannelScaling(np.full((1, 1), center), np.full((1, 1), scale), (mean - center) / scale)
+    dry = count == 0
     centers = np.where(dry, mean, centers)
     scales = np.where(dry, scale, np.maximum(np.where(dry, 0.0, spreads), SMALLEST_CELL_SCALE * scale))
-    fill = 0.0
-    if scaling == "minmax":
-        fill = float(((total + count * (shift - centers)) / scales).sum() / count.sum())
+    fill = float(((total + count * (shift - centers)) / scales).sum() / count.sum()) if by_range else 0.0
     return ChannelScaling(centers, scales, fill)
+
+
+Spread = tuple[float, float, np.ndarray, np.ndarray]
+"""Center and spread of a channel, then of each of its cells, which have no meaning without a value."""
+
+
+def _by_range(moments: CellMoments, channel: int, mean: float) -> Spread:
+    """Take the smallest value as the center, and the range as the spread."""
+    low, high = moments.low[channel], moments.high[channel]
+    return float(low.min()), float(high.max() - low.min()), low, high - low
+
+
+def _by_deviation(moments: CellMoments, channel: int, mean: float) -> Spread:
+    """Take the mean as the center, and the standard deviation as the spread."""
+    count, total, squares = moments.count[channel], moments.total[channel], moments.squares[channel]
+    safe = np.maximum(count, 1)
+    centers = float(moments.shift[channel, 0, 0]) + total / safe
+    spread = float(_deviation(count.sum(), total.sum(), squares.sum()))
+    return mean, spread, centers, _deviation(safe, total, squares)
 
 
 def transform(values: Tensor, name: Transform) -> Tensor:
