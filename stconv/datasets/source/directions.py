@@ -80,7 +80,7 @@ def degrees_of(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
         float32, in [0, 360) degrees.
 
     Source:
-        Mardia and Jupp (2000), Directional Statistics, eq. 2.2.4 (the mean direction).
+        Mardia and Jupp (2000), Directional Statistics, section 2.2.1: the mean direction.
     """
     degrees = np.rad2deg(np.arctan2(np.asarray(sine, np.float64), np.asarray(cosine, np.float64)))
     turned = (degrees % TURN).astype(np.float32)
