@@ -26,17 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Register, and print the names of the version."""
-    from stconv.errors import TrackingError
-    from stconv.tracking import find_run, list_runs, register
+    from stconv.front.run import find
 
-    if args.run is None:
-        tested = [info for info in list_runs(args.experiment) if info.tested]
-        if not tested:
-            raise TrackingError("There is no tested run. Run `stconv test --config FILE` first.")
-        found = tested[0]
-    else:
-        found = find_run(args.run, args.experiment)
-    version = register(found.run_id, args.name)
-    print(f"Run {found} is models:/{args.name}/{version}, and models:/{args.name}@candidate.")
+    found = find(args.run, args.experiment)
+    version = found.register(args.name)
+    print(f"Run {found.info} is {version.reference}, and models:/{args.name}@candidate.")
     print(f"Make it the champion: stconv promote {args.name}")
     return 0

@@ -51,6 +51,15 @@ def rows_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="scroll"><table><thead><tr>{heading}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def fact_list(facts: Sequence[tuple[str, str]]) -> str:
+    """Lay facts out by heading."""
+    body = "".join(
+        f'<tr><td class="soft">{escape(name)}</td><td class="left">{escape(text)}</td></tr>'
+        for name, text in facts
+    )
+    return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'
+
+
 def sentences(lines: Sequence[str]) -> str:
     """List sentences."""
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
@@ -83,8 +92,7 @@ def inspection_html(found: Description, ds: xr.Dataset, advice: Sequence[str]) -
         f"{axis.name}: {axis.size}" + ("" if axis.first is None else f" from {axis.first:g} to {axis.last:g}")
         for axis in found.axes
     )
-    facts = rows_table(
-        ["", ""],
+    facts = fact_list(
         [
             ("time", f"{found.n_steps} steps, {found.first} to {found.last}, {step}"),
             ("grid", f"{found.grid}; {axes}"),
@@ -151,7 +159,7 @@ def experiment_html(name: str, values: Mapping[str, Any]) -> str:
     ]
     text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
     whole = folded("YAML", f"<pre>{escape(text)}</pre>")
-    return card(f"Experiment {name}", rows_table(["", ""], facts), whole)
+    return card(f"Experiment {name}", fact_list(facts), whole)
 
 
 def scores_html(verification: Verification, folder: Path) -> str:
@@ -202,7 +210,7 @@ def run_html(info: RunInfo, folder: Path) -> str:
         *((name, f"{value:.4g}") for name, value in shown.items()),
         ("folder", str(folder)),
     ]
-    return card(f"Run {info.name} of {info.experiment}", rows_table(["", ""], facts))
+    return card(f"Run {info.name} of {info.experiment}", fact_list(facts))
 
 
 METRICS = ("train_loss", "val_loss", "val_rmse", "test_rmse")
@@ -249,7 +257,7 @@ def model_html(name: str, version: str, reference: str, inputs: Mapping[str, Any
     ]
     return card(
         f"Model {name}",
-        rows_table(["", ""], facts),
+        fact_list(facts),
         folded("Model card", markdown(model_card), open_=True),
     )
 
@@ -268,8 +276,8 @@ def markdown(text: str) -> str:
     html: list[str] = []
     table: list[list[str]] = []
     for line in [*text.splitlines(), ""]:
-        if line.startswith("|"):
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if (" | " in line and not line.startswith("-")) or set(line) == set("-| "):
+            cells = [cell.strip() for cell in line.strip("| ").split("|")]
             if not all(set(cell) <= set("-: ") for cell in cells):
                 table.append(cells)
             continue

@@ -223,6 +223,21 @@ def runs(experiment: str | None = None, name: str | None = None) -> Runs:
     return Runs([Run(info) for info in list_runs(experiment, name)])
 
 
+@contained
+def find(run: str | None = None, experiment: str | None = None) -> Run:
+    """Find a run by its id or name; without one, the newest tested run.
+
+    Raises:
+        TrackingError: There is none.
+    """
+    if run is not None:
+        return Run(find_run(run, experiment))
+    tested = [info for info in list_runs(experiment) if info.tested]
+    if not tested:
+        raise TrackingError("There is no tested run. Run `stconv test --config FILE` first.")
+    return Run(tested[0])
+
+
 def train(
     config: str, name: str, dataset: xr.Dataset | None, *, progress: bool, resume: str | Path | None
 ) -> Run:
