@@ -455,3 +455,12 @@ def test_a_pickled_and_a_copied_network_take_the_same_ways():
     again = torch.load(kept, weights_only=False)
     assert torch.equal(again(x), layer(x))
     assert is_plain(again.head.convolution.conv, Conv3d)
+
+
+@pytest.mark.parametrize("name", ["temporal", "spectral", "tap"])
+def test_a_window_without_a_batch_dimension_is_computed_as_by_torch(name):
+    make, shape = LAYERS[name]
+    layer, x = make(), torch.randn(shape)
+    torch.testing.assert_close(layer(x[0]), layer(x)[0])
+    with pytest.raises(RuntimeError, match=r"Expected 4D .* or 5D"):
+        layer(x[0, 0])

@@ -12,6 +12,7 @@ from stconv.compute.tiling import Tiled, bytes_of, stretches, tiled, tiles_of
 from stconv.errors import ConfigError
 from stconv.explain import explain, frames_in_reach, reach
 from stconv.models import (
+    REGISTRY,
     Conv2Plus1D,
     ConvLSTM,
     EncoderDecoder3D,
@@ -25,6 +26,7 @@ from stconv.models import (
     ResNet2D,
     STConvS2S,
     UNet2Plus1D,
+    register,
 )
 
 SIZES = (2, 1, 2, 2)
@@ -215,6 +217,53 @@ class ByChance(Network):
 
     def compute(self, x):
         return torch.nn.functional.dropout(x[:, :1, -1:], 0.5, training=True)
+
+
+class Deep(Network):
+    """A U-Net in plain torch, without padding: it runs only on multiples of 2^depth cells."""
+
+    def __init__(self, c_in: int, c_out: int, t_in: int, leads: int, depth: int) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        self.first = torch.nn.Conv2d(c_in * t_in, 2, 3, padding=1)
+        self.down = torch.nn.ModuleList(torch.nn.Conv2d(2, 2, 3, 2, 1) for _ in range(depth))
+        self.up = torch.nn.ModuleList(torch.nn.ConvTranspose2d(2, 2, 2, 2) for _ in range(depth))
+        self.last = torch.nn.Conv2d(2, c_out * leads, 1)
+
+    def compute(self, x: torch.Tensor) -> torch.Tensor:
+        y, kept = self.first(x.flatten(1, 2)).relu(), []
+        for layer in self.down:
+            kept.append(y)
+            y = layer(y).relu()
+        for layer in self.up:
+            y = layer(y) + kept.pop()
+        return self.last(y).unflatten(1, (self.c_out, self.leads))
+
+
+@pytest.mark.parametrize("depth", [3, 4, 5])
+def test_a_network_that_runs_only_on_multiples_is_explained_and_tiled(depth):
+    register(Deep)
+    try:
+        network, side = Deep(1, 1, 2, 1, depth).eval(), 2**depth
+        found = explain(network, 2 * side, 3 * side).output
+        # fine cells side * m to side * m + side - 1 see coarse cell m, which sees side * m - side to side * m + side
+        assert (found.before, found.after) == ((2 * side - 1,) * 2, (side, side))
+        assert found.period == side
+        x = torch.randn(1, 1, 2, 6 * side, 7 * side)
+        with torch.no_grad():
+            torch.testing.assert_close(tiled(network, x, (side, side)), network(x))
+    finally:
+        del REGISTRY["Deep"]
+
+
+def test_a_network_that_runs_on_no_grid_tried_is_told():
+    register(Deep)
+    try:
+        with pytest.raises(
+            ConfigError, match=r"Deep runs on no grid of 24, 32, 64, 128 cells.*attribute `grid`"
+        ):
+            reach(Deep(1, 1, 2, 1, 8).eval())
+    finally:
+        del REGISTRY["Deep"]
 
 
 def test_a_network_that_halves_its_grid_itself_is_tiled_in_phase_or_refused():

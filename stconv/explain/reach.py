@@ -12,7 +12,7 @@ would be empty.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,11 +21,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from stconv.errors import ConfigError, ShapeError
 from stconv.models.registry import Network
 from stconv.nn.probing import Periodic, Probed
 
-SMALLEST, LARGEST = 24, 192
-"""Cells along lat and lon of the first and the last grid to try; a larger field counts as the whole grid."""
+SIDES = (24, 32, 64, 128)
+"""Cells along lat and lon of the first grid to try: the smallest on which the network runs, since one that
+halves its grid may need a multiple of 16 or 32."""
+DOUBLINGS = 3
+"""How often the first grid is doubled, at most; a larger field counts as the whole grid."""
 
 MOST_PHASES = 64
 """Largest period, in cells, of a network whose receptive field repeats over the grid."""
@@ -90,11 +94,33 @@ def in_double(network: Network) -> Network:
         if isinstance(module, Network) and not list(module.parameters()):
             # without a parameter, the network would expect float32 inputs
             module.register_parameter("_of_its_type", nn.Parameter(torch.zeros(1).double(), False))
+    sides = [double.own_grid] if double.own_grid else [(side, side) for side in SIDES]
+    return double if any(_failure(double, *side) is None for side in sides) else network
+
+
+def _failure(network: Network, n_lat: int, n_lon: int) -> Exception | None:
+    """Return the error of a network on a grid of this size, or None if it runs."""
     try:
-        double(_window(double, 1, *(double.own_grid or (SMALLEST, SMALLEST))))
-    except (RuntimeError, TypeError):
-        return network
-    return double
+        network(_window(network, 1, n_lat, n_lon))
+    except (RuntimeError, TypeError, ValueError, ShapeError) as error:
+        return error
+    return None
+
+
+def _side_for(network: Network, sides: Sequence[int] = SIDES) -> int:
+    """Return the first of some numbers of cells along lat and lon with which a network runs.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    for side in sides:
+        failure = _failure(network, side, side)
+        if failure is None:
+            return side
+    raise ConfigError(
+        f"{type(network).__name__} runs on no grid of {', '.join(map(str, sides))} cells along lat and lon: "
+        f"{failure}. If it is built for one grid, set its attribute `grid` to (lat, lon)."
+    )
 
 
 def reach(network: Network) -> Reach:
@@ -115,13 +141,14 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
         names: Paths of modules.
     """
     ghost, period = positive(network), phases(network)
+    side = _side_for(ghost)
     everywhere = Reach(network.t_in, (0, 0), (0, 0), whole_grid=True)
     found = dict.fromkeys(["", *names], everywhere)
     wanted = _layers_before_all(ghost, names) if _sees_all(ghost) else ["", *names]
     layers = [name for name in wanted if name]
     for batch in (layers, wanted[:1] if "" in wanted else []):
-        n = SMALLEST if batch == layers else _first_grid(period)
-        while batch and n <= LARGEST:
+        n = side if batch == layers else _first_grid(side, period)
+        while batch and n <= side * 2**DOUBLINGS:
             seen = _boxes(ghost, batch, n, 1 if batch[0] else period)
             for name in batch:
                 if name not in seen:
@@ -129,26 +156,26 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
             found |= seen
             batch = [name for name in seen if seen[name].whole_grid]
             if batch == [] and "" in seen and seen[""].steps:
-                again = _repeats_after(ghost, n, period)
+                again = _repeats_after(ghost, n, period, side)
                 found[""] = replace(seen[""], period=again)
                 if again > period:  # a halving that no layer declares: look at every phase
-                    period, batch, n = again, [""], _first_grid(again)
+                    period, batch, n = again, [""], _first_grid(side, again)
                     continue
             n *= 2
     return found
 
 
-def _first_grid(period: int) -> int:
+def _first_grid(side: int, period: int) -> int:
     """Return the size of the first grid to try: a multiple of the period, with all phases past the middle."""
-    return 2 * period * -(-SMALLEST // (2 * period))
+    return 2 * period * -(-side // (2 * period))
 
 
-def _repeats_after(ghost: Network, n: int, period: int) -> int:
+def _repeats_after(ghost: Network, n: int, period: int, side: int) -> int:
     """Return the smallest multiple of the period after which gradients on a uniform field repeat; or 0."""
     for times in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
         if period * times > MOST_PHASES:
             break
-        wide = max(n, SMALLEST * -(-4 * period * times // SMALLEST))
+        wide = max(n, side * -(-4 * period * times // side))
         if _repeats(ghost, wide, period * times) or _repeats(ghost, 2 * wide, period * times):
             return period * times
     return 0
@@ -184,7 +211,8 @@ def phases(network: nn.Module) -> int:
 def frames_in_reach(network: Network, n_cells: int = 9) -> Tensor:
     """Return whether there is a path from each input frame to each lead, bool, (leads, t_in)."""
     ghost = positive(network)
-    x = _window(ghost, 1, *(ghost.own_grid or (n_cells, n_cells)))
+    n_lat, n_lon = ghost.own_grid or (_side_for(ghost, (n_cells, *SIDES)),) * 2
+    x = _window(ghost, 1, n_lat, n_lon)
     y = ghost(x)
     seen = torch.zeros(network.leads, network.t_in, dtype=torch.bool)
     for lead in range(network.leads) if y.requires_grad else ():

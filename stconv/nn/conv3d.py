@@ -42,7 +42,8 @@ class Conv3d(nn.Conv3d):
     """Steps of zeros before and after the frames, in addition to `padding`; a negative one drops frames."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        (before, after), in_order = self.around, in_cells(x)
+        before, after = self.around
+        in_order = x.ndim == 5 and in_cells(x)
         if before < 0 or after < 0:
             x = _cropped(x, max(-before, 0), max(-after, 0))
             before, after = max(before, 0), max(after, 0)
