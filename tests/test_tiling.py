@@ -245,7 +245,7 @@ def test_a_network_that_runs_only_on_multiples_is_explained_and_tiled(depth):
     try:
         network, side = Deep(1, 1, 2, 1, depth).eval(), 2**depth
         found = explain(network, 2 * side, 3 * side).output
-        # fine cells side * m to side * m + side - 1 see coarse cell m, which sees side * m - side to side * m + side
+        # coarse cell m sees side * m - side to side * m + side; side * m to side * m + side - 1 see m
         assert (found.before, found.after) == ((2 * side - 1,) * 2, (side, side))
         assert found.period == side
         x = torch.randn(1, 1, 2, 6 * side, 7 * side)
