@@ -439,3 +439,25 @@ def test_nothing_is_folded_in_a_pipe(tmp_path):
     assert len(rows) == 1
     assert "2x3x200x300" in rows[0]
     assert rows[0].rstrip().endswith("%")
+
+
+class Outside(Network):
+    """Makes tensors without asking for a device, and decides by values, as networks from outside may do."""
+
+    def __init__(self, c_in: int, c_out: int, t_in: int, leads: int, by_values: bool) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        self.by_values = by_values
+        self.conv = torch.nn.Conv2d(c_in * t_in, c_out * leads, 3, padding=1)
+
+    def compute(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x.flatten(1, 2)) * torch.linspace(1, 2, x.shape[-1], dtype=x.dtype)
+        if self.by_values and y.max() > 1e9:
+            y = y / y.max()
+        return y.unflatten(1, (self.c_out, self.leads))
+
+
+@pytest.mark.parametrize("by_values", [False, True])
+def test_a_network_that_makes_tensors_or_decides_by_values_is_followed(by_values):
+    (layer,) = anatomy(Outside(2, 1, 3, 2, by_values), (2, 3, 10, 12))
+    assert (layer.name, layer.multiply_adds) == ("conv", 9 * 6 * 2 * 10 * 12)
+    assert layer.parameters == 9 * 6 * 2 + 2

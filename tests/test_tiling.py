@@ -343,3 +343,21 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 1024, "MiB more than at the start, of which 36 are input and forecast"
+
+
+class Dilated(Network):
+    """Sees two points far away and nothing between them."""
+
+    def __init__(self, c_in: int = 1, c_out: int = 1, t_in: int = 2, leads: int = 1) -> None:
+        super().__init__(c_in, c_out, t_in, leads)
+        self.conv = torch.nn.Conv2d(c_in * t_in, 1, 3, padding=20, dilation=20)
+
+    def compute(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x.flatten(1, 2))[:, :, None]
+
+
+def test_a_dilation_wider_than_the_first_grid_is_seen():
+    network, x = Dilated().eval(), torch.randn(1, 1, 2, 90, 80)
+    assert (reach(network).before, reach(network).after) == ((20, 20), (20, 20))
+    with torch.no_grad():
+        torch.testing.assert_close(tiled(network, x, (16, 16)), network(x))

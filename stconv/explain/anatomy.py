@@ -1,6 +1,7 @@
 """The layers of a network, with sizes, parameters and multiply-adds.
 
-Only shapes are computed, on torch's meta device, so that a network of any size takes no time.
+Only shapes are computed, by torch's fake tensors, so that a network of any size takes no time. A network that
+decides by values, as in `if x.max() > 0`, is run on zeros.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 from stconv.nn.pool import Pool
@@ -80,8 +87,13 @@ def anatomy(network: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
         network: Any module over (batch, channel, time, lat, lon); it is not changed.
         shape: Shape of one window, (channel, time, lat, lon).
     """
-    ghost = copy.deepcopy(network).to("meta").eval()
-    runs = _followed(ghost, torch.zeros(1, *shape, device="meta"))
+    ghost = copy.deepcopy(network).to("cpu").eval()
+    x = torch.zeros(1, *shape)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            runs = _followed(ghost, mode.from_tensor(x))
+    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException):
+        runs = _followed(ghost, x)
     counted: set[int] = set()
     layers = []
     for name, calls in runs.items():

@@ -142,13 +142,16 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
     """
     ghost, period = positive(network), phases(network)
     side = _side_for(ghost)
+    last = side * 2**DOUBLINGS
+    while side // 2 <= _widest_step(ghost) * period and side < last:
+        side *= 2  # otherwise a dilated kernel would reach past the grid without touching its edge
     everywhere = Reach(network.t_in, (0, 0), (0, 0), whole_grid=True)
     found = dict.fromkeys(["", *names], everywhere)
     wanted = _layers_before_all(ghost, names) if _sees_all(ghost) else ["", *names]
     layers = [name for name in wanted if name]
     for batch in (layers, wanted[:1] if "" in wanted else []):
         n = side if batch == layers else _first_grid(side, period)
-        while batch and n <= side * 2**DOUBLINGS:
+        while batch and n <= last:
             seen = _boxes(ghost, batch, n, 1 if batch[0] else period)
             for name in batch:
                 if name not in seen:
@@ -163,6 +166,17 @@ def reaches(network: Network, names: list[str]) -> dict[str, Reach]:
                     continue
             n *= 2
     return found
+
+
+def _widest_step(network: nn.Module) -> int:
+    """Return the largest distance, in cells, from the middle of a kernel to its outermost tap."""
+    steps = [
+        dilation * (kernel // 2)
+        for module in network.modules()
+        if isinstance(module, _ConvNd)
+        for kernel, dilation in zip(module.kernel_size[-2:], module.dilation[-2:], strict=True)
+    ]
+    return max(steps, default=0)
 
 
 def _first_grid(side: int, period: int) -> int:
