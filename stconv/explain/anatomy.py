@@ -1,7 +1,8 @@
 """The layers of a network, with sizes, parameters and multiply-adds.
 
-Only shapes are computed, by torch's fake tensors, so that a network of any size takes no time. A network that
-decides by values, as in `if x.max() > 0`, is run on zeros.
+Only shapes are computed, on torch's meta device, so that a network of any size takes no time. A network that
+makes tensors on the CPU is followed with fake tensors, and one that decides by values, as in `if x.max() > 0`, is
+run on zeros.
 """
 
 from __future__ import annotations
@@ -87,13 +88,11 @@ def anatomy(network: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
         network: Any module over (batch, channel, time, lat, lon); it is not changed.
         shape: Shape of one window, (channel, time, lat, lon).
     """
-    ghost = copy.deepcopy(network).to("cpu").eval()
-    x = torch.zeros(1, *shape)
+    ghost = copy.deepcopy(network).to("meta").eval()
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-            runs = _followed(ghost, mode.from_tensor(x))
-    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException):
-        runs = _followed(ghost, x)
+        runs = _followed(ghost, torch.zeros(1, *shape, device="meta"))
+    except RuntimeError:
+        runs = _followed_on_cpu(copy.deepcopy(network).eval(), torch.zeros(1, *shape))
     counted: set[int] = set()
     layers = []
     for name, calls in runs.items():
@@ -112,6 +111,15 @@ class _Run:
     after: Sizes
     channels: int
     multiply_adds: int
+
+
+def _followed_on_cpu(ghost: nn.Module, x: Tensor) -> dict[str, list[_Run]]:
+    """Follow a network that does not run on the meta device."""
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            return _followed(ghost, mode.from_tensor(x))
+    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException):
+        return _followed(ghost, x)
 
 
 def _followed(ghost: nn.Module, x: Tensor) -> dict[str, list[_Run]]:
