@@ -1,8 +1,8 @@
 """The layers of a network, with sizes, parameters and multiply-adds.
 
 Only shapes are computed, on torch's meta device, so that a network of any size takes no time. A network that
-makes tensors on the CPU is followed with fake tensors, and one that decides by values, as in `if x.max() > 0`, is
-run on zeros.
+makes tensors on the CPU is followed with fake tensors. One that decides by values (`if x.max() > 0`) runs on
+zeros.
 """
 
 from __future__ import annotations
