@@ -10,7 +10,7 @@ import signal
 import numpy as np
 
 from service.wire.channel import Hello, receive, send
-from service.wire.parser_messages import Fields, ParserLimits, ToParser
+from service.wire.parser_messages import Fields, ParserLimits, Rejected, ToParser
 
 
 def take(connection):
@@ -89,3 +89,15 @@ def spinning(connection):
     take(connection)
     while True:
         pass
+
+
+def flooding_fields(connection):
+    """Fields whose header is said to have a terabyte."""
+    take(connection)
+    send(connection, Fields((2**40).to_bytes(8, "little") + b"{}", goes_on=True))
+
+
+def flooding_words(connection):
+    """A refusal in a million letters."""
+    take(connection)
+    send(connection, Rejected("unprocessable", "x" * 10**6, {}))

@@ -67,6 +67,7 @@ def as_json(n_variables=1, name="v", units="K"):
             "300 bytes in attribute 'units'",
         ),
         (as_json(units="K" * 300), "300 bytes in attribute 'units'"),
+        (classic(attributes={f"a{i}": "x" * 60_000 for i in range(20)}), "bytes in all attributes"),
         (classic(rank=17), "17 dimensions"),
         (hdf5(rank=17), "dimension"),
     ],

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from service.problems import Problem, TooLarge, Unprocessable
+from service.problems import Problem, TooLarge, Unavailable, Unprocessable
 from service.settings import Settings
 from service.uploads.netcdf_upload import parse_netcdf
 from service.wire.codec import RawVariable, decode, encode, sizes
@@ -190,7 +190,17 @@ def test_memory_of_a_parse_is_limited():
     assert raised.value.extra == {"limit_bytes": 20_000_000}
 
 
-@pytest.mark.parametrize("act", ["hostile", "endless", "garbling", "crashing"])
+def test_a_parser_that_answers_at_length_is_not_listened_to(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+
+    async def work(pool):
+        return await pool.parse(ReadJson(b"{}"))
+
+    with pytest.raises(Unavailable, match="cannot be read now"):
+        in_a_parser(work, "hostile_parsers:flooding_words")
+
+
+@pytest.mark.parametrize("act", ["hostile", "endless", "garbling", "crashing", "flooding_fields"])
 def test_a_parser_taken_over_can_do_nothing_and_is_ended(monkeypatch, act):
     monkeypatch.syspath_prepend(Path(__file__).parent)
     target = f"hostile_parsers:{act}"

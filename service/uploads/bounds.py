@@ -24,6 +24,8 @@ MAX_UNITS_BYTES = 256
 MAX_ATTRIBUTES = 200
 """Of one variable, and of the file."""
 MAX_ATTRIBUTE_BYTES = 2**16
+MAX_ALL_ATTRIBUTE_BYTES = 2**20
+"""Of the file and all its variables together."""
 MAX_TIMES = 100_000
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8}
 """Bytes of a value by the number of its type in a classic file."""
@@ -55,20 +57,26 @@ def check_fields(variables: Mapping[str, RawVariable], attrs: Mapping[str, Any])
         Unprocessable: Names what is too many or too long.
     """
     check_count("variables", len(variables), MAX_VARIABLES)
-    _check_attributes("the file", attrs)
+    total = _check_attributes("the file", attrs)
     for name, variable in variables.items():
         check_count(f"dimensions in variable {names([name])}", len(variable.dims), MAX_RANK)
         for each in (name, *variable.dims):
             check_count("bytes in one name", _length(each), MAX_NAME_BYTES)
-        _check_attributes(names([name]), variable.attrs)
+        total += _check_attributes(names([name]), variable.attrs)
+    check_count("bytes in all attributes", total, MAX_ALL_ATTRIBUTE_BYTES)
 
 
-def _check_attributes(owner: str, attrs: Mapping[str, Any]) -> None:
+def _check_attributes(owner: str, attrs: Mapping[str, Any]) -> int:
+    """Hold the attributes of a variable or of the file to their limits; returns their bytes."""
+    total = 0
     check_count(f"attributes of {owner}", len(attrs), MAX_ATTRIBUTES)
     for name, value in attrs.items():
         check_count("bytes in one name", _length(name), MAX_NAME_BYTES)
         limit = MAX_UNITS_BYTES if name in ("units", "calendar") else MAX_ATTRIBUTE_BYTES
-        check_count(f"bytes in attribute {names([name])} of {owner}", _length(value), limit)
+        length = _length(value)
+        check_count(f"bytes in attribute {names([name])} of {owner}", length, limit)
+        total += _length(name) + length
+    return total
 
 
 def _length(value: Any) -> int:

@@ -16,6 +16,7 @@ import pyfive
 import pyfive.h5d
 
 from service.uploads.bounds import MAX_ATTRIBUTES, MAX_VARIABLES, check_fields
+from service.uploads.checksums import verify_metadata
 from service.uploads.netcdf_upload import (
     ALLOWED_FILTERS,
     HDF5_ATTRIBUTES,
@@ -63,6 +64,7 @@ def _read(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict[str, An
     with pyfive.File(io.BytesIO(body)) as file:
         _require(len(file) <= MAX_VARIABLES)
         names = {address: name for name, address in file._links.items()}
+        verify_metadata(body, [address for address in names if isinstance(address, int)])
         items = {name: file.get_lazy_view(name) for name in names.values()}
         _require(len(items) == len(file) and all(isinstance(address, int) for address in names))  # else links
         _require(not any(file._get_dataobjects(address).find_msg_type(EXTERNAL_FILES) for address in names))

@@ -51,20 +51,27 @@ def send(connection: Connection, message: Any) -> None:
     connection.send_bytes(body)
 
 
-def receive(connection: Connection, expected: Any, max_bytes: int | None = None) -> Any:
+def receive(
+    connection: Connection,
+    expected: Any,
+    max_bytes: int | None = None,
+    max_header_bytes: int | None = None,
+) -> Any:
     """Wait for a message.
 
     Args:
         connection: One end of the pipe; only one thread may receive at a time.
         expected: Dataclass or union of dataclasses.
         max_bytes: Limit for each of the two frames, bytes.
+        max_header_bytes: Limit for the first of them, bytes; that of both by default.
 
     Raises:
         EOFError: The other end is closed.
         OSError: A frame is longer than the limit.
         Garbled: The message is not the expected one, or a field has the wrong type.
     """
-    header, body = connection.recv_bytes(max_bytes), connection.recv_bytes(max_bytes)
+    header = connection.recv_bytes(max_header_bytes or max_bytes)
+    body = connection.recv_bytes(max_bytes)
     try:
         return _typed(json.loads(header), expected, body)
     except (ValueError, RecursionError) as error:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 32 * 2**20
+"""More than the bounds of an upload allow; what sends more is no parser of ours any more."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,17 @@ def sizes(data: bytes) -> dict[str, int]:
     for variable in _header(data)[0]["variables"]:
         found.update(zip(variable["dims"], variable["shape"], strict=True))
     return found
+
+
+def check_header(data: bytes) -> None:
+    """Check the length of the header, before anything decodes it.
+
+    Raises:
+        ValueError: It is too long.
+    """
+    length = int.from_bytes(data[:LENGTH_BYTES], "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length} bytes; at most {MAX_HEADER_BYTES} are allowed")
 
 
 def decode(data: bytes) -> tuple[dict[str, RawVariable], dict[str, Any]]:

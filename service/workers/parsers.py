@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 
 from service.problems import OF_UPLOADS, DeadlineExceeded, Problem, Unavailable, Unprocessable
 from service.settings import Settings
-from service.wire.channel import Garbled, receive, send
+from service.wire.channel import receive, send
+from service.wire.codec import check_header
 from service.wire.parser_messages import Fields, FromParser, ParserLimits, Rejected, ToParser
 from service.workers.forks import Forks, NoParser, Parser
 from service.workers.places import asker
@@ -23,6 +24,8 @@ CPU_SECONDS, BYTES_PER_CPU_SECOND = 2.0, 4 * 2**20
 STILL_SECONDS = 5.0
 """How long a parser may use no processor time at all; it is stopped, or waits for ever."""
 TARGET = "service.uploads.parser_child:read_uploads"
+MAX_MESSAGE_BYTES = 2**16
+"""Limit of the answer of a parser without the fields."""
 
 
 class ParserLost(Exception):  # noqa: N818 - an event, handled by the pool
@@ -188,8 +191,10 @@ class Parsers:
         try:
             send(parser.connection, upload)
             self._await_answer(parser, upload)
-            answer: Fields | Rejected = receive(parser.connection, FromParser, longest)
-        except Garbled as error:
+            answer: Fields | Rejected = receive(parser.connection, FromParser, longest, MAX_MESSAGE_BYTES)
+            if isinstance(answer, Fields):
+                check_header(answer.fields)
+        except ValueError as error:  # it sends what a parser does not send
             raise self._killed() from error
         except (EOFError, ConnectionError) as error:
             raise ParserLost(self._killed()) from error
