@@ -13,8 +13,10 @@ import xarray as xr
 
 from service.background.job_store import INPUT, JobStore
 from service.background.jobs import Jobs
+from service.http.quota import Quota
 from service.problems import Unavailable, Unprocessable
 from service.settings import Settings
+from service.sharing import folder
 from service.sharing.folder import SharedFolder
 from service.wire.model_messages import Form
 from stconv.bundle import Bundle
@@ -160,6 +162,19 @@ def test_another_server_takes_over_what_a_dead_one_left(halves):
     again = here.store.claim("air")
     assert (again.id, again.leads_done, again.bundle_sha256) == (job.id, 2, "f" * 64)
     assert here.store.path(again, INPUT).read_bytes() == b"fields"
+
+
+def test_a_server_that_is_stopped_in_its_turn_does_not_stop_the_others(halves, monkeypatch):
+    here, there = halves
+    monkeypatch.setattr(folder, "TURN_SECONDS", 0.05)
+    quota = Quota(10, there.shared)
+    with here.shared.turn("jobs"), here.shared.turn("quota-key"):
+        with pytest.raises(Unavailable, match="Jobs cannot be written now"):
+            there.register()
+        with pytest.raises(Unavailable, match="Quotas cannot be counted now"):
+            quota.spend("key")
+    assert there.register()[1]
+    assert quota.spend("key")["RateLimit-Remaining"] == "9"
 
 
 # Two real servers

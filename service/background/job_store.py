@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from service.archive.durable import write_whole
+from service.problems import Unavailable
 from service.sharing.alone import Alone, Sharing
 
 log = logging.getLogger(__name__)
@@ -121,10 +122,18 @@ class JobStore:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Keep other threads and servers from writing jobs; reentrant."""
+        """Keep other threads and servers from writing jobs; reentrant.
+
+        Raises:
+            Unavailable: Another server does not let this one write.
+        """
         with self._writing, ExitStack() as stack:
             if self._depth == 0:
-                stack.enter_context(self.sharing.turn("jobs"))
+                try:
+                    stack.enter_context(self.sharing.turn("jobs"))
+                except OSError as error:
+                    log.error("jobs cannot be written: %s", error)
+                    raise Unavailable("Jobs cannot be written now.", retry_after_seconds=5) from error
             self._depth += 1
             try:
                 yield

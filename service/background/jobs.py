@@ -269,7 +269,7 @@ class Jobs:
                     await asyncio.to_thread(self._store.refresh)
                     await asyncio.to_thread(self._store.recover)
                     await asyncio.to_thread(self._store.sweep)
-            except OSError as error:
+            except (OSError, Problem) as error:
                 log.error("jobs cannot be swept: %s", error)
 
     async def _work(self, model: str) -> None:
@@ -288,6 +288,9 @@ class Jobs:
                 continue
             try:
                 await self._attend(self._workers[model], job)
+            except Exception:  # whatever one attempt meets, there is a next one, here or at another server
+                log.exception("job %s is interrupted", job.id)
+                await asyncio.sleep(BUSY_PAUSE_SECONDS)
             finally:
                 self._store.release(job)
 

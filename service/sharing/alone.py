@@ -31,7 +31,11 @@ class Sharing(Protocol):
         """Leave a task to the other servers."""
 
     def turn(self, name: str) -> AbstractContextManager[None]:
-        """Wait for a short section in which no other server or thread is; not reentrant."""
+        """Wait for a short section in which no other server or thread is; not reentrant.
+
+        Raises:
+            OSError: Another server does not leave it.
+        """
 
     def read(self, name: str) -> bytes | None:
         """The content of a note; None if there is none."""

@@ -6,15 +6,21 @@ machine at once, on NFS 4 after the lease of a machine that is gone (90 s by def
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stconv.errors import ServiceError
+
+TURN_SECONDS = 5.0
+"""Longest wait for a turn, s: a server that was stopped in its turn must not stop the others."""
+PAUSE_SECONDS = 0.002
 
 
 class SharedFolder:
@@ -75,8 +81,11 @@ class SharedFolder:
     @contextmanager
     def turn(self, name: str) -> Iterator[None]:
         """See `Sharing`."""
-        descriptor = self._lock(f"{name}.turn", fcntl.LOCK_EX)
-        assert descriptor is not None
+        end = time.monotonic() + TURN_SECONDS
+        while (descriptor := self._lock(f"{name}.turn", fcntl.LOCK_EX | fcntl.LOCK_NB)) is None:
+            if time.monotonic() > end:
+                raise TimeoutError(errno.ETIMEDOUT, f"another server does not end its turn of '{name}'")
+            time.sleep(PAUSE_SECONDS)
         try:
             yield
         finally:
