@@ -12,7 +12,7 @@ from service.problems import DeadlineExceeded, Unavailable
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.wire.model_messages import ForecastNewest, Form
-from service.workers import places
+from service.workers import parsers, places
 from service.workers.parsers import Slots
 from service.workers.places import asker
 from service.workers.worker import Worker
@@ -207,6 +207,31 @@ def test_a_client_without_a_parser_gets_one_and_the_others_take_turns():
         leave.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert sorted(order) == ["a", "a", "a", "b", "c", "d"]
+        assert not slots._busy
+
+    asyncio.run(work())
+
+
+def test_small_uploads_do_not_wait_for_slow_ones_of_the_same_client(monkeypatch):
+    """Two that do not return: two small ones are read after all, a large one waits, and so does a seventh."""
+    monkeypatch.setattr(parsers, "SLOW_SECONDS", 0.01)
+
+    async def work():
+        slots, order, leave = Slots(2), [], asyncio.Event()
+
+        async def parse(name, small=True):
+            async with slots.one("a", small):
+                order.append(name)
+                await leave.wait()
+
+        tasks = [asyncio.create_task(parse("large", small=False))]
+        tasks += [asyncio.create_task(parse(i)) for i in range(6)]
+        tasks.append(asyncio.create_task(parse("also large", small=False)))
+        await until_async(lambda: len(order) == 6)
+        assert order == ["large", 0, 1, 2, 3, 4]
+        leave.set()
+        await asyncio.gather(*tasks)
+        assert sorted(order[6:], key=str) == [5, "also large"]
         assert not slots._busy
 
     asyncio.run(work())

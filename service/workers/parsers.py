@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from service.problems import OF_UPLOADS, DeadlineExceeded, Problem, Unavailable, Unprocessable
 from service.settings import Settings
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 CPU_SECONDS, BYTES_PER_CPU_SECOND = 2.0, 4 * 2**20
 """Processor time of a parse, and the bytes of an upload for which it gets another second."""
+SMALL_BYTES, SLOW_SECONDS = 2**20, 1.0
+"""Size of an upload that needs little memory, and time after which others need not wait for one."""
 STILL_SECONDS = 5.0
 """How long a parser may use no processor time at all; it is stopped, or waits for ever."""
 TARGET = "service.uploads.parser_child:read_uploads"
@@ -40,10 +43,28 @@ class ParserLost(Exception):  # noqa: N818 - an event, handled by the pool
         self.problem = problem
 
 
-class Slots:
-    """Turns to parse: so many at once, and one more for each client that has none, up to twice as many.
+@dataclass(eq=False)
+class Turn:
+    """One upload's turn to be parsed.
 
-    Next is the client that has the fewest, so that nobody waits for all uploads of another.
+    Attributes:
+        client: Client that sent the upload.
+        small: Whether little memory is needed for it.
+        came: Resolved when the turn begins.
+        slow: Whether it has lasted long.
+    """
+
+    client: str
+    small: bool
+    came: asyncio.Future[None]
+    slow: bool = False
+
+
+class Slots:
+    """Turns to parse: so many at once, and some more so that nobody waits for the uploads of others.
+
+    A client that has none gets one, up to twice as many; a small upload need not wait for slow ones, up to
+    three times as many. Next is the client that has the fewest.
 
     Args:
         n: Number of turns at once.
@@ -51,44 +72,49 @@ class Slots:
 
     def __init__(self, n: int) -> None:
         self._n = n
-        self._busy: Counter[str] = Counter()
-        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._busy: list[Turn] = []
+        self._waiting: list[Turn] = []
 
     @asynccontextmanager
-    async def one(self, client: str) -> AsyncIterator[None]:
+    async def one(self, client: str, small: bool = True) -> AsyncIterator[None]:
         """Wait for a turn, and hold it."""
-        mine = (client, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        mine = Turn(client, small, loop.create_future())
         self._waiting.append(mine)
         self._call()
+        slow = None
         try:
-            await mine[1]
-        except asyncio.CancelledError:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-            elif not mine[1].cancelled():
-                self._give_back(client)
-            raise
-        try:
+            await mine.came
+            slow = loop.call_later(SLOW_SECONDS, self._is_slow, mine)
             yield
         finally:
-            self._give_back(client)
+            if slow is not None:
+                slow.cancel()
+            for turns in (self._waiting, self._busy):
+                if mine in turns:
+                    turns.remove(mine)
+            self._call()
 
-    def _give_back(self, client: str) -> None:
-        self._busy[client] -= 1
-        if not self._busy[client]:
-            del self._busy[client]
+    def _is_slow(self, turn: Turn) -> None:
+        turn.slow = True
         self._call()
 
     def _call(self) -> None:
-        while self._waiting:
-            mine = min(self._waiting, key=lambda each: self._busy[each[0]])
-            busy = self._busy.total()
-            if busy >= self._n and (self._busy[mine[0]] or busy >= 2 * self._n):
-                return
+        while (mine := self._next()) is not None:
             self._waiting.remove(mine)
-            if not mine[1].cancelled():
-                self._busy[mine[0]] += 1
-                mine[1].set_result(None)
+            if not mine.came.cancelled():
+                self._busy.append(mine)
+                mine.came.set_result(None)
+
+    def _next(self) -> Turn | None:
+        held = Counter(turn.client for turn in self._busy)
+        waiting = sorted(self._waiting, key=lambda turn: held[turn.client])
+        busy, fast = len(self._busy), sum(not turn.slow for turn in self._busy)
+        for mine in waiting:
+            limit = 3 if mine.small and fast < self._n else 2 if not held[mine.client] else 1
+            if busy < limit * self._n:
+                return mine
+        return None
 
 
 class Parsers:
@@ -136,7 +162,7 @@ class Parsers:
             Problem: 400, 413, 415 or 422 as reported by the parser; 503 if no parser can be started; 504 if
                 it took too long.
         """
-        async with self._slots.one(asker.get()):
+        async with self._slots.one(asker.get(), len(upload.body) <= SMALL_BYTES):
             try:
                 answer = await self._read(upload, self._take)
             except ParserLost:
