@@ -47,7 +47,7 @@ hooks: $(VENV)/.dev        ## ruff and mypy before each commit
 bench: $(VENV)/.dev        ## speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks
 
-bench-service: $(VENV)/.dev   ## the service against the bare model: latency, throughput, overload; SOAK=minutes
+bench-service: $(VENV)/.dev   ## the service against the bare model: latency, throughput, overload, goodput; SOAK=minutes
 	$(BIN)/python -m benchmarks.service $(if $(SOAK),--soak $(SOAK))
 
 docs: $(VENV)/.docs        ## the documentation, warnings are errors
