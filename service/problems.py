@@ -176,7 +176,8 @@ def refusal(code: str, detail: str) -> Problem:
 
 
 def document(status: int, detail: str, instance: str | None = None, **extra: Any) -> dict[str, Any]:
-    """A problem document as plain JSON values."""
+    """A problem document as plain JSON values; what UTF-8 cannot hold is escaped."""
+    detail = detail.encode("utf-8", "backslashreplace").decode()
     kind = extra.pop("kind", None)
     body: dict[str, Any] = {
         "type": f"{URN}:{kind}" if kind else "about:blank",

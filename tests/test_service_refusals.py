@@ -184,6 +184,12 @@ def changed(made, change):
         (lambda b: b["time"].__setitem__(2, "2020-02-30"), "time[2]"),
         (lambda b: b.update(calendar="mayan"), "mayan"),
         (lambda b: b.update(calendar=[]), "calendar"),
+        (lambda b: b.update(calendar="\ud800"), r"\ud800"),
+        (lambda b: b.update(calendar="x" * 10_000), "10000 bytes in the calendar"),
+        (lambda b: b.update({"\ud800": 1}), r"\ud800"),
+        (lambda b: b["time"].__setitem__(2, "\ud800"), r"\ud800"),
+        (lambda b: b["variables"]["t2m"].update(units="\ud800"), r"\ud800"),
+        (lambda b: b["variables"].update({"\ud800": {}}), r"\ud800"),
     ],
 )
 def test_json_of_another_form(client, made, change, says):

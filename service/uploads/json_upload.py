@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from service.problems import Malformed, Problem, TooLarge, Unprocessable
-from service.uploads.bounds import MAX_TIMES, MAX_VARIABLES, check_count, check_fields
+from service.uploads.bounds import MAX_TIMES, MAX_UNITS_BYTES, MAX_VARIABLES, check_count, check_fields
 from service.wire.codec import RawVariable, encode, names
 
 GEOGRAPHIC = {
@@ -116,6 +116,11 @@ def _member(document: dict[str, Any], name: str, kind: type) -> Any:
 
 def _time(document: dict[str, Any]) -> RawVariable:
     calendar = document.get("calendar", "standard")
+    if not isinstance(calendar, str):
+        raise Unprocessable(
+            f"calendar is a {type(calendar).__name__}; expected text such as 'noleap'.", kind="time-axis"
+        )
+    check_count("bytes in the calendar", len(calendar), MAX_UNITS_BYTES)
     instants = []
     times = _member(document, "time", list)
     check_count("times", len(times), MAX_TIMES)
