@@ -60,8 +60,13 @@ def ended(client, job):
 
 
 @pytest.fixture(scope="module")
-def done(client, made):
-    answer = submit(client, made.as_netcdf(made.fields()), key="the long one", steps=STEPS)
+def body(made):
+    return made.as_netcdf(made.fields())
+
+
+@pytest.fixture(scope="module")
+def done(client, body):
+    answer = submit(client, body, key="the long one", steps=STEPS)
     assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == answer.json()["href"]
     return ended(client, answer.json()["id"])
@@ -79,8 +84,7 @@ def test_result_is_the_roll_out_of_the_library(client, done, made, service_bundl
     xr.testing.assert_allclose(found, expected)
 
 
-def test_equal_requests_with_one_idempotency_key_are_one_job(client, done, made):
-    body = made.as_netcdf(made.fields())
+def test_equal_requests_with_one_idempotency_key_are_one_job(client, done, body):
     again = submit(client, body, key="the long one", steps=STEPS)
     assert (again.status_code, again.json()["id"]) == (202, done["id"])
     other = submit(client, body, key="the long one", steps=STEPS + 1)
