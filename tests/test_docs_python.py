@@ -36,6 +36,7 @@ def test_the_snippet_on_networks_runs():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*lie outside the training range")  # the reader of the page sees it too
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred")  # MLflow's own hints, on its import
 def test_snippets_run_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -17,6 +17,7 @@ from stconv.errors import (
     FileError,
     GridError,
     TimeAxisError,
+    TrackingError,
     VariableError,
     WindowError,
 )
@@ -238,7 +239,24 @@ def test_options_become_keywords():
     assert said("Choose with `--select DIM=VALUE`.") == 'Choose with `select={"DIM": VALUE}`.'
     assert said("Reduce --t-in or --leads, or") == "Reduce t_in= or leads=, or"
     assert said("state `--time-units`") == "state `time_units=`"
+    assert said("with `time` of the grid specification; a") == "with `time=`; a"
+    assert said("Run `stconv register --name air` with a tested run.") == (
+        'Run `run.register("air")` with a tested run.'
+    )
+    both = "forecast(..., convert_units=True), on the command line --convert-units."
+    assert said(both) == "forecast(..., convert_units=True)."
     assert said("no option here") == "no option here"
+
+
+def test_the_command_line_keeps_its_options(tmp_path, capsys, monkeypatch):
+    """Its commands call the same functions, and say remedies as options."""
+    from stconv.cli.main import main
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    assert main(["register", "--name", "air"]) == 1
+    assert "in which you ran `stconv fit`" in capsys.readouterr().err
+    with pytest.raises(TrackingError, match=r"in which you ran `experiment\.fit\(\)`"):
+        stconv.runs()
 
 
 def test_a_file_that_changes_under_a_lazy_dataset(tmp_path):

@@ -159,8 +159,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = parser.parse_args(argv[:1]).command
     warnings.formatwarning = _format_warning
     choose_threads()
+    from stconv.front.reading import said_in_options
+
     try:
-        return _call(name, argv[1:])
+        with said_in_options():
+            return _call(name, argv[1:])
     except StconvError as error:
         print(f"stconv: error: {error}", file=sys.stderr)
         return 1

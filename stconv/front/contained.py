@@ -18,6 +18,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
+from stconv.front.reading import said_in_keywords
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -26,11 +28,14 @@ QUIET = ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabri
 
 
 def contained(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function of the front door: the state of the process is the same before and after."""
+    """Decorate a function of the front door.
+
+    The state of the process is the same before and after, and errors say their remedies in Python.
+    """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with containment():
+        with containment(), said_in_keywords():
             return function(*args, **kwargs)
 
     return call

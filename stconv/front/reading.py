@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -110,10 +111,21 @@ def source_of(data: Data, spec: GridSpec) -> xr.Dataset | list[str]:
 
 
 _OPTION = re.compile(r"--([a-z][a-z0-9-]*)(?: (\w+)=([^\s`]*[^\s`.;]))?")
+_SPECIFICATION = re.compile(r"`(\w+)` of the grid specification")
+_COMMANDS = (
+    (re.compile(r"`stconv register --name (\S+)`"), r'`run.register("\1")`'),
+    (re.compile(r"`stconv test(?: --config FILE)?`(?: with its configuration)?"), "`run.test()`"),
+    (re.compile(r"`stconv fit(?: --config FILE)?`"), "`experiment.fit()`"),
+    (re.compile(r"`stconv promote(?: \S+)?`"), "`version.promote()`"),
+    (re.compile(r"use --force"), "use force=True"),
+    (re.compile(r", on the command line --[a-z-]+"), ""),
+)
+"""Commands in messages, and the calls that do the same."""
+_in_options: ContextVar[bool] = ContextVar("in_options", default=False)
 
 
 def in_keywords(text: str) -> str:
-    """Rewrite the options of the command line in a message as keywords of Python."""
+    """Rewrite the options and commands of the command line in a message as Python."""
 
     def keyword(match: re.Match[str]) -> str:
         name, key, value = match[1].replace("-", "_"), match[2], match[3]
@@ -124,16 +136,29 @@ def in_keywords(text: str) -> str:
             value = f"[{', '.join(end or 'None' for end in value.split(','))}]"
         return f'{name}={{"{key}": {value}}}'
 
+    for command, call in _COMMANDS:
+        text = command.sub(call, text)
+    text = _SPECIFICATION.sub(r"`\1=`", text)
     return _OPTION.sub(keyword, text)
 
 
 @contextlib.contextmanager
 def said_in_keywords() -> Iterator[None]:
-    """Raise errors of the library with the same remedy in keywords instead of options."""
+    """Raise errors of the library with the same remedy in Python instead of options and commands."""
     try:
         yield
     except StconvError as error:
-        said = in_keywords(str(error))
+        said = str(error) if _in_options.get() else in_keywords(str(error))
         if said == str(error):
             raise
         raise type(error)(said) from error
+
+
+@contextlib.contextmanager
+def said_in_options() -> Iterator[None]:
+    """Leave remedies as options: the caller is the command line."""
+    token = _in_options.set(True)
+    try:
+        yield
+    finally:
+        _in_options.reset(token)

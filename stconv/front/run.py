@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stconv.errors import ConfigError, SkillGateError, TrackingError
+from stconv.errors import ConfigError, TrackingError
 from stconv.front.contained import contained
 from stconv.front.model import Model, load
-from stconv.front.reading import said_in_keywords
 from stconv.front.scores import Scores
 from stconv.tracking.run_layout import BEST_CHECKPOINT, CONFIG, SCORES, TAG_FOLDER, VERIFICATION
 from stconv.tracking.store import RunInfo, download, find_run, list_runs
@@ -61,10 +60,7 @@ class Version:
                 "registered "
                 "later. Promote that one, or register the run again."
             )
-        try:
-            return promote(self.name, force=force)
-        except SkillGateError as error:
-            raise SkillGateError(str(error).replace("use --force", "use force=True")) from error
+        return promote(self.name, force=force)
 
 
 @dataclass(repr=False)
@@ -257,7 +253,7 @@ def train(
     from stconv.experiments.running import run_experiment
     from stconv.tracking.callbacks import run_logger
 
-    with tempfile.TemporaryDirectory() as folder, said_in_keywords():
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"{name}.yaml")
         file.write_text(config, encoding="utf-8")
         argv = ["--config", str(file)] + ([] if resume is None else ["--ckpt_path", str(resume)])
