@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,23 @@ from service.workers.worker import Worker
 from stconv.contenders import PERSISTENCE
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Told:
+    """State of the archive that its files do not hold, for the other servers.
+
+    Attributes:
+        version: Version of the model, as in its folder.
+        newest_frame: Time of the newest frame of the source, ISO 8601; None before it was read.
+        faults: Kind and detail of each fault.
+        scores: Live verification, as JSON values; None before there is one.
+    """
+
+    version: str
+    newest_frame: str | None
+    faults: tuple[tuple[str, str], ...]
+    scores: dict[str, Any] | None
 
 
 class Watch:
@@ -114,9 +132,10 @@ class Watch:
 
     def _tell(self) -> None:
         """Note for the other servers what is not in the folder of the archive."""
-        faults = [[fault.kind, fault.detail] for fault in self._stored.faults]
-        told = {"version": self._stored.version, "faults": faults, "scores": self._stored.verification}
-        self._sharing.write(self._task, json.dumps(told).encode())
+        stored = self._stored
+        faults = tuple((fault.kind, fault.detail) for fault in stored.faults)
+        told = Told(stored.version, stored.newest_frame, faults, stored.verification)
+        self._sharing.write(self._task, json.dumps(asdict(told)).encode())
 
     def _look(self) -> None:
         """Take over what the server that takes care of the archive stored and told."""
@@ -124,12 +143,13 @@ class Watch:
         self._stored.refresh(version_folder(self._folder, self._worker.name, sha256), keep_record=False)
         self._metrics.stored.labels(self._worker.name).set(len(self._stored.by_name))
         try:
-            told = json.loads(self._sharing.read(self._task) or b"")
-        except ValueError:
+            told = Told(**json.loads(self._sharing.read(self._task) or b""))
+        except (ValueError, TypeError):  # nothing was told yet
             return
-        self._note(tuple(Fault(*fault) for fault in told["faults"]))
-        if told["scores"] is not None and told["version"] == self._stored.version:
-            self._judge(told["scores"])
+        self._stored.newest_frame = told.newest_frame
+        self._note(tuple(Fault(*fault) for fault in told.faults))
+        if told.scores is not None and told.version == self._stored.version:
+            self._judge(told.scores)
 
 
 def judged(found: dict[str, Any], settings: Settings) -> dict[str, Any]:
