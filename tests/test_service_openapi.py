@@ -10,13 +10,17 @@ import pytest
 import schemathesis
 import xarray as xr
 from hypothesis import strategies as st
-from schemathesis.config import PositiveDataAcceptanceConfig
 
 from stconv.forecast import Forecaster
 
 KEY = "a key of all scopes"
 FEW, MANY = 3, 30
 LIMIT_SECONDS = 120
+TAKEN = ["2xx", "3xx", "401", "403", "404", "409", "422", "429", "503"]
+"""Answers to data that the schema allows. It cannot say that the times of an upload follow each other by the
+step of the model, that its grid is that of the model, or where that grid ends: 422 says so."""
+REFUSED = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "428", "429", "431"]
+"""Answers to data that the schema forbids; 431 to what is too long for a request line."""
 LON, LAT = st.integers(-9, 7), st.integers(37, 49)
 """Degrees within the grid of the server; further out is no fault that a schema could state."""
 
@@ -63,10 +67,9 @@ def server(service_server, service_bundle, service_data):
 @pytest.fixture(scope="module")
 def document(server):
     found = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
-    # A schema cannot say that the times of an upload follow each other by the step of the model, that it has
-    # the grid of the model, or where its grid ends: 422 says so.
-    statuses = ["2xx", "3xx", "401", "403", "404", "409", "422", "429", "503"]
-    found.config.checks.positive_data_acceptance = PositiveDataAcceptanceConfig(expected_statuses=statuses)
+    checks = found.config.checks
+    checks.positive_data_acceptance.expected_statuses = TAKEN
+    checks.negative_data_rejection.expected_statuses = REFUSED
     return found
 
 
@@ -116,11 +119,11 @@ def test_all_phases_of_schemathesis(server, tmp_path):
         ]
     )
     (tmp_path / "hooks.py").write_text(hooks)
-    statuses = ["2xx", "3xx", "401", "403", "404", "409", "422", "429", "503"]
     (tmp_path / "schemathesis.toml").write_text(
         f"request-timeout = {LIMIT_SECONDS}\nhooks = 'hooks.py'\n"
         f"[checks]\nmax_response_time = {LIMIT_SECONDS}\n"
-        f"[checks.positive_data_acceptance]\nexpected-statuses = {statuses}\n"
+        f"[checks.positive_data_acceptance]\nexpected-statuses = {TAKEN}\n"
+        f"[checks.negative_data_rejection]\nexpected-statuses = {REFUSED}\n"
     )
     options = ["--checks", "all", "--phases", "examples,coverage,fuzzing", "-n", "5", "--seed", "1"]
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", *options]

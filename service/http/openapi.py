@@ -45,7 +45,7 @@ SCHEMES = {
 }
 Answers = dict[int | str, dict[str, Any]]
 """Answers of a route by status, as FastAPI takes them."""
-EVERYWHERE = (400, 413, 421, 422, 500)
+EVERYWHERE = (400, 413, 421, 422, 431, 500)
 WITH_A_KEY = (401, 403, 429)
 PUBLIC = ("/livez", "/readyz")
 """Paths that need no key."""
