@@ -12,7 +12,7 @@ from stconv.errors import ConfigError, TrackingError
 from stconv.front.contained import contained
 from stconv.front.model import Model, load
 from stconv.front.scores import Scores
-from stconv.tracking.run_layout import BEST_CHECKPOINT, CONFIG, SCORES, TAG_FOLDER, VERIFICATION
+from stconv.tracking.run_layout import BEST_CHECKPOINT, CONFIG, SCORES, TAG_FOLDER, TAG_TRAINED, VERIFICATION
 from stconv.tracking.store import RunInfo, download, find_run, list_runs
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Run:
             TrackingError: The run has no checkpoint.
         """
         argv = ["--config", str(download(self.id, CONFIG))]
-        if checkpoint is None and "true" in self.info.tags.get("stconv.trained", ""):
+        if checkpoint is None and TAG_TRAINED in self.info.tags:
             argv += ["--ckpt_path", str(_best(self))]
         elif checkpoint is not None:
             argv += ["--ckpt_path", str(checkpoint)]
