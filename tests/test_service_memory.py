@@ -1,6 +1,7 @@
 """Memory of the server process: it loads no library of the models, wherever the model comes from."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
 
@@ -28,10 +29,12 @@ def registry(service_bundle, tmp_path_factory):
     """Address of a real tracking store with the model `air`, whose version 1 is the champion."""
     import mlflow
 
-    address = f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db"
+    folder = tmp_path_factory.mktemp("registry")
+    shutil.copytree(service_bundle, folder / "1" / "bundle")
+    address = f"sqlite:///{folder}/mlflow.db"
     client = mlflow.MlflowClient(address)
     client.create_registered_model("air")
-    client.create_model_version("air", str(service_bundle))
+    client.create_model_version("air", str(folder / "1"))
     client.set_registered_model_alias("air", "champion", "1")
     return address
 

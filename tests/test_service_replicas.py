@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import shutil
 import threading
 
 import httpx
@@ -392,8 +393,9 @@ def test_servers_follow_an_alias_and_lose_no_request(made, service_bundle, tmp_p
     address = f"sqlite:///{tmp_path}/mlflow.db"
     registry = mlflow.MlflowClient(address)
     registry.create_registered_model("air")
-    for bundle in (service_bundle, tmp_path / "bundles" / "other"):
-        registry.create_model_version("air", str(bundle))
+    for number, bundle in enumerate((service_bundle, tmp_path / "bundles" / "other"), start=1):
+        shutil.copytree(bundle, tmp_path / f"version {number}" / "bundle")
+        registry.create_model_version("air", str(tmp_path / f"version {number}"))
     registry.set_registered_model_alias("air", "champion", "1")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("STCONV_CACHE", str(tmp_path / "cache"))
