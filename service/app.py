@@ -34,6 +34,7 @@ from service.routes import (
 from service.settings import Settings
 from service.sharing.alone import Alone
 from service.state import followed, job_runner, state_folder, watched
+from service.telemetry.audit import Audit, audit_file
 from service.telemetry.metrics import CountRequests, Metrics
 from service.telemetry.observing import Observe
 from service.workers.parsers import Parsers
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
+    app.state.key_ring = settings.key_ring()
     app.state.metrics = Metrics()
     app.state.quota = Quota(settings.requests_per_minute, Alone())
     app.state.draining = False
@@ -98,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.under_way = UnderWay()
     app.add_middleware(Drain, under_way=app.state.under_way)
     app.add_middleware(Gate, settings=settings)
+    app.add_middleware(Audit)
     document_routes(app, settings)
     if settings.cors_origins:  # around the gate, whose refusals a page must be able to read
         app.add_middleware(
@@ -119,6 +122,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.parsers = Parsers(settings)
     app.state.bodies = BodyRoom(BODIES * settings.max_body_bytes)
     async with AsyncExitStack() as stack:
+        stack.enter_context(audit_file(settings.audit_file))
         app.state.folder, sharing = stack.enter_context(state_folder(settings))
         app.state.quota = Quota(settings.requests_per_minute, sharing)
         versions = app.state.versions = Versions(sharing, app.state.folder / "bundles")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.api_keys import ApiKey, read_entry, read_file
+from service.api_keys import read_entry
+from service.key_ring import KeyRing
 from stconv.datasets.recipes.fetch import cache_dir
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -100,7 +100,12 @@ class Settings(BaseSettings):
         ":SCOPE+SCOPE (default: read+forecast).",
     )
     keys_file: Path | None = Field(
-        default=None, description="File of accepted keys, written by `stconv key`."
+        default=None,
+        description="File of accepted keys, written by `stconv key`; read again when it changes.",
+    )
+    audit_file: Path | None = Field(
+        default=None,
+        description="File of the audit log, at most 6 of 10 MiB; default: standard error, as the other log.",
     )
     bundles: Path | None = Field(
         default=None, description="Folder of bundles that an admin may load by folder name; default: none."
@@ -210,19 +215,22 @@ class Settings(BaseSettings):
                 raise ValueError(f"entry {number} of api_keys: {error}") from error
         return [entry.lower() for entry in value]
 
-    @cached_property
-    def keys(self) -> tuple[ApiKey, ...]:
-        """All accepted keys.
+    @property
+    def needs_keys(self) -> bool:
+        """Whether requests need a key."""
+        return bool(self.api_keys) or self.keys_file is not None
+
+    def key_ring(self) -> KeyRing:
+        """The accepted keys.
 
         Raises:
             ConfigError: `keys_file` cannot be read.
         """
-        stored = read_file(self.keys_file) if self.keys_file is not None else []
-        return (*map(read_entry, self.api_keys), *stored)
+        return KeyRing(map(read_entry, self.api_keys), self.keys_file)
 
     @model_validator(mode="after")
     def _not_open_to_the_world(self) -> Settings:
-        keys = self.keys  # read now, so that an unreadable file is an error at startup
+        keys = self.key_ring().accepted()  # read now, so that an unreadable file is an error at startup
         if self.host not in LOOPBACK and not keys and not self.allow_anonymous:
             raise ValueError(
                 f"host {self.host} is beyond loopback and no API key is configured. Set "

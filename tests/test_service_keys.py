@@ -2,12 +2,14 @@
 
 import json
 import stat
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api_keys import add_key, hash_of, read_entry, read_file
+from service.api_keys import add_key, hash_of, read_entry, read_file, revoke_key
 from service.app import create_app
 from service.settings import Settings
 from stconv.cli.main import main
@@ -43,6 +45,92 @@ def test_a_key_is_printed_once_and_stored_nowhere(tmp_path, capsys):
     assert main(["key", *options]) == 1
     assert "'maps'" in capsys.readouterr().err
     assert len(read_file(path)) == 1
+
+
+def test_keys_are_listed_and_revoked(tmp_path, capsys):
+    path = tmp_path / "keys.json"
+    file = ["--file", str(path)]
+    later = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
+    assert main(["key", "--name", "maps", "--expires", later, "--per-minute", "5", *file]) == 0
+    assert main(["key", "--name", "lab", *file]) == 0
+    assert main(["key", "--revoke", "lab", *file]) == 0
+    capsys.readouterr()
+    assert main(["key", "--list", *file]) == 0
+    maps, lab = capsys.readouterr().out.splitlines()
+    assert maps == f"maps: read forecast, 5 requests per minute, ends {later}T00:00:00+00:00"
+    assert lab.startswith("lab: read forecast, ended 2")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--revoke", "nobody"], "has no key named 'nobody'. Its keys: 'maps', 'lab'"),
+        (["--revoke", "lab"], "ended at"),
+        (["--revoke", "maps", "--expires", "2099-01-01"], "--expires is for a new key"),
+        (["--list", "--scopes", "read"], "--scopes is for a new key"),
+        (["--name", "late", "--expires", "2020-01-01"], "would have expired at 2020-01-01T00:00:00+00:00"),
+    ],
+)
+def test_what_cannot_be_done_with_a_key(tmp_path, capsys, options, says):
+    path = tmp_path / "keys.json"
+    add_key(path, "maps", ("read",))
+    add_key(path, "lab", ("read",))
+    revoke_key(path, "lab")
+    before = path.read_text()
+    assert main(["key", *options, "--file", str(path)]) == 1
+    assert says in capsys.readouterr().err
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [(["--expires", "soon"], "'soon' is not a time"), (["--name", "x", "--list"], "--name")],
+)
+def test_options_that_do_not_parse(capsys, options, says):
+    with pytest.raises(SystemExit):
+        main(["key", *options])
+    assert says in capsys.readouterr().err
+
+
+def test_a_running_server_knows_new_keys_and_refuses_revoked_ones(client, made):
+    headers = {"X-API-Key": made[1]["read"]}
+    assert client.get("/v1/models", headers=headers).status_code == 200
+    revoke_key(made[0], "read")
+    refused = client.get("/v1/models", headers=headers)
+    assert refused.status_code == 401
+    assert f"This key ended at {read_file(made[0])[0].expires}" in refused.json()["detail"]
+    assert refused.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    new = add_key(made[0], "new", ("read",))
+    assert client.get("/v1/models", headers={"X-API-Key": new}).status_code == 200
+
+
+def test_a_key_expires_while_the_server_runs(client, made, monkeypatch):
+    end = datetime(2099, 1, 1, tzinfo=UTC)
+    headers = {"X-API-Key": add_key(made[0], "brief", ("read",), expires=end)}
+    now = [end - timedelta(seconds=1)]
+    monkeypatch.setattr("service.http.keys.datetime", SimpleNamespace(now=lambda zone: now[0]))
+    assert client.get("/v1/models", headers=headers).status_code == 200
+    now[0] = end
+    assert client.get("/v1/models", headers=headers).status_code == 401
+
+
+def test_a_file_that_becomes_unreadable_changes_no_key(client, made, caplog):
+    headers = {"X-API-Key": made[1]["read"]}
+    made[0].write_text("[")
+    assert [client.get("/v1/models", headers=headers).status_code for _ in range(3)] == [200] * 3
+    assert [r.message for r in caplog.records if "stay as they were" in r.message] != []
+    assert client.get("/v1/models").status_code == 401
+
+
+def test_a_file_whose_last_key_is_removed_opens_nothing(client, made):
+    made[0].write_text("[]")
+    assert client.get("/v1/models").status_code == 401
+    assert client.get("/v1/models", headers={"X-API-Key": made[1]["read"]}).status_code == 401
+
+
+def test_an_end_without_a_zone(made):
+    with pytest.raises(ValueError, match="a time with its zone"):
+        replace(read_file(made[0])[0], expires="2027-01-01")
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def server(service_server, service_bundle, bundles):
         *("--model", str(service_bundle)),
         api_keys=",".join(f"{hashlib.sha256(k.encode()).hexdigest()}:{scopes}" for k, scopes in keys.items()),
         bundles=str(bundles),
+        audit_file=str(bundles / "audit.log"),
         deadline_seconds="300",
     )
     yield running
@@ -158,6 +159,11 @@ def test_under_load_nothing_is_lost(server, admin, bundles, service_server):
     assert {status for status, _ in seen} == {200}
     assert {digest for _, digest in seen} == {original, other}
     assert swaps(admin, "switched") == 1
+    audited = [json.loads(line) for line in (bundles / "audit.log").read_text().splitlines()]
+    (switch,) = [line for line in audited if line["result"] == "done"]
+    assert (switch["version"], switch["before"]) == (other[:12], original[:12])
+    assert switch["who"] == hashlib.sha256(ADMIN.encode()).hexdigest()[:8]
+    assert (switch["what"], switch["from"]) == ("POST /v1/admin/models/air", "127.0.0.1")
 
 
 @pytest.mark.slow

@@ -6,13 +6,15 @@ The dependencies are coroutines although they await nothing, because FastAPI run
 from __future__ import annotations
 
 import hmac
+from datetime import UTC, datetime
 
 from fastapi import Request
 
 from service.api_keys import ApiKey, hash_of
 from service.http.quota import QUOTA_HEADERS, Quota
+from service.key_ring import KeyRing
 from service.problems import Forbidden, Unauthorized
-from service.settings import Settings
+from service.telemetry.audit import CHANGES, KEY_NAME
 from service.workers.places import asker
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -22,7 +24,7 @@ def known_key(request: Request) -> str | None:
     """Return the hash of the request's key; None if no keys are configured.
 
     Raises:
-        Unauthorized: `Authorization: Bearer` and `X-API-Key` hold no key or an unknown key.
+        Unauthorized: `Authorization: Bearer` and `X-API-Key` hold no key, an unknown key, or one that ended.
         Forbidden: The key lacks the scope.
     """
     key = _find(request, "read" if request.method in READING else "forecast")
@@ -33,7 +35,7 @@ async def require_key(request: Request) -> None:
     """Admit a request whose key has the scope (`read` for GET, else `forecast`) and quota left.
 
     Raises:
-        Unauthorized: The request has no key or an unknown key.
+        Unauthorized: The request has no key, an unknown key, or one that ended.
         Forbidden: The key lacks the scope.
         QuotaExceeded: The key has no quota left.
     """
@@ -44,11 +46,13 @@ async def require_job_key(request: Request) -> None:
     """Admit a request about jobs: who may submit a job may follow it, read its result and delete it.
 
     Raises:
-        Unauthorized: The request has no key or an unknown key.
+        Unauthorized: The request has no key, an unknown key, or one that ended.
         Forbidden: The key lacks the scope `forecast`.
         QuotaExceeded: The key has no quota left.
     """
-    await _spend(request, _find(request, "forecast"))
+    key = _find(request, "forecast")
+    await _spend(request, key)
+    setattr(request.state, CHANGES, key is not None and request.method not in READING)
 
 
 def job_owner(request: Request) -> str:
@@ -61,7 +65,7 @@ async def require_admin(request: Request) -> None:
     """Admit a request whose key has the scope `admin`; a server without keys admits none.
 
     Raises:
-        Unauthorized: The request has no key or an unknown key.
+        Unauthorized: The request has no key, an unknown key, or one that ended.
         Forbidden: The key lacks the scope, or no keys are configured.
         QuotaExceeded: The key has no quota left.
     """
@@ -72,30 +76,38 @@ async def require_admin(request: Request) -> None:
             "'admin' (`stconv key`)."
         )
     await _spend(request, key)
+    setattr(request.state, CHANGES, True)
 
 
 def _find(request: Request, scope: str) -> ApiKey | None:
-    settings: Settings = request.app.state.settings
-    if not settings.keys:
+    ring: KeyRing = request.app.state.key_ring
+    if not ring.required:
         return None
     given = request.headers.get("x-api-key", "")
     if "authorization" in request.headers:  # which decides, whatever else is sent
         scheme, _, token = request.headers["authorization"].partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else ""
     digest = hash_of(given)
-    matches = [key for key in settings.keys if hmac.compare_digest(digest, key.sha256)]
+    matches = [key for key in ring.accepted() if hmac.compare_digest(digest, key.sha256)]
     if not matches:
         raise Unauthorized(
             "An API key is required: send `Authorization: Bearer KEY`, or `X-API-Key: KEY`.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    if scope not in matches[0].scopes:
+    key = matches[0]
+    setattr(request.state, KEY_NAME, key.said)
+    if key.has_ended(datetime.now(UTC)):
+        raise Unauthorized(
+            f"This key ended at {key.expires}. Ask the operator of the service for another.",
+            headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+        )
+    if scope not in key.scopes:
         raise Forbidden(
-            f"The request needs the scope '{scope}'; this key has {' and '.join(matches[0].scopes)}.",
+            f"The request needs the scope '{scope}'; this key has {' and '.join(key.scopes)}.",
             scope=scope,
         )
-    asker.set(matches[0].sha256)
-    return matches[0]
+    asker.set(key.sha256)
+    return key
 
 
 async def _spend(request: Request, key: ApiKey | None) -> None:

@@ -93,11 +93,11 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     schemas["Problem"] = PROBLEM
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which is never answered
         schemas.pop(name, None)
-    if settings.keys:
+    if settings.needs_keys:
         components["securitySchemes"] = SCHEMES
     for path, operations in found["paths"].items():
         for operation in operations.values():
-            with_key = bool(settings.keys) and path not in PUBLIC
+            with_key = settings.needs_keys and path not in PUBLIC
             if with_key:
                 operation["security"] = [{name: []} for name in SCHEMES]
             for status, answer in problems(*EVERYWHERE, *(WITH_A_KEY if with_key else ())).items():

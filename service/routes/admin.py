@@ -19,6 +19,7 @@ from service.media_types import JSON
 from service.problems import NotLoaded
 from service.routes.documents import SwitchedModel
 from service.settings import Settings
+from service.telemetry.audit import DETAILS
 from service.workers.last_good import REFERENCE, Fetched, fetch, keep
 from stconv.errors import BundleError, ServiceError, TrackingError
 
@@ -70,6 +71,7 @@ async def swap_model(request: Request, name: ModelName) -> dict[str, Any]:
         raise NotLoaded(str(error), version=worker.version) from error
     if wanted.reference is not None:
         await asyncio.to_thread(keep, wanted.reference, found, settings.cache)
+    setattr(request.state, DETAILS, {"version": worker.version, "before": before})
     return {
         "name": worker.name,
         "version": worker.version,

@@ -184,7 +184,7 @@ def _introduce(workers: Mapping[str, Worker], settings: Settings, url: str) -> N
         variables = ", ".join(f"{v['name']} ({v['units']})" for v in worker.schema["variables"])
         step, frames = worker.schema["step"]["label"], worker.schema["frames"]["count"]
         print(f"Serving {name}, version {worker.version}: {variables}; {frames} frames of {step} in.")
-    key = " -H 'Authorization: Bearer KEY'" if settings.keys else ""
+    key = " -H 'Authorization: Bearer KEY'" if settings.needs_keys else ""
     name = next(iter(workers))
     print(f"\n  {url}\n\nAsk it:")
     print(f"  curl{key} {url}/v1/models/{name}")
