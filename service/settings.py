@@ -1,27 +1,41 @@
-"""The settings of a server, from the environment (`STCONV_SERVE_*`) or the command line."""
+"""The settings of a server, from the command line, the environment (`STCONV_SERVE_*`) or files of secrets."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 from service.api_keys import read_entry
 from service.key_ring import KeyRing
 from stconv.datasets.recipes.fetch import cache_dir
+from stconv.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MEBIBYTE = 1 << 20
 
 
 def _comma_separated(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.replace("\n", ",").split(",") if part.strip()]
 
 
 class Settings(BaseSettings):
-    """Settings of one server; sizes in bytes, times in seconds unless the name says otherwise."""
+    """Settings of one server; sizes in bytes, times in seconds unless the name says otherwise.
+
+    Raises:
+        ConfigError: The folder of secrets is missing, or `keys_file` cannot be read.
+    """
 
     model_config = SettingsConfigDict(env_prefix="STCONV_SERVE_", extra="forbid", frozen=True)
 
@@ -98,6 +112,10 @@ class Settings(BaseSettings):
         default_factory=list,
         description="SHA-256 hashes of the accepted keys, hexadecimal, comma-separated; each may end in "
         ":SCOPE+SCOPE (default: read+forecast).",
+    )
+    secrets: Path | None = Field(
+        default=None,
+        description="Folder with a file for each setting that is given there, such as stconv_serve_api_keys.",
     )
     keys_file: Path | None = Field(
         default=None,
@@ -199,6 +217,23 @@ class Settings(BaseSettings):
         description="Modules or .py files that register networks outside of stconv; comma-separated. "
         "Modules that only a bundle names are not imported.",
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment, then the files of `secrets`, which the environment names."""
+        folder = os.environ.get("STCONV_SERVE_SECRETS")
+        if not folder:
+            return init_settings, env_settings
+        if not Path(folder).is_dir():
+            raise ConfigError(f"STCONV_SERVE_SECRETS is '{folder}'; expected a folder of files.")
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
 
     @field_validator("data", "imports", "api_keys", "allowed_hosts", "cors_origins", mode="before")
     @classmethod

@@ -45,7 +45,7 @@ def test_every_name_that_is_used_is_declared(compose):
     for name, service in compose["services"].items():
         assert set(service["networks"]) <= set(compose["networks"]), name
         assert set(service.get("depends_on", {})) <= set(compose["services"]), name
-        named = {volume.split(":")[0] for volume in service["volumes"]}
+        named = {volume.split(":")[0] for volume in service["volumes"] if isinstance(volume, str)}
         assert named <= set(compose["volumes"]), name
         assert {entry["source"] for entry in service.get("configs", [])} <= set(compose["configs"]), name
         assert set(service.get("secrets", [])) <= set(compose["secrets"]), name
@@ -68,6 +68,59 @@ def test_every_service_is_confined_and_watched(compose):
         assert service["restart"] == "unless-stopped", name
 
 
+def test_every_service_has_limits_and_its_logs_have_an_end(compose):
+    for name, service in compose["services"].items():
+        assert {"mem_limit", "cpus", "pids_limit"} <= set(service), name
+        assert service["logging"]["driver"] == "json-file", name
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
+
+
+def test_secrets_are_files_that_only_their_group_reads(compose):
+    for name, service in compose["services"].items():
+        assert bool(service.get("secrets")) == (service.get("group_add") == ["10000"]), name
+        for value in service.get("environment", {}).values():
+            if str(value).startswith("/run/secrets/"):
+                assert value.removeprefix("/run/secrets/") in service["secrets"], name
+    assert not re.search(r"\$\{\w*(PASSWORD|SECRET|KEY|TOKEN)", COMPOSE.read_text()), "in the environment"
+    from service.settings import Settings
+
+    (secret,) = compose["services"]["service"]["secrets"]
+    assert secret.removeprefix("stconv_serve_") in Settings.model_fields
+    assert compose["services"]["service"]["environment"]["STCONV_SERVE_SECRETS"] == "/run/secrets"
+
+
+def test_mlflow_takes_the_password_from_its_file(compose, tmp_path):
+    """Its entrypoint runs here, with a program in the place of mlflow."""
+    (tmp_path / "database_password").write_text("0a1b2c\n")
+    program = tmp_path / "mlflow"
+    program.write_text('#!/bin/sh\necho "$MLFLOW_BACKEND_STORE_URI" "$@"\n')
+    program.chmod(0o755)
+    service = compose["services"]["mlflow"]
+    words = [word.replace("$$", "$") for word in service["entrypoint"] + service["command"]]
+    words = [word.replace("/run/secrets/", f"{tmp_path}/") for word in words]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    said = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout.split()
+    assert said[0] == "postgresql+psycopg2://mlflow:0a1b2c@postgres:5432/mlflow"
+    assert said[1:] == service["command"]
+    (tmp_path / "database_password").unlink()
+    assert subprocess.run(words, capture_output=True, check=False, env=environment).returncode != 0
+
+
+def test_the_service_reads_the_observations_and_does_not_write_them(compose):
+    for name in ("service", "replica"):
+        service = compose["services"][name]
+        (data,) = (volume for volume in service["volumes"] if not isinstance(volume, str))
+        assert data["target"] == service["environment"]["STCONV_SERVE_DATA"]
+        assert data["read_only"] is True
+        assert data["bind"] == {"create_host_path": False}, "a misspelled folder is an error"
+
+
+def test_prometheus_reads_the_alerts_that_are_mounted(compose):
+    mounted = {entry["target"]: entry["source"] for entry in compose["services"]["prometheus"]["configs"]}
+    (rules,) = yaml.safe_load((ROOT / "docker/prometheus.yml").read_text())["rule_files"]
+    assert compose["configs"][mounted[rules]]["file"] == "docker/alerts.yml"
+
+
 def test_only_the_service_is_reached_from_outside(compose):
     published = {
         name: service["ports"] for name, service in compose["services"].items() if service.get("ports")
@@ -88,7 +141,7 @@ def test_no_password_and_no_key_is_written_down(compose):
     secret = re.compile(r"PASSWORD|SECRET|KEY|TOKEN")
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
-            if secret.search(variable) and not str(value).startswith("/run/secrets/"):
+            if secret.search(variable) and not str(value).startswith("/run/secrets"):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", str(value)), f"{name}: {variable}"
             for credentials in re.findall(r"://[^:/]+:(.*)@", str(value)):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", credentials), f"{name}: {variable}"
@@ -212,7 +265,7 @@ def test_a_second_server_shares_the_folder_and_is_found_under_the_name_of_the_fi
     first, second = compose["services"]["service"], compose["services"]["replica"]
     for service in (first, second):
         assert service["environment"]["STCONV_SERVE_SHARED"] == "true"
-        (volume,) = (v for v in service["volumes"] if v.startswith("cache:"))
+        (volume,) = (v for v in service["volumes"] if isinstance(v, str) and v.startswith("cache:"))
         assert service["environment"]["STCONV_SERVE_STATE"].startswith(volume.partition(":")[2])
     assert set(second["networks"]) == set(first["networks"])
     asked = re.search(r"dynamic a (\w+) (\d+)", (ROOT / "docker/Caddyfile").read_text())

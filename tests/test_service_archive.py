@@ -1,6 +1,7 @@
 """A server whose data source grows: stored forecasts, Zarr over HTTP, live verification."""
 
 import os
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -130,6 +131,11 @@ def test_drop_below_the_level_is_in_the_metrics(client):
     assert 'stconv_live_skill_below_minimum{lead="1",model="air",variable="t2m"} 1.0' in text
     assert 'stconv_live_cases{lead="1",model="air",variable="t2m"} 4.0' in text
     assert 'stconv_stored_forecasts{model="air"} 5.0' in text
+    newest = client.get("/v1/forecasts").json()["forecasts"][-1]["reference_time"]
+    seconds = (np.datetime64(newest.removesuffix("Z")) - np.datetime64("1970")) / np.timedelta64(1, "s")
+    shown = re.search(r'stconv_newest_forecast_time_seconds\{model="air"\} (\S+)', text)
+    assert float(shown[1]) == seconds
+    assert 'stconv_frame_step_seconds{model="air"} 21600.0' in text
 
 
 def test_climatology_is_that_of_the_training_period(client, library, made):

@@ -80,3 +80,33 @@ def test_several_keys_and_files_are_separated_by_commas(monkeypatch):
     assert [str(path) for path in settings.data] == ["a.nc", "b.nc"]
     assert settings.hosts == frozenset()
     assert "localhost" in Settings().hosts
+
+
+def test_a_setting_may_come_from_a_file_of_its_name(monkeypatch, tmp_path):
+    from service.settings import Settings
+
+    (tmp_path / "stconv_serve_api_keys").write_text(f"{'a' * 64}\n{'b' * 64}:read\n")
+    (tmp_path / "stconv_serve_max_steps").write_text("7\n")
+    (tmp_path / "metrics_key").write_text("of another program")
+    monkeypatch.setenv("STCONV_SERVE_SECRETS", str(tmp_path))
+    settings = Settings(host="0.0.0.0")
+    assert [(key.sha256, key.scopes) for key in settings.key_ring().accepted()] == [
+        ("a" * 64, ("read", "forecast")),
+        ("b" * 64, ("read",)),
+    ]
+    assert settings.max_steps == 7
+    monkeypatch.setenv("STCONV_SERVE_MAX_STEPS", "8")
+    assert Settings().max_steps == 8, "the environment goes first"
+
+
+def test_a_folder_of_secrets_that_is_missing(refused, tmp_path):
+    said = refused(secrets=str(tmp_path / "nowhere"))
+    assert "STCONV_SERVE_SECRETS is " in said
+    assert "expected a folder" in said
+
+
+def test_a_secret_that_is_wrong_is_not_said(refused, tmp_path):
+    (tmp_path / "stconv_serve_api_keys").write_text("open sesame")
+    said = refused(secrets=str(tmp_path))
+    assert "api_keys" in said
+    assert "sesame" not in said

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stconv.clock import DAY
+from stconv.clock import DAY, GREGORIAN_CALENDARS
 
 SUFFIX = ".zarr"
 SET_ASIDE = ".set-aside"
@@ -39,6 +39,13 @@ def reference_name(when: Any) -> str:
 def iso_time(name: str) -> str:
     """Return the ISO 8601 time of a name: 2014-12-31T18:00:00Z."""
     return f"{name[:4]}-{name[4:6]}-{name[6:8]}T{name[9:11]}:{name[11:13]}:{name[13:15]}Z"
+
+
+def unix_time(name: str, calendar: str) -> float | None:
+    """Return the time of a name in seconds since 1970; None before, or in another calendar."""
+    if calendar not in GREGORIAN_CALENDARS or name < "1970":
+        return None
+    return datetime.strptime(name, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
 
 
 def find_name(text: str) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from service.archive.stores import version_folder
+from service.archive.stores import unix_time, version_folder
 from service.archive.table import StoredForecasts
 from service.problems import Problem
 from service.settings import Settings
@@ -118,12 +118,21 @@ class Watch:
         await asyncio.to_thread(self._stored.refresh, Path(state.folder))
         self._note(state.faults)
         self._stored.newest_frame = state.newest_frame
-        self._metrics.stored.labels(self._worker.name).set(len(self._stored.by_name))
+        self._show_stored()
         if state.verification is not None:
             self._judge(state.verification)
         if self._sharing.several:
             await asyncio.to_thread(self._tell)
         return state.more
+
+    def _show_stored(self) -> None:
+        name, facts, stored = self._worker.name, self._worker.facts, self._stored.by_name
+        self._metrics.stored.labels(name).set(len(stored))
+        newest = unix_time(max(stored), facts.calendar) if stored else None
+        if newest is not None:
+            self._metrics.newest.labels(name).set(newest)
+        if facts.step_seconds is not None:
+            self._metrics.step.labels(name).set(facts.step_seconds)
 
     def _judge(self, verification: dict[str, Any]) -> None:
         found = judged(verification, self._settings)
@@ -141,7 +150,7 @@ class Watch:
         """Take over what the server that takes care of the archive stored and told."""
         sha256 = self._worker.facts.sha256
         self._stored.refresh(version_folder(self._folder, self._worker.name, sha256), keep_record=False)
-        self._metrics.stored.labels(self._worker.name).set(len(self._stored.by_name))
+        self._show_stored()
         try:
             told = Told(**json.loads(self._sharing.read(self._task) or b""))
         except (ValueError, TypeError):  # nothing was told yet

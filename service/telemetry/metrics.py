@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FAULT_KINDS = ("file", "future", "input", "store")
+DROP_REASONS = ("queue full", "deadline", "client left")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 M = TypeVar("M", Counter, Gauge, Histogram)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -47,6 +48,12 @@ class Metrics:
         self.alias_checks = counter("alias_checks", "Checks of a followed alias.", [*model, "outcome"])
         self.ready = gauge("model_ready", "1 if the model is loaded.", model)
         self.stored = gauge("stored_forecasts", "Forecasts in the archive.", model)
+        self.newest = gauge(
+            "newest_forecast_time_seconds", "Newest reference time in the archive, s since 1970.", model
+        )
+        self.step = gauge("frame_step_seconds", "Fixed interval between two frames of the data, s.", model)
+        self.started = gauge("start_time_seconds", "Start of the server, s since 1970.")
+        self.started.set_to_current_time()
         self.archive_failures = counter("archive_failures", "Failed checks of the data source.", model)
         self.archive_faults = gauge(
             "archive_faults", "Files, frames and stores that are passed over at present.", [*model, "kind"]
@@ -65,6 +72,15 @@ class Metrics:
     def _kind(self, kind: type[M]) -> Callable[..., M]:
         """Return a maker of metrics of one kind in this registry."""
         return partial(kind, namespace="stconv", registry=self.registry)
+
+    def introduce(self, model: str) -> None:
+        """Show the counters of a model at 0, because Prometheus sees no increase in the first value."""
+        self.restarts.labels(model)
+        self.archive_failures.labels(model)
+        for reason in DROP_REASONS:
+            self.rejected.labels(model, reason)
+        for outcome in ("failed", "switched"):
+            self.swaps.labels(model, outcome)
 
     def faults(self, model: str, kinds: Sequence[str]) -> None:
         """Show how many faults of each kind the archive of a model passes over."""

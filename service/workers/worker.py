@@ -48,6 +48,7 @@ class Worker:
         self.name = name
         self._settings = settings
         self._metrics = metrics
+        metrics.introduce(name)
         self._model_settings = ModelSettings(
             str(bundle),
             version=settings.versions.get(name),
