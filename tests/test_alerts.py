@@ -27,13 +27,11 @@ def rules():
     return group["rules"]
 
 
-def judged(cases):
-    """What promtool says of a file of tests."""
+def run_promtool(*arguments):
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed; in Debian it comes with the package prometheus")
-    command = [promtool, "test", "rules", str(cases)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False)
 
 
 def metrics_with_labels():
@@ -47,7 +45,13 @@ def metrics_with_labels():
 
 
 def test_every_alert_fires_when_it_should():
-    found = judged(CASES)
+    found = run_promtool("test", "rules", str(CASES))
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_configuration_of_prometheus_is_one():
+    configuration = ROOT / "docker/prometheus.yml"
+    found = run_promtool("check", "config", "--syntax-only", str(configuration))
     assert found.returncode == 0, found.stdout + found.stderr
 
 
@@ -56,7 +60,7 @@ def test_a_rule_that_never_fires_is_noticed(tmp_path):
     (tmp_path / "rules.yml").write_text(RULES.read_text().replace(rule, f"{rule} > 1"))
     cases = tmp_path / "cases.yml"
     cases.write_text(CASES.read_text().replace("../docker/alerts.yml", "rules.yml"))
-    found = judged(cases)
+    found = run_promtool("test", "rules", str(cases))
     assert found.returncode == 1
     assert "alertname: ModelNotReady" in found.stdout + found.stderr
 
