@@ -119,6 +119,40 @@ def test_the_dashboard_shows_the_goals_that_the_service_states():
     assert all(goal in stated for goal in ("99.5 %", "99 %", "4 frames"))
 
 
+def test_the_goals_are_computed_as_they_are_described(tmp_path):
+    """2 of 100 requests fail, 5 of 50 uploads are slow, and the newest hourly frame is 90 min old."""
+    upload = "method='POST',route='/v1/forecasts'"
+    series = {
+        "stconv_requests_total{status='200'}": "0+98x90",
+        "stconv_requests_total{status='500'}": "0+2x90",
+        "stconv_requests_total{status='503',route='/readyz'}": "0+1000x90",
+        f"stconv_request_seconds_bucket{{{upload},le='1.0'}}": "0+45x90",
+        f"stconv_request_seconds_count{{{upload}}}": "0+50x90",
+        "stconv_newest_forecast_time_seconds{model='air'}": "0x90",
+        "stconv_frame_step_seconds{model='air'}": "3600x90",
+    }
+    goals = [panel["targets"][0]["expr"] for panel in DASHBOARD["panels"][:3]]
+    values = [("{}", 0.98), ("{}", 0.9), ("{model='air'}", 1.5)]
+    checks = [
+        {"expr": goal, "eval_time": "90m", "exp_samples": [{"labels": labels, "value": value}]}
+        for goal, (labels, value) in zip(goals, values, strict=True)
+    ]
+    given = [{"series": name, "values": numbers} for name, numbers in series.items()]
+    case = {"interval": "1m", "input_series": given, "promql_expr_test": checks}
+    cases = tmp_path / "goals.yml"
+    cases.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [case]}))
+    found = run_promtool("test", "rules", str(cases))
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_prometheus_understands_the_dashboard(tmp_path):
+    asked = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    named = [{"record": f"panel:{i}", "expr": expression} for i, expression in enumerate(asked)]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": named}]}))
+    found = run_promtool("check", "rules", str(tmp_path / "rules.yml"))
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 def test_counters_of_a_model_begin_at_zero():
     """Prometheus sees no increase in the first value of a series."""
     metrics = Metrics()

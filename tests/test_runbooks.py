@@ -70,6 +70,7 @@ def test_the_settings_and_commands_exist():
         assert name in COMMANDS
 
 
+@pytest.mark.slow
 def test_an_alias_is_set_back_by_its_command(tmp_path):
     from mlflow import MlflowClient
 
