@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -202,6 +203,30 @@ def test_a_switch_is_followed_once_and_not_taken_back(bundles, monkeypatch):
         assert (second.served[0] / "spec.json").read_text() == "new", "a copy that all servers can read"
 
     asyncio.run(run())
+
+
+def test_a_server_that_looked_before_a_switch_does_not_take_it_back(bundles):
+    """It found no note, and notes its own version only now, when another server has switched."""
+    here, there = (versions.Versions(SharedFolder(bundles / "shared"), bundles / "bundles") for _ in range(2))
+    here._note(Model(bundles / "new", "new"), first=False)
+    there._note(Model(bundles / "old", "old"), first=True)
+    assert here.noted("air") == there.noted("air") == versions.Served("new", "new")
+
+
+def test_servers_with_the_same_process_id_copy_a_bundle_at_once(bundles):
+    """Each server in a container has the id 1; the copies of this process have the same id, too."""
+    together = threading.Barrier(4)
+
+    def note():
+        server = versions.Versions(SharedFolder(bundles / "shared"), bundles / "bundles")
+        together.wait()
+        server._note(Model(bundles / "old", "old"), first=True)
+        return server.noted("air")
+
+    with ThreadPoolExecutor(4) as pool:
+        noted = [future.result() for future in [pool.submit(note) for _ in range(4)]]
+    assert noted == [versions.Served("old", "old")] * 4
+    assert [path.name for path in (bundles / "bundles").iterdir()] == ["old"]
 
 
 def test_a_server_that_comes_first_brings_its_own_version(bundles):

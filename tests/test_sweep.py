@@ -84,6 +84,7 @@ def test_two_processes_share_a_study_that_can_be_gone_on_with(folder: Path, caps
     assert f"val_rmse {errors[best.run_id]:.6g}" in Path("best.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_trial_that_falls_behind_is_ended(folder: Path) -> None:
     from stconv.experiments.search import open_study
 

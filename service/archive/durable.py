@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
+
+
+def beside(path: Path) -> Path:
+    """Name for a file or a folder under way, which no other thread, process or machine takes.
+
+    The id of a process would not do: servers in containers share a folder, and each has the id 1.
+    """
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -12,7 +21,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: The disk is full.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = beside(path)
     try:
         scratch.write_bytes(content)
         put_in_place(scratch, path)

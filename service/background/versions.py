@@ -10,7 +10,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from service.archive.durable import put_in_place
+from service.archive.durable import beside, put_in_place
 from service.sharing.alone import Sharing
 from service.workers.worker import Worker
 from stconv.errors import ServiceError
@@ -70,7 +70,7 @@ class Versions:
         """
         async with self._switching:  # so that `follow` does not switch back before the note is written
             await worker.swap(bundle, version, sha256)
-            await asyncio.to_thread(self._note, worker)
+            await asyncio.to_thread(self._note, worker, first=False)
 
     async def follow(self, worker: Worker) -> None:
         """Switch whenever the note changes, until canceled."""
@@ -89,23 +89,27 @@ class Versions:
     async def _look(self, worker: Worker) -> None:
         wanted = await asyncio.to_thread(self.noted, worker.name)
         if wanted is None:
-            await asyncio.to_thread(self._note, worker)
+            await asyncio.to_thread(self._note, worker, first=True)
         elif wanted.sha256 != worker.facts.sha256:
             await worker.swap(self.bundle(wanted.sha256), wanted.version, wanted.sha256)
             log.info("model %s: follows the other servers to version %s", worker.name, wanted.version)
 
-    def _note(self, worker: Worker) -> None:
+    def _note(self, worker: Worker, first: bool) -> None:
+        """Note the version of a model; with `first`, only if no other server has noted one meanwhile."""
         if not self._sharing.several:
             return
         now = worker.current()
         found = Served(now.sha256 or "", now.version or "")
         self._copy(Path(now.bundle), self.bundle(found.sha256))
-        self._sharing.write(_name(worker.name), json.dumps(asdict(found)).encode())
+        name = _name(worker.name)
+        with self._sharing.turn(name):
+            if not (first and self.noted(worker.name)):
+                self._sharing.write(name, json.dumps(asdict(found)).encode())
 
     def _copy(self, source: Path, target: Path) -> None:
         if not target.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
-            scratch = target.with_name(f".{target.name}.{os.getpid()}")
+            scratch = beside(target)
             try:
                 shutil.copytree(source, scratch)
                 put_in_place(scratch, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import warnings
 from collections.abc import Container
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from service.archive.durable import put_in_place
+from service.archive.durable import beside, put_in_place
 from service.archive.soundness import BrokenStore, aside, set_aside, sound_metadata
 from service.archive.stores import SUFFIX, iso_time, prune, reference_name, stored, version_folder
 from service.model.future import later_than_now
@@ -151,7 +150,7 @@ class Archivist:
 def write_store(forecast: xr.Dataset, path: Path) -> None:
     """Write a forecast atomically as a Zarr 3 store, with a chunk for each lead and times in seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = beside(path)
     clean = forecast.drop_encoding()
     text = [n for n, c in clean.coords.items() if not (c.dtype.kind in _KEPT_KINDS or _is_time(c))]
     clean, lead = clean.drop_vars(text), lead_of(clean)

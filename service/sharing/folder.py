@@ -12,6 +12,7 @@ import os
 import re
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -101,7 +102,7 @@ class SharedFolder:
     def write(self, name: str, content: bytes) -> None:
         """See `Sharing`."""
         path = self._path(name, "note")
-        scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # process ids repeat in containers
         scratch.write_bytes(content)
         os.replace(scratch, path)
 

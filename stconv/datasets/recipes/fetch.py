@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import uuid
 import zipfile
 from pathlib import Path
 
@@ -170,7 +171,7 @@ def unpack(archive: Path, member: str, target: Path) -> None:
     if target.is_file():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(member) as source, part.open("wb") as written:
             shutil.copyfileobj(source, written)
