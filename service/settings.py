@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,8 @@ from stconv.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MEBIBYTE = 1 << 20
+PREFIX = "stconv_serve_"
+"""Beginning of the names of settings in the environment, there in capitals, and of files of secrets."""
 
 
 def _comma_separated(value: object) -> object:
@@ -30,14 +33,32 @@ def _comma_separated(value: object) -> object:
     return [part.strip() for part in value.replace("\n", ",").split(",") if part.strip()]
 
 
+def _check_secrets(folder: Path, known: Container[str]) -> None:
+    """Refuse what would be passed over in silence; files of other programs may lie in the folder."""
+    if not folder.is_dir():
+        raise ConfigError(f"STCONV_SERVE_SECRETS is '{folder}'; expected a folder of files.")
+    for path in folder.iterdir():
+        name = path.name.lower()
+        if not name.startswith(PREFIX):
+            continue
+        if name.removeprefix(PREFIX) not in known:
+            raise ConfigError(f"'{path}' is named after no setting. Check the name, or remove the file.")
+        try:
+            path.read_text()
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"The setting '{path}' cannot be read: {error}. Give a text file that this user may read."
+            ) from error
+
+
 class Settings(BaseSettings):
     """Settings of one server; sizes in bytes, times in seconds unless the name says otherwise.
 
     Raises:
-        ConfigError: The folder of secrets is missing, or `keys_file` cannot be read.
+        ConfigError: A file of secrets cannot be used, or `keys_file` cannot be read.
     """
 
-    model_config = SettingsConfigDict(env_prefix="STCONV_SERVE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     models: dict[str, Path] = Field(
         default_factory=dict, description="Bundle folder of each served model, by model name."
@@ -231,8 +252,7 @@ class Settings(BaseSettings):
         folder = os.environ.get("STCONV_SERVE_SECRETS")
         if not folder:
             return init_settings, env_settings
-        if not Path(folder).is_dir():
-            raise ConfigError(f"STCONV_SERVE_SECRETS is '{folder}'; expected a folder of files.")
+        _check_secrets(Path(folder), cls.model_fields)
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
 
     @field_validator("data", "imports", "api_keys", "allowed_hosts", "cors_origins", mode="before")

@@ -105,6 +105,23 @@ def test_a_folder_of_secrets_that_is_missing(refused, tmp_path):
     assert "expected a folder" in said
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_a_secret_that_cannot_be_read(refused, tmp_path, content):
+    path = tmp_path / "stconv_serve_api_keys"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    said = refused(secrets=str(tmp_path))
+    assert f"'{path}' cannot be read" in said
+    assert "that this user may read" in said
+
+
+def test_a_secret_of_an_unknown_name(refused, tmp_path):
+    (tmp_path / "stconv_serve_api_key").write_text("a" * 64)
+    assert "stconv_serve_api_key' is named after no setting" in refused(secrets=str(tmp_path))
+
+
 def test_a_secret_that_is_wrong_is_not_said(refused, tmp_path):
     (tmp_path / "stconv_serve_api_keys").write_text("open sesame")
     said = refused(secrets=str(tmp_path))
