@@ -29,9 +29,12 @@ class ApiKey:
     Attributes:
         sha256: SHA-256 hash of the key, hexadecimal; the key itself is not stored.
         scopes: Granted scopes, a subset of SCOPES.
-        per_minute: Quota of the key, requests per minute; None for the quota of the server.
+        per_minute: Quota of the key, requests per minute; None for the quota of the server, also below.
         name: Name of the key's owner, for the operator.
         expires: Time from which the key is refused, ISO 8601 with its zone; None for never.
+        at_once: Limit of its requests that are not answered yet.
+        bytes_per_minute: Quota of the bodies that it sends and receives, bytes per minute.
+        values_per_minute: Quota of the values that it has computed, per minute.
     """
 
     sha256: str
@@ -39,6 +42,9 @@ class ApiKey:
     per_minute: int | None = None
     name: str = ""
     expires: str | None = None
+    at_once: int | None = None
+    bytes_per_minute: int | None = None
+    values_per_minute: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.sha256) != 64 or set(self.sha256) - HEXADECIMAL:
@@ -48,8 +54,10 @@ class ApiKey:
             )
         if unknown := set(self.scopes) - set(SCOPES):
             raise ValueError(f"unknown scope {sorted(unknown)[0]!r}; expected {', '.join(SCOPES)}.")
-        if self.per_minute is not None and self.per_minute < 1:
-            raise ValueError(f"per_minute is {self.per_minute}; expected 1 or more.")
+        for name in ("per_minute", "at_once", "bytes_per_minute", "values_per_minute"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                raise ValueError(f"{name} is {limit}; expected 1 or more.")
         if self.expires is not None and datetime.fromisoformat(self.expires).tzinfo is None:
             raise ValueError(f"expires is {self.expires!r}; expected a time with its zone.")
 
@@ -96,6 +104,9 @@ def add_key(
     scopes: tuple[str, ...],
     per_minute: int | None = None,
     expires: datetime | None = None,
+    at_once: int | None = None,
+    bytes_per_minute: int | None = None,
+    values_per_minute: int | None = None,
 ) -> str:
     """Create a key of 256 random bits and store its hash.
 
@@ -112,7 +123,7 @@ def add_key(
         raise ValueError(f"it would have expired at {expires.isoformat()}. Give a time to come.")
     key = PREFIX + secrets.token_urlsafe(32)
     end = None if expires is None else expires.isoformat()
-    made = ApiKey(hash_of(key), scopes, per_minute, name, end)
+    made = ApiKey(hash_of(key), scopes, per_minute, name, end, at_once, bytes_per_minute, values_per_minute)
     with _alone(path):
         keys = read_file(path) if path.exists() else []
         if name in {key.name for key in keys}:

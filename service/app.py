@@ -14,9 +14,9 @@ from service.background.versions import Versions
 from service.http.bodies import BODIES, BodyRoom
 from service.http.drain import Drain, UnderWay
 from service.http.gate import Gate
+from service.http.key_limits import KeyLimits, Meter
 from service.http.openapi import document_routes, operation_id
 from service.http.problem_answers import install
-from service.http.quota import Quota
 from service.http.streaming import Spool
 from service.routes import (
     admin,
@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.key_ring = settings.key_ring()
     app.state.metrics = Metrics()
-    app.state.quota = Quota(settings.requests_per_minute, Alone())
+    app.state.key_limits = KeyLimits(settings, Alone())
     app.state.draining = False
     app.state.workers = {}
     app.state.stored = {}
@@ -99,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.routes = [route for group in groups for route in group.router.routes]
     app.state.under_way = UnderWay()
     app.add_middleware(Drain, under_way=app.state.under_way)
+    app.add_middleware(Meter)
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(Audit)
     document_routes(app, settings)
@@ -124,7 +125,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         stack.enter_context(audit_file(settings.audit_file))
         app.state.folder, sharing = stack.enter_context(state_folder(settings))
-        app.state.quota = Quota(settings.requests_per_minute, sharing)
+        app.state.key_limits = KeyLimits(settings, sharing)
         versions = app.state.versions = Versions(sharing, app.state.folder / "bundles")
         app.state.spool = Spool(app.state.folder, settings.max_spool_bytes)
         stack.push_async_callback(app.state.parsers.stop)

@@ -153,6 +153,20 @@ class Settings(BaseSettings):
     requests_per_minute: int | None = Field(
         default=None, gt=0, description="Quota of each key, requests per minute; default: no quota."
     )
+    requests_at_once: int | None = Field(
+        default=None, gt=0, description="Limit of a key's requests under way at this server; default: none."
+    )
+    bytes_per_minute: int | None = Field(
+        default=None,
+        gt=0,
+        description="Quota of each key, bytes per minute in bodies of requests and answers; default: none.",
+    )
+    values_per_minute: int | None = Field(
+        default=None,
+        gt=0,
+        description="Quota of each key, computed values (cells x leads x variables) per minute; default: "
+        "none.",
+    )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
         description="Origins of web pages that may call the service, comma-separated; default: none.",

@@ -51,13 +51,17 @@ def test_keys_are_listed_and_revoked(tmp_path, capsys):
     path = tmp_path / "keys.json"
     file = ["--file", str(path)]
     later = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
-    assert main(["key", "--name", "maps", "--expires", later, "--per-minute", "5", *file]) == 0
+    assert (
+        main(["key", "--name", "maps", "--expires", later, "--per-minute", "5", "--at-once", "2", *file]) == 0
+    )
     assert main(["key", "--name", "lab", *file]) == 0
     assert main(["key", "--revoke", "lab", *file]) == 0
     capsys.readouterr()
     assert main(["key", "--list", *file]) == 0
     maps, lab = capsys.readouterr().out.splitlines()
-    assert maps == f"maps: read forecast, 5 requests per minute, ends {later}T00:00:00+00:00"
+    assert (
+        maps == f"maps: read forecast, 5 requests per minute, 2 requests at once, ends {later}T00:00:00+00:00"
+    )
     assert lab.startswith("lab: read forecast, ended 2")
 
 
@@ -68,6 +72,8 @@ def test_keys_are_listed_and_revoked(tmp_path, capsys):
         (["--revoke", "lab"], "ended at"),
         (["--revoke", "maps", "--expires", "2099-01-01"], "--expires is for a new key"),
         (["--list", "--scopes", "read"], "--scopes is for a new key"),
+        (["--list", "--values-per-minute", "5"], "--values-per-minute is for a new key"),
+        (["--name", "none", "--at-once", "0"], "at_once is 0; expected 1 or more"),
         (["--name", "late", "--expires", "2020-01-01"], "would have expired at 2020-01-01T00:00:00+00:00"),
     ],
 )

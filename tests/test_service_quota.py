@@ -1,12 +1,13 @@
 """Quota per key: counted by hand with a clock of our own, then over HTTP without a model."""
 
+import asyncio
 import hashlib
 
 import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.http.quota import Quota, QuotaExceeded
+from service.http.quota import BYTES, VALUES, Quota, QuotaExceeded
 from service.settings import Settings
 from service.sharing.alone import Alone
 
@@ -42,6 +43,35 @@ def test_bucket_by_hand():
     assert quota.spend("k")["RateLimit-Remaining"] == "0"
     now[0] += 3600
     assert quota.spend("k")["RateLimit-Remaining"] == "2", "no more than a minute's worth is saved up"
+
+
+def test_costs_by_hand():
+    now = [0.0]
+    quota = Quota(100, Alone(), clock=lambda: now[0], resource=VALUES)
+    assert quota.spend("k", cost=60)["RateLimit-Remaining"] == "40"
+    says = r"100 values computed per minute, and this request needs 60\. Try again in 12 s"
+    with pytest.raises(QuotaExceeded, match=says):
+        quota.spend("k", cost=60)
+    now[0] += 12
+    quota.spend("k", cost=60)
+    now[0] += 60
+    assert quota.spend("k", cost=250)["RateLimit-Remaining"] == "0", "more than a minute's worth, once"
+    with pytest.raises(QuotaExceeded, match="Try again in 91 s"):  # 151 values at 100 per minute
+        quota.spend("k")
+
+
+def test_what_a_request_used_in_the_end():
+    quota = Quota(100, Alone(), clock=lambda: 0.0, resource=BYTES)
+    quota.spend("k", cost=10)
+    asyncio.run(quota.settle("k", None, 50))
+    assert quota.spend("k", cost=1)["RateLimit-Remaining"] == "39"
+    asyncio.run(quota.settle("k", None, -21))
+    assert quota.spend("k", cost=1)["RateLimit-Remaining"] == "59"
+    asyncio.run(quota.settle("k", None, 100))
+    with pytest.raises(
+        QuotaExceeded, match=r"100 bytes per minute, and this request needs 1\. Try again in 26 s"
+    ):
+        quota.spend("k", cost=1)  # 1 + 41 bytes at 100 per minute, rounded up
 
 
 def test_no_quota_no_headers():

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from fastapi import Request
 
 from service.api_keys import ApiKey, hash_of
-from service.http.quota import QUOTA_HEADERS, Quota
+from service.http.key_limits import ADMISSION, KeyLimits
+from service.http.quota import QUOTA_HEADERS
 from service.key_ring import KeyRing
 from service.problems import Forbidden, Unauthorized
 from service.telemetry.audit import CHANGES, KEY_NAME
@@ -32,14 +33,14 @@ def known_key(request: Request) -> str | None:
 
 
 async def require_key(request: Request) -> None:
-    """Admit a request whose key has the scope (`read` for GET, else `forecast`) and quota left.
+    """Admit a request whose key has the scope (`read` for GET, else `forecast`) and is within its limits.
 
     Raises:
         Unauthorized: The request has no key, an unknown key, or one that ended.
         Forbidden: The key lacks the scope.
-        QuotaExceeded: The key has no quota left.
+        QuotaExceeded: The key has reached one of its limits.
     """
-    await _spend(request, _find(request, "read" if request.method in READING else "forecast"))
+    await _admit(request, _find(request, "read" if request.method in READING else "forecast"))
 
 
 async def require_job_key(request: Request) -> None:
@@ -48,10 +49,10 @@ async def require_job_key(request: Request) -> None:
     Raises:
         Unauthorized: The request has no key, an unknown key, or one that ended.
         Forbidden: The key lacks the scope `forecast`.
-        QuotaExceeded: The key has no quota left.
+        QuotaExceeded: The key has reached one of its limits.
     """
     key = _find(request, "forecast")
-    await _spend(request, key)
+    await _admit(request, key)
     setattr(request.state, CHANGES, key is not None and request.method not in READING)
 
 
@@ -67,7 +68,7 @@ async def require_admin(request: Request) -> None:
     Raises:
         Unauthorized: The request has no key, an unknown key, or one that ended.
         Forbidden: The key lacks the scope, or no keys are configured.
-        QuotaExceeded: The key has no quota left.
+        QuotaExceeded: The key has reached one of its limits.
     """
     key = _find(request, "admin")
     if key is None:
@@ -75,7 +76,7 @@ async def require_admin(request: Request) -> None:
             "This server has no API keys, so nobody may do this. Start it with a key of the scope "
             "'admin' (`stconv key`)."
         )
-    await _spend(request, key)
+    await _admit(request, key)
     setattr(request.state, CHANGES, True)
 
 
@@ -110,7 +111,10 @@ def _find(request: Request, scope: str) -> ApiKey | None:
     return key
 
 
-async def _spend(request: Request, key: ApiKey | None) -> None:
+async def _admit(request: Request, key: ApiKey | None) -> None:
     if key is not None:
-        quota: Quota = request.app.state.quota
-        setattr(request.state, QUOTA_HEADERS, await quota.pay(key.sha256, key.per_minute))
+        limits: KeyLimits = request.app.state.key_limits
+        declared = request.headers.get("content-length", "")
+        admission = await limits.admit(key, int(declared) if declared.isdecimal() else 0)
+        setattr(request.state, ADMISSION, admission)
+        setattr(request.state, QUOTA_HEADERS, admission.headers)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from service.archive.table import StoredForecasts, UnknownForecast
+from service.http.key_limits import pay_for_values
 from service.http.keys import require_key
 from service.http.models import find_model, refuse_while_draining, stored_of
 from service.http.openapi import Answers, problems
@@ -225,8 +226,9 @@ async def _newest(request: Request, name: str, steps: int | None, cut: Cut) -> R
     require_data(settings)
     check_steps(worker, steps, settings)
     _check_names(cut.variables, worker.facts.names)
-    check_computed(worker, steps, settings)
+    values = check_computed(worker, steps, settings)
     check_cut(worker, steps or worker.facts.leads, cut.where, cut.variables, settings)
+    await pay_for_values(request, values)
     return await _ask(request, worker, CutNewest(cut, steps))
 
 

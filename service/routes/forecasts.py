@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.http.intake import Intake
+from service.http.key_limits import pay_for_values
 from service.http.keys import require_key
 from service.http.models import ChosenModel
 from service.http.negotiation import answer_type
@@ -128,7 +129,8 @@ async def create_forecast(
     intake = Intake.announced(request)
     form = Form(intake.media_type, split_names(variables), bands)
     check_steps(worker, steps, settings)
-    check_price(worker, steps, settings, form.media_type, form.variables, bands)
+    values = check_price(worker, steps, settings, form.media_type, form.variables, bands)
+    await pay_for_values(request, values)
     async with intake.body(worker) as (place, body):
         fields = await intake.parsed(body)
         del body
@@ -156,7 +158,8 @@ async def latest_forecast(
     check_steps(worker, steps, settings)
     media_type = answer_type(request.headers.get("accept"), JSON)
     form = Form(media_type, split_names(variables), bands)
-    check_price(worker, steps, settings, media_type, form.variables, bands)
+    values = check_price(worker, steps, settings, media_type, form.variables, bands)
+    await pay_for_values(request, values)
     asked = ForecastNewest(steps, form)
     answer = await while_connected(request, worker.ask(asked))
     return await spooled(request, answer, model_headers(worker) | answer.headers)

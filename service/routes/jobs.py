@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from service.background.job_store import UNFINISHED, Job
 from service.background.jobs import Jobs
 from service.http.intake import Intake
+from service.http.key_limits import pay_for_values
 from service.http.keys import job_owner, require_job_key
 from service.http.models import ChosenModel
 from service.http.openapi import Answers, problems
@@ -69,7 +70,9 @@ async def submit_job(
     jobs, intake = _jobs(request), Intake.announced(request)
     leads = steps or worker.facts.leads
     form = Form(intake.media_type, split_names(variables), bands)
-    _check_size(count_values(worker, leads, bands), leads, form.media_type, request.app.state.settings)
+    values = count_values(worker, leads, bands)
+    _check_size(values, leads, form.media_type, request.app.state.settings)
+    await pay_for_values(request, values)
     async with intake.body(worker) as (_, body):
         owner = job_owner(request)
         asked = (owner, worker.name, leads, form, body, idempotency_key)

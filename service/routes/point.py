@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from service.http.key_limits import pay_for_values
 from service.http.keys import require_key
 from service.http.models import ChosenModel
 from service.http.openapi import problems
@@ -49,7 +50,7 @@ async def forecast_point(
     settings = request.app.state.settings
     require_data(settings)
     check_steps(worker, steps, settings)
-    check_computed(worker, steps, settings)
+    await pay_for_values(request, check_computed(worker, steps, settings))
     asked = ForecastPoint(latitude, longitude, steps, split_names(variables), bands)
     answer = await while_connected(request, worker.ask(asked))
     return Response(answer.body, media_type=answer.media_type, headers=model_headers(worker) | answer.headers)

@@ -50,24 +50,33 @@ def check_price(
     media_type: str,
     variables: Collection[str] | None = None,
     bands: bool = True,
-) -> None:
+) -> int:
     """Refuse a forecast with too many values before it is computed; text formats have a lower limit.
+
+    Returns:
+        Number of values to compute.
 
     Raises:
         TooLarge: The forecast exceeds the limit.
     """
     leads, cells = steps or worker.facts.leads, count_cells(worker)
-    check_computed(worker, steps, settings, bands)
+    computed = check_computed(worker, steps, settings, bands)
     _check_answer(leads * cells * _count_names(worker, variables, bands), media_type, settings)
+    return computed
 
 
-def check_computed(worker: Worker, steps: int | None, settings: Settings, bands: bool = True) -> None:
+def check_computed(worker: Worker, steps: int | None, settings: Settings, bands: bool = True) -> int:
     """Refuse a forecast of which too many values would be computed, however few of them are answered.
+
+    Returns:
+        Number of values to compute.
 
     Raises:
         TooLarge: The forecast exceeds the limit.
     """
-    _hold(count_values(worker, steps or worker.facts.leads, bands), settings.max_output_values, "")
+    values = count_values(worker, steps or worker.facts.leads, bands)
+    _hold(values, settings.max_output_values, "")
+    return values
 
 
 def check_cut(

@@ -21,6 +21,14 @@ Scopes:
   admin     load another version of a model
 """
 
+LIMITS = {
+    "per_minute": "requests per minute",
+    "at_once": "requests at once",
+    "bytes_per_minute": "bytes per minute",
+    "values_per_minute": "values per minute",
+}
+OF_A_NEW_KEY = ("scopes", "expires", *LIMITS)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `stconv key`."""
@@ -38,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--per-minute", type=int, metavar="N", help="requests per minute (default: the server's limit)"
     )
+    parser.add_argument("--at-once", type=int, metavar="N", help="requests under way at once (likewise)")
+    parser.add_argument(
+        "--bytes-per-minute", type=int, metavar="N", help="bytes sent and received per minute (likewise)"
+    )
+    parser.add_argument(
+        "--values-per-minute", type=int, metavar="N", help="values computed per minute (likewise)"
+    )
     parser.add_argument(
         "--expires",
         type=_time,
@@ -53,8 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Make a key, store its hash and print it; or revoke or list keys."""
     from stconv.errors import ConfigError
 
-    of_a_new_key = {"--scopes": args.scopes, "--per-minute": args.per_minute, "--expires": args.expires}
-    given = [option for option, value in of_a_new_key.items() if value is not None]
+    given = [f"--{name.replace('_', '-')}" for name in OF_A_NEW_KEY if getattr(args, name) is not None]
     if args.name is None and given:
         raise ConfigError(f"{given[0]} is for a new key. Leave it out, or make a key with --name.")
     if args.list:
@@ -68,7 +82,8 @@ def _make(args: argparse.Namespace) -> int:
 
     scopes = tuple(dict.fromkeys(args.scopes or DEFAULT_SCOPES))
     try:
-        key = add_key(args.file, args.name, scopes, args.per_minute, args.expires)
+        limits = {name: getattr(args, name) for name in LIMITS}
+        key = add_key(args.file, args.name, scopes, expires=args.expires, **limits)
     except (ValueError, OSError) as error:
         raise ConfigError(f"No key was made: {error}") from error
     print(key)
@@ -92,9 +107,10 @@ def _list(path: Path) -> int:
 
     now = datetime.now(UTC)
     for key in read_file(path):
-        limit = "" if key.per_minute is None else f", {key.per_minute} requests per minute"
+        found = ((getattr(key, name), unit) for name, unit in LIMITS.items())
+        limits = "".join(f", {limit} {unit}" for limit, unit in found if limit is not None)
         end = "" if key.expires is None else f", {'ended' if key.has_ended(now) else 'ends'} {key.expires}"
-        print(f"{key.said}: {' '.join(key.scopes)}{limit}{end}")
+        print(f"{key.said}: {' '.join(key.scopes)}{limits}{end}")
     return 0
 
 
