@@ -1,4 +1,4 @@
-"""Limits of each key: requests at once, bytes, and computed values, on a real server."""
+"""Limits and ends of keys on a real server: requests at once, bytes, computed values; revocation."""
 
 import asyncio
 import socket
@@ -10,6 +10,7 @@ from service.http.key_limits import KeyLimits
 from service.http.quota import QuotaExceeded
 from service.settings import Settings
 from service.sharing.alone import Alone
+from stconv.cli.main import main
 from waiting import LIMIT_SECONDS, until
 
 BYTES = 20_000
@@ -108,6 +109,18 @@ def test_every_route_that_computes_costs_values(client_of, made):
         assert "1 values computed per minute, and this request needs" in answer.json()["detail"]
     for path in ("/v1/models", "/v1/forecasts", "/v1/verification", "/edr/collections"):
         assert poor.get(path).status_code == 200, path
+
+
+def test_a_key_comes_and_goes_while_the_server_runs(server, client_of, keys, capsys):
+    options = ["--file", str(keys[0])]
+    assert main(["key", "--name", "guest", "--scopes", "read", *options]) == 0
+    with server.client(headers={"X-API-Key": capsys.readouterr().out.strip()}) as guest:
+        assert guest.get("/v1/models").status_code == 200
+        assert main(["key", "--revoke", "guest", *options]) == 0
+        refused = guest.get("/v1/models")
+    assert refused.status_code == 401
+    assert "This key ended at 2" in refused.json()["detail"]
+    assert client_of("free").get("/v1/models").status_code == 200
 
 
 @pytest.mark.parametrize(("status", "again"), [(503, True), (504, False), (200, False)])
