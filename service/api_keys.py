@@ -92,7 +92,7 @@ def read_file(path: Path) -> list[ApiKey]:
         return [ApiKey(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in entries]
     except FileNotFoundError as error:
         raise ConfigError(
-            f"Cannot find the file of API keys '{path}'. Create it: stconv key --file {path}"
+            f"Cannot find the file of API keys '{path}'. Create it: stconv key --name NAME --file {path}"
         ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"'{path}' is not a file of API keys written by `stconv key`: {error}") from error
