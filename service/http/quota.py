@@ -31,7 +31,7 @@ class Resource:
 
     Attributes:
         bucket: First part of the name of its buckets.
-        allowance: What a key may do in a minute, for messages; with `{limit}`.
+        allowance: Share of a key in a minute, for messages; with `{limit}`.
     """
 
     bucket: str
@@ -53,7 +53,7 @@ class Quota:
         per_minute: Quota of each key per minute; None for no limit.
         sharing: Place of the buckets.
         clock: Clock that all servers agree on, s.
-        resource: What is counted.
+        resource: Kind of use that is counted.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Quota:
         Args:
             key: Hash of a configured key, so that the number of buckets is bounded.
             per_minute: Quota of this key; None for the quota of all keys.
-            cost: What the request uses of the resource.
+            cost: Amount of the resource that the request uses.
 
         Returns:
             RateLimit headers (draft-ietf-httpapi-ratelimit-headers-07); empty without a limit.
