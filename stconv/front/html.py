@@ -166,15 +166,9 @@ def scores_html(verification: Verification, folder: Path) -> str:
     """Scores: the verdict first, then a table, curves, and maps of a typical case."""
     from stconv.verification.report.plots import skill_figure
     from stconv.verification.report.table import decimals, number, percent
-    from stconv.verification.scores.verdict import BEATS, LOSES
 
     sums = verification.sums
-    outcomes = [verification.outcome(name) for name in sums.references]
-    css = "undecided"
-    if outcomes and all((outcome == BEATS).all() for outcome in outcomes):
-        css = ""
-    elif any((outcome == LOSES).any() for outcome in outcomes):
-        css = "loses"
+    css = verification.overall().split()[0]
     parts = [f'<p class="verdict {css}">{escape(verification.verdict())}</p>']
     for row, variable in enumerate(sums.variables):
         errors = sums.rmse(sums.model)[row]

@@ -14,7 +14,6 @@ from stconv.verification.report.page import html_page, paragraph, section, tile
 from stconv.verification.report.summary import limits, method, summary
 from stconv.verification.report.table import decimals, number, percent, with_units
 from stconv.verification.scores.case import Case
-from stconv.verification.scores.verdict import BEATS, LOSES
 
 if TYPE_CHECKING:
     from stconv.verification.scores.result import Verification
@@ -80,12 +79,7 @@ def _header(verification: Verification) -> str:
 
 def _verdict(verification: Verification) -> str:
     sums = verification.sums
-    outcomes = [verification.outcome(name) for name in sums.references]
-    css = "undecided"
-    if outcomes and all((outcome == BEATS).all() for outcome in outcomes):
-        css = "beats"
-    elif any((outcome == LOSES).any() for outcome in outcomes):
-        css = "loses"
+    css = verification.overall().split()[0]
     sentences = "".join(
         f"<p><strong>{escape(line)}</strong></p>" for line in verification.verdict().split("\n")
     )

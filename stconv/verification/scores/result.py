@@ -113,6 +113,13 @@ class Verification:
             np.where(significant & (high < -MIN_SKILL), LOSES, UNDECIDED),
         )
 
+    def overall(self) -> str:
+        """Say "beats" (every reference at every lead), "loses to" (any at any lead) or "undecided"."""
+        outcomes = [self.outcome(name) for name in self.sums.references]
+        if outcomes and all((outcome == BEATS).all() for outcome in outcomes):
+            return BEATS
+        return LOSES if any((outcome == LOSES).any() for outcome in outcomes) else UNDECIDED
+
     def beats(self, reference: str, weighting: str = "area") -> np.ndarray:
         """Whether the model beats a reference, (variable, lead) of bool."""
         return self.outcome(reference, weighting) == BEATS
