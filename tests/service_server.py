@@ -144,8 +144,11 @@ class Server:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.append(line)
+        with (
+            self.process.stdout
+        ):  # left open, its ResourceWarning fails whichever test runs when it is collected
+            for line in self.process.stdout:
+                self._lines.append(line)
         self._ended.set()
 
     def _await_url(self) -> None:
