@@ -103,10 +103,10 @@ def test_a_legend_names_labels_of_its_metric():
 
 
 def test_every_alert_names_a_part_of_the_runbooks():
-    titles = re.findall(r"^## (.+)$", (ROOT / "docs/runbooks.md").read_text(), re.MULTILINE)
+    titles = re.findall(r"^## (.+)$", (ROOT / "docs/how-to/runbooks.md").read_text(), re.MULTILINE)
     for rule in rules():
         page, _, title = rule["annotations"]["runbook"].partition(": ")
-        assert page == "docs/runbooks.md"
+        assert page == "docs/how-to/runbooks.md"
         assert title in {title.lower() for title in titles}, title
 
 
@@ -115,7 +115,7 @@ def test_the_dashboard_shows_the_goals_that_the_service_states():
     assert [panel["title"] for panel in goals] == ["Goal: availability", "Goal: latency", "Goal: archive age"]
     limits = [panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"] for panel in goals]
     assert limits == [0.995, 0.99, 4]
-    stated = (ROOT / "docs/service.md").read_text()
+    stated = (ROOT / "docs/how-to/serving.md").read_text()
     assert all(goal in stated for goal in ("99.5 %", "99 %", "4 frames"))
 
 

@@ -8,7 +8,7 @@ import pytest
 from stconv.datasets.recipes.synthetic import generate
 
 ROOT = Path(__file__).parents[1]
-PAGE, README = ROOT / "docs" / "python.md", ROOT / "README.md"
+PAGE, README = ROOT / "docs" / "how-to" / "python.md", ROOT / "README.md"
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 
 

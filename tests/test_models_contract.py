@@ -23,7 +23,7 @@ from stconv.models import (
     describe,
 )
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "extend.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "own-network.md"
 exec(re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1], {"__name__": "page"})  # its example
 
 SMALL = {"n_layers": 2, "n_filters": 2, "kernel": 3, "n_3d": 1}

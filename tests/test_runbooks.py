@@ -1,4 +1,4 @@
-"""docs/runbooks.md: its commands name services, folders, routes, settings and commands that exist."""
+"""docs/how-to/runbooks.md: its commands name services, folders, routes, settings and commands that exist."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from service.settings import Settings
 from stconv.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = (ROOT / "docs/runbooks.md").read_text()
+TEXT = (ROOT / "docs/how-to/runbooks.md").read_text()
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 BLOCKS = re.findall(r"^```\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 LINES = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]

@@ -16,7 +16,7 @@ SOURCES = sorted(
     if path.name != Path(__file__).name
 )
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("configs/*"), *ROOT.glob("service/static/*")]
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("configs/*"), *ROOT.glob("service/static/*")]
 )
 OPENING = re.compile(r"(What|Which|Where|Who|How|Is|Does|Do)\b")
 ARGUMENT = re.compile(r"^ +\*{0,2}\w+: (Of |What |Which |Where |Who |How )", re.M)
