@@ -33,7 +33,7 @@ from service.routes import (
 )
 from service.settings import Settings
 from service.sharing.alone import Alone
-from service.state import followed, job_runner, state_folder, watched
+from service.state import followed, job_runner, state_folder, trusted, watched
 from service.telemetry.audit import Audit, audit_file
 from service.telemetry.metrics import CountRequests, Metrics
 from service.telemetry.observing import Observe
@@ -80,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.workers = {}
     app.state.stored = {}
     app.state.following = {}
+    app.state.signing_keys = None
     install(app)
     groups = (
         health,
@@ -139,6 +140,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             stack.push_async_callback(worker.stop)
             starting.append(worker.start())
         await asyncio.gather(*starting)
+        stack.enter_context(trusted(app))
         stack.enter_context(followed(app, sharing))
         stack.enter_context(watched(app, sharing))
         await stack.enter_async_context(job_runner(app, sharing))

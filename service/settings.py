@@ -17,11 +17,11 @@ from pydantic_settings import (
 )
 
 from service.api_keys import read_entry
+from service.bearer_tokens import LOOPBACK, Provider
 from service.key_ring import KeyRing
 from stconv.datasets.recipes.fetch import cache_dir
 from stconv.errors import ConfigError
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MEBIBYTE = 1 << 20
 PREFIX = "stconv_serve_"
 """Beginning of the names of settings in the environment, there in capitals, and of files of secrets."""
@@ -141,6 +141,20 @@ class Settings(BaseSettings):
     keys_file: Path | None = Field(
         default=None,
         description="File of accepted keys, written by `stconv key`; read again when it changes.",
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="Address of the OpenID Connect provider whose bearer tokens are accepted; default: none.",
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="Name of this service with the provider, in the claim aud of the tokens."
+    )
+    oidc_claim: str = Field(
+        default="scope",
+        description="Claim of the tokens with the scopes; dots lead into objects, as in realm_access.roles.",
+    )
+    oidc_prefix: str = Field(
+        default="stconv:", description="Beginning of the scopes in tokens, as in stconv:forecast."
     )
     audit_file: Path | None = Field(
         default=None,
@@ -287,7 +301,18 @@ class Settings(BaseSettings):
     @property
     def needs_keys(self) -> bool:
         """Whether requests need a key."""
-        return bool(self.api_keys) or self.keys_file is not None
+        return bool(self.api_keys) or self.keys_file is not None or self.oidc_issuer is not None
+
+    @property
+    def provider(self) -> Provider | None:
+        """The provider whose tokens are accepted.
+
+        Raises:
+            ConfigError: PyJWT is not installed, or the address is not HTTPS.
+        """
+        if self.oidc_issuer is None:
+            return None
+        return Provider(self.oidc_issuer, self.oidc_audience or "", self.oidc_claim, self.oidc_prefix)
 
     def key_ring(self) -> KeyRing:
         """The accepted keys.
@@ -295,16 +320,26 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: `keys_file` cannot be read.
         """
-        return KeyRing(map(read_entry, self.api_keys), self.keys_file)
+        return KeyRing(map(read_entry, self.api_keys), self.keys_file, self.provider)
 
     @model_validator(mode="after")
     def _not_open_to_the_world(self) -> Settings:
         keys = self.key_ring().accepted()  # read now, so that an unreadable file is an error at startup
-        if self.host not in LOOPBACK and not keys and not self.allow_anonymous:
+        known = keys or self.oidc_issuer is not None
+        if self.host not in LOOPBACK and not known and not self.allow_anonymous:
             raise ValueError(
                 f"host {self.host} is beyond loopback and no API key is configured. Set "
                 "STCONV_SERVE_KEYS_FILE to a file written by `stconv key`, or STCONV_SERVE_API_KEYS to "
                 "SHA-256 hashes, or give --allow-anonymous to serve without keys."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_of_a_provider_for_us(self) -> Settings:
+        if (self.oidc_issuer is None) != (not self.oidc_audience):
+            raise ValueError(
+                "the address of a token provider and the name of this service there belong together. Set "
+                "STCONV_SERVE_OIDC_ISSUER and STCONV_SERVE_OIDC_AUDIENCE, or neither."
             )
         return self
 

@@ -17,8 +17,10 @@ from service.archive.table import StoredForecasts
 from service.background.alias import FollowAlias
 from service.background.job_store import Job, JobStore
 from service.background.jobs import Jobs
+from service.background.signing_keys import SigningKeys
 from service.background.versions import Versions
 from service.background.watch import Watch
+from service.key_ring import KeyRing
 from service.settings import Settings
 from service.sharing.alone import Alone, Sharing
 from service.sharing.folder import SharedFolder
@@ -110,6 +112,21 @@ def watched(app: FastAPI, sharing: Sharing) -> Iterator[None]:
     finally:
         for task in watching:
             task.cancel()
+
+
+@contextmanager
+def trusted(app: FastAPI) -> Iterator[None]:
+    """Keep the signing keys of the token provider up to date, if there is one."""
+    ring: KeyRing = app.state.key_ring
+    if ring.tokens is None:
+        yield
+        return
+    app.state.signing_keys = SigningKeys(ring.tokens)
+    reading = asyncio.create_task(app.state.signing_keys.run())
+    try:
+        yield
+    finally:
+        reading.cancel()
 
 
 @asynccontextmanager

@@ -1,16 +1,15 @@
-"""Authentication and scopes of API keys; hashes are compared in constant time.
+"""Authentication and scopes of API keys, and of bearer tokens, which are keys made elsewhere.
 
 The dependencies are coroutines although they await nothing, because FastAPI runs plain functions in a thread.
 """
 
 from __future__ import annotations
 
-import hmac
 from datetime import UTC, datetime
 
 from fastapi import Request
 
-from service.api_keys import ApiKey, hash_of
+from service.api_keys import ApiKey
 from service.http.key_limits import ADMISSION, KeyLimits
 from service.http.quota import QUOTA_HEADERS
 from service.key_ring import KeyRing
@@ -88,14 +87,12 @@ def _find(request: Request, scope: str) -> ApiKey | None:
     if "authorization" in request.headers:  # which decides, whatever else is sent
         scheme, _, token = request.headers["authorization"].partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else ""
-    digest = hash_of(given)
-    matches = [key for key in ring.accepted() if hmac.compare_digest(digest, key.sha256)]
-    if not matches:
+    key = ring.find(given)
+    if key is None:
         raise Unauthorized(
             "An API key is required: send `Authorization: Bearer KEY`, or `X-API-Key: KEY`.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    key = matches[0]
     setattr(request.state, KEY_NAME, key.said)
     if key.has_ended(datetime.now(UTC)):
         raise Unauthorized(
@@ -104,7 +101,7 @@ def _find(request: Request, scope: str) -> ApiKey | None:
         )
     if scope not in key.scopes:
         raise Forbidden(
-            f"The request needs the scope '{scope}'; this key has {' and '.join(key.scopes)}.",
+            f"The request needs the scope '{scope}'; this key has {' and '.join(key.scopes) or 'none'}.",
             scope=scope,
         )
     asker.set(key.sha256)

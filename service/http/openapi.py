@@ -43,6 +43,8 @@ SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`."},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
 }
+OPENID = "openid"
+"""Name of the scheme for bearer tokens of a provider."""
 Answers = dict[int | str, dict[str, Any]]
 """Answers of a route by status, as FastAPI takes them."""
 EVERYWHERE = (400, 413, 421, 422, 431, 500)
@@ -93,18 +95,27 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     schemas["Problem"] = PROBLEM
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which is never answered
         schemas.pop(name, None)
+    schemes = SCHEMES | _openid(settings)
     if settings.needs_keys:
-        components["securitySchemes"] = SCHEMES
+        components["securitySchemes"] = schemes
     for path, operations in found["paths"].items():
         for operation in operations.values():
             with_key = settings.needs_keys and path not in PUBLIC
             if with_key:
-                operation["security"] = [{name: []} for name in SCHEMES]
+                operation["security"] = [{name: []} for name in schemes]
             for status, answer in problems(*EVERYWHERE, *(WITH_A_KEY if with_key else ())).items():
                 operation["responses"][str(status)] = answer
             for parameter in operation.get("parameters", ()):
                 _describe(parameter, path, settings)
     return found
+
+
+def _openid(settings: Settings) -> dict[str, dict[str, str]]:
+    provider = settings.provider
+    if provider is None:
+        return {}
+    how = {"openIdConnectUrl": provider.document, "description": "A bearer token of the provider."}
+    return {OPENID: {"type": "openIdConnect", **how}}
 
 
 def _describe(parameter: dict[str, Any], path: str, settings: Settings) -> None:

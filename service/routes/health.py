@@ -25,7 +25,8 @@ async def livez() -> dict[str, str]:
 async def readyz(request: Request) -> dict[str, Any]:
     """Readiness: every model is loaded and the server is not draining.
 
-    `archive` names faults of the archive, `following` tells how the models follow their aliases.
+    `archive` names faults of the archive, `following` tells how the models follow their aliases, and `tokens`
+    why the signing keys of the token provider cannot be read.
     """
     refuse_while_draining(request)
     state = request.app.state
@@ -37,5 +38,7 @@ async def readyz(request: Request) -> dict[str, Any]:
         name: [f.detail for f in stored.faults] for name, stored in state.stored.items() if stored.faults
     }
     following = {name: alias.state() for name, alias in state.following.items()}
+    tokens = state.signing_keys and state.signing_keys.problem
     found = {"status": "ready", "models": sorted(state.workers)}
-    return found | {key: value for key, value in (("archive", faults), ("following", following)) if value}
+    details = {"archive": faults, "following": following, "tokens": tokens}
+    return found | {name: detail for name, detail in details.items() if detail}
