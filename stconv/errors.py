@@ -46,6 +46,12 @@ class FileError(DataError):
     code = "file"
 
 
+class ConnectionLostError(FileError):
+    """A source on the network stopped answering, or never answered."""
+
+    code = "connection-lost"
+
+
 class GridError(DataError):
     """The spatial axes of a data source cannot be interpreted, or differ from the expected ones.
 
