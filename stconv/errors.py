@@ -9,175 +9,109 @@ from typing import ClassVar
 
 
 class StconvError(Exception):
-    """Base of every error that a user can cause and correct.
-
-    Remedy: Read the message: it says what to do.
-    """
+    """Base of every error that a user can cause and correct."""
 
     code: ClassVar[str] = "stconv"
 
 
 class ConfigError(StconvError):
-    """A configuration names something unknown or contradicts itself.
-
-    Remedy: Correct the key, option or keyword that the message names; the reference lists all keys with
-    examples.
-    """
+    """A configuration names something unknown or contradicts itself."""
 
     code = "config"
 
 
 class DataError(StconvError):
-    """A data source cannot be used as it is.
-
-    Remedy: Look at the data with `stconv inspect`, and describe what they do not say themselves by
-    options.
-    """
+    """A data source cannot be used as it is."""
 
     code = "data"
 
 
 class FileError(DataError):
-    """A file is missing, truncated, unreadable, or of an unknown format.
-
-    Remedy: Check the path; copy or download the file again if it is cut short or damaged.
-    """
+    """A file is missing, truncated, unreadable, or of an unknown format."""
 
     code = "file"
 
 
-class ConnectionLostError(FileError):
-    """A source on the network stopped answering, or never answered."""
-
-    code = "connection-lost"
-
-
 class GridError(DataError):
-    """The spatial axes of a data source cannot be interpreted, or differ from the expected ones.
-
-    Remedy: Name the coordinates (`lat`, `lon`, or `y`, `x`), choose one level with `select`, or bring the
-    data onto the grid of the model.
-    """
+    """The spatial axes of a data source cannot be interpreted, or differ from the expected ones."""
 
     code = "grid"
 
 
 class VariableError(DataError):
-    """A variable is missing, ambiguous, or has unexpected dimensions.
-
-    Remedy: Name a variable that the data have; `stconv inspect` lists them.
-    """
+    """A variable is missing, ambiguous, or has unexpected dimensions."""
 
     code = "variable"
 
 
 class UnitsError(DataError):
-    """The units of a variable differ from the expected ones.
-
-    Remedy: Convert with `units`, or let a forecast convert with `convert_units`; correct a wrong
-    attribute in the file.
-    """
+    """The units of a variable differ from the expected ones."""
 
     code = "units"
 
 
 class TimeAxisError(DataError):
-    """The time axis cannot be decoded, or has duplicates, gaps or an irregular step.
-
-    Remedy: State `time_units`, `calendar` or `time`; move nearly regular times with `snap_times`; sort,
-    or remove duplicates.
-    """
+    """The time axis cannot be decoded, or has duplicates, gaps or an irregular step."""
 
     code = "time-axis"
 
 
 class MissingValuesError(DataError):
-    """Values are missing where none, or fewer, are allowed.
-
-    Remedy: State the `valid_range` of values that mark missing ones; set `impute`; raise
-    `allowed_missing_share` for a forecast.
-    """
+    """Values are missing where none, or fewer, are allowed."""
 
     code = "missing-values"
 
 
 class WindowError(DataError):
-    """A period is too short for the requested windows, or a window specification is impossible.
-
-    Remedy: Use fewer input steps or leads, a longer series, or `fill_gaps`.
-    """
+    """A period is too short for the requested windows, or a window specification is impossible."""
 
     code = "window"
 
 
 class SplitError(DataError):
-    """Training, validation and test periods are empty, overlap, or lie outside the series.
-
-    Remedy: Move the dates or fractions so that every period holds at least one window, or set `purge`.
-    """
+    """Training, validation and test periods are empty, overlap, or lie outside the series."""
 
     code = "split"
 
 
 class LeakError(DataError):
-    """A forecast depends on values after its reference time.
-
-    Remedy: Remove the input that holds a future value, or make the network causal.
-    """
+    """A forecast depends on values after its reference time."""
 
     code = "leak"
 
 
 class RecipeError(DataError):
-    """A recipe is unknown or malformed, or a downloaded file does not have the stated hash.
-
-    Remedy: Choose a name of `stconv data list`; download a damaged file again.
-    """
+    """A recipe is unknown or malformed, or a downloaded file does not have the stated hash."""
 
     code = "recipe"
 
 
 class ShapeError(StconvError):
-    """A tensor does not have the expected shape or type.
-
-    Remedy: Give a tensor or array of the shape in the message: (batch, channel, time, lat, lon), float32.
-    """
+    """A tensor does not have the expected shape or type."""
 
     code = "shape"
 
 
 class BundleError(StconvError):
-    """A bundle is missing, incomplete, tampered with, or of an unknown version.
-
-    Remedy: Copy the whole folder again, or export the run again; install the stconv that wrote it.
-    """
+    """A bundle is missing, incomplete, tampered with, or of an unknown version."""
 
     code = "bundle"
 
 
 class TrackingError(StconvError):
-    """A run, a registered model or an alias cannot be found, or the tracking server refuses a request.
-
-    Remedy: Check MLFLOW_TRACKING_URI, and names and ids with `stconv compare` or `stconv.runs()`.
-    """
+    """A run, a registered model or an alias cannot be found, or the tracking server refuses a request."""
 
     code = "tracking"
 
 
 class SkillGateError(StconvError):
-    """A model is not promoted because it does not beat the required references.
-
-    Remedy: Train a better model; `force` promotes all the same, and is recorded.
-    """
+    """A model is not promoted because it does not beat the required references."""
 
     code = "skill-gate"
 
 
 class ServiceError(StconvError):
-    """The service cannot start or cannot answer: port in use, no model, worker stopped.
-
-    Remedy: Read the last words of the service in the message; choose a free port, or wait and ask again.
-    """
+    """The service cannot start or cannot answer: port in use, no model, worker stopped."""
 
     code = "service"
 

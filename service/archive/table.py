@@ -28,20 +28,14 @@ _VERSION = re.compile(f"[0-9a-f]{{{VERSION_LETTERS}}}")
 
 
 class UnknownForecast(Problem):
-    """There is no stored forecast with that reference time.
-
-    Remedy: Choose a time of `GET /v1/forecasts`.
-    """
+    """There is no stored forecast with that reference time."""
 
     status = 404
     code = "unknown-forecast"
 
 
 class ForecastGone(Problem):
-    """The stored forecast was removed.
-
-    Remedy: Choose a newer time of `GET /v1/forecasts`; raise `STCONV_SERVE_ARCHIVE_KEEP` to keep more.
-    """
+    """The stored forecast was removed."""
 
     status = 410
     code = "forecast-gone"

@@ -35,30 +35,21 @@ MOST_LOSSES = 3
 
 
 class UnknownJob(Problem):
-    """There is no job with that id, or it was submitted with another key.
-
-    Remedy: Use the address in `Location` of the answer to `POST /v1/jobs`.
-    """
+    """There is no job with that id, or it was submitted with another key."""
 
     status = 404
     code = "unknown-job"
 
 
 class JobGone(Problem):
-    """The job expired, was canceled, or was interrupted by a restart before its input was stored.
-
-    Remedy: Submit the job again; results are kept for `STCONV_SERVE_JOB_HOURS`.
-    """
+    """The job expired, was canceled, or was interrupted by a restart before its input was stored."""
 
     status = 410
     code = "job-gone"
 
 
 class JobUnfinished(Problem):
-    """The job is not finished.
-
-    Remedy: Wait as long as `Retry-After` says, and ask again.
-    """
+    """The job is not finished."""
 
     status = 409
     code = "job-unfinished"

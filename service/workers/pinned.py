@@ -16,10 +16,7 @@ A = TypeVar("A")
 
 
 class VersionGone(Problem):
-    """The bundle that a job began with cannot be loaded any more.
-
-    Remedy: Submit the job again; the version that is served now computes it.
-    """
+    """The bundle that a job began with cannot be loaded any more."""
 
     status = 503
     code = "version-gone"

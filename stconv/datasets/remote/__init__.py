@@ -1,1 +1,0 @@
-"""Data on the network: addresses, connections that are tried again, files read by ranges, Zarr stores."""
