@@ -50,8 +50,9 @@ bench: $(VENV)/.dev        ## speed and memory, as ratios in one run
 bench-service: $(VENV)/.dev   ## the service against the bare model: latency, throughput, overload, goodput; SOAK=minutes
 	$(BIN)/python -m benchmarks.service $(if $(SOAK),--soak $(SOAK))
 
-docs: $(VENV)/.docs        ## the documentation, warnings are errors
+docs: $(VENV)/.docs        ## the documentation; warnings and links to nowhere are errors
 	$(BIN)/sphinx-build -W -q docs docs/_build
+	$(BIN)/python docs/links.py docs/_build
 
 lock:                      ## resolve the newest compatible versions into requirements.lock
 	$(PYTHON) -m venv --clear .venv-lock
@@ -62,7 +63,7 @@ lock:                      ## resolve the newest compatible versions into requir
 	rm -rf .venv-lock
 
 clean:                     ## what the targets above made, except the environment
-	rm -rf dist build docs/_build quickstart .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist build docs/_build docs/reference quickstart .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

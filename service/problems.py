@@ -33,91 +33,131 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
 
 
 class Malformed(Problem):
-    """The request cannot be parsed."""
+    """The request cannot be parsed.
+
+    Remedy: Send a body and parameters as the OpenAPI document describes them.
+    """
 
     status = 400
     code = "malformed"
 
 
 class Unauthorized(Problem):
-    """The request has no key or an unknown key."""
+    """The request has no key or an unknown key.
+
+    Remedy: Send `Authorization: Bearer KEY`, or `X-API-Key`.
+    """
 
     status = 401
     code = "unauthorized"
 
 
 class Forbidden(Problem):
-    """The key lacks the required scope."""
+    """The key lacks the required scope.
+
+    Remedy: Use a key that has the scope; an operator makes one with `stconv key`.
+    """
 
     status = 403
     code = "forbidden"
 
 
 class UnknownModel(Problem):
-    """The server has no model of that name."""
+    """The server has no model of that name.
+
+    Remedy: Choose a name of `GET /v1/models`.
+    """
 
     status = 404
     code = "unknown-model"
 
 
 class UnknownFile(Problem):
-    """The web pages have no file of that name."""
+    """The web pages have no file of that name.
+
+    Remedy: Open `/`, which names its files.
+    """
 
     status = 404
     code = "unknown-file"
 
 
 class NoData(Problem):
-    """The server was started without a data source."""
+    """The server was started without a data source.
+
+    Remedy: Send the fields with `POST /v1/forecasts`, or start the server with `--data`.
+    """
 
     status = 404
     code = "no-data"
 
 
 class NotAcceptable(Problem):
-    """The service supports none of the formats in Accept."""
+    """The service supports none of the formats in Accept.
+
+    Remedy: Accept one of the types that the OpenAPI document lists for the route.
+    """
 
     status = 406
     code = "not-acceptable"
 
 
 class NotLoaded(Problem):
-    """The requested version could not be loaded; the current version stays in use."""
+    """The requested version could not be loaded; the current version stays in use.
+
+    Remedy: Read the reason in `detail` and in the server's log, mend the bundle, and switch again.
+    """
 
     status = 409
     code = "not-loaded"
 
 
 class TooSlow(Problem):
-    """The body did not arrive before the deadline."""
+    """The body did not arrive before the deadline.
+
+    Remedy: Send the body faster, or a smaller one.
+    """
 
     status = 408
     code = "too-slow"
 
 
 class TooLarge(Problem):
-    """The request exceeds a limit; size and limit are members of the problem."""
+    """The request exceeds a limit; size and limit are members of the problem.
+
+    Remedy: Send less: fewer steps, variables or cells; the members `size` and `limit` say how much is too
+    much.
+    """
 
     status = 413
     code = "too-large"
 
 
 class UnsupportedMedia(Problem):
-    """The service does not read this media type."""
+    """The service does not read this media type.
+
+    Remedy: Send NetCDF or JSON, with its media type in `Content-Type`.
+    """
 
     status = 415
     code = "unsupported-media"
 
 
 class Unprocessable(Problem):
-    """The request is well-formed but does not fit the model."""
+    """The request is well-formed but does not fit the model.
+
+    Remedy: Correct what `detail` names: variable, grid, units, time step or missing values.
+    """
 
     status = 422
     code = "unprocessable"
 
 
 class Unavailable(Problem):
-    """The server is busy or draining, or the worker is restarting; Retry-After says when to retry."""
+    """The server is busy or draining, or the worker is restarting; Retry-After says when to retry.
+
+    Remedy: Wait as long as `Retry-After` says, and ask again.
+    """
 
     status = 503
     code = "unavailable"
@@ -131,7 +171,10 @@ class ClientLeft(Exception):  # noqa: N818 - not an error: no client waits for a
 
 
 class DeadlineExceeded(Problem):
-    """The forecast was not computed before the deadline."""
+    """The forecast was not computed before the deadline.
+
+    Remedy: Ask for fewer steps, or make a job of it (`POST /v1/jobs`).
+    """
 
     status = 504
     code = "deadline-exceeded"

@@ -19,7 +19,7 @@ from pydantic_settings import (
 from service.api_keys import read_entry
 from service.bearer_tokens import LOOPBACK, Provider
 from service.key_ring import KeyRing
-from stconv.datasets.recipes.fetch import cache_dir
+from stconv.cache import cache_dir
 from stconv.errors import ConfigError
 
 MEBIBYTE = 1 << 20

@@ -1,5 +1,6 @@
 """Fixtures of several test files: the folder of real data, and a small generated file."""
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -113,3 +114,16 @@ def library(service_bundle: Path) -> Any:
     from stconv.forecast import Forecaster
 
     return Forecaster.from_path(service_bundle)
+
+
+@pytest.fixture(scope="session")
+def reference_pages() -> Any:
+    """The writers of the reference: docs/reference_pages, which need no Sphinx."""
+    import sys
+
+    docs = str(Path(__file__).resolve().parents[1] / "docs")
+    sys.path.insert(0, docs)
+    try:
+        return importlib.import_module("reference_pages")
+    finally:
+        sys.path.remove(docs)

@@ -8,8 +8,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from stconv.cache import cache_dir
 from stconv.cli.main import main
-from stconv.datasets.recipes.fetch import cache_dir, clean, fetch, find_fetched
+from stconv.datasets.recipes.fetch import clean, fetch, find_fetched
 from stconv.errors import RecipeError
 
 

@@ -1,8 +1,5 @@
 """Reasons that are given for variables and files that are left out or cannot be read."""
 
-import shlex
-from pathlib import Path
-
 import h5py
 import netCDF4
 import numpy as np
@@ -14,7 +11,6 @@ from stconv.cli.main import main
 from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.grid import GridSpec, open_series
-from stconv.datasets.source.reading import find_files
 from stconv.errors import FileError, TimeAxisError, UnitsError
 
 
@@ -112,43 +108,6 @@ def test_groups_are_told_of(tmp_path):
     assert float(found.t2m[0, 0, 0]) == 200
 
 
-@pytest.mark.parametrize(
-    ("address", "remedy"),
-    [
-        ("s3://bucket/era5.zarr", "aws s3 cp --recursive s3://bucket/era5.zarr FILE"),
-        ("gs://bucket/a.nc", "gcloud storage cp gs://bucket/a.nc FILE"),
-        ("https://example.org/a.nc", "`curl -L -o FILE https://example.org/a.nc`"),
-        ("https://thredds.example.org/dodsC/sst.nc", "ncks https://thredds.example.org/dodsC/sst.nc FILE.nc"),
-        ("simplecache::s3://bucket/a.nc", 'xarray.open_dataset("simplecache::s3://bucket/a.nc")'),
-        ("dap4://example.org/a.nc", 'xarray.open_dataset("dap4://example.org/a.nc")'),
-    ],
-)
-@pytest.mark.parametrize("kind", [str, Path])
-def test_addresses_are_no_files(address, remedy, kind):
-    with pytest.raises(FileError, match="only local files can be read") as caught:
-        find_files(kind(address))
-    assert f"'{address}' is a network address" in str(caught.value)
-    assert remedy in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("https://me:pass-word@example.org/a.nc", "'https://***@example.org/a.nc'"),
-        ("https://example.org/a.nc?var=t2m&token=pass-word", "'https://example.org/a.nc?var=t2m&***'"),
-        ("https://example.org/a.nc?X-Amz-Signature=pass-word&v=1", "'https://example.org/a.nc?***&v=1'"),
-        ("sftp://me:pass-word@example.org/a.nc", "'sftp://***@example.org/a.nc'"),
-    ],
-)
-def test_addresses_in_messages_hold_no_secrets_and_are_quoted(address, shown):
-    with pytest.raises(FileError, match="is a network address") as caught:
-        find_files(address)
-    assert str(caught.value).startswith(shown)
-    assert "pass-word" not in str(caught.value)
-    if "https" in address:
-        assert f"curl -L -o FILE {shlex.quote(shown[1:-1])}" in str(caught.value)
-
-
 def test_a_file_without_units_is_not_joined_to_one_with_units(tmp_path):
     ds = made()
     ds.t2m.attrs["units"] = "K"
@@ -167,11 +126,6 @@ def test_hdf5_after_a_user_block(tmp_path):
     spec = GridSpec(time="time", time_units="hours since 2001-01-01")
     with pytest.raises(TimeAxisError, match="no variable 'time' for the time; available: t2m"):
         open_series(tmp_path / "a.h5", spec)
-
-
-def test_a_file_address_is_a_path():
-    with pytest.raises(FileError, match=r"Give the path alone: '/data/a\.nc'"):
-        find_files("file:///data/a.nc")
 
 
 @pytest.mark.parametrize("fill", [None, -999.0], ids=["never written", "a fill value"])

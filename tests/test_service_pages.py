@@ -117,11 +117,8 @@ def test_cell_and_series_are_those_of_the_point_route(shown, service):
     box = shown.run("(r => [r.left, r.top])(document.getElementById('map').getBoundingClientRect())")
     where = shown.run(
         """(async () => {
-          const { geometry } = await import('/static/drawing.js');
-          const x = [350, 352, 354, 356, 358, 0, 2, 4, 6, 8];
-          const y = [50, 48, 46, 44, 42, 40, 38, 36];
-          const place = geometry({ x, y, geographic: true }, document.getElementById('map').clientWidth);
-          return [place.px(364), place.py(44)];
+          const { state } = await import('/static/state.js');
+          return [state.view.px(364), state.view.py(44)];
         })()"""
     )
     shown.page.mouse.click(box[0] + where[0], box[1] + where[1])
@@ -199,11 +196,12 @@ def test_a_drop_in_quality_is_a_warning(shown):
     shown.run(
         """(async () => {
           const { showQuality } = await import('/static/quality.js');
+          const unit = { label: 'K', difference: (error) => error };
           showQuality({ cases: 12, leads: [1, 2], lead_labels: ['6 h', '12 h'],
             first_reference_time: '2020-01-01T00:00:00Z', last_reference_time: '2020-01-05T00:00:00Z',
             below: [{ variable: 't2m', lead: 2, skill: -0.25 }],
             variables: { t2m: { units: 'K', cases: [12, 11], rmse: { model: [1, 5], persistence: [2, 4] },
-              skill: { persistence: [0.5, -0.25] } } } }, 't2m');
+              skill: { persistence: [0.5, -0.25] } } } }, 't2m', unit);
         })()"""
     )
     assert shown.text("quality-warning").startswith("Warning: the forecasts for 12 h ahead")
@@ -394,6 +392,9 @@ def test_files_of_the_pages_are_a_table(service):
             answer = client.get(f"/static/{name}")
             assert answer.status_code == 404
             assert answer.headers["content-type"] == "application/problem+json"
+        tag = client.get("/static/places.json").headers["etag"]
+        again = client.get("/static/places.json", headers={"If-None-Match": f'"other", W/{tag}'})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
         for page in ("/", "/docs"):
             body = client.get(page).text
             assert "<style" not in body

@@ -28,14 +28,20 @@ _VERSION = re.compile(f"[0-9a-f]{{{VERSION_LETTERS}}}")
 
 
 class UnknownForecast(Problem):
-    """There is no stored forecast with that reference time."""
+    """There is no stored forecast with that reference time.
+
+    Remedy: Choose a time of `GET /v1/forecasts`.
+    """
 
     status = 404
     code = "unknown-forecast"
 
 
 class ForecastGone(Problem):
-    """The stored forecast was removed."""
+    """The stored forecast was removed.
+
+    Remedy: Choose a newer time of `GET /v1/forecasts`; raise `STCONV_SERVE_ARCHIVE_KEEP` to keep more.
+    """
 
     status = 410
     code = "forecast-gone"

@@ -35,21 +35,30 @@ MOST_LOSSES = 3
 
 
 class UnknownJob(Problem):
-    """There is no job with that id, or it was submitted with another key."""
+    """There is no job with that id, or it was submitted with another key.
+
+    Remedy: Use the address in `Location` of the answer to `POST /v1/jobs`.
+    """
 
     status = 404
     code = "unknown-job"
 
 
 class JobGone(Problem):
-    """The job expired, was canceled, or was interrupted by a restart before its input was stored."""
+    """The job expired, was canceled, or was interrupted by a restart before its input was stored.
+
+    Remedy: Submit the job again; results are kept for `STCONV_SERVE_JOB_HOURS`.
+    """
 
     status = 410
     code = "job-gone"
 
 
 class JobUnfinished(Problem):
-    """The job is not finished."""
+    """The job is not finished.
+
+    Remedy: Wait as long as `Retry-After` says, and ask again.
+    """
 
     status = 409
     code = "job-unfinished"

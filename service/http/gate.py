@@ -30,14 +30,20 @@ ABSOLUTE = re.compile(r"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 
 
 class UnknownHost(Problem):
-    """The Host header is not accepted: DNS rebinding, or a proxy that must be configured."""
+    """The Host header is not accepted: DNS rebinding, or a proxy that must be configured.
+
+    Remedy: Call the server by a name that it accepts, or add the name to `STCONV_SERVE_ALLOWED_HOSTS`.
+    """
 
     status = 421
     code = "unknown-host"
 
 
 class AmbiguousLength(Problem):
-    """Two headers say how long the body is: a proxy before us may have taken it for another length."""
+    """Two headers say how long the body is: a proxy before us may have taken it for another length.
+
+    Remedy: Send one `Content-Length`, or a body in chunks, not both.
+    """
 
     status = 400
     code = "ambiguous-length"

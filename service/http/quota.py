@@ -19,7 +19,10 @@ QUOTA_HEADERS = "quota_headers"
 
 
 class QuotaExceeded(Problem):
-    """The key has reached a limit; Retry-After says when it may send the next request."""
+    """The key has reached a limit; Retry-After says when it may send the next request.
+
+    Remedy: Wait as long as `Retry-After` says; an operator raises the limits of a key.
+    """
 
     status = 429
     code = "quota-exceeded"

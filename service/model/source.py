@@ -14,10 +14,11 @@ import xarray as xr
 
 from service.model.future import without_future
 from service.wire.model_messages import Fault
+from stconv.datasets.remote.address import Address, Place
+from stconv.datasets.remote.kinds import place_state, store_kind
 from stconv.datasets.source.directions import directions_added, with_directions
+from stconv.datasets.source.finding import find_files
 from stconv.datasets.source.grid import Origin, open_parts, open_series, restore
-from stconv.datasets.source.reading import find_files
-from stconv.datasets.source.zarr_store import is_zarr
 from stconv.dims import TIME
 from stconv.errors import DataError, ServiceError, VariableError
 from stconv.forecast import Forecaster
@@ -68,7 +69,7 @@ class Source:
         self._paths = list(paths)
         self._forecaster = forecaster
         self._kept: tuple[Any, tuple[xr.Dataset, Origin]] | None = None
-        self._unusable: dict[Path, Any] = {}
+        self._unusable: dict[Place, Any] = {}
         self.passed_over: tuple[Fault, ...] = ()
 
     def state(self) -> Any:
@@ -131,14 +132,14 @@ class Source:
                     break
             raise
 
-    def _why_not(self, path: Path) -> DataError | None:
+    def _why_not(self, path: Place) -> DataError | None:
         try:
             open_parts([path], self._forecaster.source)
         except DataError as error:
             return error
         return None
 
-    def _read(self, files: list[Path]) -> tuple[xr.Dataset, Origin]:
+    def _read(self, files: list[Place]) -> tuple[xr.Dataset, Origin]:
         forecaster = self._forecaster
         names = [*forecaster.names]
         wanted = dict.fromkeys([*names, *(target.name for target in forecaster.targets)])
@@ -185,6 +186,8 @@ class Source:
         return without_older_forecast(restored, canonical)
 
 
-def _state(path: Path) -> list[tuple[str, int, int]]:
-    parts = [p for name in _ZARR_METADATA for p in path.glob(name)] if is_zarr(path) else [path]
+def _state(path: Place) -> list[tuple[Any, ...]]:
+    if isinstance(path, Address):
+        return place_state(path)
+    parts = [p for name in _ZARR_METADATA for p in path.glob(name)] if store_kind(path) else [path]
     return [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in parts]

@@ -11,6 +11,10 @@ export function color(share) {
   return ANCHORS[below].map((value, i) => Math.round(value + (place - below) * (ANCHORS[below + 1][i] - value)));
 }
 
+/** 256 colors of the scale as pixels: red, green, blue and full opacity in the order of bytes of image data. */
+export const palette = new Uint32Array(
+  new Uint8Array(Array.from({ length: 256 }, (_, i) => [...color(i / 255), 255]).flat()).buffer);
+
 /** Round values inside [low, high], approximately as many as requested. */
 export function ticks(low, high, wanted = 5, degrees = false) {
   if (!(high > low)) return [low];
@@ -18,7 +22,7 @@ export function ticks(low, high, wanted = 5, degrees = false) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const far = (step) => Math.abs(Math.log(step / raw));
   const round = [1, 2, 5, 10].map((factor) => factor * power).reduce((a, b) => (far(b) < far(a) ? b : a));
-  const step = degrees && raw > 2 ? [5, 10, 15, 20, 30, 45, 60, 90].find((size) => size >= raw) ?? 90 : round;
+  const step = degrees && raw > 2 ? [5, 10, 15, 30, 45, 60, 90].find((size) => size >= raw) ?? 90 : round;
   const found = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) found.push(i * step);
   return found;

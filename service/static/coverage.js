@@ -1,11 +1,13 @@
 // A CoverageJSON Grid as the page draws it.
+import { Axis } from "./axes.js";
 import { moment } from "./moments.js";
 import { asCoverage } from "./plain.js";
 
 const BAND = /_(lower|upper)_(\d+)$/;
 const LEVELS = [95, 80];
 
-/** Read an answer: axes, and a function value(name, lead, row, column); rows and columns in the order of the answer. */
+/** Read an answer: axes, a function value(name, lead, row, column) in the order of the answer, and whole fields in the
+ * order of ranks, with NaN where a value is missing. */
 export function readGrid(answer, calendar = "standard") {
   const coverage = answer.domain ? answer : asCoverage(answer);
   const axes = coverage.domain.axes;
@@ -16,9 +18,11 @@ export function readGrid(answer, calendar = "standard") {
   const all = Object.keys(coverage.ranges);
   const names = all.filter((name) => !all.includes(name.replace(BAND, "")) || !BAND.test(name));
   const at = (lead, row, column) => (lead * y.length + row) * x.length + column;
+  const geographic = system?.type === "GeographicCRS";
+  const columns = new Axis(x, { turns: geographic });
+  const rows = new Axis(y, geographic ? { bounds: [-90, 90] } : {});
   return {
-    x, y, times, names,
-    geographic: system?.type === "GeographicCRS",
+    x, y, times, names, geographic, columns, rows,
     reference: moment(coverage["stconv:reference_time"], calendar),
     model: coverage["stconv:model_name"] ?? "",
     version: coverage["stconv:model_version"] ?? "",
@@ -27,6 +31,13 @@ export function readGrid(answer, calendar = "standard") {
     label: (name) => coverage.parameters[name].observedProperty.label.en,
     units: (name) => coverage.parameters[name].unit?.symbol?.value ?? "",
     value: (name, lead, row, column) => coverage.ranges[name].values[at(lead, row, column)],
+    field: (name, lead) => {
+      const found = new Float64Array(y.length * x.length);
+      rows.indices.forEach((row, j) => columns.indices.forEach((column, i) => {
+        found[j * x.length + i] = coverage.ranges[name].values[at(lead, row, column)] ?? NaN;
+      }));
+      return found;
+    },
     bands: (name) => LEVELS.filter((level) => all.includes(`${name}_lower_${level}`)),
     hasValues: (name, lead) => {
       const size = y.length * x.length;
@@ -43,17 +54,4 @@ export function readGrid(answer, calendar = "standard") {
       return low <= high ? [low, high] : null;
     },
   };
-}
-
-/** Eastward longitudes without a jump, so that a grid across Greenwich or the date line stays in one piece. */
-export function unwrapped(x, geographic) {
-  if (!geographic || x.length < 2) return x;
-  const found = [x[0]];
-  for (let i = 1; i < x.length; i += 1) {
-    let value = x[i];
-    while (value - found[i - 1] > 180) value -= 360;
-    while (value - found[i - 1] < -180) value += 360;
-    found.push(value);
-  }
-  return found;
 }

@@ -1,5 +1,5 @@
 // The box with the scores of past forecasts, from /v1/verification.
-import { number, unitText } from "./words.js";
+import { number } from "./words.js";
 
 const MOST_ROWS = 12;
 const at = (id) => document.getElementById(id);
@@ -35,13 +35,13 @@ function heading() {
 
 const dayOf = (text) => text.slice(0, 10);
 
-/** Show the verification of one variable; hide the box if there is none. */
-export function showQuality(found, name) {
+/** Show the verification of one variable, its errors in the unit of the page; hide the box if there is none. */
+export function showQuality(found, name, unit) {
   const scores = found?.variables?.[name];
   at("quality").hidden = !scores;
   if (!scores) return;
-  const units = unitText(scores.units);
-  const { model, persistence } = scores.rmse;
+  const { label: units } = unit;
+  const [model, persistence] = [scores.rmse.model, scores.rmse.persistence].map((errors) => errors.map(unit.difference));
   const largest = Math.max(...model, ...persistence);
   at("quality-text").textContent = `${found.cases} forecasts, made between ${dayOf(found.first_reference_time)} ` +
     `and ${dayOf(found.last_reference_time)}, have been compared with later observations.`;

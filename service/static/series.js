@@ -1,13 +1,13 @@
 // The time series of one cell: forecast, uncertainty bands, and observed values.
-import { prepare, styled } from "./canvas.js";
+import { prepare, styled, wholeText } from "./canvas.js";
 import { places, ticks } from "./colors.js";
 
 const HEIGHT = 270;
 const [LEFT, RIGHT, TOP, BOTTOM] = [56, 18, 24, 42];
 
 /** Draw lists of numbers, null for missing values; bands are {level, lower, upper}, the widest first;
- * lines give the two lines below a time. */
-export function drawSeries(canvas, { times, forecast, truth, bands, lead, units, lines }) {
+ * lines give the two lines below a time, and the note stands in the upper right corner. */
+export function drawSeries(canvas, { times, forecast, truth, bands, lead, units, lines, note = "" }) {
   const { context, width } = prepare(canvas, HEIGHT);
   const present = [forecast, truth ?? [], ...bands.flatMap(({ lower, upper }) => [lower, upper])]
     .flat().filter((value) => value !== null);
@@ -25,10 +25,12 @@ export function drawSeries(canvas, { times, forecast, truth, bands, lead, units,
   const px = (i) => LEFT + (times.length > 1 ? (i / (times.length - 1)) * wide : wide / 2);
   const py = (value) => TOP + ((high - value) / (high - low)) * tall;
   context.fillText(units, LEFT, 2);
+  context.textAlign = "right";
+  context.fillText(note, width - RIGHT, 2);
   grid(context, ticks(low, high, 5), py, wide);
   context.fillStyle = styled("line");
   context.fillRect(px(lead) - 1, TOP, 2, tall);
-  timeLabels(context, times.map(lines), px, TOP + tall + 6, Math.max(2, Math.floor(wide / 80)));
+  timeLabels(context, times.map(lines), px, TOP + tall + 6, { most: Math.max(2, Math.floor(wide / 80)), width });
   for (const { level, lower, upper } of bands) band(context, lower, upper, px, py, styled(`band${level}`));
   if (truth) line(context, truth, px, py, { color: styled("truth"), dash: [6, 4], lead });
   line(context, forecast, px, py, { color: styled("accent"), dash: [], lead });
@@ -74,16 +76,15 @@ function line(context, values, px, py, { color, dash, lead }) {
   });
 }
 
-function timeLabels(context, labels, px, y, most) {
+function timeLabels(context, labels, px, y, { most, width }) {
   const every = Math.ceil(labels.length / most);
   context.fillStyle = styled("ink");
   context.textBaseline = "top";
-  context.textAlign = "center";
   let last = "";
   labels.forEach(([upper, lower], i) => {
     if (i % every) return;
-    context.fillText(upper, px(i), y);
-    if (lower !== last) context.fillText(lower, px(i), y + 16);
+    wholeText(context, upper, px(i), y, width);
+    if (lower !== last) wholeText(context, lower, px(i), y + 16, width);
     last = lower;
   });
 }

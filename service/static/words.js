@@ -22,7 +22,7 @@ export function clock({ kind, seconds }) {
     return { said: (time) => `${month(time)} ${year(time)}`, at: "in", lines: (time) => [month(time), year(time)] };
   }
   if (seconds % 86400 === 0) return { said: day, at: "on", lines: (time) => [date(time), year(time)] };
-  return { said: stamp, at: "on", lines: (time) => [time.toISOString().slice(11, 16), date(time)] };
+  return { said: stamp, at: "on", lines: (time) => [time.toISOString().slice(11, 16), date(time)], hours: true };
 }
 
 /** "6 hours", "3 days", "1 month": the lead of a time as text. */
@@ -39,12 +39,3 @@ export function ahead(from, to) {
 export function number(value, span) {
   return value === null ? "missing" : value.toFixed(places(span / 100 || 0.01));
 }
-
-/** The text of a unit in a sentence; "1" and "" have none. */
-export function unitText(units) {
-  if (units === "1" || units === "") return "";
-  return isKelvin(units) ? "K" : units;
-}
-
-export const isKelvin = (units) => /^(deg\s?|degrees?_?\s?)?k(elvin)?$/i.test(units);
-export const ZERO_CELSIUS = 273.15;

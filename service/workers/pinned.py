@@ -16,7 +16,10 @@ A = TypeVar("A")
 
 
 class VersionGone(Problem):
-    """The bundle that a job began with cannot be loaded any more."""
+    """The bundle that a job began with cannot be loaded any more.
+
+    Remedy: Submit the job again; the version that is served now computes it.
+    """
 
     status = 503
     code = "version-gone"

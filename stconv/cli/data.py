@@ -54,7 +54,8 @@ def _path(args: argparse.Namespace) -> None:
 
 
 def _clean(args: argparse.Namespace) -> None:
-    from stconv.datasets.recipes.fetch import cache_dir, clean
+    from stconv.cache import cache_dir
+    from stconv.datasets.recipes.fetch import clean
 
     freed = clean(args.name)
     print(f"Removed {freed / 1e6:.1f} MB from {cache_dir()}.")

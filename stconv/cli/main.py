@@ -111,17 +111,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _call(name: str, argv: Sequence[str]) -> int:
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """Build the parser of a command that has options of its own.
+
+    Args:
+        name: A command of `COMMANDS` but those of Lightning, which have `HELP` in `stconv/cli/lightning.py`.
+    """
     command = COMMANDS[name]
-    module = importlib.import_module(command.module)
-    if hasattr(module, "run_argv"):
-        return int(module.run_argv(name, list(argv)))
     parser = argparse.ArgumentParser(
         prog=f"stconv {name}",
         description=command.help[0].upper() + command.help[1:] + ".",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    module.add_arguments(parser)
+    importlib.import_module(command.module).add_arguments(parser)
     if name in BUILDING_NETWORKS:
         parser.add_argument(
             "--import",
@@ -131,7 +133,14 @@ def _call(name: str, argv: Sequence[str]) -> int:
             metavar="MODULE",
             help="import this module or .py file first: it registers your own networks; repeatable",
         )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def _call(name: str, argv: Sequence[str]) -> int:
+    module = importlib.import_module(COMMANDS[name].module)
+    if hasattr(module, "run_argv"):
+        return int(module.run_argv(name, list(argv)))
+    args = command_parser(name).parse_args(argv)
     if name in BUILDING_NETWORKS and args.imports:
         from stconv.models.outside import import_modules
 

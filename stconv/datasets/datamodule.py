@@ -28,8 +28,8 @@ from stconv.datasets.source import time_axis
 from stconv.datasets.source.cycles import calendar_months
 from stconv.datasets.source.cycles import cycles as cycles_of
 from stconv.datasets.source.directions import directions_in
+from stconv.datasets.source.finding import find_files
 from stconv.datasets.source.grid import GridSpec, Origin, open_series
-from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import iso
 from stconv.datasets.summary import AxisSummary, DataSummary, EventSummary, PeriodSummary

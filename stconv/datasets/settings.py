@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stconv.datasets.remote.address import refuse_secrets
 from stconv.datasets.series.store import MEMORY_SHARE
 from stconv.datasets.series.windows import WindowSpec
 from stconv.datasets.source.grid_spec import GridSpec
@@ -16,7 +17,8 @@ class SourceSettings:
     """Files and how to read them.
 
     Attributes:
-        paths: File, files, folder or pattern to read.
+        paths: File, files, folder or pattern to read, or their addresses (``s3://``, ``gs://``, ``az://``,
+            ``https://``); credentials come from the environment, never from here.
         recipe: Name of a recipe, instead of paths; its files are downloaded.
         grid: Options for files that do not describe themselves; a recipe has its own.
         name: Name of the data; default: the recipe or the first file.
@@ -26,6 +28,7 @@ class SourceSettings:
 
     Raises:
         ConfigError: Not exactly one of paths, recipe and in_memory is given, or memory_share is negative.
+        FileError: An address holds a password or a key, or is of a kind that is not read.
     """
 
     paths: str | list[str] | None = None
@@ -45,6 +48,7 @@ class SourceSettings:
         elif (self.paths is None) == (self.recipe is None):
             found = "both" if self.paths is not None else "neither"
             raise ConfigError(f"data.source is expected to give either paths or recipe; found {found}.")
+        refuse_secrets(self.files)
         if self.memory_share < 0:
             raise ConfigError(f"memory_share is {self.memory_share}; expected a fraction of 0 or more.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from stconv.datasets.recipes.fetch import cache_dir
+from stconv.cache import cache_dir
 from stconv.diagnosis.finding import Finding
 from stconv.diagnosis.machine import check_clock, check_disks, check_gpu, check_memory, check_processor
 from stconv.diagnosis.stores import check_tracking

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stconv.datasets.inspection.advice import FEW_WINDOWS
 from stconv.datasets.preparation.settings import PreparationSettings, StaticField
+from stconv.datasets.remote.address import address_of
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.errors import ConfigError
@@ -44,8 +45,8 @@ def averaging_decay(n_steps: int) -> float:
 
 
 def absolute(paths: Sequence[str]) -> list[str]:
-    """Return paths and patterns that mean the same from any working directory."""
-    return [str(Path(path).expanduser().absolute()) for path in paths]
+    """Return paths, patterns and addresses that mean the same from any working directory."""
+    return [str(address_of(path) or Path(path).expanduser().absolute()) for path in paths]
 
 
 def starter(

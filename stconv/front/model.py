@@ -51,14 +51,14 @@ class Model:
 
     @property
     def card(self) -> str:
-        """Model card in Markdown: intended use, data, scores, limits."""
+        """Model card in Markdown, with intended use, data, scores and limits."""
         from stconv.bundle.card import model_card
 
         return model_card(self.bundle.spec)
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """Requirements on the input: variables, units, grid, step, number of frames."""
+        """Requirements on the input, namely variables, units, grid, step and number of frames."""
         return self.forecaster.input_schema()
 
     def forecast(

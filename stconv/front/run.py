@@ -36,7 +36,7 @@ class Version:
 
     @property
     def reference(self) -> str:
-        """Address of the version, such as models:/air/3, for `stconv.load` and `stconv.serve`."""
+        """Address of the version, in the form `models:/NAME/NUMBER`, for `stconv.load` and `stconv.serve`."""
         return f"models:/{self.name}/{self.number}"
 
     @contained
@@ -102,7 +102,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Folder of the run on the machine that trained it: configuration, checkpoints, bundle, scores."""
+        """Folder of configuration, checkpoints, bundle and scores, on the machine that trained the run."""
         return Path(self.info.tags.get(TAG_FOLDER, ""))
 
     @contained

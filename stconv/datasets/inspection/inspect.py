@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +13,19 @@ import xarray as xr
 from stconv.datasets.inspection.advice import advise
 from stconv.datasets.inspection.description import AxisSummary, Description, Gap, VariableSummary
 from stconv.datasets.inspection.statistics import summarize
+from stconv.datasets.remote.address import Address, Place
+from stconv.datasets.remote.filesystem import total_bytes
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.axis_match import even
 from stconv.datasets.source.blocks import Thinned, blocks
 from stconv.datasets.source.fields import worth_telling
+from stconv.datasets.source.finding import find_files
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid import DataSource, join_parts, open_parts
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.origin import Origin, decode_coordinate
 from stconv.datasets.source.physics import turn_in
-from stconv.datasets.source.reading import find_files
 from stconv.datasets.source.restarts import UNITS_OF_ACCUMULATIONS, likely_restarts
 from stconv.datasets.source.time_axis import TimeStep, breaks, missing_steps, text, time_step
 from stconv.dims import LAT, TIME, Y
@@ -59,7 +60,7 @@ def describe(
         DataError: The source cannot be used as it is; the message says why, and what to do.
     """
     spec = spec or GridSpec()
-    files: list[Path] = [] if isinstance(source, xr.Dataset) else find_files(source)
+    files: list[Place] = [] if isinstance(source, xr.Dataset) else find_files(source)
     opened = _open(source if isinstance(source, xr.Dataset) else files, spec, variables)
     ds, origin = opened.ds, opened.origin
     times = ds[TIME].values
@@ -226,7 +227,10 @@ def _restarts(variable: xr.DataArray, step: TimeStep | None) -> str:
     return "" if found is None else found.text
 
 
-def _disk_bytes(path: Path) -> int:
+def _disk_bytes(path: Place) -> int:
+    """Bytes of a file or a folder; 0 on the network if the server does not say."""
+    if isinstance(path, Address):
+        return total_bytes(path) or 0
     return (
         sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
         if path.is_dir()

@@ -9,16 +9,9 @@ import uuid
 import zipfile
 from pathlib import Path
 
+from stconv.cache import DOWNLOADS, SERIES, cache_dir
 from stconv.datasets.recipes.recipe import Recipe, RemoteFile, list_recipes, load_recipe, unpacked_path
 from stconv.errors import RecipeError
-
-SERIES = "series"
-"""Folder for cached series that do not fit in memory, next to the folders of recipes."""
-
-
-def cache_dir() -> Path:
-    """Folder for downloads: ``STCONV_CACHE``, else ``~/.cache/stconv``."""
-    return Path(os.environ.get("STCONV_CACHE") or Path.home() / ".cache" / "stconv").expanduser()
 
 
 def fetch(name: str, progress: bool = True) -> list[Path]:
@@ -83,7 +76,7 @@ def clean(name: str | None = None) -> int:
     Raises:
         RecipeError: The recipe is unknown.
     """
-    names = [*list_recipes(), SERIES] if name is None else [load_recipe(name).name]
+    names = [*list_recipes(), SERIES, DOWNLOADS] if name is None else [load_recipe(name).name]
     freed = 0
     for folder in (cache_dir() / name for name in names):
         files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]

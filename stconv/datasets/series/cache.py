@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from stconv.datasets.remote.address import Address, Place
+from stconv.datasets.remote.kinds import place_state
 from stconv.errors import FileError
 
 Read = Callable[[int, int], np.ndarray]
@@ -42,10 +44,16 @@ def available_bytes() -> int:
     return max(available, 0)
 
 
-def fingerprint(files: Sequence[Path], settings: Any) -> str:
-    """Key of a cached series: names, sizes and modification times of its files, and the read options."""
+def fingerprint(files: Sequence[Place], settings: Any) -> str:
+    """Key of a cached series: names, sizes and modification times of its files, and the read options.
+
+    Of a store on the network these are the files that change when it grows, see `place_state`.
+    """
     parts: list[Any] = [repr(settings)]
     for file in files:
+        if isinstance(file, Address):
+            parts.append(place_state(file))
+            continue
         for path in sorted(p for p in file.rglob("*") if p.is_file()) if file.is_dir() else [file]:
             stat = path.stat()
             parts.append((str(path.absolute()), stat.st_size, stat.st_mtime_ns))

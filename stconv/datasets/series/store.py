@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.recipes.fetch import SERIES, cache_dir
+from stconv.cache import SERIES, cache_dir
+from stconv.datasets.remote.address import Place
 from stconv.datasets.series.cache import available_bytes, cached, fingerprint, forget
 from stconv.datasets.source import time_axis
 from stconv.datasets.source.attributes import SourceWarning
@@ -103,7 +103,7 @@ def load_series(
     origin: Origin | None,
     inputs: Sequence[str],
     targets: Sequence[str] | None = None,
-    files: Sequence[Path] = (),
+    files: Sequence[Place] = (),
     settings: Any = None,
     memory_share: float = MEMORY_SHARE,
 ) -> Series:
@@ -184,7 +184,7 @@ def _check_present(ds: xr.Dataset, variables: Sequence[str], roles: Mapping[str,
         raise VariableError(f"variable '{absent}', named as {named_as}, is absent; the data have: {present}.")
 
 
-def _changed_meanwhile(files: Sequence[Path]) -> FileError:
+def _changed_meanwhile(files: Sequence[Place]) -> FileError:
     return FileError(
         f"{', '.join(file.name for file in files[:3])}: changed while the series was cached, so that old and "
         "new values may be mixed. The cache was discarded; start again when the file is complete."

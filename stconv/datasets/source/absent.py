@@ -156,6 +156,38 @@ def zarr_chunks(array: Any, folder: Path) -> Chunks | None:
     )
 
 
+def listed_chunks(array: Any, store: Any, prefix: str) -> Chunks | None:
+    """Storage of an array in a store that can list its keys; a shard counts as complete.
+
+    Args:
+        array: Zarr array.
+        store: Store for Zarr.
+        prefix: Path of the array in the store.
+    """
+    from zarr.core.sync import sync
+
+    stored = tuple(array.shards or array.chunks)
+    if any(size < 1 for size in (*stored, *array.shape)):
+        return None
+
+    async def names() -> set[str]:
+        return {key async for key in store.list_prefix(f"{prefix}/")}
+
+    keys = {key.removeprefix(f"{prefix}/") for key in sync(names())}
+    counts = [range(-(-n // size)) for n, size in zip(array.shape, stored, strict=True)]
+    places = itertools.product(*counts)
+    present = frozenset(at for at in places if array.metadata.encode_chunk_key(at) in keys)
+    fill = array.dtype.type(0) if array.fill_value is None else array.fill_value
+    return Chunks(
+        tuple(array.shape),
+        stored,
+        present,
+        fill,
+        lambda region: array[region],
+        all_written=array.fill_value is None,
+    )
+
+
 def hdf5_chunks(dataset: Any) -> Chunks | None:
     """Storage of an HDF5 dataset; None if it is contiguous, or if no chunk is absent."""
     if dataset.chunks is None or 0 in dataset.shape:

@@ -20,7 +20,6 @@ FORMS = {3: (TIME, Y, X), 4: (TIME, "channel", Y, X)}
 """Dimensions of an array, by their number, unless the specification names them."""
 DEFAULT_START = "2000-01-01"
 """Time of the first step where nothing states it."""
-SUFFIXES = (".npy", ".npz")
 _STEP = re.compile(r"(\d+)\s*(min|h|d)")
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import xarray as xr
 
+from stconv.datasets.remote.address import Place
 from stconv.datasets.source.accumulation import deaccumulate
 from stconv.datasets.source.canonical import canonical_part
 from stconv.datasets.source.decoding import mask_declared
 from stconv.datasets.source.directions import directions_in, split_directions
+from stconv.datasets.source.finding import find_files
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part, join
 from stconv.datasets.source.layouts import unfold
 from stconv.datasets.source.origin import Origin, restore
-from stconv.datasets.source.reading import decode_stored, find_files, load, name_of, open_file, readable
+from stconv.datasets.source.reading import decode_stored, load, name_of, open_file, readable
 from stconv.datasets.source.selection import split_values
 from stconv.datasets.source.time_axis import time_step
 from stconv.dims import TIME
@@ -26,8 +27,8 @@ __all__ = ["GridSpec", "Origin", "canonicalize", "open_series", "open_stored", "
 
 MEMORY_BYTES = 256 * 2**20
 """Sources above this size are opened as dask arrays, smaller ones are read at once."""
-DataSource = str | Path | Sequence[str | Path] | xr.Dataset
-"""Paths of files, or a Dataset in memory, eager or lazy."""
+DataSource = str | Place | Sequence[str | Place] | xr.Dataset
+"""Paths or addresses of files, or a Dataset in memory, eager or lazy."""
 
 
 def open_series(
@@ -41,8 +42,8 @@ def open_series(
     ones stay on disk (dask).
 
     Args:
-        paths: NetCDF 3 or 4, Zarr 2 or 3, GRIB; a file, a list, a pattern, or a folder. Or a decoded Dataset,
-            which is left as it is.
+        paths: NetCDF 3 or 4, Zarr 2 or 3, GRIB; a file, a list, a pattern, or a folder, on disk or on the
+            network. Or a decoded Dataset, which is left as it is.
         spec: Options for a source that does not describe itself.
         variables: Names to read, in order; None for every field.
 

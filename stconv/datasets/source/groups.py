@@ -12,6 +12,8 @@ from typing import Any
 
 import xarray as xr
 
+from stconv.datasets.remote.address import Address, Place
+from stconv.datasets.remote.ranged_file import opened
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.errors import FileError
 
@@ -45,12 +47,12 @@ def with_ancestors(ds: xr.Dataset, group: str, open_group: Callable[[str | None]
     return ds
 
 
-def tell_of_groups(path: Path, kind: str, ds: xr.Dataset, group: str | None = None) -> None:
+def tell_of_groups(path: Place, kind: str, ds: xr.Dataset, group: str | None = None) -> None:
     """Name the groups that hold fields, if there is none in the group that was opened.
 
     Args:
         path: File or store.
-        kind: "hdf5" or "zarr"; other formats have no groups.
+        kind: "hdf5", or the kind of a store; other formats have no groups.
         ds: Variables of the group.
         group: The group; None for the root, where further groups are told even if there are fields.
 
@@ -79,19 +81,27 @@ def tell_of_groups(path: Path, kind: str, ds: xr.Dataset, group: str | None = No
     )
 
 
-def _groups_of(path: Path, kind: str) -> Iterator[str]:
-    """Paths of the groups with variables of two or more dimensions."""
-    if kind == "hdf5":
+def _groups_of(path: Place, kind: str) -> Iterator[str]:
+    """Paths of the groups with variables of two or more dimensions; of a web server's store, none."""
+    if kind == "hdf5" and isinstance(path, Path):
         import netCDF4
 
         with netCDF4.Dataset(path) as file:
             yield from _walk(file, "")
-    elif kind == "zarr":
+    elif kind == "hdf5" and isinstance(path, Address):
+        import h5netcdf
+
+        with h5netcdf.File(opened(path), "r", phony_dims="access") as file:
+            yield from _walk(file, "")
+    elif kind in ("zarr", "references", "icechunk"):
         import zarr
 
+        from stconv.datasets.remote.store import open_store
+
+        store = open_store(path, kind, lambda key: None)
         found = {
             name.rpartition("/")[0]
-            for name, member in zarr.open_group(path, mode="r", use_consolidated=False).members(
+            for name, member in zarr.open_group(store, mode="r", use_consolidated=False).members(
                 max_depth=None
             )
             if isinstance(member, zarr.Array) and member.ndim >= FIELD_DIMS
@@ -102,6 +112,6 @@ def _groups_of(path: Path, kind: str) -> Iterator[str]:
 def _walk(group: Any, prefix: str) -> Iterator[str]:
     for name, inner in group.groups.items():
         here = f"{prefix}{name}"
-        if any(variable.ndim >= FIELD_DIMS for variable in inner.variables.values()):
+        if any(len(variable.shape) >= FIELD_DIMS for variable in inner.variables.values()):
             yield here
         yield from _walk(inner, f"{here}/")

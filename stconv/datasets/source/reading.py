@@ -1,12 +1,11 @@
-"""Opening of files: paths and patterns, the engine by the first bytes, and errors with a remedy."""
+"""Opening of files on disk or on the network: the engine by the first bytes, and errors with a remedy."""
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,29 +13,33 @@ from typing import Any, BinaryIO
 import numpy as np
 import xarray as xr
 
+from stconv.cache import DOWNLOADS, cache_dir
+from stconv.datasets.remote.address import Address, Place
+from stconv.datasets.remote.download import downloaded
+from stconv.datasets.remote.filesystem import content, size
+from stconv.datasets.remote.kinds import store_kind
+from stconv.datasets.remote.ranged_file import lost, opened
 from stconv.datasets.source import arrays
 from stconv.datasets.source.absent import hdf5_chunks, mark_absent
-from stconv.datasets.source.addresses import refuse_address
 from stconv.datasets.source.completeness import check_complete
 from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grib_skipped import tell_of_skipped
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.groups import tell_of_groups, with_ancestors
-from stconv.datasets.source.zarr_store import is_zarr, open_zarr
+from stconv.datasets.source.zarr_store import open_zarr
 from stconv.errors import FileError, StconvError
 
-SUFFIXES = (
-    *(".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib", ".grib2", ".grb", ".grb2", ".zarr"),
-    *arrays.SUFFIXES,
-)
-"""File names that count as data in a folder."""
 MOST_TRIES = 100
 """Number of parts of a damaged variable that are read to locate the damage."""
 GRIB_KEYS = ("typeOfLevel", "stepType", "shortName", "paramId", "edition", "dataType")
 """Keys of ``GridSpec.select`` that select messages of a GRIB file instead of coordinates."""
 LATEST_SUPERBLOCK = 8
 """Number of places where HDF5 may start after a user block: bytes 512, 1024, ... (HDF5 file format, II.A)."""
-_ENGINES = {"netcdf3": "netcdf4", "hdf5": "netcdf4", "grib": "cfgrib", "zarr": "zarr"}
+_ENGINES = {"netcdf3": "netcdf4", "hdf5": "netcdf4", "grib": "cfgrib"}
+"""Engine of xarray by kind; the other kinds are stores of Zarr."""
+_WHOLE = ("netcdf3", "grib", "numpy")
+"""Kinds whose files on the network are copied before they are read."""
+_STORES = ("zarr", "references", "icechunk")
 _NOT_DATA = (
     (b"PK\x03\x04", "is a zip archive", "Unpack it and give the files inside."),
     (b"\x1f\x8b", "is gzip-compressed", "Unpack it first: `gunzip FILE`."),
@@ -46,75 +49,38 @@ _NOT_DATA = (
     (b"\x0e\x03\x13\x01", "is HDF 4", "Convert it first: `h4toh5convert FILE`, or GDAL's `gdal_translate`."),
     (b"II*\0", "is a TIFF", "Convert it first: `gdal_translate -of netCDF FILE FILE.nc`, with times."),
     (b"MM\0*", "is a TIFF", "Convert it first: `gdal_translate -of netCDF FILE FILE.nc`, with times."),
-    (b"{", "is JSON, perhaps references to other files", "Open it with xarray and write NetCDF or Zarr."),
+    (b"{", "is JSON, and holds no references of kerchunk", "Give NetCDF, Zarr or GRIB."),
     (b"version https://git-lfs", "is a Git LFS pointer, not the data", "Download the data: `git lfs pull`."),
     (bytes(8), "begins with zeros, as an interrupted download leaves it", "Download it again."),
     (b"<", "is a web page or XML, not data", "Download it again; the server returned a page."),
 )
 
 
-def find_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """List the files of a path, a list, a pattern or a folder.
-
-    Args:
-        paths: A file, a Zarr store, a folder of data files, a pattern such as ``data/*.nc``, or a list of
-            these.
-
-    Returns:
-        Files in the order given; those of a pattern or a folder sorted by name.
-
-    Raises:
-        FileError: A path does not exist, or no file matches a pattern.
-    """
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    if not given:
-        raise FileError("Expected at least one file, found none. Name a file, a folder or a pattern.")
-    files: list[Path] = []
-    for item in given:
-        refuse_address(item)
-        path = Path(item).expanduser()
-        if is_zarr(path) or path.is_file():
-            files.append(path)
-        elif path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise FileError(
-                    f"Folder '{path}' is not a Zarr store and holds no data files (looked for "
-                    f"{', '.join(SUFFIXES)}). Name the files, or a pattern such as 'folder/*'."
-                )
-            files.extend(inside)
-        elif glob.has_magic(str(path)):
-            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
-            if not matches:
-                raise FileError(f"No file matches '{path}'. Check the folder and the pattern (quote it).")
-            files.extend(matches)
-        else:
-            raise FileError(f"No file '{path}' (working folder {Path.cwd()}). Check the path.")
-    return files
-
-
-def open_file(path: Path, spec: GridSpec) -> xr.Dataset:
+def open_file(path: Place, spec: GridSpec) -> xr.Dataset:
     """Open one source lazily and decode it: packed integers, fill values, times where possible.
+
+    Of HDF5 files on the network only the needed bytes are read; files of other formats are copied into the
+    cache first. Zarr stores, references and repositories are read chunk by chunk.
 
     Raises:
         FileError: The file is missing, empty, truncated or of another format, or its engine is not installed.
+        ConnectionLostError: It is on the network, and the connection failed repeatedly.
     """
     kind = _kind(path)
+    if isinstance(path, Address) and kind in _WHOLE:
+        path = downloaded(path, cache_dir() / DOWNLOADS)
     if kind == "grib" and spec.engine is None and importlib.util.find_spec("cfgrib") is None:
         raise FileError(f"'{path}' is a GRIB file; reading it needs an extra: pip install 'stconv[grib]'.")
-    if kind == "numpy":
-        return arrays.open_numpy(path, spec)
-    check_complete(path, kind)
-    options: dict[str, Any] = {"engine": spec.engine or _ENGINES[kind]}
-    if kind == "grib":
-        keys = {key: value for key, value in spec.select.items() if key in GRIB_KEYS}
-        options["backend_kwargs"] = {"indexpath": "", "filter_by_keys": keys}
+    if isinstance(path, Path):
+        if kind == "numpy":
+            return arrays.open_numpy(path, spec)
+        check_complete(path, kind)
     try:
-        ds = decode_stored(_open_stored(path, spec, options), spec, str(path))
+        ds = decode_stored(_open_stored(path, kind, spec), spec, str(path))
     except StconvError:
         raise
     except Exception as error:
-        raise FileError(_why_not(path, kind, spec, error)) from error
+        raise lost(str(path)) or FileError(_why_not(path, kind, spec, error)) from error
     if spec.engine is None:
         tell_of_groups(path, kind, ds, spec.group)
     return ds
@@ -154,7 +120,7 @@ def load(ds: xr.Dataset, source: str, close: bool = True) -> xr.Dataset:
     except (StconvError, MemoryError):
         raise
     except Exception as error:  # each format and compression raises its own errors
-        raise _unreadable(source, error, ds, held=not close) from error
+        raise lost(source) or _unreadable(source, error, ds, held=not close) from error
     finally:
         if close:
             ds.close()
@@ -201,10 +167,11 @@ class _OnDisk:
         self.variable, self.source = variable, source
         self.shape, self.ndim, self.dtype = variable.shape, variable.ndim, variable.dtype
         self.n_bytes = _file_bytes(source)
-        self.failed: FileError | None = None
+        self.is_zarr = "chunks" in variable.encoding and "chunksizes" not in variable.encoding
+        self.failed: StconvError | None = None
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        with nullcontext() if is_zarr(Path(self.source)) else _ONE_AT_A_TIME:
+        with nullcontext() if self.is_zarr else _ONE_AT_A_TIME:
             if self.failed is not None:
                 raise self.failed
             return self._read(key)
@@ -218,7 +185,8 @@ class _OnDisk:
         except (StconvError, MemoryError):
             raise
         except Exception as error:  # each format and compression raises its own errors
-            self.failed = _unreadable(self.source, error, xr.Dataset({"values": self.variable}))
+            broken = xr.Dataset({"values": self.variable})
+            self.failed = lost(self.source) or _unreadable(self.source, error, broken)
             raise self.failed from error
 
 
@@ -258,15 +226,24 @@ def _readable(variable: xr.Variable) -> bool:
     return True
 
 
-def _open_stored(path: Path, spec: GridSpec, options: dict[str, Any]) -> xr.Dataset:
+def _open_stored(path: Place, kind: str, spec: GridSpec) -> xr.Dataset:
+    remote = isinstance(path, Address)
+    options: dict[str, Any] = {"engine": spec.engine or ("h5netcdf" if remote else _ENGINES.get(kind))}
+    if kind == "grib":
+        keys = {key: value for key, value in spec.select.items() if key in GRIB_KEYS}
+        options["backend_kwargs"] = {"indexpath": "", "filter_by_keys": keys}
+    if options["engine"] == "h5netcdf":
+        options["phony_dims"] = "access"  # as netCDF4 names the dimensions of plain HDF5
+    file: Any = opened(path) if isinstance(path, Address) and kind == "hdf5" else path
+
     def open_group(group: str | None) -> xr.Dataset:
-        if options["engine"] == "zarr":
-            return open_zarr(path, group)
+        if kind in _STORES:
+            return open_zarr(path, kind, group)
         inside = {} if group is None else {"group": group}
         with tell_of_skipped(str(path)):
-            ds = xr.open_dataset(path, decode_cf=False, **(options | inside))
-        if options["engine"] == "netcdf4":
-            _mark_absent_hdf5(path, group, ds)
+            ds = xr.open_dataset(file, decode_cf=False, **(options | inside))
+        if remote or options["engine"] == "netcdf4":
+            _mark_absent_hdf5(file, group, ds)
         return ds
 
     with _quiet():
@@ -275,11 +252,11 @@ def _open_stored(path: Path, spec: GridSpec, options: dict[str, Any]) -> xr.Data
         return with_ancestors(open_group(spec.group), spec.group, open_group)
 
 
-def _mark_absent_hdf5(path: Path, group: str | None, ds: xr.Dataset) -> None:
-    """Mark values that were never written to a NetCDF 4 or HDF5 file, see `mark_absent`."""
+def _mark_absent_hdf5(path: Any, group: str | None, ds: xr.Dataset) -> None:
+    """Mark values that were never written to a NetCDF 4 or HDF5 file, or open file, see `mark_absent`."""
     import h5py
 
-    if not h5py.is_hdf5(path):
+    if isinstance(path, Path) and not h5py.is_hdf5(path):
         return
     with h5py.File(path, "r") as file:
         inside = file[group or "/"]
@@ -320,16 +297,11 @@ def _with_own_range(ds: xr.Dataset, spec: GridSpec) -> list[str]:
     ]
 
 
-def _kind(path: Path) -> str:
-    """Tell the format from the first bytes: "netcdf3", "hdf5", "grib", "zarr" or "numpy"."""
-    if is_zarr(path):
-        return "zarr"
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-            signatures = [head[:8], *(_at(file, 512 * 2**power) for power in range(LATEST_SUPERBLOCK))]
-    except OSError as error:
-        raise FileError(f"'{path}' cannot be read: {error.strerror}.") from error
+def _kind(path: Place) -> str:
+    """Tell the format from the first bytes: "netcdf3", "hdf5", "grib", "numpy", or the kind of a store."""
+    if found := store_kind(path):
+        return found
+    head, signatures = _beginning(path)
     if not head:
         raise FileError(f"'{path}' is empty (0 bytes). Download or write it again.")
     if head[:4] in (b"CDF\x01", b"CDF\x02", b"CDF\x05"):
@@ -349,12 +321,27 @@ def _kind(path: Path) -> str:
     )
 
 
+def _beginning(path: Place) -> tuple[bytes, list[bytes]]:
+    """The first bytes of a file, and those wherever HDF5 may begin."""
+    places = [512 * 2**power for power in range(LATEST_SUPERBLOCK)]
+    if isinstance(path, Address):
+        n_bytes = min(size(path) or 0, places[-1] + 8)
+        start = content(path, 0, n_bytes) if n_bytes else b""
+        return start[:512], [start[:8], *(start[at : at + 8] for at in places)]
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+            return head, [head[:8], *(_at(file, at) for at in places)]
+    except OSError as error:
+        raise FileError(f"'{path}' cannot be read: {error.strerror}.") from error
+
+
 def _at(file: BinaryIO, position: int) -> bytes:
     file.seek(position)
     return file.read(8)
 
 
-def _why_not(path: Path, kind: str, spec: GridSpec, error: Exception) -> str:
+def _why_not(path: Place, kind: str, spec: GridSpec, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if kind == "grib" and ("filter_by_keys" in str(error) or "multiple values for key" in str(error)):
         return (

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.remote.address import Place
 from stconv.datasets.source.axes import Horizontal, find_horizontal
 from stconv.datasets.source.axis_match import positions
 from stconv.datasets.source.axis_units import degrees, length_in, units_of
+from stconv.datasets.source.finding import find_files
 from stconv.datasets.source.grid_spec import GridSpec
-from stconv.datasets.source.reading import find_files, load, open_file
+from stconv.datasets.source.reading import load, open_file
 from stconv.dims import LAT, LON, X, Y
 from stconv.errors import GridError, VariableError
 
@@ -35,7 +37,7 @@ def read_static(files: Mapping[str, str | Path], grid: xr.Dataset) -> dict[str, 
     return {name: _read(name, find_files(path)[0], grid) for name, path in files.items()}
 
 
-def _read(name: str, path: Path, grid: xr.Dataset) -> np.ndarray:
+def _read(name: str, path: Place, grid: xr.Dataset) -> np.ndarray:
     ds = open_file(path, GridSpec())
     if name not in ds.data_vars:
         raise VariableError(
@@ -72,7 +74,7 @@ def _has_coordinates(grid: xr.Dataset, horizontal: Horizontal) -> bool:
     return horizontal.y_name is not None and horizontal.x_name is not None and not numbered
 
 
-def _of_one_shape(values: np.ndarray, name: str, grid: xr.Dataset, path: Path) -> np.ndarray:
+def _of_one_shape(values: np.ndarray, name: str, grid: xr.Dataset, path: Place) -> np.ndarray:
     """Accept a field without coordinates if its shape is that of the grid."""
     expected = tuple(grid.sizes[dim] for dim in ((LAT, LON) if LAT in grid.dims else (Y, X)))
     if values.shape != expected:
@@ -83,7 +85,7 @@ def _of_one_shape(values: np.ndarray, name: str, grid: xr.Dataset, path: Path) -
     return values
 
 
-def _positions(found: np.ndarray, wanted: np.ndarray, dim: str, path: Path) -> np.ndarray:
+def _positions(found: np.ndarray, wanted: np.ndarray, dim: str, path: Place) -> np.ndarray:
     """Indices of the wanted coordinates among those found, modulo whole turns."""
     places, absent = positions(wanted, found, turn=dim == LON)
     if absent is not None:
