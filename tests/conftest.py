@@ -127,3 +127,21 @@ def reference_pages() -> Any:
         return importlib.import_module("reference_pages")
     finally:
         sys.path.remove(docs)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A Chromium without a window, for the tests of the pages."""
+    from playwright.sync_api import sync_playwright
+
+    from page_visit import CHROMIUM
+    from waiting import LIMIT_SECONDS
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            timeout=1000 * LIMIT_SECONDS,
+        )
+        yield browser
+        browser.close()

@@ -1,73 +1,16 @@
 """The pages in a real Chromium, driven by Playwright; without Chromium the tests are skipped."""
 
 import base64
-import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib.image
 import numpy as np
 import pytest
 import xarray as xr
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from waiting import LIMIT_SECONDS, until
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
-expect.set_options(timeout=1000 * LIMIT_SECONDS)
-
-
-class Visit:
-    """One page, and what it said and asked for since it was opened.
-
-    Attributes:
-        page: Playwright's page.
-        said: Uncaught errors and error lines of the console, those of the content policy among them.
-        asked: URLs that were requested.
-    """
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        page.set_default_timeout(1000 * LIMIT_SECONDS)
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("console", lambda line: self.said.append(line.text) if line.type == "error" else None)
-        page.on("request", lambda request: self.asked.append(request.url))
-
-    def run(self, expression):
-        return self.page.evaluate(expression)
-
-    def until(self, expression):
-        """Wait until an expression of the page is true; its policy forbids `wait_for_function`, an eval."""
-        return until(
-            lambda: self.run(expression),
-            ignore=(Error,),
-            says=lambda: f"{expression}; {self.said}; {self.page.inner_text('body')}",
-        )
-
-    def text(self, name):
-        return self.page.text_content(f"#{name}")
-
-    def choose(self, name, value):
-        self.page.select_option(f"#{name}", value)
-
-    def pixels(self):
-        return matplotlib.image.imread(io.BytesIO(self.page.screenshot()))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-            timeout=1000 * LIMIT_SECONDS,
-        )
-        yield browser
-        browser.close()
+from page_visit import Visit, needs_chromium
+from waiting import until
 
 
 @pytest.fixture
@@ -359,6 +302,20 @@ def test_wrong_file_is_said_in_the_servers_words(shown, tmp_path):
     said = shown.until("document.querySelector('#status.fault')?.textContent")
     assert "GRIB" in said
     assert shown.run("!document.getElementById('view').hidden"), "the older forecast stays"
+
+
+@needs_chromium
+def test_own_forecast_is_not_taken_for_observations(shown, service, tmp_path):
+    """What the page itself gives to keep, dropped onto it."""
+    with service.client() as client:
+        headers = {"Accept": "application/x-netcdf"}
+        (tmp_path / "kept.nc").write_bytes(client.get("/v1/forecasts/latest", headers=headers).content)
+    drop(shown.page, tmp_path / "kept.nc")
+    said = shown.until("document.querySelector('#status.fault')?.textContent")
+    assert said.startswith(
+        "The input is a forecast (made by stconv with the model air), expected observations."
+    )
+    assert "own file" not in shown.run("document.getElementById('reference').value")
 
 
 @needs_chromium

@@ -24,6 +24,9 @@ async function load(size) {
   loaded[size] = { coast: lines(coast), border: lines(border) };
 }
 
+/** Whether the lines of a size can be drawn. */
+export const isLoaded = (size) => size in loaded;
+
 /** Draw the lines that are loaded; `ready` is called once finer ones are. */
 export function drawBasemap(context, view, ready) {
   const size = view.x(view.width) - view.x(0) < FINE_BELOW_DEGREES ? "fine" : "coarse";

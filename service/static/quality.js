@@ -1,8 +1,8 @@
 // The box with the scores of past forecasts, from /v1/verification.
+import { at, tableRow } from "./page.js";
 import { number } from "./words.js";
 
 const MOST_ROWS = 12;
-const at = (id) => document.getElementById(id);
 
 function cellOf(text, kind = "") {
   const made = document.createElement("td");
@@ -23,13 +23,10 @@ function bar(value, largest, kind) {
 }
 
 function heading() {
-  const row = document.createElement("tr");
-  for (const text of ["Ahead", "Usual error", "", "If nothing changed", "Gain"]) {
-    const made = document.createElement("th");
-    made.textContent = text;
-    if (!text) made.className = "bars";
-    row.append(made);
-  }
+  const row = tableRow(["Ahead", "Usual error", "", "If nothing changed", "Gain"], "th");
+  const bars = document.createElement("td"); // the bars say what the number beside them says
+  bars.className = "bars";
+  row.cells[2].replaceWith(bars);
   return row;
 }
 

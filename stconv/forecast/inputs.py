@@ -16,6 +16,7 @@ from stconv.datasets.source.grid import GridSpec, Origin, canonicalize, open_sto
 from stconv.datasets.source.selection import split_values
 from stconv.dims import TIME
 from stconv.forecast import checks
+from stconv.forecast.observations import refuse_forecast
 from stconv.forecast.units import Conversion
 from stconv.forecast.window import Frames, OlderWindowWarning, find_reference, older_window
 
@@ -73,6 +74,7 @@ class Expected:
 
     def open_stored(self, stored: xr.Dataset) -> tuple[xr.Dataset, Origin]:
         """See `Forecaster.open_stored`."""
+        refuse_forecast(stored, steps_are_data=bool(self.contract.source.accumulated))
         return open_stored(stored, present_names(self.contract.source, stored), self.names, "the input")
 
     def check(
@@ -86,6 +88,7 @@ class Expected:
     ) -> CheckedInput:
         """See `Forecaster.check`."""
         contract = self.contract
+        refuse_forecast(ds, steps_are_data=bool(contract.source.accumulated))
         if origin is None:
             grid = grid or present_names(contract.source, ds)
             ds = split_values(ds, grid.select, "the input")
