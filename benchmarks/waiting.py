@@ -25,9 +25,9 @@ CHOSEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")
 BUSY = "while True: pass"
 EPOCH = """
 import time, torch
-from stconv.models import UNet2D
+from stconv.models import UNet
 torch.manual_seed(0)
-network = UNet2D(2, 2, 5, 5, n_levels=3, n_filters=32)
+network = UNet(2, 2, 5, 5, n_levels=3, n_filters=32)
 optimizer = torch.optim.AdamW(network.parameters())
 x, y = torch.randn(16, 2, 5, 19, 29), torch.randn(16, 2, 5, 19, 29)
 for step in range(45):

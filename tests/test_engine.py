@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 import yaml
 
+from published_unet import published_unet
 from stconv.bundle import Bundle, make_bundle
 from stconv.cli.main import main
 from stconv.compute import engine, quantization
@@ -30,8 +31,7 @@ from stconv.models import (
     LinearResidual,
     ResNet2D,
     STConvS2S,
-    UNet2D,
-    UNet2Plus1D,
+    UNet,
 )
 
 pytest.importorskip("openvino")
@@ -41,7 +41,7 @@ numpy_helper = pytest.importorskip("onnx.numpy_helper")
 
 SIZES, CPU = (2, 1, 3, 2), torch.device("cpu")
 NETWORKS = {
-    "UNet2D": lambda: LinearResidual(UNet2D(*SIZES, n_levels=2, n_filters=8), neighbors=True),
+    "UNet": lambda: LinearResidual(UNet(*SIZES, n_levels=2, n_filters=8), neighbors=True),
     "STConvS2S-R": lambda: STConvS2S(*SIZES, n_layers=1, n_filters=2, kernel=3),
     "LeNet5": lambda: LeNet5(*SIZES, grid=(16, 18)),
     "Gaussian": lambda: Gaussian(ResNet2D(2, 2, 3, 2, n_filters=2), n_members=3),
@@ -50,10 +50,10 @@ NETWORKS = {
     ),
     "ConvLSTM": lambda: ConvLSTM(*SIZES, n_layers=1, n_filters=2),
     "FrameMixer": lambda: FrameMixer(*SIZES, n_layers=1, n_filters=2),
-    "UNet2Plus1D": lambda: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
+    "UNet, published": lambda: published_unet(*SIZES, n_levels=2, n_filters=2),
 }
 GRIDS = {"LeNet5": [(16, 18)], "LinearResidual, by cell": [(9, 11)]}
-FAST = {"UNet2D", "STConvS2S-R", "LeNet5"}
+FAST = {"UNet", "STConvS2S-R", "LeNet5"}
 
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -14,6 +14,7 @@ import yaml
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from published_unet import published_unet
 from stconv.cli.main import main
 from stconv.datasets.recipes.recipe import load_recipe
 from stconv.datasets.recipes.synthetic import generate
@@ -42,8 +43,7 @@ from stconv.models import (
     ResNet18,
     ScaleMix,
     STConvS2S,
-    UNet2D,
-    UNet2Plus1D,
+    UNet,
     register,
 )
 from stconv.nn.cells import only_torch
@@ -55,7 +55,7 @@ NETWORKS = [
     STConvS2S(*SIZES, n_layers=1, n_filters=2, kernel=3),
     STConvS2S(1, 1, 2, 5, n_layers=1, n_filters=2, kernel=3, alignment="paper"),
     ConvLSTM(*SIZES, n_filters=2),
-    UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
+    published_unet(*SIZES, n_levels=2, n_filters=2),
     FrameMixer(*SIZES, n_layers=1, n_filters=2),
     EncoderDecoder3D(*SIZES, n_layers=2, n_filters=2, kernel=3),
 ]
@@ -119,7 +119,7 @@ def test_receptive_field_worked_by_hand(network, steps, cells):
 
 
 def test_a_change_outside_the_receptive_field_changes_nothing_and_at_its_edge_something():
-    network = UNet2Plus1D(1, 1, 2, 2, n_layers=2, n_filters=2).eval()
+    network = published_unet(1, 1, 2, 2, n_levels=2, n_filters=2).eval()
     field = reach(network)
     x = torch.randn(1, 1, 2, 64, 64)
     y = network(x)
@@ -413,8 +413,8 @@ def test_layers_of_torch_are_explained_and_all_they_multiply_is_counted(plain, t
     "network",
     [
         ScaleMix(*SIZES),
-        LinearResidual(UNet2D(*SIZES, n_levels=2, n_filters=8), neighbors=True),
-        Advected(UNet2D(*SIZES, n_levels=2, n_filters=8)),
+        LinearResidual(UNet(*SIZES, n_levels=2, n_filters=8), neighbors=True),
+        Advected(UNet(*SIZES, n_levels=2, n_filters=8)),
         LeNet5(*SIZES, grid=(20, 24)),
     ],
     ids=lambda network: type(network).__name__,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from published_unet import published_unet
 from stconv.cli.main import main
 from stconv.compute.export import to_onnx, to_program
 from stconv.models import (
@@ -22,7 +23,6 @@ from stconv.models import (
     ResNet2Plus1D,
     ResNet18,
     STConvS2S,
-    UNet2Plus1D,
 )
 
 SIZES = (2, 1, 3, 2)
@@ -33,7 +33,7 @@ NETWORKS = {
     "ResNet2D": lambda: Bounded(LinearResidual(ResNet2D(*SIZES, n_filters=4)), lower=-0.5),
     "ConvLSTM": lambda: ConvLSTM(*SIZES, n_layers=1, n_filters=2),
     "PredRNN": lambda: PredRNN(*SIZES, n_layers=1, n_filters=2),
-    "UNet2Plus1D": lambda: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2),
+    "UNet": lambda: published_unet(*SIZES, n_levels=2, n_filters=2),
     "FrameMixer": lambda: FrameMixer(*SIZES, n_layers=1, n_filters=2),
 }
 NETWORKS |= {
@@ -47,7 +47,7 @@ NETWORKS |= {
     "LeNet5": lambda: LeNet5(*SIZES, grid=(16, 18)),
     "ResNet18": lambda: ResNet18(*SIZES, grid=(16, 18)),
 }
-HALVING = {"UNet2Plus1D": 2, "FrameMixer": 2, "EncoderDecoder3D": 4}
+HALVING = {"UNet": 2, "FrameMixer": 2, "EncoderDecoder3D": 4}
 """Take grids of a multiple."""
 
 
@@ -69,7 +69,7 @@ def fast(names):
     return [pytest.param(n, marks=[] if n in names else pytest.mark.slow) for n in NETWORKS]
 
 
-@pytest.mark.parametrize("name", fast(["UNet2Plus1D", "ResNet2D", "LeNet5"]))
+@pytest.mark.parametrize("name", fast(["UNet", "ResNet2D", "LeNet5"]))
 def test_program_equals_the_network(name):
     network = NETWORKS[name]().eval()
     program = to_program(network).module()

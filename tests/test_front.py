@@ -289,11 +289,11 @@ def test_as_a_library_nothing_prints_and_no_state_changes(folder):
 PLAIN = """\
 import sys, torch
 from stconv.nn import Convolution, DepthwiseSeparable, Factored, residual_block
-from stconv.models import UNet2D
+from stconv.models import UNet
 blocks = Convolution(1, 8, 3), residual_block(Factored, 8, 8, 3), DepthwiseSeparable(8, 8, 3)
 net = torch.nn.Sequential(*blocks)
 assert net(torch.randn(2, 1, 5, 8, 8)).shape == (2, 8, 5, 8, 8)
-assert UNet2D(2, 1, 5, 3)(torch.randn(1, 2, 5, 8, 8)).shape == (1, 1, 3, 8, 8)
+assert UNet(2, 1, 5, 3)(torch.randn(1, 2, 5, 8, 8)).shape == (1, 1, 3, 8, 8)
 print(*sorted({"xarray", "pytorch_lightning", "mlflow", "pandas", "matplotlib"} & set(sys.modules)))
 """
 

@@ -80,10 +80,15 @@ FROM_HISTORY = [*WRAPPERS, "DampedPersistence", "Persistence", "ScaleMix"]
 """Those that start from the targets' own newest frame."""
 ALTERNATIVES = {
     "alignment": ("lead", "paper"),
-    "encoder": ("vgg", "resnet"),
+    "encoder": ("vgg", "resnet", "residual"),
+    "maker": ("2d", "2plus1d", "3d", "mixed"),
+    "merge": ("skips", "head"),
+    "interpolation": ("linear", "nearest"),
     "translator": ("gsta", "convmixer"),
-    "convolution": ("full", "factored", "depthwise", "separable"),
+    "convolution": ("full", "factored", "light", "depthwise", "separable"),
 }
+REFUSED = {"2plus1d": ("convolution",), "mixed": ("encoder", "merge")}
+"""Options that a maker of `UNet` does not take."""
 VARIANTS = [(name, {}) for name in LEARNED] + [
     (name, {option: choice})
     for name in LEARNED
@@ -105,6 +110,8 @@ def test_any_frames_leads_grid_and_channels(name, data):
         for option, choices in ALTERNATIVES.items()
         if takes(name, option)
     }
+    for option in REFUSED.get(options.get("maker"), ()):
+        del options[option]
     network = make(name, c_in, c_out, t_in, leads, **options).eval()
     y = network(torch.randn(2, c_in, t_in, lat, lon))
     assert y.shape == (2, c_out, leads, lat, lon)
@@ -222,12 +229,12 @@ def test_dropout_drops_in_training_only(name):
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in LEARNED if takes(n, "space_padding") and n not in {*AROUND, "UNet2D"}]
+    "name", [n for n in LEARNED if takes(n, "space_padding") and n not in {*AROUND, "UNet"}]
 )
 @settings(max_examples=3)
 @given(shift=st.integers(1, 3))
 def test_a_periodic_network_turns_with_the_globe(name, shift):
-    # UNet2D does not: its interpolation to a finer grid ends at the seam.
+    # UNet does not: its interpolation to a finer grid ends at the seam.
     options = {"norm": "batch"} if takes(name, "norm") else {}
     network = make(name, space_padding="periodic", **options).eval()
     x = torch.randn(1, 3, 4, 8, 32)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from published_unet import published_unet
 from stconv.errors import ConfigError, ShapeError
 from stconv.explain import frames_in_reach
 from stconv.models import (
@@ -25,8 +26,7 @@ from stconv.models import (
     Quantiles,
     ResNet2D,
     ResNet2Plus1D,
-    UNet2D,
-    UNet2Plus1D,
+    UNet,
     build,
     describe,
 )
@@ -129,8 +129,8 @@ def test_recurrent_counts_follow_from_their_gates():
     "network",
     [
         ResNet2Plus1D(*SIZES, n_filters=4, space_padding="periodic"),
-        UNet2Plus1D(*SIZES, n_filters=4, space_padding="periodic"),
-        UNet2Plus1D(*SIZES, n_filters=4, space_padding="periodic", encoder="vgg"),
+        published_unet(*SIZES, n_filters=4, space_padding="periodic"),
+        published_unet(*SIZES, n_filters=4, space_padding="periodic", encoder="vgg"),
         FrameMixer(*SIZES, n_filters=4, n_layers=1, space_padding="periodic"),
         ConvLSTM(*SIZES, n_filters=4, space_padding="periodic"),
         PredRNN(*SIZES, n_filters=4, space_padding="periodic"),
@@ -147,7 +147,7 @@ def test_going_round_the_globe_goes_round_with_the_forecast(network):
 def test_a_stacked_unet_has_no_seam_in_longitude(n_levels, norm, data):
     step = 2 ** (n_levels - 1)
     lat, lon, shift = (step * data.draw(st.integers(1, most)) for most in (3, 6, 5))
-    network = UNet2D(*SIZES, n_levels=n_levels, n_filters=8, norm=norm, space_padding="periodic").eval()
+    network = UNet(*SIZES, n_levels=n_levels, n_filters=8, norm=norm, space_padding="periodic").eval()
     with torch.no_grad():
         for parameter in network.parameters():  # some start at zero
             parameter.copy_(0.2 * torch.randn(parameter.shape))
@@ -159,15 +159,15 @@ def test_a_stacked_unet_has_no_seam_in_longitude(n_levels, norm, data):
 
 def test_encoders_differ_by_their_shortcuts():
     def shortcuts(encoder):
-        return [name for name, _ in UNet2Plus1D(*SIZES, n_filters=4, encoder=encoder).named_modules()
+        return [name for name, _ in published_unet(*SIZES, n_filters=4, encoder=encoder).named_modules()
                 if name.endswith("shortcut")]  # fmt: skip
 
     assert shortcuts("vgg") == []
     assert len(shortcuts("resnet")) == 3
     with pytest.raises(
-        ConfigError, match="encoder of UNet2Plus1D is 'alexnet'; expected one of: vgg, resnet"
+        ConfigError, match="encoder of UNet is 'alexnet'; expected one of: residual, resnet, vgg"
     ):
-        UNet2Plus1D(*SIZES, encoder="alexnet")
+        published_unet(*SIZES, encoder="alexnet")
     with pytest.raises(
         ConfigError, match="translator of FrameMixer is 'vit'; expected one of: gsta, convmixer"
     ):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stconv.errors import ConfigError
-from stconv.models import REGISTRY, Conv3D, Network, STConvS2S, UNet2D, build, describe
+from stconv.models import REGISTRY, Conv3D, Network, STConvS2S, UNet, build, describe
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -24,12 +24,12 @@ def choosing(name, c_in=2, t_in=3, **options):
 
 def test_every_family_that_takes_a_maker_takes_the_kind_of_convolution():
     assert {"Conv2Plus1D", "Conv3D", "MixedConv", "ResNet2D", "ResNet2Plus1D"} <= set(CHOOSING)
-    assert {"STConvS2S", "UNet2D", "UNet2Plus1D"} <= set(CHOOSING)
+    assert {"STConvS2S", "UNet"} <= set(CHOOSING)
 
 
 @pytest.mark.parametrize("name", CHOOSING)
 def test_the_kind_of_convolution_is_what_the_first_one_is(name):
-    c_in = 6 if name in {"ResNet2D", "UNet2D"} else 2  # these stack the frames
+    c_in = 6 if name in {"ResNet2D", "UNet"} else 2  # these stack the frames
     _, full = choosing(name, convolution="full")
     assert (full.groups, full.in_channels, full.out_channels) == (1, c_in, 8 if name != "STConvS2S" else 16)
     _, depthwise = choosing(name, convolution="depthwise")
@@ -93,7 +93,7 @@ def test_a_tendency_is_the_newest_frame_less_the_one_before_in_either_direction_
     [
         (
             {"convolution": "dense"},
-            r"convolution of Conv3D is 'dense'; expected one of: full, factored, depth",
+            r"convolution of Conv3D is 'dense'; expected one of: full, factored, light, depth",
         ),
         ({"filters": "prewitt"}, r"filters of Conv3D is 'prewitt'; expected one of: identity, gradient,"),
         ({"filters": ["sobel", "x"]}, r"filters of Conv3D is 'x'"),
@@ -115,6 +115,6 @@ def test_a_configuration_chooses_kind_and_stencils():
     parser.add_subclass_arguments(Network, "network")
     sizes = {"c_in": 1, "c_out": 1, "t_in": 3, "leads": 2}
     init = {**sizes, "convolution": "depthwise", "filters": ["sobel", "laplacian"]}
-    spec = {"class_path": "stconv.models.UNet2D", "init_args": init}
+    spec = {"class_path": "stconv.models.UNet", "init_args": init}
     found = parser.instantiate(parser.parse_object({"network": spec})).network
-    assert describe(found) == describe(UNet2D(**init))
+    assert describe(found) == describe(UNet(**init))

@@ -22,7 +22,7 @@ from stconv.datasets.series.store import Series
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.errors import BundleError, ConfigError
 from stconv.losses import CRPS, MaskedMAE, MaskedMSE
-from stconv.models import REGISTRY, Bounded, Conv3D, Ensemble, Increment, MonteCarloDropout, Network, UNet2D
+from stconv.models import REGISTRY, Bounded, Conv3D, Ensemble, Increment, MonteCarloDropout, Network, UNet
 from stconv.models.reconstruction import reconstruction_of
 from stconv.models.transfer import take_weights
 from stconv.nn.masking import Masking
@@ -216,7 +216,7 @@ OURS = sorted(name for name, cls in REGISTRY.items() if cls.__module__.startswit
 
 def small(name: str) -> Network:
     cls = REGISTRY[name]
-    inner = UNet2D(*SIZES, n_levels=2, n_filters=4, dropout=0.1)
+    inner = UNet(*SIZES, n_levels=2, n_filters=4, dropout=0.1)
     around = {
         "Bounded": lambda: Bounded(inner, lower=0.0),
         "Ensemble": lambda: Ensemble([inner, copy.deepcopy(inner)]),

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from published_unet import published_unet
 from stconv.compute.tiling import Tiled, bytes_of, stretches, tiled, tiles_of
 from stconv.errors import ConfigError
 from stconv.explain import explain, frames_in_reach, reach
@@ -25,7 +26,6 @@ from stconv.models import (
     PredRNN,
     ResNet2D,
     STConvS2S,
-    UNet2Plus1D,
     register,
 )
 
@@ -55,7 +55,7 @@ NETWORKS = {
         ResNet2D(*SIZES, n_filters=2, norm="layer", space_padding=space)
     ),
     "ConvLSTM": lambda space: ConvLSTM(*SIZES, n_layers=1, n_filters=2, space_padding=space),
-    "UNet": lambda space: UNet2Plus1D(*SIZES, n_layers=2, n_filters=2, space_padding=space),
+    "UNet": lambda space: published_unet(*SIZES, n_levels=2, n_filters=2, space_padding=space),
     "FrameMixer": lambda space: FrameMixer(
         *SIZES, n_layers=1, n_filters=2, translator="convmixer", space_padding=space
     ),
@@ -128,7 +128,7 @@ def test_memory_is_that_of_a_tile_on_a_global_quarter_degree_grid():
         (Linear3x3(*SIZES).train(), "in training mode, in which tiles would differ"),
         (LinearResidual(Linear3x3(*SIZES), grid=[40, 41]).eval(), "a damping for each cell of its own grid"),
         (
-            UNet2Plus1D(*SIZES, n_layers=3, n_filters=2, space_padding="periodic").eval(),
+            published_unet(*SIZES, n_levels=3, n_filters=2, space_padding="periodic").eval(),
             "has 41 columns.*of 4",
         ),
     ],

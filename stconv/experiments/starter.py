@@ -179,7 +179,7 @@ def _network(found: Description, rows: int, columns: int) -> tuple[dict[str, Any
         convolutions = 2 * len(dilations) + 1.0
     else:
         inner = {
-            "class_path": "stconv.models.UNet2D",
+            "class_path": "stconv.models.UNet",
             "init_args": {"n_levels": 2, "n_filters": width, "n_blocks": 3, "dropout": dropout},
         }
         convolutions = 2 * 2 + 1 + 2 * 3 * 1.5**2 / 4

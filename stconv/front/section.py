@@ -214,7 +214,7 @@ def _class_of(value: Mapping[str, Any]) -> Callable[[], type] | None:
 
 @contained
 def find_class(path: str) -> type:
-    """Import the class of a class path, such as stconv.models.UNet2D, or the network of a registered name.
+    """Import the class of a class path, such as stconv.models.UNet, or the network of a registered name.
 
     Raises:
         ConfigError: There is none.
@@ -230,7 +230,7 @@ def find_class(path: str) -> type:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, KeyError) as error:
         raise ConfigError(
-            f"There is no class '{path}'. Write its module and name, such as stconv.models.UNet2D."
+            f"There is no class '{path}'. Write its module and name, such as stconv.models.UNet."
         ) from error
     return found
 

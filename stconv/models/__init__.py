@@ -7,6 +7,7 @@ from stconv.models.baselines import Climatology, Increment, Persistence
 from stconv.models.distribution import Ensemble, Gaussian, MembersInTurn, MonteCarloDropout, Quantiles
 from stconv.models.encdec import EncoderDecoder3D
 from stconv.models.events import VGG16, AlexNet, EventNetwork, LeNet5, ResNet18
+from stconv.models.former import UNet2Plus1D  # noqa: F401 - configurations may still name it
 from stconv.models.frame_mixer import FrameMixer
 from stconv.models.linear import DampedPersistence, Linear3x3
 from stconv.models.recurrent import ConvLSTM, PredRNN
@@ -25,8 +26,7 @@ from stconv.models.scales import ScaleMix
 from stconv.models.simvp import SimVP
 from stconv.models.stacks import Conv2Plus1D, Conv3D, MixedConv
 from stconv.models.stconvs2s import STConvS2S
-from stconv.models.unet import UNet2Plus1D
-from stconv.models.unet2d import UNet2D
+from stconv.models.unet import UNet
 from stconv.models.video import R2Plus1D18, load_video_weights
 from stconv.models.wrappers import Bounded, LinearResidual
 
@@ -64,8 +64,7 @@ __all__ = [
     "STConvS2S",
     "ScaleMix",
     "SimVP",
-    "UNet2D",
-    "UNet2Plus1D",
+    "UNet",
     "build",
     "describe",
     "load_video_weights",

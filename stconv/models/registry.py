@@ -23,8 +23,10 @@ __all__ = ["REGISTRY", "Network", "build", "describe", "modules_outside", "prese
 REGISTRY: dict[str, type[Network]] = {}
 """All networks that can be built, by name."""
 
-FORMER_NAMES = {"Damped": "LinearResidual", "InTurn": "MembersInTurn"}
+FORMER_NAMES = {"Damped": "LinearResidual", "InTurn": "MembersInTurn", "UNet2D": "UNet"}
 """Present names of networks by their former ones, which configurations and bundles may still use."""
+FORMER_CLASSES: dict[str, type[Network]] = {}
+"""Classes of former networks that make a present one of their own arguments, see `stconv.models.former`."""
 
 NetworkClass = TypeVar("NetworkClass", bound=type[Network])
 
@@ -92,11 +94,11 @@ def build(spec: dict[str, Any], modules: Mapping[str, str] | None = None) -> Net
     if not _is_spec(spec):
         raise ConfigError(f"a network is specified as {{'name': ..., 'arguments': {{...}}}}; found {spec!r}.")
     name, arguments = present_name(spec["name"]), spec["arguments"]
-    if name not in REGISTRY:
+    if name not in REGISTRY and name not in FORMER_CLASSES:
         load_entry_points(name)
-    if name not in REGISTRY:
+    if name not in REGISTRY and name not in FORMER_CLASSES:
         raise ConfigError(f"unknown network '{name}'. {_known()} {remedy(name, (modules or {}).get(name))}")
-    cls = REGISTRY[name]
+    cls = REGISTRY.get(name) or FORMER_CLASSES[name]
     arguments = {key: _built(value, modules) for key, value in arguments.items()}
     signature = inspect.signature(cls)
     try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from stconv.models.registry import Network, register
-from stconv.nn.conv import Convolution, ConvolutionMaker
 from stconv.nn.frames import StackFrames
 from stconv.nn.heads import LeadHead
 from stconv.nn.kinds import Kind, maker_of
 from stconv.nn.norm import Norm
 from stconv.nn.padding import GridPadding
-from stconv.nn.residual import Residual, channel_dropout, residual_block, start_at_zero
+from stconv.nn.residual import residual_block, start_at_zero, zero_residual
 from stconv.nn.settings import check_count, check_odd
 from stconv.nn.stencils import Filters, first_filters
 
@@ -130,10 +129,10 @@ class ResNet2D(Network):
         first_filters(self.stem, filters, where)
         self.blocks = nn.Sequential(
             *(
-                frame_block(
+                zero_residual(
                     d,
-                    kernel,
-                    dilation=dilation,
+                    size,
+                    dilation=(1, dilation, dilation),
                     norm=norm,
                     dropout=dropout,
                     space_padding=space_padding,
@@ -149,38 +148,3 @@ class ResNet2D(Network):
         """Stack the frames, run stem, blocks and head."""
         y: Tensor = self.head(self.blocks(self.stem(self.frames(x))))
         return y
-
-
-def frame_block(
-    width: int,
-    kernel: int,
-    *,
-    dilation: int = 1,
-    norm: Norm = "group",
-    dropout: float = 0.0,
-    space_padding: GridPadding = "zero",
-    maker: ConvolutionMaker = Convolution,
-) -> Residual:
-    """Return x + W2 * drop(gelu(norm(W1 * x))), kernels (1, k, k), where W2 starts at zero.
-
-    Args:
-        width: Number of channels, in and out.
-        kernel: Odd kernel size along lat and lon.
-        dilation: Distance between taps along lat and lon.
-        norm: Normalization after the first convolution.
-        dropout: Share of channels dropped, in training.
-        space_padding: Values beyond the grid.
-        maker: Maker of the convolutions.
-
-    Source:
-        He et al. (2016), arXiv 1603.05027; initialization of Zhang et al. (2019), arXiv 1901.09321.
-    """
-    size, reach = (1, kernel, kernel), (1, dilation, dilation)
-    first = maker(
-        width, width, size, dilation=reach, space_padding=space_padding, norm=norm, activation="gelu"
-    )
-    last = maker(
-        width, width, size, dilation=reach, space_padding=space_padding,
-        bias=True, norm="none", activation="none",
-    )  # fmt: skip
-    return Residual(nn.Sequential(first, channel_dropout(dropout), start_at_zero(last)))

@@ -10,8 +10,9 @@ from stconv.models.registry import Network, register
 from stconv.nn.kinds import Kind, maker_of
 from stconv.nn.leads import Alignment, features_to_leads
 from stconv.nn.mixed import mixed
+from stconv.nn.norm import Norm
 from stconv.nn.padding import GridPadding
-from stconv.nn.residual import channel_dropout
+from stconv.nn.residual import channel_dropout, start_at_zero
 from stconv.nn.settings import check_count, check_odd
 from stconv.nn.stack import stack
 from stconv.nn.stencils import Filters, first_filters
@@ -31,6 +32,9 @@ class ConvolutionStack(Network):
         alignment: `lead`: every lead sees every frame. `paper`: as published, lead l is step l.
         space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the layers, in training.
+        norm: Normalization of the layers: batch (as published), group, layer or none.
+        zero_head: Whether the head starts at zero, so that training inside `LinearResidual` starts from the
+            linear start.
         convolution: Kind of every convolution but the head: full, factored, depthwise, or separable along
             the axes; by default that of the class.
         filters: Stencil, such as `sobel`, or list of stencils that the first convolution starts from; random
@@ -56,6 +60,8 @@ class ConvolutionStack(Network):
         alignment: Alignment = "lead",
         space_padding: GridPadding = "zero",
         dropout: float = 0.0,
+        norm: Norm = "batch",
+        zero_head: bool = False,
         convolution: Kind | None = None,
         filters: Filters = None,
     ) -> None:
@@ -64,12 +70,14 @@ class ConvolutionStack(Network):
         check_odd("kernel", kernel, where)
         channels = [check_count("n_filters", n_filters, where)] * check_count("n_layers", n_layers, where)
         maker = maker_of(convolution or self.kind, where)
-        self.features = stack(maker, c_in, channels, kernel, space_padding=space_padding)
+        self.features = stack(maker, c_in, channels, kernel, norm=norm, space_padding=space_padding)
         first_filters(self.features, filters, where)
         self.dropout = channel_dropout(dropout)
         self.generator, self.head = features_to_leads(
             alignment, n_filters, c_out, t_in, leads, kernel, space_padding
         )
+        if zero_head:
+            start_at_zero(self.head)
 
     def compute(self, x: Tensor) -> Tensor:
         """Run layers, generator (if any) and head."""
@@ -110,6 +118,9 @@ class MixedConv(Network):
         alignment: `lead`: every lead sees every frame. `paper`: lead l is step l.
         space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the layers, in training.
+        norm: Normalization of the layers: batch (as published), group, layer or none.
+        zero_head: Whether the head starts at zero, so that training inside `LinearResidual` starts from the
+            linear start.
         convolution: Kind of every convolution except the head: full, factored, depthwise or separable.
         filters: Stencil, such as `sobel`, or list of stencils that the first convolution starts from; random
             by default.
@@ -136,6 +147,8 @@ class MixedConv(Network):
         alignment: Alignment = "lead",
         space_padding: GridPadding = "zero",
         dropout: float = 0.0,
+        norm: Norm = "batch",
+        zero_head: bool = False,
         convolution: Kind = "full",
         filters: Filters = None,
     ) -> None:
@@ -144,12 +157,14 @@ class MixedConv(Network):
         check_odd("kernel", kernel, where)
         channels = [check_count("n_filters", n_filters, where)] * check_count("n_layers", n_layers, where)
         makers = mixed(n_layers, n_3d, time_last=time_last, maker=maker_of(convolution, where))
-        self.features = stack(makers, c_in, channels, kernel, space_padding=space_padding)
+        self.features = stack(makers, c_in, channels, kernel, norm=norm, space_padding=space_padding)
         first_filters(self.features, filters, where)
         self.dropout = channel_dropout(dropout)
         self.generator, self.head = features_to_leads(
             alignment, n_filters, c_out, t_in, leads, kernel, space_padding
         )
+        if zero_head:
+            start_at_zero(self.head)
 
     def compute(self, x: Tensor) -> Tensor:
         """Run layers, generator (if any) and head."""

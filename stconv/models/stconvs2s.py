@@ -11,8 +11,9 @@ from stconv.errors import ConfigError
 from stconv.models.registry import Network, register
 from stconv.nn.kinds import Kind, maker_of
 from stconv.nn.leads import Alignment, features_to_leads
+from stconv.nn.norm import Norm
 from stconv.nn.padding import GridPadding
-from stconv.nn.residual import channel_dropout
+from stconv.nn.residual import channel_dropout, start_at_zero
 from stconv.nn.reversal import Reversed, reversal_layer
 from stconv.nn.settings import check_choice, check_count, check_odd
 from stconv.nn.stack import stack, widening
@@ -47,6 +48,9 @@ class STConvS2S(Network):
         spatial_first: Whether the spatial block precedes the temporal one.
         space_padding: Values beyond the grid: zero, replicate, or periodic in longitude.
         dropout: Share of channels dropped after the blocks, in training.
+        norm: Normalization of the blocks: batch (as published), group, layer or none.
+        zero_head: Whether the head starts at zero, so that training inside `LinearResidual` starts from the
+            linear start.
         convolution: Kind of every convolution of the blocks: full (as published), factored, depthwise or
             separable.
         filters: Stencils that the first convolution starts from, such as `tendency` in the temporal block or
@@ -76,6 +80,8 @@ class STConvS2S(Network):
         spatial_first: bool = False,
         space_padding: GridPadding = "zero",
         dropout: float = 0.0,
+        norm: Norm = "batch",
+        zero_head: bool = False,
         convolution: Kind = "full",
         filters: Filters = None,
     ) -> None:
@@ -92,20 +98,21 @@ class STConvS2S(Network):
             )
         maker = maker_of(convolution, where)
         channels = widening(n_filters, n_layers) if widen else [n_filters] * n_layers
+        blocks = partial(stack, norm=norm, space_padding=space_padding)
 
         def temporal(c_before: int) -> nn.Module:
             across = 1 if factored else kernel
             if variant == "R":
                 size = (min(kernel, t_in), across, across)
                 layer = partial(reversal_layer, maker=maker)
-                return Reversed(stack(layer, c_before, channels, size, space_padding=space_padding))
-            return stack(
+                return Reversed(blocks(layer, c_before, channels, size))
+            return blocks(
                 maker, c_before, channels, (kernel, across, across),
-                time_padding="causal" if variant == "C" else "symmetric", space_padding=space_padding,
+                time_padding="causal" if variant == "C" else "symmetric",
             )  # fmt: skip
 
         def spatial(c_before: int) -> nn.Module:
-            return stack(maker, c_before, channels, (1, kernel, kernel), space_padding=space_padding)
+            return blocks(maker, c_before, channels, (1, kernel, kernel))
 
         makers = {"temporal": temporal, "spatial": spatial}
         wanted = ["temporal"] * (variant != "spatial") + ["spatial"] * factored
@@ -117,6 +124,8 @@ class STConvS2S(Network):
         self.generator, self.head = features_to_leads(
             alignment, n_filters, c_out, t_in, leads, kernel, space_padding
         )
+        if zero_head:
+            start_at_zero(self.head)
 
     @property
     def display_name(self) -> str:

@@ -1,10 +1,10 @@
 """Blocks in plain PyTorch for tensors (batch, channel, time, lat, lon); nothing else is needed for them.
 
 Every convolution has the same constructor, `ConvolutionMaker`: `Convolution`, `Factored`,
-`DepthwiseSeparable`, `AxisSeparable`, `Transposed` and `Dense` can take each other's place.
+`LightFactored`, `DepthwiseSeparable`, `AxisSeparable`, `Transposed` and `Dense` can take each other's place.
 """
 
-from stconv.nn.conv import Convolution, ConvolutionMaker, Factored
+from stconv.nn.conv import Convolution, ConvolutionMaker, Factored, LightFactored
 from stconv.nn.conv3d import Conv3d
 from stconv.nn.damping import Damping
 from stconv.nn.dense import Dense
@@ -40,6 +40,7 @@ __all__ = [
     "GatedAttention",
     "Generator",
     "LeadHead",
+    "LightFactored",
     "Pad",
     "Pool",
     "Residual",

@@ -207,3 +207,46 @@ class Factored(nn.Sequential):
             middle, c_out, (t, 1, 1), stride=(stride_t, 1, 1), dilation=(dilation_t, 1, 1),
             time_padding=time_padding, bias=bias, norm=norm, activation=activation,
         )  # fmt: skip
+
+
+class LightFactored(nn.Sequential):
+    """A (2+1)D convolution with c_out channels between its halves, normalized and activated once.
+
+    It takes (h w c_in + t c_out) / (t h w c_in) of the multiply-adds of the full convolution, and half of the
+    normalizations of `Factored`. Without taps in time it is a single convolution. The arguments are those of
+    `Convolution`.
+
+    Raises:
+        ConfigError: A setting is out of its range, or contradicts another.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: Sizes,
+        *,
+        stride: Sizes = 1,
+        dilation: Sizes = 1,
+        time_padding: TimePadding = "symmetric",
+        space_padding: SpacePadding = "zero",
+        bias: bool = False,
+        norm: Norm = "batch",
+        activation: Activation = "leaky_relu",
+    ) -> None:
+        where = type(self).__name__
+        t, h, w = check_triple("kernel", kernel, where)
+        stride_t, *stride_space = check_triple("stride", stride, where)
+        dilation_t, *dilation_space = check_triple("dilation", dilation, where)
+        alone = (t, stride_t) == (1, 1)
+        super().__init__()
+        self.space = Convolution(
+            c_in, c_out, (1, h, w), stride=(1, *stride_space), dilation=(1, *dilation_space),
+            space_padding=space_padding, bias=bias and alone,
+            norm=norm if alone else "none", activation=activation if alone else "none",
+        )  # fmt: skip
+        if not alone:
+            self.time = Convolution(
+                c_out, c_out, (t, 1, 1), stride=(stride_t, 1, 1), dilation=(dilation_t, 1, 1),
+                time_padding=time_padding, bias=bias, norm=norm, activation=activation,
+            )  # fmt: skip

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from stconv.errors import ConfigError
 from stconv.nn.conv import Convolution, ConvolutionMaker, Sizes
 from stconv.nn.norm import Activation, Norm, make_activation
+from stconv.nn.padding import GridPadding
 
 Block = TypeVar("Block", bound=nn.Module)
 
@@ -75,6 +76,40 @@ def residual_block(
     same = c_in == c_out and (stride == 1 or (not isinstance(stride, int) and set(stride) == {1}))
     shortcut = None if same else Convolution(c_in, c_out, 1, stride=stride, norm=norm, activation="none")
     return Residual(body, shortcut, activation)
+
+
+def zero_residual(
+    width: int,
+    kernel: Sizes,
+    *,
+    dilation: Sizes = 1,
+    norm: Norm = "group",
+    dropout: float = 0.0,
+    space_padding: GridPadding = "zero",
+    maker: ConvolutionMaker = Convolution,
+) -> Residual:
+    """Return x + W2 * drop(gelu(norm(W1 * x))), where W2 starts at zero.
+
+    Args:
+        width: Number of channels, in and out.
+        kernel: Size along (time, lat, lon).
+        dilation: Distance between taps along each axis.
+        norm: Normalization after the first convolution.
+        dropout: Share of channels dropped, in training.
+        space_padding: Values beyond the grid.
+        maker: Maker of the convolutions.
+
+    Source:
+        He et al. (2016), arXiv 1603.05027; initialization of Zhang et al. (2019), arXiv 1901.09321.
+    """
+    first = maker(
+        width, width, kernel, dilation=dilation, space_padding=space_padding, norm=norm, activation="gelu"
+    )
+    last = maker(
+        width, width, kernel, dilation=dilation, space_padding=space_padding,
+        bias=True, norm="none", activation="none",
+    )  # fmt: skip
+    return Residual(nn.Sequential(first, channel_dropout(dropout), start_at_zero(last)))
 
 
 def channel_dropout(share: float) -> nn.Module:

@@ -46,7 +46,7 @@ class RunLogger(Logger):
     Args:
         experiment_name: Experiment of the run; created if it does not exist.
         run_name: Name of the run; runs of one configuration share it. None names it after `subject` and the
-            time at which it starts, such as "UNet2D 2026-03-01 14:05:09".
+            time at which it starts, such as "UNet 2026-03-01 14:05:09".
         run_id: Continue this run instead of starting one.
         tags: Tags of the run.
         save_dir: Parent of the folders of runs.
