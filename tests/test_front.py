@@ -14,7 +14,7 @@ import xarray as xr
 import stconv
 from stconv.cli.main import main
 from stconv.datasets.recipes.synthetic import generate
-from stconv.errors import ConfigError, ServiceError, SkillGateError, TrackingError
+from stconv.errors import ConfigError, ServiceError, SkillGateError, TrackingError, VariableError
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +215,38 @@ def test_a_forecast_is_drawn(version, tested, ds):
     figure = model.plot(forecast)
     maps = [axes for axes in figure.axes if axes.images]
     np.testing.assert_allclose(maps[0].images[0].get_array(), forecast.t2m.values[0])
+
+
+def test_interactive_pictures_show_the_same_numbers(tested, ds):
+    pytest.importorskip("plotly")
+    model, sums = tested.model(), tested.scores.verification.sums
+    forecast = model.forecast(ds)
+    drawn = tested.scores.plot(interactive=True)
+    curves = {trace.name: trace.y for trace in drawn.data}
+    for name in sums.references:
+        np.testing.assert_array_equal(curves[name], sums.rmse(name)[0])
+        np.testing.assert_array_equal(curves[f"against {name}"], 100 * sums.skill(sums.model, name)[0])
+    maps = model.plot(forecast, interactive=True)
+    assert [frame.name for frame in maps.frames] == ["6 h", "12 h"]
+    for frame, field in zip(maps.frames, forecast.t2m.values, strict=True):
+        np.testing.assert_array_equal(frame.data[0].z, field)
+    last = stconv.inspect(ds).plot(interactive=True).data[0]
+    np.testing.assert_array_equal(last.z, ds.t2m.sortby("lat").values[-1])
+    rows = stconv.compare([tested]).plot(interactive=True).data
+    assert np.allclose(rows[0].y, sums.rmse(sums.model)[0])
+
+
+def test_interactive_pictures_without_plotly(tested, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    with pytest.raises(ConfigError, match=r"pip install 'stconv\[interactive\]', or leave `interactive` out"):
+        tested.scores.plot(interactive=True)
+
+
+def test_a_forecast_without_fields_is_not_drawn(tested, ds):
+    model = tested.model()
+    forecast = model.forecast(ds).mean(["lat", "lon"], keep_attrs=True)
+    with pytest.raises(VariableError, match=r"no field to draw: t2m.* Draw it over the leads"):
+        model.plot(forecast)
 
 
 def test_a_refused_promotion_says_why(version, tested):

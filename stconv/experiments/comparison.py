@@ -199,6 +199,15 @@ def comparison_table(group: Sequence[Entry]) -> pd.DataFrame:
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="rank"))
 
 
+def labels_of(entries: Sequence[Entry]) -> list[str]:
+    """Names of runs, with the beginning of the id where two have the same name."""
+    names = [entry.run.name for entry in entries]
+    return [
+        name if names.count(name) == 1 else f"{name} {entry.run.run_id[:6]}"
+        for name, entry in zip(names, entries, strict=True)
+    ]
+
+
 def draw(group: Sequence[Entry]) -> Figure:
     """Draw the first variable of the best runs of a group."""
     from stconv.verification.report.plots import compare_figure
@@ -207,11 +216,7 @@ def draw(group: Sequence[Entry]) -> Figure:
     sums = shown[0].result.sums
     variable = sums.variables[0]
     reference = reference_of(group)
-    names = [entry.run.name for entry in shown]
-    labels = [
-        entry.run.name if names.count(entry.run.name) == 1 else f"{entry.run.name} {entry.run.run_id[:6]}"
-        for entry in shown
-    ]
+    labels = labels_of(shown)
     return compare_figure(
         {label: e.result.sums.rmse(e.result.sums.model)[0] for label, e in zip(labels, shown, strict=True)},
         {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stconv.front.contained import contained
 from stconv.front.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from stconv.experiments.comparison import Entry
 
@@ -33,8 +32,19 @@ class Comparison:
 
         return comparison_table(self.entries)
 
-    def plot(self) -> Figure:
-        """Draw error and skill against lead of the best runs."""
+    def plot(self, interactive: bool = False) -> Any:
+        """Draw error and skill against lead of the best runs.
+
+        Args:
+            interactive: Draw with plotly (`pip install 'stconv[interactive]'`) instead of matplotlib.
+
+        Returns:
+            A figure of matplotlib or of plotly.
+        """
+        if interactive:
+            from stconv.front.interactive import comparison_figure
+
+            return comparison_figure(self.entries)
         from stconv.experiments.comparison import draw
 
         return draw(self.entries)

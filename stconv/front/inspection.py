@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from stconv.front.contained import contained
 from stconv.front.reading import Reading, grid_spec, in_keywords, said_in_keywords, source_of
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
 
     from stconv.datasets.inspection.description import Description
     from stconv.datasets.source.grid_spec import GridSpec
@@ -40,8 +39,19 @@ class Inspection:
         """Advice, the most urgent first, with remedies as keywords."""
         return [in_keywords(sentence) for sentence in self.description.advice]
 
-    def plot(self) -> Figure:
-        """Draw the last field and the mean over the grid of each variable."""
+    def plot(self, interactive: bool = False) -> Any:
+        """Draw the last field and the mean over the grid of each variable.
+
+        Args:
+            interactive: Draw with plotly (`pip install 'stconv[interactive]'`) instead of matplotlib.
+
+        Returns:
+            A figure of matplotlib or of plotly.
+        """
+        if interactive:
+            from stconv.front.interactive import inspection_figure
+
+            return inspection_figure(self.dataset)
         from stconv.datasets.inspection.inspect import plot
 
         return plot(self.dataset)

@@ -14,7 +14,6 @@ from stconv.front.reading import Reading, grid_spec, said_in_keywords, source_of
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
 
     from stconv.bundle import Bundle
     from stconv.datasets.source.grid_spec import GridSpec
@@ -103,20 +102,25 @@ class Model:
             allowed_missing_share=allowed_missing_share,
         )
 
-    def plot(self, forecast: xr.Dataset, variable: str | None = None) -> Figure:
+    def plot(self, forecast: xr.Dataset, variable: str | None = None, interactive: bool = False) -> Any:
         """Draw a forecast of this model at every lead.
 
         Args:
             forecast: Forecast from `forecast`.
             variable: Variable to draw; default: the first.
-        """
-        from stconv.front.pictures import forecast_figures
+            interactive: Draw with plotly (`pip install 'stconv[interactive]'`) instead of matplotlib, with a
+                slider for the leads.
 
-        figures = forecast_figures(forecast, self.forecaster)
-        name = next(iter(figures)) if variable is None else variable
-        if name not in figures:
-            raise VariableError(f"The forecast has no variable '{name}'; it has {', '.join(figures)}.")
-        return figures[name]
+        Returns:
+            A figure of matplotlib or of plotly.
+        """
+        from stconv.front.pictures import drawn_fields, forecast_figure
+
+        fields = drawn_fields(forecast)
+        name = next(iter(fields)) if variable is None else variable
+        if name not in fields:
+            raise VariableError(f"The forecast has no variable '{name}'; it has {', '.join(fields)}.")
+        return forecast_figure(forecast, self.forecaster, fields[name], interactive)
 
     @contained
     def _forecast(self, data: Data, reading: Mapping[str, Any], slide: bool, **options: Any) -> xr.Dataset:

@@ -1,49 +1,76 @@
-"""Pictures of a forecast, as figures of matplotlib."""
+"""Pictures of a forecast, as figures of matplotlib, or of plotly."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stconv.datasets.source.directions import holds_directions
+from stconv.errors import VariableError
 from stconv.forecast import Forecaster, without_bands
 from stconv.forecast.output import lead_of, valid_time_of
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
 
 
-def forecast_figures(forecast: xr.Dataset, forecaster: Forecaster) -> dict[str, Figure]:
+def forecast_figures(forecast: xr.Dataset, forecaster: Forecaster) -> dict[str, Any]:
     """Draw each variable of a forecast at every lead.
 
     Args:
         forecast: Forecast of `forecaster`, in the form of its input.
         forecaster: Knows the time step and the kind of the grid.
     """
-    from stconv.verification import lead_labels
-    from stconv.verification.report.field_plot import forecast_figure
+    fields = drawn_fields(forecast)
+    return {name: forecast_figure(forecast, forecaster, field) for name, field in fields.items()}
 
+
+def drawn_fields(forecast: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the variables of a forecast that are fields, (lead, rows, columns), without bands, by name.
+
+    Raises:
+        VariableError: There is none, as in the forecast of an event.
+    """
     lead = lead_of(forecast)
-    geographic = "lat" in forecaster.contract.grid.dims
-    valid_times = forecast[valid_time_of(forecast)].values
-    times = [str(time)[:16].replace("T", " ") for time in valid_times]
-    fields = without_bands(forecast)
-    figures = {}
-    for name in (str(name) for name in fields.data_vars if lead in fields[name].dims):
-        single = [dim for dim in fields[name].dims if dim != lead and fields.sizes[dim] == 1]
-        rows, columns = (dim for dim in fields[name].dims if dim != lead and dim not in single)
-        field = fields[name].squeeze(single, drop=True).transpose(lead, rows, columns)
-        lat, lon = (field[dim].values if dim in field.coords else None for dim in (rows, columns))
-        figures[name] = forecast_figure(
-            None,
-            field.values,
-            lead_labels=lead_labels(forecaster.step, field.sizes[lead]),
-            valid_times=times,
-            lat=lat,
-            lon=lon,
-            geographic=geographic,
-            title=f"{name} by {forecast.attrs['model_name']}",
-            units=str(field.attrs.get("units", "")),
-            circular=holds_directions(field),
+    found = {}
+    for name, field in without_bands(forecast).data_vars.items():
+        single = [dim for dim in field.dims if dim != lead and field.sizes[dim] == 1]
+        space = [dim for dim in field.dims if dim != lead and dim not in single]
+        if lead in field.dims and len(space) == 2:
+            found[str(name)] = field.squeeze(single, drop=True).transpose(lead, *space)
+    if not found:
+        names = ", ".join(map(str, forecast.data_vars))
+        raise VariableError(
+            f"The forecast has no field to draw: {names} has no rows and columns. Draw it over the leads: "
+            "forecast[NAME].plot()."
         )
-    return figures
+    return found
+
+
+def forecast_figure(
+    forecast: xr.Dataset, forecaster: Forecaster, field: xr.DataArray, interactive: bool = False
+) -> Any:
+    """Draw one of the `drawn_fields` of a forecast at every lead, with matplotlib or plotly."""
+    from stconv.verification import lead_labels
+
+    labels = lead_labels(forecaster.step, len(field))
+    title = f"{field.name} by {forecast.attrs['model_name']}"
+    if interactive:
+        from stconv.front import interactive as plotly
+
+        return plotly.forecast_figure(field, labels, title)
+    from stconv.verification.report import field_plot
+
+    times = [str(time)[:16].replace("T", " ") for time in forecast[valid_time_of(forecast)].values]
+    lat, lon = (field[dim].values if dim in field.coords else None for dim in field.dims[1:])
+    return field_plot.forecast_figure(
+        None,
+        field.values,
+        lead_labels=labels,
+        valid_times=times,
+        lat=lat,
+        lon=lon,
+        geographic="lat" in forecaster.contract.grid.dims,
+        title=title,
+        units=str(field.attrs.get("units", "")),
+        circular=holds_directions(field),
+    )

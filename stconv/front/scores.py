@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from stconv.verification import Verification
 
 
@@ -41,8 +39,20 @@ class Scores:
         """Return the scores as JSON values."""
         return self.verification.to_json()
 
-    def plot(self) -> Figure:
-        """Draw error and skill against lead, with intervals, beside the references."""
+    def plot(self, interactive: bool = False) -> Any:
+        """Draw error and skill against lead, with intervals, beside the references.
+
+        Args:
+            interactive: Draw with plotly (`pip install 'stconv[interactive]'`) instead of matplotlib, without
+                intervals.
+
+        Returns:
+            A figure of matplotlib or of plotly.
+        """
+        if interactive:
+            from stconv.front.interactive import scores_figure
+
+            return scores_figure(self.verification)
         from stconv.verification.report.plots import skill_figure
 
         return skill_figure(self.verification)
