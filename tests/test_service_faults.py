@@ -12,7 +12,9 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from fastapi.testclient import TestClient
 
+from service.app import create_app
 from service.settings import Settings
 from service.state import state_folder
 from service.workers.last_good import Fetched, fetch_model, keep
@@ -256,3 +258,18 @@ def test_the_server_is_well_after_all_this(client, made):
     assert 'stconv_worker_restarts_total{model="air"} 0.0' in metrics
     assert 'status="500"' not in metrics
     assert json.loads(client.get("/readyz").text)["status"] == "ready"
+
+
+def test_an_error_of_ours_is_answered_with_the_headers_of_all_answers(caplog):
+    app = create_app(Settings(cors_origins=["https://maps.example"]))
+    app.state.workers = None
+    client = TestClient(app, base_url="http://localhost")
+    answer = client.get("/readyz", headers={"Origin": "https://maps.example"})
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == "The server failed. The reason is in its log."
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://maps.example"
+    assert answer.headers["X-Request-ID"]
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert "AttributeError" in str(record.exc_info[0])

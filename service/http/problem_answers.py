@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import (
     MEDIA_TYPE,
@@ -44,7 +45,35 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(ClientLeft, _on_client_left)
     app.add_exception_handler(OSError, _on_os_error)
-    app.add_exception_handler(Exception, _on_unexpected)
+    app.add_middleware(Unexpected)
+
+
+class Unexpected:
+    """ASGI middleware that answers every other error with 500.
+
+    It is the innermost one, so that such an answer has the headers of all others; Starlette's own handler is
+    outside of them.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        begun = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting_send)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            answer = await _on_unexpected(Request(scope), error)
+            await answer(scope, receive, send)
 
 
 def response(problem: Problem, instance: str | None = None) -> JSONResponse:

@@ -18,6 +18,7 @@ from stconv.datasets.preparation.harmonics import check_weekly
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.dataset import BatchDataset, WindowDataset, unchanged
+from stconv.datasets.series.loader import ResumableLoader
 from stconv.datasets.series.missing import complete_enough, missing_per_step
 from stconv.datasets.series.sampling import Shard, epoch_order
 from stconv.datasets.series.splits import Periods, SplitSpec
@@ -293,7 +294,7 @@ class GridDataModule(pl.LightningDataModule):
             sampler = Shard(
                 sampler or SequentialSampler(range(n)), n, self.trainer.global_rank, n_ranks, even
             )
-        return DataLoader(
+        return ResumableLoader(
             BatchDataset(WindowDataset(self.series, self.spec, self.references[name])),
             collate_fn=unchanged,
             batch_size=batch_size // n_ranks,

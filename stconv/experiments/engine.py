@@ -23,6 +23,7 @@ from stconv.errors import ConfigError, FileError, TrackingError
 from stconv.experiments.budget import ENDLESS, TrainingTime, as_timedelta
 from stconv.experiments.former_keys import grouped, grouped_options, warn_of_former_networks
 from stconv.experiments.progress import progress_bar
+from stconv.experiments.resuming import RESUME, ResumePoint
 from stconv.models.transfer import take_weights
 from stconv.nn.masking import Masking
 from stconv.task import ForecastTask
@@ -163,7 +164,7 @@ class ExperimentCLI(LightningCLI):
                 self.trainer_defaults["callbacks"].append(bar)
         budget = as_timedelta(config.max_time)
         # Every command has it, because its state is in the checkpoints that the other ones load.
-        self.trainer_defaults["callbacks"].append(TrainingTime(self._say, budget))
+        self.trainer_defaults["callbacks"] += [TrainingTime(self._say, budget), ResumePoint()]
         if self._command == "fit" and budget is not None:
             kwargs |= {"max_time": None, "max_epochs": config.max_epochs or ENDLESS}
         return super().instantiate_trainer(**kwargs)
@@ -172,7 +173,9 @@ class ExperimentCLI(LightningCLI):
         """Train; with a checkpoint, resume in the same MLflow run."""
         self._named_logger()
         checkpoint = kwargs.get("ckpt_path")
-        if checkpoint in {"best", "last"}:
+        if checkpoint == RESUME:
+            checkpoint = kwargs["ckpt_path"] = self._resume_point()
+        elif checkpoint in {"best", "last"}:
             checkpoint = kwargs["ckpt_path"] = self._checkpoint_of_latest(checkpoint)
         self.resume(checkpoint)
         source = self.config[self._command].init_from
@@ -261,15 +264,32 @@ class ExperimentCLI(LightningCLI):
             logger.attach(run_id, keep_status=True)
         return {**kwargs, "ckpt_path": str(checkpoint)}
 
-    def _checkpoint_of_latest(self, which: str) -> str:
-        """Find a checkpoint of the latest finished run that this configuration trained."""
+    def _resume_point(self) -> str | None:
+        """Find where the newest run of this configuration was stopped; None if it was not."""
+        logger = self._logger_of_runs()
+        try:
+            runs = list_runs(logger.name, logger.run_name)
+        except TrackingError:  # nothing was trained yet
+            runs = []
+        path = Path(runs[0].tags.get(TAG_FOLDER, ""), checkpoint_path(RESUME)) if runs else Path()
+        if path.is_file():
+            self._say(f"Run {runs[0]} goes on where it was stopped.")
+            return str(path)
+        self._say("No training of this configuration was stopped: this one begins at the start.")
+        return None
+
+    def _logger_of_runs(self) -> RunLogger:
         logger = run_logger(self.trainer)
         if logger is None:
             raise ConfigError(
                 "This configuration has no RunLogger, so its latest run cannot be found. Name a "
                 "checkpoint: --ckpt_path FILE."
             )
-        run = _latest_trained(logger)
+        return logger
+
+    def _checkpoint_of_latest(self, which: str) -> str:
+        """Find a checkpoint of the latest finished run that this configuration trained."""
+        run = _latest_trained(self._logger_of_runs())
         inside = checkpoint_path(which)
         local = Path(run.tags.get(TAG_FOLDER, ""), inside)
         try:

@@ -20,6 +20,9 @@ class EpochShuffle(RandomSampler):
         seed: Seed of epoch 0.
     """
 
+    passed = 0
+    """Number of windows to pass over in the epoch that is begun next, and in no other."""
+
     def __init__(self, n: int, seed: int) -> None:
         super().__init__(range(n), generator=torch.Generator())
         self.seed = seed
@@ -28,6 +31,13 @@ class EpochShuffle(RandomSampler):
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch; Lightning calls this before each epoch."""
         self.generator.manual_seed(self.seed + epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        first, self.passed = self.passed, 0
+        return itertools.islice(self._order(), first, None)
+
+    def _order(self) -> Iterator[int]:
+        return super().__iter__()
 
 
 class BlockShuffle(EpochShuffle):
@@ -44,7 +54,7 @@ class BlockShuffle(EpochShuffle):
         super().__init__(n, seed)
         self.n, self.block, self.mixed = n, max(1, block), mixed
 
-    def __iter__(self) -> Iterator[int]:
+    def _order(self) -> Iterator[int]:
         blocks = torch.arange(self.n).split(self.block)
         order = torch.randperm(len(blocks), generator=self.generator).tolist()
         for first in range(0, len(order), self.mixed):
@@ -67,13 +77,17 @@ class Shard(DistributedSampler[int]):
             the same number, as training needs. Otherwise every window is visited exactly once.
     """
 
+    passed = 0
+    """Number of its windows to pass over in the epoch that is begun next, and in no other."""
+
     def __init__(self, order: Sampler[int], n: int, rank: int, n_ranks: int, even: bool) -> None:
         windows: Any = range(n)
         super().__init__(windows, num_replicas=n_ranks, rank=rank, shuffle=False, drop_last=even)
         self.order, self.stop = order, n - n % n_ranks if even else n
 
     def __iter__(self) -> Iterator[int]:
-        return itertools.islice(iter(self.order), self.rank, self.stop, self.num_replicas)
+        first, self.passed = self.rank + self.passed * self.num_replicas, 0
+        return itertools.islice(iter(self.order), first, self.stop, self.num_replicas)
 
     def __len__(self) -> int:
         return len(range(self.rank, self.stop, self.num_replicas))

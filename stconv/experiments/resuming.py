@@ -1,0 +1,94 @@
+"""The point from which a training goes on after it was killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from stconv.datasets.series.loader import ResumableLoader
+from stconv.tracking.callbacks import run_logger
+from stconv.tracking.run_layout import checkpoint_path
+
+INTERVAL_SECONDS = 300.0
+RESUME = "resume"
+"""Name of the checkpoint, and of it in `--ckpt_path`."""
+
+
+class ResumePoint(Callback):
+    """Write a checkpoint every few minutes, also in the middle of an epoch, and when the process is to end.
+
+    It is `checkpoints/resume.ckpt` in the folder of the run, and is removed when the training ends well.
+    Every checkpoint of a training holds the state of the random numbers and of the loader, so that dropout
+    and the order of the windows are the same in a training that was resumed as in one that never stopped.
+
+    Args:
+        seconds: Interval, s; None for five minutes.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = INTERVAL_SECONDS if seconds is None else seconds
+        self._last = time.monotonic()
+        self._state: Mapping[str, Any] | None = None
+        self._trainer: Trainer | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take up the random numbers and the place in the epoch; this callback is the last one."""
+        self._last, self._trainer = time.monotonic(), trainer
+        state, self._state = self._state, None
+        if state is None:
+            return
+        torch.set_rng_state(state["cpu"])
+        if torch.cuda.is_initialized() and state["cuda"]:
+            torch.cuda.set_rng_state_all(state["cuda"])
+        loader = trainer.train_dataloader
+        if isinstance(loader, ResumableLoader):
+            given = state.get("given", 0)  # a checkpoint of an older version has none
+            unfinished = given < trainer.num_training_batches
+            loader.load_state_dict({"given": given if unfinished else 0})
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Write the checkpoint if the interval is over, between two steps of the optimizer."""
+        if trainer.fit_loop._should_accumulate():
+            return
+        due = trainer.strategy.broadcast(time.monotonic() - self._last >= self.seconds)
+        if due:
+            self._write(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write the checkpoint if the process was asked to end, as clusters do before they stop a job."""
+        if isinstance(exception, SIGTERMException):
+            self._write(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove the checkpoint, which nobody needs any more."""
+        path = self._path(trainer)
+        if path is not None and trainer.is_global_zero:
+            path.unlink(missing_ok=True)
+
+    def _write(self, trainer: Trainer) -> None:
+        path = self._path(trainer)
+        if path is not None:
+            trainer.save_checkpoint(path, weights_only=False)
+            self._last = time.monotonic()
+
+    @staticmethod
+    def _path(trainer: Trainer) -> Path | None:
+        logger = run_logger(trainer)
+        return None if logger is None else Path(logger.log_dir, checkpoint_path(RESUME))
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the random numbers, the same on all processes of a training, and the batches given."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        loader = None if self._trainer is None else self._trainer.train_dataloader
+        given = loader.state_dict()["given"] if isinstance(loader, ResumableLoader) else 0
+        return {"cpu": torch.get_rng_state(), "cuda": cuda, "given": given}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state until the training starts."""
+        self._state = state_dict
