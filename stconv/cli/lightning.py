@@ -41,8 +41,8 @@ configuration, losses, the best and the last checkpoint, and the model as a bund
 
 options:
   -c, --config FILE            the experiment; `stconv configs list` names those that come with stconv
-  --ckpt_path FILE             go on from this checkpoint (.../last.ckpt), in the same MLflow run; `resume`: from
-                               where the newest training of this configuration was stopped, if it was
+  --ckpt_path FILE             go on from this checkpoint (.../last.ckpt), in the same MLflow run; `resume`:
+                               from where the newest training of this configuration was stopped, if it was
   --init-from BUNDLE           start from the weights of this bundle (folder, runs:/ID, models:/NAME) or of a
                                pretraining (folder, runs:/ID) wherever a layer has the same name and shape;
                                `init_from` in a configuration
