@@ -155,10 +155,16 @@ def test_an_answer_that_does_not_come():
 
 
 def test_what_is_no_problem_document():
-    client, pauses = scripted(httpx.Response(502, text="<html>proxy</html>"))
-    with pytest.raises(ServiceError, match="502: <html>proxy"):
+    client, pauses = scripted(httpx.Response(500, text="<html>proxy</html>"))
+    with pytest.raises(ServiceError, match="500: <html>proxy"):
         client.models()
     assert pauses == []
+
+
+def test_a_request_whose_server_died_behind_a_proxy_is_sent_again():
+    client, pauses = scripted(httpx.Response(502, text=""), READY)
+    assert client.models() == []
+    assert pauses == [0.5]
 
 
 def test_key_is_sent():

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     import httpx
     import xarray as xr
 
-BUSY = frozenset({429, 503})
-"""HTTP statuses of answers whose Retry-After says when to retry."""
+AGAIN = frozenset({429, 502, 503})
+"""HTTP statuses after which a request is sent again: the server is busy, or died behind its proxy meanwhile.
+
+Every request of the client can be repeated; a job has an idempotency key.
+"""
 FIRST_PAUSE_SECONDS = 0.5
 
 
@@ -75,7 +78,7 @@ class Transport:
                 if answer.is_success:
                     return answer
                 problem = _problem(answer)
-                if answer.status_code not in BUSY:
+                if answer.status_code not in AGAIN:
                     raise problem
                 wait = max(retry_after(answer.headers.get("retry-after", "")), pause)
             if waited + wait > self._patience:
