@@ -13,6 +13,8 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
+from stconv.datasets.origins import rolling_origins
+from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.errors import ConfigError, ShapeError
 from stconv.evaluation.assessment import Assessment
@@ -22,6 +24,7 @@ from stconv.models import Network
 from stconv.models.transfer import Transfer
 from stconv.nn.freezing import Freezing
 from stconv.nn.memory import recompute
+from stconv.nn.regression import Windows
 from stconv.spacing import evenly_spaced
 from stconv.training import Batch, Optimization, TrainingTask
 from stconv.uncertainty.bands import Bands, refuse_names_of_bounds
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 MOST_WINDOWS = {"train": 4096, "val": 256}
 """Number of evenly spaced windows of a period on which a network fits itself outside of training steps."""
+MOST_AT_ORIGIN = 512
+"""Number of evenly spaced windows before, and after, a rolling origin."""
 
 
 class ForecastTask(TrainingTask):
@@ -116,6 +121,7 @@ class ForecastTask(TrainingTask):
             with self.freezing.kept():
                 for part in self.network.parts():
                     part.before_training(partial(self._windows, "train"), partial(self._windows, "val"))
+                    part.fit_combination(self._origins())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down which layers started from another network."""
@@ -133,11 +139,28 @@ class ForecastTask(TrainingTask):
     def _windows(self, period: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Return normalized windows of a period, the same on every rank."""
         references = evenly_spaced(self.data.references[period], MOST_WINDOWS[period])
+        return self._normalized(references, self.preparation)
+
+    def _origins(self) -> Iterator[tuple[Windows, Windows]]:
+        """Return windows before and after rolling origins, the same on every rank."""
+        for origin in rolling_origins(self.data):
+            preparation = origin.preparation.to(self.device)
+            before, after = (
+                evenly_spaced(references, MOST_AT_ORIGIN) for references in (origin.before, origin.after)
+            )
+            yield (
+                partial(self._normalized, before, preparation),
+                partial(self._normalized, after, preparation),
+            )
+
+    def _normalized(
+        self, references: Sequence[int], preparation: Preparation
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         windows = WindowDataset(self.data.series, self.data.spec, references)
         for start in range(0, len(windows), self.data.loading.batch_size):
             batch = windows.batch(range(start, min(start + self.data.loading.batch_size, len(windows))))
             batch = {name: value.to(self.device) for name, value in batch.items()}
-            yield (self.preparation.inputs(batch), *self.preparation.targets(batch))
+            yield (preparation.inputs(batch), *preparation.targets(batch))
 
     def forecast(self, batch: Batch) -> Tensor:
         """Forecast in physical units, float32, (batch, c_out, leads, lat, lon); NaN in never valid cells."""

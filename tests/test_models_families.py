@@ -30,6 +30,7 @@ from stconv.models import (
     build,
     describe,
 )
+from stconv.nn.combination import combination_weights
 
 SIZES = (3, 2, 4, 3)
 
@@ -209,68 +210,88 @@ def test_damping_of_each_cell_belongs_to_its_grid():
         network(windows(lon=7))
 
 
-@pytest.mark.parametrize(("n_windows", "n_blocks"), [(12, 5), (3, 3), (1, 1)])
-def test_starts_and_network_are_used_as_far_as_other_windows_say(n_windows: int, n_blocks: int):
+def test_starts_are_weighed_on_what_follows_their_fit():
+    rng = np.random.default_rng(0)
+    network = LinearResidual(Persistence(*SIZES)).eval()
+    assert network.start_names == ("climatology", "persistence", "damped", "towards recent level")
+    x = rng.normal(size=(60, 3, 4, 5, 6)) + rng.normal(size=(60, 3, 1, 1, 1))
+    level = x[:, :2].mean(2, keepdims=True)
+    y = 0.5 * level + 0.3 * x[:, :2, -1:] * np.array([1, 0.8, 0.6])[:, None, None]
+    y = y + 0.5 * rng.normal(size=y.shape)
+    weight = rng.uniform(0.5, 1, y.shape)
+    batches = [torch.from_numpy(a).float() for a in (x, y, weight)]
+
+    def windows(first: int, end: int):
+        return partial(zip, *(a[first:end].split(7) for a in batches), strict=True)
+
+    products = []
+    for origin, end in [(20, 40), (40, 60)]:
+        known, coming = slice(origin), slice(origin, end)
+        forecasts = [np.zeros_like(y[coming]), np.repeat(x[coming, :2, -1:], 3, 2)]
+        for base in (0 * level, level):
+            newest, w = x[:, :2, -1:] - base, weight[known]
+            slope = (w * newest[known] * (y - base)[known]).sum((0, 3, 4)) / (w * newest[known] ** 2).sum(
+                (0, 3, 4)
+            )
+            forecasts.append(base[coming] + slope.clip(0, 1)[:, :, None, None] * newest[coming])
+        errors = np.stack([y[coming] - forecast for forecast in forecasts])
+        products.append(np.einsum("ibclhw,jbclhw,bclhw->bclij", errors, errors, weight[coming]))
+    network.fit_combination([(windows(0, 20), windows(20, 40)), (windows(0, 40), windows(40, 60))])
+    expected = combination_weights(torch.from_numpy(np.concatenate(products)))
+    torch.testing.assert_close(network.start_weight[..., 0, 0].double(), expected, atol=2e-5, rtol=0)
+    assert ((expected > 0.1) & (expected < 0.9)).any()
+    before = network.start_weight.clone()
+    network.fit_combination([])
+    assert torch.equal(network.start_weight, before)
+    network.before_training(windows(0, 40), windows(40, 60))
+    starts = [
+        torch.zeros(20, 2, 3, 5, 6), batches[0][40:, :2, -1:].expand(-1, -1, 3, -1, -1),
+        network.climatology_start(batches[0][40:]), network.recent_start(batches[0][40:]),
+    ]  # fmt: skip
+    network.residual_weight.zero_()
+    forecast = sum(w * start for w, start in zip(network.start_weight, starts, strict=True))
+    torch.testing.assert_close(network(batches[0][40:]), forecast)
+
+
+@pytest.mark.parametrize(("n_windows", "n_blocks"), [(30, 8), (12, 4), (3, 1)])
+def test_the_network_is_used_as_far_as_other_windows_say(n_windows: int, n_blocks: int):
     rng = np.random.default_rng(0)
     network = LinearResidual(Quantiles(Conv3D(*SIZES, n_layers=1, n_filters=4), n_members=3)).eval()
     x = torch.from_numpy(rng.normal(size=(n_windows, 3, 4, 5, 6))).float()
-    usual, difference = network.climatology_start(x), network.network(x).detach()
-    torch.testing.assert_close(network(x), usual + difference)
-    level = x[:, :2].mean(2, keepdim=True)
-    recent = level + network.climatology_start.factor * (x[:, :2, -1:] - level)
-    truth = torch.tensor([[1.0, 0.4, 0.0], [0.7, 0.5, 0.2]])[:, :, None, None]  # target, lead
-    y = recent + truth * (usual - recent) + torch.tensor([0.5, 0.1, 3.0])[:, None, None] * difference
+    start, difference = network.climatology_start(x), network.network(x).detach()
+    torch.testing.assert_close(network(x), start + difference)
+    y = start + torch.tensor([0.5, 0.1, 3.0])[:, None, None] * difference
     y = y + 0.1 * torch.from_numpy(rng.normal(size=y.shape)).float()
     weight = torch.from_numpy(rng.uniform(0.5, 1, y.shape)).float()
     y[weight < 0.6] = 99
     weight[weight < 0.6] = 0
     spread = network.members(x).std(0)
     windows = partial(zip, *(a.split(5) for a in (x, y, weight)), strict=True)
-    network.fit_climatology_weight(windows)
     network.fit_residual_weight(windows)
-    departure, rest, w = (a.detach().double().numpy() for a in (usual - recent, y - recent, weight))
+    d, left, w = (a.detach().double().numpy() for a in (difference, y - start, weight))
     blocks = np.array_split(np.arange(n_windows), n_blocks)
-
-    def ratio(a, b):
-        """The factor of y = factor b by least squares, and how far it is in doubt."""
-        products = np.stack([(w * a * b)[block].sum((0, 3, 4)) for block in blocks])
-        squares = np.stack([(w * b**2)[block].sum((0, 3, 4)) for block in blocks])
+    products = np.stack([(w * left * d)[block].sum((0, 3, 4)) for block in blocks])
+    squares = np.stack([(w * d**2)[block].sum((0, 3, 4)) for block in blocks])
+    share = np.zeros(products.shape[1:])
+    if n_blocks > 1:
         factor = products.sum(0) / squares.sum(0)
-        if n_blocks == 1:
-            return factor, np.full_like(factor, np.inf)
         scatter = n_blocks / (n_blocks - 1) * ((products - factor * squares) ** 2).sum(0)
-        return factor, scipy.stats.t.ppf(0.975, n_blocks - 1) * np.sqrt(scatter) / squares.sum(0)
-
-    def drawn_to(prior, factor, doubt):
-        apart = factor - prior
-        return (prior + apart * np.maximum(0, 1 - (doubt / apart) ** 2)).clip(0, 1)
-
-    trust = drawn_to(0.5, *ratio(rest, departure))
-    np.testing.assert_allclose(network.climatology_weight[..., 0, 0], trust, atol=2e-4)
-    d, left = difference.double().numpy(), rest - trust[..., None, None] * departure
-    share = drawn_to(0, *ratio(left, d))
-    np.testing.assert_allclose(network.residual_weight[..., 0, 0], share, atol=2e-3)
-    if n_windows > 5:
-        assert ((trust > 0) & (trust < 1) & (trust != 0.5)).any()
+        doubt = scipy.stats.t.ppf(0.975, n_blocks - 1) * np.sqrt(scatter) / squares.sum(0)
+        share = (factor * np.maximum(0, 1 - (doubt / factor) ** 2)).clip(0, 1)
         assert ((share > 0) & (share < 1)).any()
-    if n_windows == 1:
-        assert (trust == 0.5).all()
-        assert (share == 0).all()
-    start = recent + network.climatology_weight * (usual - recent)
+    np.testing.assert_allclose(network.residual_weight[..., 0, 0], share, atol=2e-3)
     torch.testing.assert_close(network(x), (start + network.residual_weight * difference).detach())
     torch.testing.assert_close(network.members(x).mean(0), network(x))
     torch.testing.assert_close(network.members(x).std(0), spread)  # how sure it is does not change
     one = network.train()(x[:1])
     torch.testing.assert_close(one, start[:1] + network.network(x[:1]))  # it learns with all of itself
-    before = network.climatology_weight.clone(), network.residual_weight.clone()
-    network.fit_climatology_weight(list)
+    before = network.residual_weight.clone()
     network.fit_residual_weight(list)
-    assert torch.equal(network.climatology_weight, before[0])
-    assert torch.equal(network.residual_weight, before[1])
+    assert torch.equal(network.residual_weight, before)
     alone = LinearResidual(Persistence(*SIZES), combine=False)
-    alone.fit_climatology_weight(windows)
+    alone.fit_combination([(windows, windows)])
     alone.fit_residual_weight(windows)
-    torch.testing.assert_close(alone(x), usual + x[:, :2, -1:])
+    torch.testing.assert_close(alone(x), start + x[:, :2, -1:])
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,11 @@ FORMER_TENSORS = {
     "climatology_start.weight": "usual.weight",
     "recent_start.factor": "recent.factor",
     "recent_start.weight": "recent.weight",
-    "climatology_weight": "trust",
     "residual_weight": "share",
 }
 """Former names of the tensors of `LinearResidual`, written down once more."""
+TWO_STARTS = {4: (2, 3), 7: (3, 5)}
+"""Positions of the two former starts among the present ones, by the number of these."""
 
 
 def fitted_network() -> Network:
@@ -38,7 +39,18 @@ def fitted_network() -> Network:
     for name, tensor in network.state_dict().items():
         if not name.startswith("network."):
             tensor.copy_(torch.rand_like(tensor))
+    weigh_two_starts(network)
     return network
+
+
+def weigh_two_starts(network: LinearResidual) -> None:
+    """Set random weights of the two starts that there were formerly, and 0 for the others."""
+    weight = network.start_weight
+    assert weight is not None
+    usual, recent = TWO_STARTS[len(weight)]
+    weight.zero_()
+    weight[usual] = torch.rand_like(weight[usual])
+    weight[recent] = 1 - weight[usual]
 
 
 def said_to_be(present: str, former: str) -> AbstractContextManager[object]:
@@ -47,7 +59,13 @@ def said_to_be(present: str, former: str) -> AbstractContextManager[object]:
 
 
 def former_state(network: Network) -> dict[str, torch.Tensor]:
-    return {FORMER_TENSORS.get(name, name): tensor for name, tensor in network.state_dict().items()}
+    """The tensors as they were when two starts were weighed against each other, with one weight."""
+    state = {
+        name: tensor for name, tensor in network.state_dict().items() if not name.startswith("pooled_start.")
+    }
+    weight = state.pop("start_weight")
+    state["trust"] = weight[TWO_STARTS[len(weight)][0]]
+    return {FORMER_TENSORS.get(name, name): tensor for name, tensor in state.items()}
 
 
 def former_spec(network: Network) -> dict:
@@ -98,7 +116,7 @@ def test_a_tensor_that_is_missing_is_named_by_its_present_name() -> None:
     network = fitted_network()
     state = former_state(network)
     del state["trust"]
-    with pytest.raises(RuntimeError, match=r'Missing key.*"climatology_weight"'):
+    with pytest.raises(RuntimeError, match=r'Missing key.*"start_weight"'):
         network.load_state_dict(state)
 
 
@@ -106,11 +124,12 @@ def write_former_bundle(bundle: Bundle, folder: Path) -> None:
     """Save a bundle with the names of format version 2, manifest included."""
     bundle.save(folder)
     tensors = safetensors.torch.load_file(folder / "weights.safetensors")
-    former = {f"network.{name}": f"network.{other}" for name, other in FORMER_TENSORS.items()}
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("network.")}
+    former = {f"network.{name}": tensor for name, tensor in former_state(bundle.network).items()}
     spec = json.loads((folder / "spec.json").read_text())
     spec |= {"format_version": 2, "network": former_spec(bundle.network)}
     contents = {
-        "weights.safetensors": safetensors.torch.save({former.get(k, k): v for k, v in tensors.items()}),
+        "weights.safetensors": safetensors.torch.save(kept | former),
         "spec.json": json.dumps(spec).encode(),
     }
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -173,6 +192,7 @@ def test_a_former_configuration_is_trained_and_its_former_bundle_read(
     folder = next(tmp_path.glob("runs/former/*/bundle"))
     bundle = Bundle.load(folder)
     assert bundle.spec["network"]["name"] == "LinearResidual"
+    weigh_two_starts(bundle.network)
     write_former_bundle(bundle, tmp_path / "former")
     with said_to_be("LinearResidual", "Damped"), said_to_be("MembersInTurn", "InTurn"):
         again = Bundle.load(tmp_path / "former")

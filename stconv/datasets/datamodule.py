@@ -142,6 +142,22 @@ class GridDataModule(pl.LightningDataModule):
             self.references[name], self.left_out[name] = kept, len(references) - len(kept)
         self._refuse_empty(f"each misses more than max_missing {most} of their values")
 
+    def windows_within(self, period: range, stride: int = 1) -> list[int]:
+        """Find the complete windows whose targets lie in a range of steps; their inputs may lie before it.
+
+        Args:
+            period: Steps that the targets may use.
+            stride: Distance between windows, in steps.
+
+        Returns:
+            Reference indices.
+        """
+        found = reference_indices(period, self.spec, self.series.breaks, stride, first_input=0)
+        if self.window.max_missing is None:
+            return found
+        shares = missing_per_step(self.series, self.preparation.never_valid.numpy())
+        return complete_enough(found, self.spec, shares, self.window.max_missing)
+
     def open(self) -> tuple[xr.Dataset, Origin]:
         """Open the source in canonical form; missing files of a recipe are downloaded.
 

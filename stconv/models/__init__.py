@@ -10,6 +10,7 @@ from stconv.models.events import VGG16, AlexNet, EventNetwork, LeNet5, ResNet18
 from stconv.models.former import UNet2Plus1D  # noqa: F401 - configurations may still name it
 from stconv.models.frame_mixer import FrameMixer
 from stconv.models.linear import DampedPersistence, Linear3x3
+from stconv.models.linear_residual import LinearResidual
 from stconv.models.recurrent import ConvLSTM, PredRNN
 from stconv.models.registry import (
     FORMER_NAMES,
@@ -28,7 +29,7 @@ from stconv.models.stacks import Conv2Plus1D, Conv3D, MixedConv
 from stconv.models.stconvs2s import STConvS2S
 from stconv.models.unet import UNet
 from stconv.models.video import R2Plus1D18, load_video_weights
-from stconv.models.wrappers import Bounded, LinearResidual
+from stconv.models.wrappers import Bounded
 
 __all__ = [
     "REGISTRY",

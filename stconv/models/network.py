@@ -6,7 +6,7 @@ and the forecast of an event are declared by the members below.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -98,6 +98,16 @@ class Network(nn.Module):
         Args:
             training: Windows of the training period, the same on every rank.
             validation: Windows of the validation period, the same on every rank.
+        """
+
+    def fit_combination(self, origins: Iterable[tuple[Windows, Windows]]) -> None:
+        """Fit the weights of forecasts that are combined, before the first training step; nothing by default.
+
+        It is called after `before_training`, on the same networks.
+
+        Args:
+            origins: Windows before and after several rolling origins in the training and validation periods,
+                each normalized by what was known before the origin; computed as they are asked for.
         """
 
     def after_epoch(self, validation: Windows) -> None:

@@ -38,6 +38,7 @@ class Damping(nn.Module):
         neighbors: Number of newest frames in the regression on the 3 x 3 neighborhood, whose weights all
             cells share; beyond the grid the edge cells are repeated. None for no regression.
         recent: Damp towards the mean of the window's frames instead of towards zero.
+        constant: Whether the regression has a constant, for each target and lead.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -51,6 +52,7 @@ class Damping(nn.Module):
         neighbors: int | None = None,
         *,
         recent: bool = False,
+        constant: bool = False,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -66,9 +68,10 @@ class Damping(nn.Module):
         self.lags = None if neighbors is None else check_count("neighbors", neighbors, where)
         if self.lags is not None:
             self.weight = nn.Parameter(torch.zeros(c_out * leads, self.lags, 3, 3))
+            self.bias = nn.Parameter(torch.zeros(c_out, leads, 1, 1)) if constant else None
 
     @torch.no_grad()
-    def fit(self, windows: Windows) -> None:
+    def fit(self, windows: Windows, most_rows: int = MAX_ROWS) -> None:
         """Set the damping to its least-squares value, held to [0, 1]; training starts from it.
 
         A cell with few data is drawn to the damping of all cells (`CellSlopes.by_cell` with `PRIOR_WINDOWS`).
@@ -78,6 +81,8 @@ class Damping(nn.Module):
             windows: Callable that returns a new iterator over batches of (x, y, weight): inputs (batch, c_in,
                 t_in, lat, lon), targets and their weights, 0 where missing, (batch, c_out, leads, lat, lon),
                 all normalized.
+            most_rows: Approximate number of cells, drawn at random from all windows, in the fit of the
+                regression.
 
         Raises:
             ShapeError: The damping was built for another grid.
@@ -93,11 +98,16 @@ class Damping(nn.Module):
         if self.lags is None:
             return
         n_targets, leads = self.factor.shape[:2]
-        regression = NeighborRegression(n_targets, leads, self.lags, MAX_ROWS / rows)
+        constant = self.bias is not None
+        regression = NeighborRegression(n_targets, leads, self.lags, most_rows / rows, constant)
         for x, y, weight in windows():
             history, level = self._history(x)
             regression.add(history, y - level - self._damped(history), weight)
-        self.weight.copy_(regression.solve().reshape(self.weight.shape))
+        fitted = regression.solve()
+        if self.bias is not None:
+            self.bias.copy_(fitted[..., -1, None, None])
+            fitted = fitted[..., :-1]
+        self.weight.copy_(fitted.reshape(self.weight.shape))
 
     def _history(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return the targets' frames as departures from the level they are damped to, and that level."""
@@ -126,8 +136,18 @@ class Damping(nn.Module):
         Raises:
             ShapeError: The damping was built for another grid.
         """
+        damped, regression = self.parts(x)
+        return damped if regression is None else damped + regression
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the damped forecast, and the correction that the regression adds to it, if there is one.
+
+        Raises:
+            ShapeError: The damping was built for another grid.
+        """
         history, level = self._history(x)
         damped = level + self._damped(history)
         if self.lags is None:
-            return damped
-        return damped + on_neighborhoods(history[:, :, -self.lags :], self.weight)
+            return damped, None
+        regression = on_neighborhoods(history[:, :, -self.lags :], self.weight)
+        return damped, regression if self.bias is None else regression + self.bias

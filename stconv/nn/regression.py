@@ -35,12 +35,33 @@ class NormalEquations:
         self.gram = torch.zeros(*problems, n_features, n_features, dtype=torch.float64)
         self.moment = torch.zeros(*problems, n_features, dtype=torch.float64)
 
-    def add(self, problem: tuple[int, ...], rows: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
-        """Add rows of features, (row, feature), with their target values and weights, both (row,)."""
+    def add(
+        self,
+        problem: tuple[int, ...],
+        rows: Tensor,
+        y: Tensor,
+        weight: Tensor | None = None,
+        gram: Tensor | None = None,
+    ) -> Tensor:
+        """Add rows of features, (row, feature), with their target values and weights, both (row,).
+
+        Args:
+            problem: Index of the problem.
+            rows: Features.
+            y: Target values.
+            weight: Weights; None for 1.
+            gram: What an earlier call with the same rows and weights returned, which saves computing it.
+
+        Returns:
+            The weighted products of each two features.
+        """
         rows, y = rows.double(), y.double()
-        weighted = rows if weight is None else rows * weight.double()[:, None]
-        self.gram[problem] += weighted.T @ rows
-        self.moment[problem] += weighted.T @ y
+        weighted = y if weight is None else y * weight.double()
+        if gram is None:
+            gram = (rows if weight is None else rows * weight.double()[:, None]).T @ rows
+        self.gram[problem] += gram
+        self.moment[problem] += rows.T @ weighted
+        return gram
 
     def solve(self) -> Tensor:
         """Return the fitted weights, float64, (*problems, feature)."""
@@ -155,12 +176,19 @@ class NeighborRegression:
         cells = torch.randperm(n_cells, generator=self._generator)[: max(1, round(self._share * n_cells))]
         n_targets, leads = self._shape
         for target in range(n_targets):
-            rows = neighborhoods(past[:, target])[:, cells].flatten(0, 1)
+            rows = neighborhoods(past[:, target])[:, cells].flatten(0, 1).double()
             if self._constant:
                 rows = torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
+            of_target = weight[:, target][..., cells]
+            alike = bool(
+                (of_target == of_target[:, :1]).all()
+            )  # no value is missing: one Gram matrix will do
+            gram = None
             for lead in range(leads):
-                at = (slice(None), target, lead, cells)
-                self._equations.add((target, lead), rows, y[at].flatten(), weight[at].flatten())
+                predictand = y[:, target, lead][:, cells].flatten()
+                gram = self._equations.add(
+                    (target, lead), rows, predictand, of_target[:, lead].flatten(), gram if alike else None
+                )
 
     def solve(self) -> Tensor:
         """Return the weights, float64, (target, leads, 9 lags), followed by the constant if there is one."""

@@ -1,0 +1,61 @@
+"""Rolling origins in the training and validation periods: what is known before each, and what follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from stconv.datasets.preparation.preparation import Preparation
+from stconv.errors import DataError
+
+if TYPE_CHECKING:
+    from stconv.datasets.datamodule import GridDataModule
+
+ORIGINS = 4
+"""Number of rolling origins."""
+FIRST_ORIGIN = 0.6
+"""Position of the first origin, as a share of the training and validation periods together."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A rolling origin.
+
+    Attributes:
+        preparation: Preparation fitted on the steps before the origin alone.
+        before: Reference indices of windows whose targets lie before the origin.
+        after: Reference indices of windows whose targets lie between this origin and the next one, or the end
+            of the validation period; their inputs may lie before it.
+    """
+
+    preparation: Preparation
+    before: list[int]
+    after: list[int]
+
+
+def rolling_origins(data: GridDataModule) -> Iterator[Origin]:
+    """Place origins evenly between `FIRST_ORIGIN` and the end of the validation period.
+
+    The test period is never read. An origin before or after which there is no window is left out, and so is
+    one before which a variable has no value.
+
+    Args:
+        data: Data module after `setup`.
+
+    Source:
+        Tashman (2000), International Journal of Forecasting 16, 437-450: rolling-origin evaluation.
+    """
+    end = data.periods.val.stop
+    ends = [round(end * (FIRST_ORIGIN + (1 - FIRST_ORIGIN) * i / ORIGINS)) for i in range(ORIGINS + 1)]
+    for origin, following in pairwise(ends):
+        before = data.windows_within(range(origin), data.window.stride)
+        after = data.windows_within(range(origin, following))
+        if not before or not after:
+            continue
+        try:
+            preparation = Preparation.fit(data.series, range(origin), data.settings)
+        except DataError:  # all values of a variable lie after the origin
+            continue
+        yield Origin(preparation, before, after)

@@ -1,0 +1,147 @@
+"""Weights of a combination of forecasts, from their errors on windows that none of them was fitted on.
+
+The weights lie between the choice of a single forecast and the best mixture: the less certain it is that the
+mixture is better on other windows, the closer they are to that choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from stconv.nn.regression import ratio_with_error
+
+BLOCKS = 8
+"""Largest number of blocks that the windows are divided into for standard errors."""
+T_QUANTILES = (math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365)
+"""Half width of the 95 % interval in standard errors for 1, 2, ... blocks: the 97.5 % quantile of Student's t
+with one degree of freedom less than blocks."""
+RIDGE = 1e-9
+"""Ridge term as a share of the mean squared error, which decides between forecasts that are equal."""
+
+
+def error_products(forecasts: Sequence[Tensor], y: Tensor, weight: Tensor) -> Tensor:
+    """Return the products of the errors of each two forecasts, summed over the cells of each window.
+
+    Args:
+        forecasts: Forecasts, each (batch, target, leads, lat, lon).
+        y: Truth, of the same shape.
+        weight: Weight of each value, 0 where the truth is missing, of the same shape.
+
+    Returns:
+        Products, float64, (batch, target, leads, forecast, forecast).
+    """
+    errors = torch.stack([weight.sqrt() * (y - forecast) for forecast in forecasts], 3).flatten(4).double()
+    return errors @ errors.mT
+
+
+def combination_weights(products: Tensor) -> Tensor:
+    """Weights of a combination for each target and lead, at least 0, with the sum 1.
+
+    w = u + s (v - u),  u the choice of a single forecast, v the best mixture, s in [0, 1]
+
+    u is the share of all halves of the blocks of windows in which each forecast is the best: 1 for a forecast
+    that is clearly the best, divided between forecasts of which now one and now the other is the best. s =
+    r max(0, 1 - (q e / r)^2), clipped to [0, 1], where r is the least-squares factor of the step from u to a
+    mixture, each block being forecast by the mixture that is best on the other blocks; e is its standard
+    error, q the 97.5 % quantile of Student's t. s is then raised as far as needed for a combination that is
+    not worse than the best single forecast on the windows of the fit.
+
+    Args:
+        products: Products of errors, from `error_products`, of windows in the order of time, float64,
+            (window, target, leads, forecast, forecast).
+
+    Returns:
+        Weights, float64, (forecast, target, leads).
+
+    Source:
+        Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
+        forecasts from their past errors. Breiman (1996), Machine Learning 24, 123-140: a choice that is
+        unstable is improved by averaging it over samples. Stone (1974), Journal of the Royal Statistical
+        Society B 36, 111-147: weights judged on what they were not fitted on. Efron and Morris (1973),
+        Journal of the American Statistical Association 68, 117-130: estimates shrunk towards a prior value,
+        the more the less certain they are.
+    """
+    blocks = torch.stack([block.sum(0) for block in in_blocks(products, products.shape[2])])
+    total = blocks.sum(0)
+    choice, mixture = _choice(blocks), _best_mixture(total)
+    share = torch.zeros(total.shape[:-2], dtype=total.dtype)
+    if len(blocks) > 1:
+        steps = _best_mixture(total - blocks) - choice
+        towards = _form(blocks, -steps, choice.expand_as(steps))
+        share = shrunk(*ratio_with_interval(towards, _form(blocks, steps, steps))).clamp(0, 1)
+    known = total.diagonal(dim1=-2, dim2=-1).sum(-1) > 0
+    share = torch.maximum(share, _least_share(total, choice, mixture)) * known
+    return (choice + share[..., None] * (mixture - choice)).movedim(-1, 0)
+
+
+def _choice(blocks: Tensor) -> Tensor:
+    """Return the share of all halves of the blocks in which each forecast is the best, (..., forecast)."""
+    squares = blocks.diagonal(dim1=-2, dim2=-1)
+    halves = combinations(range(len(blocks)), (len(blocks) + 1) // 2)
+    best = [squares[list(half)].sum(0).argmin(-1) for half in halves]
+    return torch.nn.functional.one_hot(torch.stack(best), squares.shape[-1]).double().mean(0)
+
+
+def _least_share(products: Tensor, choice: Tensor, mixture: Tensor) -> Tensor:
+    """Return the least step from the choice to the mixture whose error is that of the best forecast or less.
+
+    The error falls along the step, a (1 - t)^2 + b with its end at t = 1 where the mixture may be bounded, so
+    that the quadratic in t is solved for its smaller root.
+    """
+    step = mixture - choice
+    level = products.diagonal(dim1=-2, dim2=-1).amin(-1)
+    a, half_b = _form(products, step, step), _form(products, step, choice)
+    c = _form(products, choice, choice) - level
+    root = (half_b.square() - a * c).clamp(min=0).sqrt()
+    least = torch.where(a > 0, (-half_b - root) / a.where(a > 0, 1), 0)
+    return torch.where(c > 0, least, 0).clamp(0, 1)
+
+
+def in_blocks(values: Tensor, overlap: int) -> tuple[Tensor, ...]:
+    """Divide windows into at most `BLOCKS` successive blocks, longer than windows overlap if possible."""
+    return values.tensor_split(max(1, min(BLOCKS, len(values) // overlap)))
+
+
+def ratio_with_interval(products: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ratio of `ratio_with_error`, and the half width of its 95 % interval."""
+    ratio, error = ratio_with_error(products, squares)
+    return ratio, T_QUANTILES[len(products) - 1] * error
+
+
+def shrunk(estimate: Tensor, half_width: Tensor) -> Tensor:
+    """Return the estimate shrunk towards 0, the more the wider its interval is relative to it."""
+    kept = 1 - (half_width / estimate.abs().clamp(min=1e-12)).square()
+    return estimate * kept.nan_to_num(0).clamp(min=0)
+
+
+def _form(products: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return a' P b for matrices (..., forecast, forecast) and vectors (..., forecast)."""
+    return torch.einsum("...i,...ij,...j->...", a, products, b)
+
+
+def _best_mixture(products: Tensor) -> Tensor:
+    """Return the weights, at least 0 with the sum 1, of least squared error, (..., forecast).
+
+    The minimum over the simplex is the minimum on one of its faces; all faces are tried.
+    """
+    n = products.shape[-1]
+    scale = products.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-300)[..., None, None]
+    scaled = products / scale + RIDGE * torch.eye(n, dtype=products.dtype)
+    best = torch.zeros(products.shape[:-1], dtype=products.dtype)
+    least = torch.full(products.shape[:-2], math.inf, dtype=products.dtype)
+    for size in range(1, n + 1):
+        for face in combinations(range(n), size):
+            inside = scaled[..., face, :][..., face]
+            solved = torch.linalg.solve(inside, torch.ones(size, 1, dtype=products.dtype)).squeeze(-1)
+            weights = torch.zeros_like(best)
+            weights[..., face] = solved / solved.sum(-1, keepdim=True)
+            value = _form(scaled, weights, weights)
+            better = (weights >= 0).all(-1) & (value < least)
+            best = torch.where(better[..., None], weights, best)
+            least = torch.where(better, value, least)
+    return best
