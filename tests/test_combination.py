@@ -66,9 +66,14 @@ def test_the_weights_lie_between_the_choice_of_a_forecast_and_the_best_mixture(n
         doubt = scipy.stats.t.ppf(0.975, n_blocks - 1) * error
         kept = np.clip(factor * max(0, 1 - (doubt / factor) ** 2), 0, 1)
         step = best_mixture(errors, w) - choice
+        # the error over that of the best forecast, along the step
         along, origin = np.tensordot(step, errors, 1), np.tensordot(choice, errors, 1)
-        excess = np.polynomial.Polynomial(  # of the error over that of the best forecast, along the step
-            [(w * origin**2).sum() - squares.sum(0).min(), 2 * (w * along * origin).sum(), (w * along**2).sum()]
+        excess = np.polynomial.Polynomial(
+            [
+                (w * origin**2).sum() - squares.sum(0).min(),
+                2 * (w * along * origin).sum(),
+                (w * along**2).sum(),
+            ]
         )
         if excess(kept) > 1e-9:
             kept = excess.roots().real.min()
