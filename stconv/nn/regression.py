@@ -50,7 +50,7 @@ class NormalEquations:
             rows: Features.
             y: Target values.
             weight: Weights; None for 1.
-            gram: What an earlier call with the same rows and weights returned, which saves computing it.
+            gram: Result of an earlier call with the same rows and weights, which saves computing it again.
 
         Returns:
             The weighted products of each two features.
