@@ -1,7 +1,7 @@
 """From a gridded time series to a verified forecast that answers over HTTP.
 
-`inspect`, `suggest`, `Experiment`, `runs`, `compare`, `load` and `serve` are the front door; each loads what
-it needs when it is first used.
+`inspect`, `suggest`, `Experiment`, `runs`, `compare`, `load`, `hindcast` and `serve` are the front door; each
+loads what it needs when it is first used.
 """
 
 # First of all: the libraries of ecCodes bring a SQLite that is too old for MLflow, and who comes first wins.
@@ -21,6 +21,7 @@ _HOMES = {
     "Service": "stconv.front.serving",
     "Version": "stconv.front.run",
     "compare": "stconv.front.comparison",
+    "hindcast": "stconv.front.hindcast",
     "inspect": "stconv.front.inspection",
     "load": "stconv.front.model",
     "runs": "stconv.front.run",

@@ -7,6 +7,7 @@ from stconv import schedules as schedules
 from stconv.front.comparison import Comparison as Comparison
 from stconv.front.comparison import compare as compare
 from stconv.front.experiment import Experiment as Experiment
+from stconv.front.hindcast import hindcast as hindcast
 from stconv.front.inspection import Inspection as Inspection
 from stconv.front.inspection import inspect as inspect
 from stconv.front.model import Model as Model

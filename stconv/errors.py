@@ -182,6 +182,12 @@ class ServiceError(StconvError):
     code = "service"
 
 
+class ClusterError(StconvError):
+    """The workers of a computation cannot be reached, or were lost before it was complete."""
+
+    code = "cluster"
+
+
 BY_CODE = {
     kind.code: kind
     for kind in list(vars().values())

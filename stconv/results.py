@@ -45,22 +45,40 @@ def write_results(
     Returns:
         Path of the report page.
     """
-    from stconv.verification.report import write_report
     from stconv.verification.report.event_plot import event_plot
-    from stconv.verification.report.plots import skill_plot
 
     folder.mkdir(parents=True, exist_ok=True)
-    result.to_netcdf(folder / SCORES_NC)
-    (folder / SCORES_JSON).write_text(json.dumps(result.to_json(), indent=2))
-    skill_plot(result, folder / "skill.png")
     case = None
     if data.event is None:
         case = median_case(result, task, data)
         draw_case(result, case, folder)
     else:
         event_plot(result, folder / "event.png")
-    about = {**describe_data(data.describe()), **(model or {})}
-    return write_report(result, folder / REPORT, case=case, about=about)
+    return write_scores(result, folder, {**describe_data(data.describe()), **(model or {})}, case)
+
+
+def write_scores(
+    result: Verification, folder: Path, about: Mapping[str, str], case: Case | None = None
+) -> Path:
+    """Write scores to a folder: as NetCDF, as JSON, as a picture, and as the report page.
+
+    Args:
+        result: The scores.
+        folder: Folder to write to; created if it does not exist.
+        about: Facts on data and model, by heading.
+        case: A single forecast to show, if there is one.
+
+    Returns:
+        Path of the report page.
+    """
+    from stconv.verification.report import write_report
+    from stconv.verification.report.plots import skill_plot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    result.to_netcdf(folder / SCORES_NC)
+    (folder / SCORES_JSON).write_text(json.dumps(result.to_json(), indent=2))
+    skill_plot(result, folder / "skill.png")
+    return write_report(result, folder / REPORT, case=case, about=dict(about))
 
 
 def median_case(result: Verification, task: ForecastTask, data: GridDataModule) -> Case:

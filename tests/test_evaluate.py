@@ -171,3 +171,33 @@ def test_other_variables_are_refused(inside, capsys):
     Path("other.yaml").write_text(yaml.safe_dump(other))
     assert main(["evaluate", "net", "--config", "other.yaml"]) == 1
     assert "The model was trained on t2m, the data section names d2m" in capsys.readouterr().err
+
+
+def test_a_stored_hindcast_has_the_scores_of_the_test(inside, capsys):
+    bundle = str(Path(find_run().tags["stconv.folder"], "bundle"))
+    stored = ["hindcast", "--model", bundle, "--input", "field.nc", "--output", "h.zarr", "--workers", "0"]
+    assert main([*stored, "--bands", "--first", "2000-02-15"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "net", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert main(["evaluate", "net", "--hindcast", "h.zarr", "--json", "--output", "of_store"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n_windows"] == expected["n_windows"]
+    assert _numbers(found["variables"]) == pytest.approx(
+        _numbers(expected["variables"]), rel=1e-6, abs=2e-6, nan_ok=True
+    )
+    (written, tested) = (
+        Verification.from_netcdf(Path(folder, "scores.nc")).diagnostics
+        for folder in ("of_store", expected["folder"])
+    )
+    for name in ("calibration", "maps", "similarity"):
+        xr.testing.assert_allclose(written[name], tested[name], rtol=1e-5, atol=1e-4)
+    assert "test windows, from h.zarr" in Path("of_store/report.html").read_text()
+
+
+def _numbers(values, at=""):
+    """Every number of a tree of JSON, by its path."""
+    if isinstance(values, dict | list):
+        items = values.items() if isinstance(values, dict) else enumerate(values)
+        return {k: v for key, value in items for k, v in _numbers(value, f"{at}/{key}").items()}
+    return {at: values} if isinstance(values, int | float) else {}

@@ -233,7 +233,7 @@ def test_scores_that_are_damaged_are_begun_anew(made, library, tmp_path):
 
 def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     """A power cut after the rename must not find empty files: all are synced, and the folder after it."""
-    from service.archive.durable import put_in_place
+    from stconv.durable import put_in_place
 
     (tmp_path / "scratch" / "c").mkdir(parents=True)
     for name in ("zarr.json", "c/0"):

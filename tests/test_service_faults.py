@@ -192,7 +192,7 @@ def test_a_full_disk_stores_no_half_forecast(service_bundle, made, tmp_path, mon
 
     forecast = Forecaster.from_path(service_bundle).forecast(made.fields())
     with monkeypatch.context() as patched:
-        patched.setattr("service.archive.durable.os.replace", full)
+        patched.setattr("stconv.durable.os.replace", full)
         with pytest.raises(OSError, match="No space left"):
             write_store(forecast, tmp_path / "air" / "20200110T180000Z.zarr")
     assert list((tmp_path / "air").iterdir()) == []

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from service.archive.durable import write_whole
+from stconv.durable import write_whole
 
 log = logging.getLogger(__name__)
 RECORD = "record.json"

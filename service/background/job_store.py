@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from service.archive.durable import write_whole
 from service.problems import Unavailable
 from service.sharing.alone import Alone, Sharing
+from stconv.durable import write_whole
 
 log = logging.getLogger(__name__)
 UNFINISHED = ("queued", "running")

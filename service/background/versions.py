@@ -10,9 +10,9 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from service.archive.durable import beside, put_in_place
 from service.sharing.alone import Sharing
 from service.workers.worker import Worker
+from stconv.durable import beside, put_in_place
 from stconv.errors import ServiceError
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from service.archive.durable import beside, put_in_place
 from service.archive.soundness import BrokenStore, aside, set_aside, sound_metadata
 from service.archive.stores import SUFFIX, iso_time, prune, reference_name, stored, version_folder
 from service.model.future import later_than_now
@@ -20,6 +19,7 @@ from service.model.live_verification import LiveVerification
 from service.model.source import Source, say
 from service.wire.model_messages import ArchiveState, Fault, UpdateArchive
 from stconv.dims import TIME
+from stconv.durable import beside, put_in_place
 from stconv.errors import StconvError
 from stconv.forecast import Forecaster
 from stconv.forecast.output import lead_of, valid_time_of

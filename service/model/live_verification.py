@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-from service.archive.durable import write_whole
 from service.archive.soundness import set_aside
 from service.archive.stores import SCORES
 from service.formats.layout import Layout, find_layout
@@ -25,6 +24,7 @@ from stconv.datasets.source.grid import Origin
 from stconv.datasets.source.time_axis import advance, text
 from stconv.datasets.source.units import linear_conversion
 from stconv.dims import TIME
+from stconv.durable import write_whole
 from stconv.errors import StconvError
 from stconv.forecast import Forecaster
 from stconv.forecast.output import reference_of, valid_time_of

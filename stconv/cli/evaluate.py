@@ -16,6 +16,7 @@ EPILOG = """examples:
   stconv evaluate rain --thresholds 0.5 2            also CSI, POD, FAR and FSS above thresholds
   stconv evaluate rain --optical-flow                also compared with optical flow
   stconv evaluate --region europe=35,70,-10,40       also scores of this box
+  stconv evaluate air --hindcast hindcast.zarr       score stored forecasts, without computing any
   stconv evaluate --forecasts forecasts.nc           also every forecast, for other evaluation tools
 """
 
@@ -58,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also compare with the optical flow of pysteps (pip install 'stconv[pysteps]') (default: "
         "model.scoring.optical_flow of the configuration)",
     )
+    add(
+        "--hindcast",
+        metavar="STORE",
+        help="score the forecasts of this store of `stconv hindcast` instead of computing them",
+    )
     add("--forecasts", metavar="FILE", help="also write every forecast of the test period, as NetCDF")
 
 
@@ -65,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print, write and record."""
     from rich.console import Console
 
+    from stconv.errors import ConfigError
     from stconv.experiments.evaluating import evaluate
+    from stconv.experiments.scoring_hindcasts import evaluate_hindcast
     from stconv.experiments.trained_model import find_trained_model, load_scoring
     from stconv.results import REPORT
 
@@ -74,7 +82,14 @@ def run(args: argparse.Namespace) -> int:
         scoring = load_scoring(trained, args.thresholds or (), args.region or (), args.optical_flow)
         output = Path(args.output) if args.output else None
         forecasts = Path(args.forecasts) if args.forecasts else None
-        result, folder = evaluate(trained, output, args.device, scoring, forecasts)
+        if args.hindcast:
+            if forecasts is not None:
+                raise ConfigError(
+                    "--hindcast names forecasts that are stored already. Leave --forecasts out."
+                )
+            result, folder = evaluate_hindcast(Path(args.hindcast), trained, output, scoring)
+        else:
+            result, folder = evaluate(trained, output, args.device, scoring, forecasts)
     if args.json:
         print(json.dumps({**result.to_json(), "folder": str(folder)}, indent=2, allow_nan=False))
         return 0

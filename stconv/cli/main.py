@@ -64,6 +64,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "register": Command("stconv.cli.register", "make a tested run a version of a registered model"),
         "promote": Command("stconv.cli.promote", "make the candidate the champion, if it has skill"),
         "forecast": Command("stconv.cli.forecast", "forecast from new files"),
+        "hindcast": Command("stconv.cli.hindcast", "forecast from every time of an archive, resumable"),
         "quantize": Command(
             "stconv.cli.quantize", "add an int8 network to a bundle: faster, slightly less accurate"
         ),
@@ -74,7 +75,7 @@ GROUPS: dict[str, dict[str, Command]] = {
 }
 BUILDING_NETWORKS = {
     *("ensemble", "sweep", "evaluate", "explain", "register", "promote"),
-    *("forecast", "quantize", "export"),
+    *("forecast", "hindcast", "quantize", "export"),
 }
 """Commands that first import the modules of `--import`, which register a user's networks.
 

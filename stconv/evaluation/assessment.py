@@ -120,9 +120,28 @@ class Assessment:
         Returns:
             The forecast, which is the mean of the members, (batch, target, leads, lat, lon), physical units.
         """
+        preparation = self._preparation
+        forecast, bounds = preparation.physical(members.mean(0), batch), None
+        if self._bands is not None:
+            bounds = self._bands.physical(members, batch, preparation).flatten(0, 1)
+        self.add_forecast(batch, forecast, bounds)
+        if self.calibration is not None and len(members) > 1:
+            self.calibration.add_members(batch["targets"], preparation.physical(members, batch))
+        return forecast
+
+    def add_forecast(
+        self, batch: Mapping[str, Tensor], forecast: Tensor, bounds: Tensor | None = None
+    ) -> None:
+        """Score a forecast in physical units, such as a stored one.
+
+        Args:
+            batch: Batch from a loader of the data module.
+            forecast: (batch, target, leads, lat, lon), physical units.
+            bounds: Bounds of the bands in the order of `BOUNDS`, (bounds, batch, target, leads, lat, lon);
+                required if the assessment has bands.
+        """
         preparation, index = self._preparation, batch["reference_index"]
         truth, weight, possible = preparation.truth(batch), preparation.score_weight, preparation.forecastable
-        forecast = preparation.physical(members.mean(0), batch)
         forecasts = {MODEL: forecast, **baseline_forecasts(preparation, batch)}
         if self._references is not None:
             forecasts |= self._references(batch)
@@ -143,17 +162,9 @@ class Assessment:
                 of = COMPARED if name in ("spectra", "similarity") else tuple(fields)
                 diagnostic.add(truth[rows], {key: fields[key] for key in of})
         if self.calibration is not None:
-            self._hold_to_bands(self.calibration, batch, members)
-        return forecast
-
-    def _hold_to_bands(self, calibration: Calibration, batch: Mapping[str, Tensor], members: Tensor) -> None:
-        assert self._bands is not None
-        preparation, truth = self._preparation, batch["targets"]
-        bounds = self._bands.physical(members, batch, preparation)
-        for level, (lower, upper) in zip(LEVELS, bounds, strict=True):
-            calibration.add_band(truth, lower, upper, level / 100)
-        if len(members) > 1:
-            calibration.add_members(truth, preparation.physical(members, batch))
+            assert bounds is not None
+            for level, (lower, upper) in zip(LEVELS, bounds.unflatten(0, (len(LEVELS), 2)), strict=True):
+                self.calibration.add_band(batch["targets"], lower, upper, level / 100)
 
     @property
     def scores(self) -> tuple[ScoreSums | PooledMean | EventScores | Calibration | None, ...]:

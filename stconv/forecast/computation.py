@@ -41,6 +41,7 @@ class NetworkComputation:
         device: Device of PyTorch, such as "cpu" or "cuda".
         tile: See `Forecaster`.
         engine: See `Forecaster`.
+        memory: Bytes that the features of a piece of the grid may take, see `Tiled`.
 
     Raises:
         ConfigError: The device or engine does not exist or cannot run this network, or the network cannot be
@@ -48,7 +49,12 @@ class NetworkComputation:
     """
 
     def __init__(
-        self, bundle: Bundle, device: str = "cpu", tile: int | None = None, engine: Engine = "torch"
+        self,
+        bundle: Bundle,
+        device: str = "cpu",
+        tile: int | None = None,
+        engine: Engine = "torch",
+        memory: int | None = None,
     ) -> None:
         try:
             self.device = torch.device(device)
@@ -57,7 +63,7 @@ class NetworkComputation:
             raise ConfigError(f"There is no device '{device}' here ({error}). Use 'cpu'.") from error
         network = bundle.network.to(self.device).eval()
         members, tiles = members_by(engine, bundle, self.device), bundle.spec.get("tiles")
-        self.network = Tiled(network, tile, members=members, tiles=tiles)
+        self.network = Tiled(network, tile, memory, members, tiles)
         self._preparation = bundle.preparation.to(self.device).eval()
         self._bands = bundle.bands
 

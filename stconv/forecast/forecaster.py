@@ -19,7 +19,6 @@ from stconv.bundle import Bundle, Output
 from stconv.compute.engine import Engine
 from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.source.attributes import portable
-from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.directions import directions_added, directions_in, with_directions
 from stconv.datasets.source.grid import GridSpec, Origin, restore
 from stconv.datasets.source.time_axis import advance, text
@@ -28,6 +27,7 @@ from stconv.forecast.bounds import band_names, describe_bands, with_bands
 from stconv.forecast.computation import Computation, NetworkComputation
 from stconv.forecast.inputs import CheckedInput, Expected
 from stconv.forecast.output import CONVENTIONS, forecast_dataset, without_older_forecast
+from stconv.forecast.rollout import RollOut
 from stconv.forecast.schema import input_schema
 from stconv.forecast.sliding import places
 from stconv.forecast.units import Conversion
@@ -184,7 +184,7 @@ class Forecaster:
             VariableError: An input variable is not forecast, so that there is nothing to feed back.
         """
         checked = self.check(ds, **options)
-        self._require_feedback()
+        self.require_feedback()
         return self._described_blocks(checked)
 
     def check(
@@ -253,46 +253,23 @@ class Forecaster:
     ) -> Iterator[np.ndarray]:
         """Yield (1 + bounds, target, leads, lat, lon) in the model's units; only the first has bounds."""
         if endless:
-            self._require_feedback()
-        # Frames by steps from the reference time: negative ones are observed, positive ones forecast.
-        history = dict(zip(self.offsets, checked.values.transpose(1, 0, 2, 3), strict=True))
-        newest = len(done) * self.leads
-        for i in range(max(0, (newest + self.offsets[0] - 1) // self.leads), len(done)):
-            history.update(self._frames(done[i], i * self.leads))
-        while True:
-            wanted = [newest + offset for offset in self.offsets]
-            observed = [k for k in wanted if k <= 0 and k not in history]
-            if observed:
-                require_frames(checked.frames, checked.reference_time, observed)
-                times = checked.frames.window(checked.reference_time, observed)
-                read = checked.read(times)
-                history.update(zip(observed, read.transpose(1, 0, 2, 3), strict=True))
-            block = self._forecast_block(
-                checked.reference_time, newest, np.stack([history[k] for k in wanted], axis=1)
-            )
-            if newest > 0:
-                block[1:] = np.nan
-            yield block
-            history.update(self._frames(block, newest))
-            newest += self.leads
-            history = {k: frame for k, frame in history.items() if k >= newest + self.offsets[0]}
+            self.require_feedback()
 
-    def _frames(self, block: np.ndarray, newest: int) -> dict[int, np.ndarray]:
-        """Return the forecast frames of a block by steps from the reference time."""
-        return {newest + lead: block[0, :, lead - 1] for lead in range(1, self.leads + 1)}
+        def observed(steps: list[int]) -> np.ndarray:
+            require_frames(checked.frames, checked.reference_time, steps)
+            return checked.read(checked.frames.window(checked.reference_time, steps))[None]
 
-    def _forecast_block(self, reference: Any, newest: int, inputs: np.ndarray) -> np.ndarray:
-        def cycle_tensor(steps: list[int]) -> Tensor:
-            times = np.array([advance(reference, self.step, k) for k in steps])
-            return torch.from_numpy(cycles(times).astype(np.float32))[None]
+        done = [block[:, None] for block in done]
+        for block in self.roll_out().blocks([checked.reference_time], checked.values[None], observed, done):
+            yield block[:, 0]
 
-        batch = {
-            "inputs": torch.from_numpy(inputs)[None],
-            "input_cycles": cycle_tensor([newest + offset for offset in self.offsets]),
-            "target_cycles": cycle_tensor([newest + lead for lead in range(1, self.leads + 1)]),
-            "reference_index": torch.zeros(1, dtype=torch.int64),
-        }
-        return self.predict_bands(batch)[:, 0].numpy()
+    def roll_out(self, bands: bool = True) -> RollOut:
+        """Return the roll-out of a batch of windows, with or without bounds."""
+
+        def predict(batch: dict[str, Tensor]) -> Tensor:
+            return self._compute(batch, with_bands=bands)
+
+        return RollOut(predict, self.offsets, self.leads, self.step)
 
     def _require_leads(self, steps: int | None) -> int:
         steps = self.leads if steps is None else steps
@@ -300,7 +277,8 @@ class Forecaster:
             raise WindowError(f"A forecast of {steps} steps was asked for; expected 1 or more.")
         return steps
 
-    def _require_feedback(self) -> None:
+    def require_feedback(self) -> None:
+        """Raise VariableError unless a forecast can go on from itself."""
         if isinstance(self.preparation, EventPreparation):
             raise VariableError(
                 f"'{self.bundle.name}' cannot be rolled out beyond its {self.leads} leads: it forecasts "
@@ -341,12 +319,29 @@ class Forecaster:
             first_lead: Number of the first lead, from 1.
         """
         reference = checked.reference_time
+        leads = range(first_lead, first_lead + fields.shape[2])
+        valid_times = [advance(reference, self.step, lead) for lead in leads]
+        restored = self.in_form_of_user(fields, checked, valid_times, first_lead)
+        restored.attrs |= self.provenance(checked, str(restored.attrs.get("history", "")))
+        restored.attrs = portable(restored.attrs)
+        return restored
+
+    def in_form_of_user(
+        self, fields: np.ndarray, checked: CheckedInput, valid_times: Sequence[Any], first_lead: int = 1
+    ) -> xr.Dataset:
+        """Give fields the names, order, conventions, units and attributes of the user's data.
+
+        Args:
+            fields: See `describe`.
+            checked: See `describe`.
+            valid_times: Time of each field along the leads.
+            first_lead: See `describe`.
+        """
         names = [output.name for output in self.outputs]
         inputs, dims = checked.ds, list(self.contract.grid.dims)
         if isinstance(self.preparation, EventPreparation):
             inputs, dims, probabilities = places(self.bundle, inputs, fields[0])
             fields = probabilities[None]
-        leads = range(first_lead, first_lead + fields.shape[2])
         bounds = self.band_names if len(fields) > 1 else []
         arrays = {
             f"{name}{bound}": self._conversion(name, checked).backward(fields[k, i])
@@ -362,8 +357,8 @@ class Forecaster:
             *directions_added(arrays, attributes, self.directions),
             inputs,
             dims,
-            reference,
-            [advance(reference, self.step, lead) for lead in leads],
+            checked.reference_time,
+            valid_times,
             self.step,
             first_lead,
             checked.origin.axes,
@@ -373,8 +368,6 @@ class Forecaster:
         restored = restore(canonical, origin) if on_input_grid else canonical
         restored = without_older_forecast(restored, canonical)
         describe_bands(restored, names, bounds)
-        restored.attrs |= self.provenance(checked, str(restored.attrs.get("history", "")))
-        restored.attrs = portable(restored.attrs)
         for described in restored.variables.values():
             described.attrs = portable(described.attrs)
         return restored

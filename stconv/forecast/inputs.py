@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +53,7 @@ class CheckedInput:
 
     def read(self, times: list[Any]) -> np.ndarray:
         """Return the frames of existing times, float32, (variable, time, lat, lon), in the model's units."""
-        return _read(self.ds, self.frames, times, self.conversions, self.channels)
+        return read_frames(self.ds, self.frames.positions(times), self.conversions, self.channels)
 
 
 class Expected:
@@ -107,7 +108,8 @@ class Expected:
         reference = find_reference(frames, contract.offsets, reference_time)
         older = "" if reference_time is not None else older_window(frames, contract.offsets, reference)
         channels = [variable.name for variable in contract.variables]
-        values = _read(canonical, frames, frames.window(reference, contract.offsets), conversions, channels)
+        window = frames.positions(frames.window(reference, contract.offsets))
+        values = read_frames(canonical, window, conversions, channels)
         remarks, shares = self.judge(values, allowed_missing_share)
         if older:
             warnings.warn(older, OlderWindowWarning, stacklevel=4)
@@ -133,18 +135,35 @@ class Expected:
             DataError: A value is infinite.
             MissingValuesError: Too many values are missing.
         """
-        contract = self.contract
-        share = contract.allowed_missing_share if allowed_missing_share is None else allowed_missing_share
-        seen = values[self._seen]
-        checks.check_missing(seen, self.always_valid, self.names, share)
+        self.require_values(values, allowed_missing_share)
+        contract, seen = self.contract, values[self._seen]
         remarks = checks.range_remarks(seen, self.inputs, contract.ranges)
         return remarks, checks.shares(seen, self.always_valid, self.inputs, contract.ranges)
 
+    def require_values(self, values: np.ndarray, allowed_missing_share: float | None = None) -> None:
+        """Refuse a window with infinite values, or with too many missing ones; see `judge`."""
+        share = self.contract.allowed_missing_share
+        share = share if allowed_missing_share is None else allowed_missing_share
+        checks.check_missing(values[self._seen], self.always_valid, self.names, share)
 
-def _read(
-    ds: xr.Dataset, frames: Frames, times: list[Any], conversions: dict[str, Conversion], channels: list[str]
+
+def read_frames(
+    ds: xr.Dataset, positions: Sequence[int], conversions: Mapping[str, Conversion], channels: Sequence[str]
 ) -> np.ndarray:
-    chosen = ds.isel({TIME: frames.positions(times)})
+    """Read frames in the units of the model.
+
+    Args:
+        ds: Canonical data.
+        positions: Indices of the frames.
+        conversions: Conversions from the user's units to the model's, by variable.
+        channels: Variables of the model; one without a conversion is all NaN.
+
+    Returns:
+        float32, (variable, time, lat, lon).
+    """
+    start, stop = positions[0], positions[-1] + 1
+    consecutive = list(positions) == list(range(start, stop))
+    chosen = ds.isel({TIME: slice(start, stop) if consecutive else list(positions)})
     first = next(iter(chosen.data_vars.values()))
     return np.stack(
         [

@@ -115,6 +115,28 @@ def forecast_index(n_steps: int, spec: WindowSpec, breaks: Sequence[int] = ()) -
     )
 
 
+def forecast_indices(
+    n_steps: int, input_offsets: Sequence[int], breaks: Sequence[int] = (), leads: int = 0
+) -> list[int]:
+    """Find all reference indices with all their inputs.
+
+    Args:
+        n_steps: Number of steps of the series.
+        input_offsets: See `WindowSpec`.
+        breaks: Indices i where step i does not directly follow step i - 1 in time.
+        leads: Number of target steps that have to exist as well; 0 for forecasts without truth.
+
+    Returns:
+        Ascending reference indices.
+    """
+    ordered = sorted(breaks)
+    return [
+        i
+        for i in range(-input_offsets[0], n_steps - leads)
+        if not _crosses(i + input_offsets[0], i + leads, ordered)
+    ]
+
+
 def _crosses(first: int, last: int, ordered_breaks: Sequence[int]) -> bool:
     """Whether a break lies between `first` and `last`: at an index in (first, last]."""
     return bisect_right(ordered_breaks, last) > bisect_right(ordered_breaks, first)

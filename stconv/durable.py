@@ -37,15 +37,20 @@ def put_in_place(scratch: Path, path: Path) -> None:
     """
     for folder, _, names in os.walk(scratch):
         for name in names:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
+            sync(Path(folder, name))
+        sync(Path(folder))
     if scratch.is_file():
-        _sync(scratch)
+        sync(scratch)
     os.replace(scratch, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or the names in a folder are on the disk.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,0 +1,140 @@
+"""A worker of a hindcast against the bare batched model, by turns: time of the processor, on one thread."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from time import process_time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from stconv.bundle import make_bundle
+from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.series.splits import Periods
+from stconv.datasets.series.store import load_series
+from stconv.datasets.series.windows import WindowSpec
+from stconv.datasets.source.grid import GridSpec, canonicalize
+from stconv.datasets.summary import DataSummary
+from stconv.hindcasts.cluster import Means
+from stconv.hindcasts.layout import blocks_of, chunks_of
+from stconv.hindcasts.plan import Plan, Wish
+from stconv.hindcasts.run import output_of
+from stconv.hindcasts.worker import compute
+from stconv.models import Conv2Plus1D
+
+MEMORY = 4 * 2**30
+FRAMES, LEADS = 5, 5
+GRIDS = {"32 x 32": (32, 32, 64), "181 x 360": (181, 360, 8), "721 x 1440": (721, 1440, 2)}
+"""Rows, columns and forecasts of each measurement."""
+AIM = 0.85
+
+
+def archive(path: Path, n: int, rows: int, columns: int) -> None:
+    values = 280 + np.random.default_rng(0).normal(0, 3, (n, rows, columns)).astype("f4")
+    xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), values, {"units": "K"})},
+        {
+            "time": np.datetime64("2020-01-01", "ns") + np.arange(n) * np.timedelta64(6, "h"),
+            "lat": np.linspace(-80, 80, rows),
+            "lon": np.linspace(-180, 180, columns, endpoint=False),
+        },
+    ).to_zarr(path, zarr_format=2, encoding={"t2m": {"chunks": (4, rows, columns)}})
+
+
+def save_bundle(folder: Path, path: Path) -> Path:
+    torch.manual_seed(0)
+    ds, origin = canonicalize(xr.open_zarr(path).load())
+    series = load_series(ds, origin, ["t2m"])
+    n = len(series)
+    preparation = Preparation.fit(series, range(n), PreparationSettings(("t2m",)))
+    network = Conv2Plus1D(preparation.c_in, 1, FRAMES, LEADS, n_layers=3, n_filters=16, kernel=3)
+    datamodule = SimpleNamespace(
+        series=series,
+        periods=Periods(range(n), range(0), range(0)),
+        preparation=preparation,
+        spec=WindowSpec.consecutive(FRAMES, LEADS),
+        grid=GridSpec(),
+        describe=lambda: DataSummary(hash=series.content_hash),
+    )
+    made = make_bundle(SimpleNamespace(network=network, preparation=preparation), datamodule, name="air")
+    return made.save(folder)
+
+
+def measured(grid: str) -> dict[str, Any]:
+    """Forecasts a second of the bare model and of the worker, by turns, the best of three each."""
+    rows, columns, n = GRIDS[grid]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "air.zarr")
+        archive(path, n + FRAMES - 1, rows, columns)
+        bundle = save_bundle(Path(folder, "bundle"), path)
+        means = Means(workers=1, memory=MEMORY, threads=1)
+        wish = Wish(bundle, None, [str(path)], GridSpec(), Path(folder, "h.zarr"))
+        plan = Plan(wish, means)
+        store = output_of(plan)
+        chunks = chunks_of(plan.positions, store.per_chunk)
+        blocks = blocks_of(chunks, plan.per_block(store.per_chunk))
+        forecaster, size = plan.forecasts.forecaster, plan.job.effort.batch
+        frames = plan.forecasts.read(plan.positions)
+        torch.set_num_threads(1)
+        bare, worker = [], []
+        compute(plan.job, blocks[0])  # opens model and archive, which a worker does once
+        for _ in range(3):
+            began = process_time()
+            for start in range(0, n, size):
+                chosen = plan.positions[start : start + size]
+                forecaster.predict(batch_of(plan, chosen, frames))
+            bare.append(n / (process_time() - began))
+            began = process_time()
+            for block in blocks:
+                compute(plan.job, block)
+            worker.append(n / (process_time() - began))
+        stored = sum(file.stat().st_size for file in Path(folder, "h.zarr").rglob("*") if file.is_file())
+        return {
+            "grid": grid,
+            "batch": size,
+            "bare": max(bare),
+            "worker": max(worker),
+            "bytes": stored / n,
+            "plain": plan.sizes.forecast_bytes,
+        }
+
+
+def batch_of(plan: Plan, chosen: list[int], frames: Any) -> dict[str, torch.Tensor]:
+    forecaster = plan.forecasts.forecaster
+    return {
+        "inputs": torch.from_numpy(frames.at(chosen, forecaster.offsets)),
+        "input_cycles": torch.zeros(len(chosen), FRAMES, 3),
+        "target_cycles": torch.zeros(len(chosen), LEADS, 3),
+        "reference_index": torch.zeros(len(chosen), dtype=torch.int64),
+    }
+
+
+def rows() -> list[dict[str, Any]]:
+    found = []
+    for grid in GRIDS:
+        one = measured(grid)
+        share = one["worker"] / one["bare"]
+        found += [
+            {"name": f"{grid}: bare model", "value": one["bare"], "unit": "forecasts/s", "target": ""},
+            {"name": f"{grid}: worker", "value": one["worker"], "unit": "forecasts/s", "target": ""},
+            {"name": f"{grid}: share", "value": share, "unit": "", "target": f">= {AIM}"},
+            {
+                "name": f"{grid}: on disk",
+                "value": one["bytes"] / one["plain"],
+                "unit": "of plain",
+                "target": "",
+            },
+        ]
+    return found
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    for row in rows():
+        print(f"{row['name']:<28}{row['value']:>10.3g} {row['unit']} {row['target']}")

@@ -1,0 +1,185 @@
+"""`stconv.hindcast`: a model over an archive, into one Zarr store or into scores alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from stconv.errors import ConfigError
+from stconv.front.contained import contained
+from stconv.front.model import Model, changed, load
+from stconv.front.reading import Reading, grid_spec, source_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stconv.front.reading import Data
+    from stconv.front.scores import Scores
+    from stconv.hindcasts.plan import Plan, Wish
+    from stconv.hindcasts.run import Result
+
+
+class MissingForecastsWarning(UserWarning):
+    """Warning that forecasts were not made, since their inputs miss too many values."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers of a hindcast.
+
+    Attributes:
+        workers: Number of worker processes; None for one a core, 0 to compute in this process.
+        memory: Memory of a worker, bytes; None for an equal share of what is available.
+        scheduler: Address of the scheduler of a Dask cluster; None for workers of this machine.
+    """
+
+    workers: int | None = None
+    memory: int | None = None
+    scheduler: str | None = None
+
+
+def hindcast(
+    model: Model | str | Path,
+    data: Data,
+    output: str | Path | None = None,
+    *,
+    scores: str | Path | None = None,
+    first: Any = None,
+    last: Any = None,
+    stride: int = 1,
+    steps: int | None = None,
+    bands: bool = False,
+    convert_units: bool = False,
+    allowed_missing_share: float | None = None,
+    workers: int | None = None,
+    memory: int | None = None,
+    scheduler: str | None = None,
+    batch: int | None = None,
+    progress: bool = True,
+    **reading: Unpack[Reading],
+) -> xr.Dataset | Scores:
+    """Forecast from every reference time of an archive, and go on where an earlier call was interrupted.
+
+    Args:
+        model: A model, or a reference as for `stconv.load`.
+        data: Paths of the archive; a Dataset is computed in this process.
+        output: Store to write the forecasts to, ending in .zarr.
+        scores: Folder to write scores to, instead of the forecasts.
+        first: First reference time, ISO 8601; default: the first complete window.
+        last: Last reference time; default: the last complete window.
+        stride: Keep every stride-th reference time.
+        steps: Number of leads; default: those of the training; further ones are rolled out.
+        bands: Also store the 80 and 95 % bands, which takes five times the space.
+        convert_units: Convert units that differ, and convert the forecast back.
+        allowed_missing_share: Share of values, 0 to 1, that may be missing.
+        workers: Number of worker processes of this machine; default: one a core; 0 computes in this process.
+        memory: Memory of a worker, bytes; default: an equal share of what is available.
+        scheduler: Address of the scheduler of a Dask cluster, such as tcp://node:8786.
+        batch: Number of windows computed at once; default: by the memory of a worker.
+        progress: Show the progress.
+        **reading: As for `stconv.inspect`; default: as for the training.
+
+    Returns:
+        The forecasts, lazily, with the dimensions `forecast_reference_time` and `lead` before those of the
+        grid; or the scores, beside persistence and climatology.
+
+    Raises:
+        DataError: The archive does not fit the model, or it changed.
+        ConfigError: The output was begun with another model, archive or choice of forecasts; or workers need
+            the extra `cluster`.
+        FileError: The output cannot be written.
+        ClusterError: The workers were lost; the same call goes on.
+    """
+    wish = make_wish(
+        model,
+        data,
+        output,
+        scores,
+        reading,
+        first=first,
+        last=last,
+        stride=stride,
+        steps=steps,
+        bands=bands,
+        convert_units=convert_units,
+        allowed_missing_share=allowed_missing_share,
+        batch=batch,
+    )
+    return finished(wish, Workers(workers, memory, scheduler), progress)[1]
+
+
+@contained
+def make_wish(
+    model: Model | str | Path,
+    data: Data,
+    output: str | Path | None,
+    scores: str | Path | None,
+    reading: Mapping[str, Any],
+    **options: Any,
+) -> Wish:
+    """Describe a hindcast from the arguments of `hindcast`.
+
+    Raises:
+        ConfigError: Not exactly one of `output` and `scores` is given.
+    """
+    from stconv.hindcasts.plan import Wish
+
+    if (output is None) == (scores is None):
+        raise ConfigError(
+            "A hindcast is written to a store (--output FILE.zarr) or as scores alone (--scores FOLDER). "
+            "Name one of the two."
+        )
+    loaded = model if isinstance(model, Model) else load(model)
+    given = grid_spec(reading)
+    destination = output if output is not None else scores
+    assert destination is not None
+    return Wish(
+        bundle=loaded.folder,
+        version=loaded.version,
+        source=source_of(data, given),
+        grid=changed(loaded.forecaster.source, given),
+        output=Path(destination),
+        scores=scores is not None,
+        **options,
+    )
+
+
+@contained
+def finished(wish: Wish, workers: Workers, progress: bool = True) -> tuple[Result, xr.Dataset | Scores]:
+    """Compute what is left of a hindcast, and open it."""
+    from stconv.hindcasts.run import planned, run
+    from stconv.hindcasts.store import open_hindcast
+
+    n = workers.workers
+    if not isinstance(wish.source, list):
+        if n or workers.scheduler is not None:
+            raise ConfigError(
+                "A Dataset is in the memory of this process, and workers cannot read it there. Pass paths, "
+                "or leave `workers` and `scheduler` out."
+            )
+        n = 0
+    with planned(wish, n, workers.memory, workers.scheduler) as (plan, client):
+        result = run(plan, client, progress)
+    if result.missing:
+        warnings.warn(
+            f"{result.missing} forecasts of {len(plan.positions)} were not made, since too many values of "
+            "their inputs are missing; they are NaN, and their `hindcast_status` is 2.",
+            MissingForecastsWarning,
+            stacklevel=4,
+        )
+    found = _scores(plan) if wish.scores else open_hindcast(wish.output)
+    return result, found
+
+
+def _scores(plan: Plan) -> Scores:
+    from stconv.front.scores import Scores
+    from stconv.hindcasts.scores import verification
+    from stconv.results import write_scores
+
+    folder = Path(plan.job.output)
+    result = verification(plan.forecasts, plan.positions, folder)
+    write_scores(result, folder, about=plan.about)
+    return Scores(result, folder)
