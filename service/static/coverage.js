@@ -43,6 +43,7 @@ export function readGrid(answer, calendar = "standard") {
       const size = y.length * x.length;
       return coverage.ranges[name].values.slice(lead * size, (lead + 1) * size).some((value) => value !== null);
     },
+    hasGaps: (name) => coverage.ranges[name].values.includes(null),
     limits: (name) => {
       let low = Infinity;
       let high = -Infinity;

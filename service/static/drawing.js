@@ -6,18 +6,27 @@ import { degrees } from "./coordinates.js";
 import { paintField } from "./field.js";
 import { drawNames } from "./names.js";
 
+const SMALLEST_MARK = 9;
+
 /** Draw values in the order of ranks; `ready` is called when lines arrive that make a better map. */
 export function drawMap(canvas, view, { values, limits, smooth, cell, names, ready }) {
   const { context, width, height, scale } = prepare(canvas);
   context.fillStyle = styled("beyond");
   context.fillRect(0, 0, width, height);
+  const [left, right] = view.stretch.map((x) => view.px(x));
+  context.save();
+  context.beginPath();
+  context.rect(left, 0, right - left, height);
+  context.clip();
   fillGrid(context, view);
   paintField(context, view, values, limits, smooth, scale);
   const edge = graduation(context, view);
   if (view.geographic) drawBasemap(context, view, ready);
-  markCell(context, view, cell);
+  context.restore();
   for (const label of edge) label.draw();
-  if (view.geographic && names) drawNames(context, view, names, edge);
+  const marks = cellBoxes(view, cell);
+  if (view.geographic && names) drawNames(context, view, names, [...edge, ...marks]);
+  for (const box of marks) markCell(context, box);
 }
 
 /** The ground of the grid, which stays where values are missing. */
@@ -39,7 +48,7 @@ function fillGrid(context, view) {
 function graduation(context, view) {
   const { width, height, geographic } = view;
   const sides = [
-    ["x", view.x(0), view.x(width), Math.max(2, width / 110)],
+    ["x", ...view.stretch, Math.max(2, width / 110)],
     ["y", Math.max(view.y(height), view.verticalBounds[0]), Math.min(view.y(0), view.verticalBounds[1]), Math.max(2, height / 80)],
   ];
   context.strokeStyle = "rgb(255 255 255 / .3)";
@@ -62,18 +71,22 @@ function graduation(context, view) {
   });
 }
 
-function markCell(context, view, cell) {
-  if (!cell) return;
+/** The chosen cell in pixels, as often as it is in view; a tiny one is enlarged so that it can be seen. */
+function cellBoxes(view, { row, column }) {
   const { columns, rows } = view;
-  const [left, right] = [columns.edges[cell.column], columns.edges[cell.column + 1]];
-  for (const turn of view.turns(left, right)) {
-    const box = [view.px(left + turn), view.py(rows.edges[cell.row + 1])];
-    const size = [view.px(right + turn) - box[0], view.py(rows.edges[cell.row]) - box[1]];
-    const more = size.map((length) => Math.max(0, (9 - length) / 2)); // a tiny cell is still to be seen
-    for (const [line, shade] of [[5, "#000"], [2.5, "#fff"]]) {
-      context.lineWidth = line;
-      context.strokeStyle = shade;
-      context.strokeRect(box[0] - more[0], box[1] - more[1], size[0] + 2 * more[0], size[1] + 2 * more[1]);
-    }
+  const [west, east] = [columns.edges[column], columns.edges[column + 1]];
+  const [top, bottom] = [view.py(rows.edges[row + 1]), view.py(rows.edges[row])];
+  return view.turns(west, east).map((turn) => {
+    const [left, right] = [view.px(west + turn), view.px(east + turn)];
+    const more = [right - left, bottom - top].map((length) => Math.max(0, (SMALLEST_MARK - length) / 2));
+    return { left: left - more[0], top: top - more[1], width: right - left + 2 * more[0], height: bottom - top + 2 * more[1] };
+  });
+}
+
+function markCell(context, { left, top, width, height }) {
+  for (const [line, shade] of [[5, "#000"], [2.5, "#fff"]]) {
+    context.lineWidth = line;
+    context.strokeStyle = shade;
+    context.strokeRect(left, top, width, height);
   }
 }

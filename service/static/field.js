@@ -6,7 +6,9 @@ export function paintField(context, view, values, limits, smooth, scale) {
   const [width, height] = [Math.round(view.width * scale), Math.round(view.height * scale)];
   const image = context.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  const across = Array.from({ length: width }, (_, i) => placed(view.columns, view.x((i + 0.5) / scale)));
+  const [west, east] = view.stretch;
+  const across = Array.from({ length: width }, (_, i) => view.x((i + 0.5) / scale))
+    .map((x) => (x < west || x > east ? null : placed(view.columns, x)));
   const factor = 255 / (limits[1] - limits[0] || 1);
   const size = view.columns.size;
   for (let j = 0; j < height; j += 1) {

@@ -29,8 +29,9 @@ export function drawAll() {
   const known = truthHere() && grid.times.some((_, i) => truthHere().hasValues(name, i));
   at("truth-pane").hidden = !known;
   at("future").hidden = !truthHere() || known || at("reference").options.length < 2;
+  const gaps = grid.hasGaps(name);
   const what = unit.label ? `${title(name)} in ${unit.label}` : title(name);
-  at("legend-title").textContent = what;
+  at("legend-title").textContent = gaps ? `${what}; gray: no value` : what;
   drawLegend(at("legend"), state.limits, unit);
   at("legend").setAttribute("aria-label",
     `Colors: ${what}, from ${written(state.limits[0])}, dark, to ${written(state.limits[1])}, bright`);

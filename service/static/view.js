@@ -80,9 +80,16 @@ export class View {
 
   y(pixel) { return this.middle[1] - ((pixel - this.transform.y) / this.transform.k - this.height / 2) / this.scale[1]; }
 
+  /** The stretch of x in the canvas; on the globe no more than once around, so that no place is there twice. */
+  get stretch() {
+    const [left, right] = [this.x(0), this.x(this.width)];
+    const [x] = this.center;
+    return this.geographic ? [Math.max(left, x - 180), Math.min(right, x + 180)] : [left, right];
+  }
+
   /** Turns of 360 degrees after which a stretch of longitudes is in the canvas: [0] on a plane. */
   turns(low, high) {
-    const [left, right] = [this.x(0), this.x(this.width)];
+    const [left, right] = this.stretch;
     if (!this.geographic) return low <= right && high >= left ? [0] : [];
     const found = [];
     for (let turn = Math.ceil((left - high) / 360); low + 360 * turn <= right; turn += 1) found.push(360 * turn);
