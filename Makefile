@@ -63,7 +63,7 @@ lock:                      ## resolve the newest compatible versions into requir
 	rm -rf .venv-lock
 
 clean:                     ## what the targets above made, except the environment
-	rm -rf dist build docs/_build docs/reference quickstart .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist build docs/_build docs/reference docs/explanation/pictures quickstart .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

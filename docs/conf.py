@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # reference_pages, our extension
+sys.path.insert(0, str(Path(__file__).parent))  # our extensions: reference_pages, pictures
 
 project = "stconv"
 copyright = "2026, the stconv authors"
@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_design",
     "reference_pages",
+    "pictures",
 ]
 source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["colon_fence", "deflist"]

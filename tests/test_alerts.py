@@ -115,7 +115,7 @@ def test_the_dashboard_shows_the_goals_that_the_service_states():
     assert [panel["title"] for panel in goals] == ["Goal: availability", "Goal: latency", "Goal: archive age"]
     limits = [panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"] for panel in goals]
     assert limits == [0.995, 0.99, 4]
-    stated = (ROOT / "docs/reference/service.md").read_text()
+    stated = (ROOT / "docs/how-to/watch.md").read_text()
     assert all(goal in stated for goal in ("99.5 %", "99 %", "4 frames"))
 
 

@@ -19,7 +19,7 @@ def page() -> str:
         )
     return (
         written_by("service_settings")
-        + "# Settings of the service\n\nOf the environment, or of files of secrets ({doc}`/how-to/serving`); "
+        + "# Settings of the service\n\nOf the environment, or of files of secrets ({doc}`/how-to/keys`); "
         "options of "
         "`stconv serve` go before them. An empty default means none.\n\n"
         + table(["variable", "type", "default", "meaning"], rows)
