@@ -35,10 +35,17 @@ def result(model: float, persistence: float, climatology: float) -> Verification
         ((4, 2, 3), ["persistence", "climatology"]),
     ],
 )
-def test_losing_at_the_first_lead_is_a_failure(errors: tuple[float, ...], lost_to: list[str]) -> None:
-    sentences = quickstart.lost_at_first_lead(result(*errors))
-    found = [sentence.removeprefix("The model loses to ").split(" at lead 1")[0] for sentence in sentences]
+def test_losing_to_a_reference_at_any_lead_is_a_failure(
+    errors: tuple[float, ...], lost_to: list[str]
+) -> None:
+    sentences = quickstart.losses(result(*errors))
+    found = [sentence.removeprefix("The model loses to ").split(":")[0] for sentence in sentences]
     assert found == lost_to
+
+
+def test_a_loss_is_said_with_errors_and_leads() -> None:
+    first = quickstart.losses(result(2.5, 2, 3))
+    assert first == ["The model loses to persistence: RMSE of t2m 2.5 against 2 at lead 1."]
 
 
 def test_a_link_that_fails_stops_the_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +59,7 @@ def test_the_whole_chain(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stconv", "quickstart", "--directory", str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "Beats persistence, climatology and damped persistence at every lead" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "Beats persistence, climatology, damped persistence and linear 3x3 at every lead." in said
     assert f"Picture of truth, forecast and error per lead: {tmp_path / 'forecast.png'}" in done.stdout
     assert (tmp_path / "forecast.png").stat().st_size > 10_000
