@@ -18,7 +18,8 @@ from stconv.bundle.bundle import FORMAT_VERSION, Bundle
 from stconv.bundle.contract import ModelGrid, ModelVariable
 from stconv.compute.tiling import tiles_of
 from stconv.datasets.preparation.event_preparation import EventPreparation
-from stconv.datasets.series.missing import most_missing
+from stconv.datasets.series.extent import lowest_and_highest
+from stconv.datasets.series.missing import known_counts, most_missing
 from stconv.datasets.source.origin import decode_attrs
 from stconv.models import describe, modules_outside
 from stconv.plain import stated, to_plain
@@ -80,11 +81,12 @@ def make_bundle(
     """
     series, period = datamodule.series, datamodule.periods.train
     training = series.values[period.start : period.stop]
-    valid = np.isfinite(training)
+    n_known, n_frames = known_counts(training)
     # frames without any value, such as those put into gaps, say nothing about a cell
-    expected = valid.sum(axis=0) > (1 - RARELY_MISSING) * valid.any(axis=(2, 3)).sum(axis=0)[:, None, None]
+    expected = n_known > (1 - RARELY_MISSING) * n_frames[:, None, None]
+    low, high = lowest_and_highest(training)
     if allowed_missing_share is None:
-        allowed_missing_share = most_missing(valid, expected, datamodule.spec.input_offsets)
+        allowed_missing_share = most_missing(training, expected, datamodule.spec.input_offsets)
     network, data = describe(task.network), datamodule.describe()
     spec: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -101,10 +103,10 @@ def make_bundle(
         "leads": datamodule.spec.leads,
         "missing": {
             "allowed_share": allowed_missing_share,
-            "never_valid_cells": int((~valid.any(axis=(0, 1))).sum()),
+            "never_valid_cells": int((n_known == 0).all(axis=0).sum()),
         },
         "ranges": {
-            variable: [float(np.nanmin(training[:, channel])), float(np.nanmax(training[:, channel]))]
+            variable: [float(low[channel]), float(high[channel])]
             for channel, variable in enumerate(series.variables)
         },
         "data": dataclasses.replace(data, source=recipe_source(data.recipe)).to_json(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,7 +22,8 @@ from stconv.datasets.series.loader import ResumableLoader
 from stconv.datasets.series.missing import complete_enough, missing_per_step
 from stconv.datasets.series.sampling import Shard, epoch_order
 from stconv.datasets.series.splits import Periods, SplitSpec
-from stconv.datasets.series.store import Series, load_series
+from stconv.datasets.series.store import Cache, Series, load_series
+from stconv.datasets.series.stream_order import StreamInOrder, stream_shuffle
 from stconv.datasets.series.windows import forecast_index, reference_indices
 from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.datasets.source import time_axis
@@ -49,6 +50,12 @@ class GridDataModule(pl.LightningDataModule):
         split: Training, validation and test periods.
         loading: Batches and worker processes.
         event: Event whose probability is forecast, by an event network, instead of the fields.
+        cache: Whether the series is copied to the disk: "auto" copies one that does not fit in memory, if the
+            disk has room, and else reads windows from the source; "never" always reads them from there, with
+            files of Zarr best; "always" copies small ones as well.
+
+    Raises:
+        ConfigError: cache is something else.
     """
 
     series: Series
@@ -65,8 +72,12 @@ class GridDataModule(pl.LightningDataModule):
         split: SplitSpec = SplitSpec(),  # noqa: B008 - frozen
         loading: LoadingSettings = LoadingSettings(),  # noqa: B008 - frozen
         event: Event | None = None,
+        cache: Cache = "auto",
     ) -> None:
         super().__init__()
+        if cache not in get_args(Cache):
+            raise ConfigError(f"data.cache is {cache!r}; expected one of {', '.join(get_args(Cache))}.")
+        self.cache = cache
         self.source, self.settings, self.window = source, preparation, window
         self.split, self.loading, self.event = split, loading, event
         self.spec, self.grid, self.name = window.spec, source.grid, source.title
@@ -130,6 +141,7 @@ class GridDataModule(pl.LightningDataModule):
                 files=() if self.source.in_memory else find_files(self._paths),
                 settings=self.grid,
                 memory_share=self.source.memory_share,
+                cache=self.cache,
             )
             series.static = read_static(self.settings.static_files, ds)
         return series
@@ -173,12 +185,12 @@ class GridDataModule(pl.LightningDataModule):
                     "data=ds)`, or write it to a file and name that in data.source.paths instead of "
                     "in_memory."
                 )
-            return open_series(self.dataset, self.grid, self.settings.variables)
+            return open_series(self.dataset, self.grid, self.settings.variables)  # lazy if the Dataset is
         if self.source.recipe is not None and self.grid == GridSpec():
             from stconv.datasets.recipes.recipe import load_recipe
 
             self.grid = load_recipe(self.source.recipe).grid
-        return open_series(self._paths, self.grid, self.settings.variables)
+        return open_series(self._paths, self.grid, self.settings.variables, stay=self.cache == "never")
 
     @cached_property
     def _paths(self) -> Any:
@@ -276,6 +288,8 @@ class GridDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Training windows, shuffled by seed and epoch."""
+        if self.series.streamed:
+            return self._loader("train")
         n, frame_bytes = len(self.references["train"]), self.series.values[0].nbytes
         return self._loader("train", epoch_order(n, self.loading.seed, frame_bytes, self.series.on_disk))
 
@@ -305,13 +319,15 @@ class GridDataModule(pl.LightningDataModule):
                 f"batch_size is {batch_size} for {n_ranks} processes; expected a multiple of {n_ranks}. "
                 "Set `data.loading.batch_size` to one."
             )
-        if n_ranks > 1 and self.trainer is not None:
-            n, even = len(self.references[name]), name == "train"
-            sampler = Shard(
-                sampler or SequentialSampler(range(n)), n, self.trainer.global_rank, n_ranks, even
-            )
+        windows = WindowDataset(self.series, self.spec, self.references[name])
+        rank = self.trainer.global_rank if self.trainer is not None else 0
+        if windows.stream is not None:
+            sampler = self._stream_order(name, windows, rank, n_ranks)
+        elif n_ranks > 1:
+            n, even = len(windows), name == "train"
+            sampler = Shard(sampler or SequentialSampler(range(n)), n, rank, n_ranks, even)
         return ResumableLoader(
-            BatchDataset(WindowDataset(self.series, self.spec, self.references[name])),
+            BatchDataset(windows),
             collate_fn=unchanged,
             batch_size=batch_size // n_ranks,
             sampler=sampler,
@@ -321,6 +337,17 @@ class GridDataModule(pl.LightningDataModule):
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def _stream_order(self, name: str, windows: WindowDataset, rank: int, n_ranks: int) -> Sampler[int]:
+        """The order of windows that are read from the source."""
+        if self.loading.num_workers:
+            raise ConfigError(
+                f"data.loading.num_workers is {self.loading.num_workers}, and the series is read from its "
+                "source by threads of the main process. Set num_workers to 0, or data.cache to always."
+            )
+        if name == "train":
+            return stream_shuffle(windows, self.loading.seed, rank, n_ranks)
+        return StreamInOrder(len(windows), windows.announce, rank, n_ranks)
 
     def _date(self, i: int) -> str:
         return iso(self.series.times[i])

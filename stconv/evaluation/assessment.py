@@ -13,6 +13,7 @@ from stconv.contenders import MODEL, OPTICAL_FLOW, PERSISTENCE
 from stconv.datasets.references.baselines import baseline_forecasts
 from stconv.datasets.references.fitted import ReferenceForecasts
 from stconv.datasets.references.optical_flow import OpticalFlow
+from stconv.datasets.series.extent import lowest_and_highest
 from stconv.sphere import DEGREE
 from stconv.uncertainty.bands import LEVELS, Bands
 from stconv.verification import ScoreSums, Verification, lead_labels
@@ -97,8 +98,8 @@ class Assessment:
         if min(len(axes[0]), len(axes[1])) >= MIN_CELLS:
             self._diagnostics["spectra"] = PowerSpectra(names)
         period = self._data.periods.train
-        training = series.values[period.start : period.stop, : len(names)]
-        spread = [float(np.nanmax(part) - np.nanmin(part)) for part in training.swapaxes(0, 1)]
+        low, high = lowest_and_highest(series.values[period.start : period.stop, : len(names)])
+        spread = [float(spread) for spread in high - low]
         self._diagnostics["similarity"] = Similarity(names, spread)
         if scoring.thresholds:
             self._diagnostics["thresholds"] = ThresholdScores(

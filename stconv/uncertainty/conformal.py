@@ -22,6 +22,7 @@ from torch import Tensor
 
 from stconv.datasets.preparation.harmonics import Term, fit_harmonics
 from stconv.datasets.series.dataset import WindowDataset
+from stconv.datasets.series.extent import lowest_and_highest
 from stconv.spacing import evenly_spaced
 from stconv.uncertainty.bands import (
     LEVELS,
@@ -82,10 +83,8 @@ def calibrate(network: Network, preparation: Preparation, data: GridDataModule) 
     ).numpy()
     quantiles = _quantiles(validation.values / (scale * _season(validation, terms, season) * recent_change))
     period = data.periods.train
-    lowest = [
-        0.0 if np.nanmin(data.series.values[period.start : period.stop, target]) == 0 else -math.inf
-        for target in range(network.c_out)
-    ]
+    low, _ = lowest_and_highest(data.series.values[period.start : period.stop, : network.c_out])
+    lowest = [0.0 if value == 0 else -math.inf for value in low]
     return Bands(
         torch.from_numpy(scale),
         torch.from_numpy(season),

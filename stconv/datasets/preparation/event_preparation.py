@@ -169,7 +169,8 @@ class EventPreparation(Preparation):
         """Whether the event happened at each step of a period, float32, (time, class, 1, 1)."""
         parts = []
         for start in range(period.start, period.stop, STEPS_AT_ONCE):
-            frames = torch.from_numpy(series.values[start : min(start + STEPS_AT_ONCE, period.stop)])
+            steps = series.values[start : min(start + STEPS_AT_ONCE, period.stop)]
+            frames = torch.from_numpy(np.asarray(steps))
             parts.append(self.happened(frames.transpose(0, 1)[None])[0].transpose(0, 1).numpy())
         return np.concatenate(parts)
 

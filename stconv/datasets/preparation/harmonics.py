@@ -48,9 +48,9 @@ def fit_harmonics(
     Returns:
         The terms, and their coefficients, float64, (term, channel, lat, lon), NaN in cells without a value.
     """
-    n_time, *shape = values.shape
+    shape = values.shape[1:]
     terms = supported_terms(cycles, weekly)
-    coefficients = _least_squares(values.reshape(n_time, -1), harmonic_basis(cycles, terms))
+    coefficients = _least_squares(values, harmonic_basis(cycles, terms))
     return terms, coefficients.reshape(len(terms), *shape)
 
 
@@ -139,12 +139,12 @@ def _largest_gap(fractions: np.ndarray) -> float:
 
 
 def _least_squares(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Least squares of (time, cell) values on a (time, term) basis, without NaN: (term, cell), float64.
+    """Least squares of (time, ...) values on a (time, term) basis, without NaN: (term, cell), float64.
 
     Solves the normal equations, summed over blocks of steps, so that values may be on disk. The terms are far
     from collinear (`supported_terms`), so this is as accurate as a decomposition.
     """
-    n_cells, n_terms = values.shape[1], basis.shape[1]
+    n_cells, n_terms = math.prod(values.shape[1:]), basis.shape[1]
     count, total = np.zeros(n_cells, dtype=np.int64), np.zeros(n_cells)
     for _, block in _blocks(values):
         count += np.isfinite(block).sum(0)
@@ -173,18 +173,20 @@ def _gram(values: np.ndarray, basis: np.ndarray, cells: np.ndarray) -> np.ndarra
     """Sum the products of terms over the valid steps of each cell: (cell, term, term)."""
     n_terms = basis.shape[1]
     gram = np.zeros((len(cells), n_terms * n_terms))
-    n = max(1, _BYTES_AT_ONCE // (8 * max(n_terms**2, values.shape[1])))
+    n = max(1, _BYTES_AT_ONCE // (8 * max(n_terms**2, math.prod(values.shape[1:]))))
     for start in range(0, len(values), n):
         block = basis[start : start + n]
         products = (block[:, :, None] * block[:, None, :]).reshape(len(block), -1)
-        gram += np.isfinite(values[start : start + n, cells]).astype(np.float64).T @ products
+        known = np.isfinite(np.asarray(values[start : start + n]).reshape(len(block), -1)[:, cells])
+        gram += known.astype(np.float64).T @ products
         forget_pages(values)
     return gram.reshape(-1, n_terms, n_terms)
 
 
 def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Iterate over blocks of steps and their values in float64, of bounded size."""
-    n = max(1, _BYTES_AT_ONCE // (8 * values.shape[1]))
+    """Iterate over blocks of steps and their values in float64, (time, cell), of bounded size."""
+    n_cells = math.prod(values.shape[1:])
+    n = max(1, _BYTES_AT_ONCE // (8 * n_cells))
     for start in range(0, len(values), n):
-        yield slice(start, start + n), values[start : start + n].astype(np.float64)
+        yield slice(start, start + n), values[start : start + n].astype(np.float64).reshape(-1, n_cells)
         forget_pages(values)

@@ -100,6 +100,15 @@ def cached(
     return map_file(data, shape), digest
 
 
+def has_room(folder: Path, key: str, n_bytes: int) -> bool:
+    """Whether a cached array exists, or would fit on its disk."""
+    if (folder / f"{key}.json").is_file():
+        return True
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    begun = folder / f"{key}.part"
+    return shutil.disk_usage(existing).free + (begun.stat().st_size if begun.is_file() else 0) >= n_bytes
+
+
 def forget(folder: Path, key: str) -> None:
     """Remove a cached array, finished or not."""
     for suffix in (".json", ".progress", ".part", ".f32"):

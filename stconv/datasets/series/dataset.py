@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stconv.datasets.series.cache import forget_pages, map_file
+from stconv.datasets.series.streamed import StreamedValues
 from stconv.datasets.series.windows import WindowSpec
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class WindowDataset(Dataset[dict[str, Any]]):
 
     It holds tensors and integers only: a worker process receives them through shared memory, and no file
     handle. Of a series on disk a worker receives the path, and maps it by itself; pages read are given back
-    from time to time, so that memory stays bounded however large the file is.
+    from time to time, so that memory stays bounded however large the file is. The windows of a streamed
+    series come from blocks that threads read ahead in the order that was announced.
 
     Args:
         series: The series.
@@ -72,7 +74,8 @@ class WindowDataset(Dataset[dict[str, Any]]):
 
     def __init__(self, series: Series, spec: WindowSpec, references: Sequence[int]) -> None:
         self.on_disk = _file_of(series.values)
-        self.values = torch.from_numpy(series.values)
+        self.stream = series.values.apart() if isinstance(series.values, StreamedValues) else None
+        self.values = torch.empty(0) if self.stream is not None else torch.from_numpy(series.values)
         self.cycles = torch.from_numpy(series.cycles.astype(np.float32))
         self.n_targets = series.n_targets
         self.spec = spec
@@ -83,6 +86,8 @@ class WindowDataset(Dataset[dict[str, Any]]):
         return len(self.references)
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
+        if self.stream is not None:
+            return self._streamed(self.stream, self.references[item])
         sample = window(self.values, self.cycles, self.spec, self.references[item], self.n_targets)
         if self._mapped is not None:
             sample = {name: tensor.clone() for name, tensor in sample.items()}
@@ -91,6 +96,9 @@ class WindowDataset(Dataset[dict[str, Any]]):
 
     def batch(self, items: Sequence[int]) -> dict[str, Tensor]:
         """Several windows, stacked."""
+        if self.stream is not None:
+            windows = [self._streamed(self.stream, self.references[item]) for item in items]
+            return {name: torch.stack([one[name] for one in windows]) for name in windows[0]}
         reference = np.array([self.references[item] for item in items])
         past = reference[:, None] + np.array(self.spec.input_offsets)
         future = reference[:, None] + np.arange(1, self.spec.leads + 1)
@@ -105,6 +113,29 @@ class WindowDataset(Dataset[dict[str, Any]]):
             batch["targets"] = _gather(values[:, : self.n_targets], future)
         self._release(batch["inputs"].nbytes)
         return batch
+
+    def _streamed(self, stream: StreamedValues, i: int) -> dict[str, Tensor]:
+        """A window of a series that stays where it is."""
+        first, stop = self._span(i)
+        frames, cycles = stream.window(first, stop), self.cycles[first : i + self.spec.leads + 1]
+        sample = window(frames, cycles, self.spec, i - first, self.n_targets)
+        return {name: tensor.clone() for name, tensor in sample.items()} | {
+            "reference_index": torch.tensor(i)
+        }
+
+    def _span(self, i: int) -> tuple[int, int]:
+        """First step of a window, and the step after its last."""
+        last = i + (self.spec.leads if self.n_targets else 0)
+        return i + self.spec.input_offsets[0], last + 1
+
+    def spans(self) -> list[tuple[int, int]]:
+        """First step of each window, and the step after its last."""
+        return [self._span(i) for i in self.references]
+
+    def announce(self, items: list[int]) -> None:
+        """Read ahead for an order of the windows, if the series is streamed."""
+        if self.stream is not None:
+            self.stream.blocks.begin([self._span(self.references[item]) for item in items])
 
     def _release(self, n_bytes: int) -> None:
         """Count bytes read from disk, and release pages from time to time."""

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from stconv.datasets.series.sampling import EpochShuffle, Shard
+from stconv.datasets.series.stream_order import StreamOrder
 
 
 class ResumableLoader(DataLoader[Any]):
@@ -29,7 +30,7 @@ class ResumableLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Begin an epoch with the first batch that is asked for; Lightning sets the epoch before that."""
         self._given, self._first = self._first, 0
-        if isinstance(self.sampler, EpochShuffle | Shard):
+        if isinstance(self.sampler, EpochShuffle | Shard | StreamOrder):
             self.sampler.passed = self._given * (self.batch_size or 1)
         for batch in super().__iter__():
             self._given += 1

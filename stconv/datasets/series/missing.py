@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stconv.datasets.series.cache import forget_pages
+from stconv.datasets.series.extent import frame_blocks
 from stconv.datasets.series.windows import WindowSpec
 
 if TYPE_CHECKING:
@@ -56,22 +57,38 @@ def complete_enough(
     ]
 
 
-def most_missing(valid: np.ndarray, expected: np.ndarray, offsets: Sequence[int]) -> float:
+def known_counts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count the values of each cell, and the frames of each variable that hold any value.
+
+    Args:
+        values: float32, (time, variable, lat, lon), NaN missing.
+
+    Returns:
+        int64, (variable, lat, lon) and (variable,).
+    """
+    n_known, n_frames = np.zeros(values.shape[1:], np.int64), np.zeros(values.shape[1], np.int64)
+    for block in frame_blocks(values):
+        known = np.isfinite(block)
+        n_known += known.sum(axis=0)
+        n_frames += known.any(axis=(2, 3)).sum(axis=0)
+    return n_known, n_frames
+
+
+def most_missing(values: np.ndarray, expected: np.ndarray, offsets: Sequence[int]) -> float:
     """Largest missing fraction of a variable in the inputs of any window.
 
     Args:
-        valid: bool, (time, variable, lat, lon).
+        values: float32, (time, variable, lat, lon), NaN missing.
         expected: Cells that should hold a value, bool, (variable, lat, lon).
         offsets: Steps of the input frames relative to the reference time, the last one 0.
 
     Returns:
         The fraction, rounded up to 4 decimals; 0 if no window fits.
     """
-    n_windows = len(valid) + min(offsets)
+    n_windows = len(values) + min(offsets)
     if n_windows <= 0:
         return 0.0
-    # frame by frame: a copy of the whole period would double the memory
-    counts = np.stack([(~frame & expected).sum(axis=(1, 2)) for frame in valid])
-    shares = counts / np.maximum(expected.sum(axis=(1, 2)), 1)
+    missing = ((~np.isfinite(block) & expected).sum(axis=(2, 3)) for block in frame_blocks(values))
+    shares = np.concatenate([*missing]) / np.maximum(expected.sum(axis=(1, 2)), 1)
     of_windows = np.mean([shares[offset - min(offsets) :][:n_windows] for offset in offsets], axis=0)
     return float(np.ceil(1e4 * of_windows.max()) / 1e4)

@@ -9,14 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from stconv.cache import SERIES, cache_dir
 from stconv.datasets.remote.address import Place
-from stconv.datasets.series.cache import available_bytes, cached, fingerprint, forget
+from stconv.datasets.series.cache import available_bytes, cached, fingerprint, forget, has_room
+from stconv.datasets.series.streamed import StreamedValues, common_edges, stream
 from stconv.datasets.source import time_axis
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.blocks import block_edges
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from stconv.datasets.source.grid import Origin
     from stconv.datasets.source.time_axis import TimeStep
 
+Cache = Literal["never", "auto", "always"]
+"""Whether a series is copied to the disk."""
+LEAST_STREAM_BYTES = 64 * 2**20
+"""Memory for blocks of a streamed series, however small its share of the memory is."""
 MEMORY_SHARE = 0.5
 """A series that takes more than this fraction of the available memory is cached on disk."""
 _BYTES_AT_ONCE = 64 * 2**20
@@ -39,10 +45,11 @@ _BYTES_AT_ONCE = 64 * 2**20
 
 @dataclass
 class Series:
-    """A gridded time series, held in memory or mapped from a cache file.
+    """A gridded time series, held in memory, mapped from a cache file, or read from its source.
 
     Attributes:
         values: float32, (time, channel, lat, lon), C-contiguous, physical units, NaN missing; targets first.
+            Of a streamed series, an array that reads blocks when it is indexed (`StreamedValues`).
         times: datetime64 or cftime, (time,), increasing.
         variables: Name of each channel.
         n_targets: Leading channels that are targets.
@@ -89,6 +96,11 @@ class Series:
         """Whether the values are mapped from a cache file."""
         return isinstance(self.values, np.memmap)
 
+    @property
+    def streamed(self) -> bool:
+        """Whether the values stay in their source."""
+        return isinstance(self.values, StreamedValues)
+
     @cached_property
     def cycles(self) -> np.ndarray:
         """Fractions of day, year and week of each step, float64, (time, 3)."""
@@ -106,8 +118,11 @@ def load_series(
     files: Sequence[Place] = (),
     settings: Any = None,
     memory_share: float = MEMORY_SHARE,
+    cache: Cache = "auto",
 ) -> Series:
     """Read variables of a canonical Dataset block by block, into memory or, if too large, into a cache file.
+
+    Values on disk or on the network may stay there: then windows are read when they are needed.
 
     Args:
         ds: Canonical Dataset, from `grid.open_series`.
@@ -117,6 +132,8 @@ def load_series(
         files: Files of the dataset; without them the series is always held in memory.
         settings: Read options; with the files, they form the key of the cache.
         memory_share: Fraction of the available memory that the series may take.
+        cache: "always" copies the series into a cache file, "never" leaves lazy values where they are, "auto"
+            does the first if it does not fit in memory, and the second if it does not fit on the disk either.
 
     Returns:
         The series; its channels are the targets, then the other inputs.
@@ -137,25 +154,39 @@ def load_series(
     found = {name: center_of(array) for name, array in zip(variables, arrays, strict=True)}
     centers = {name: center for name, center in found.items() if center}
 
-    def read(start: int, stop: int) -> np.ndarray:
-        steps = [np.asarray(array[start:stop].values) for array in arrays]
+    stored = all(array.chunks is not None for array in arrays)
+
+    def read(start: int, stop: int, in_threads: bool = True) -> np.ndarray:
+        parts = [array[start:stop] for array in arrays]
+        steps = [np.asarray(part.values if in_threads else _alone(part)) for part in parts]
         for name, raw in zip(variables, steps, strict=True):
             refuse_unusable(raw[:, None], [name], times[start:stop], settled)
         centered = [f - centers[n] if n in centers else f for n, f in zip(variables, steps, strict=True)]
         return np.stack(centered, axis=1, dtype=np.float32, casting="same_kind")
 
-    edges = block_edges(arrays[0], max(1, _BYTES_AT_ONCE // (4 * math.prod(shape[1:]))))
-    values_hash = ""
-    if files and 4 * math.prod(shape) > memory_share * available_bytes():
-        key = fingerprint(files, (variables, settings))
+    n_bytes, memory_bytes = 4 * math.prod(shape), int(memory_share * available_bytes())
+    key = fingerprint(files, (variables, settings))
+    values: Any
+    where = _place(cache, n_bytes, memory_bytes, bool(files), stored, cache_dir() / SERIES, key)
+    if where == "source":
+        values, values_hash = stream(
+            lambda start, stop: read(start, stop, in_threads=False),
+            common_edges(arrays),
+            shape,
+            max(memory_bytes // 2, LEAST_STREAM_BYTES),
+        )
+    elif where == "disk":
+        edges = block_edges(arrays[0], max(1, _BYTES_AT_ONCE // (4 * math.prod(shape[1:]))))
         values, values_hash = cached(cache_dir() / SERIES, key, shape, read, edges)
         if fingerprint(files, (variables, settings)) != key:
             forget(cache_dir() / SERIES, key)
             raise _changed_meanwhile(files)
     else:
+        edges = block_edges(arrays[0], max(1, _BYTES_AT_ONCE // (4 * math.prod(shape[1:]))))
         values = np.empty(shape, dtype=np.float32)
         for start, stop in pairwise(edges):
             values[start:stop] = read(start, stop)
+        values_hash = hashlib.sha256(values.data).hexdigest()
     _warn_of_directions(ds, targets or inputs)
     step = time_axis.time_step(times)
     return Series(
@@ -172,8 +203,32 @@ def load_series(
         calendar=time_axis.calendar_of(times),
         origin=origin,
         centers=centers,
-        values_hash=values_hash or hashlib.sha256(values.data).hexdigest(),
+        values_hash=values_hash,
     )
+
+
+def _place(
+    cache: Cache, n_bytes: int, memory_bytes: int, has_files: bool, stored: bool, folder: Path, key: str
+) -> Literal["memory", "disk", "source"]:
+    """Choose where the values are read from during training; see `load_series`."""
+    if cache == "never":
+        return "source" if stored else "memory"
+    if not has_files or (cache == "auto" and n_bytes <= memory_bytes):
+        return "memory"
+    if cache == "auto" and stored and not has_room(folder, key, n_bytes):
+        warnings.warn(
+            f"The series ({n_bytes / 1e9:.3g} GB) fits neither in memory nor into '{folder}': its windows "
+            "are read from the source in every epoch. `data.cache: always` would stop instead.",
+            SourceWarning,
+            stacklevel=3,
+        )
+        return "source"
+    return "disk"
+
+
+def _alone(part: xr.DataArray) -> np.ndarray:
+    """Compute a lazy part in this thread: several parts are read at once by threads of their own."""
+    return np.asarray(part.data.compute(scheduler="synchronous"))
 
 
 def _check_present(ds: xr.Dataset, variables: Sequence[str], roles: Mapping[str, Sequence[str]]) -> None:

@@ -31,7 +31,12 @@ CHUNK_BYTES = 64 * 2**20
 
 
 def canonical_part(
-    ds: xr.Dataset, spec: GridSpec, variables: Sequence[str] | None, source: str, lazy: bool
+    ds: xr.Dataset,
+    spec: GridSpec,
+    variables: Sequence[str] | None,
+    source: str,
+    lazy: bool,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Part:
     """Convert one dataset to canonical form, see `grid.canonicalize`.
 
@@ -41,6 +46,7 @@ def canonical_part(
         variables: Names to keep, in order; None for every field.
         source: Name of the dataset, for messages.
         lazy: Whether to keep the values on disk, as dask arrays.
+        chunk_bytes: Approximate size of a chunk of all variables together.
 
     Raises:
         GridError, TimeAxisError, VariableError, UnitsError: The dataset cannot be used as it is.
@@ -55,7 +61,8 @@ def canonical_part(
     axes = canonical_axes(once, time, horizontal, source)
     _check_names([*names, *directions_in(spec.components, names)], axes, source)
     check_increasing(axes.coords[TIME].values, source)
-    fields = {name: _field(once, name, axes, spec, source, len(names) if lazy else 0) for name in names}
+    each = chunk_bytes // max(len(names), 1) if lazy else None
+    fields = {name: _field(once, name, axes, spec, source, each) for name in names}
     origin = _origin(ds, time, axes, fields, cyclic)
     refuse_names_outside_netcdf(origin, source)
     return Part(source, xr.Dataset(fields, axes.coords, ds.attrs), origin, left_out)
@@ -74,15 +81,15 @@ def _check_names(names: Sequence[str], axes: CanonicalAxes, source: str) -> None
 
 
 def _field(
-    ds: xr.Dataset, name: str, axes: CanonicalAxes, spec: GridSpec, source: str, n_lazy: int
+    ds: xr.Dataset, name: str, axes: CanonicalAxes, spec: GridSpec, source: str, chunk_bytes: int | None
 ) -> xr.Variable:
-    """A field with canonical dimensions; a dask array if it is one of `n_lazy` fields that stay on disk."""
+    """A field with canonical dimensions; a dask array of chunks of some size if it stays on disk."""
     variable = ds[name].variable
     variable = variable.isel({dim: 0 for dim in variable.dims if dim not in axes.dims})
-    if not n_lazy:
+    if chunk_bytes is None:
         return field_values(_ordered(variable, axes), name, spec, source)
     along = next((str(d) for d in variable.dims if axes.dims[str(d)] == TIME), TIME)
-    whole = chunked(variable, along, CHUNK_BYTES // n_lazy, source)
+    whole = chunked(variable, along, chunk_bytes, source)
     dtype = np.dtype(np.float32)
     if variable.dtype != dtype:
         steps = steps_looked_at(variable.sizes.get(along, 1))

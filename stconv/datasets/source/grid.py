@@ -8,7 +8,7 @@ import xarray as xr
 
 from stconv.datasets.remote.address import Place
 from stconv.datasets.source.accumulation import deaccumulate
-from stconv.datasets.source.canonical import canonical_part
+from stconv.datasets.source.canonical import CHUNK_BYTES, canonical_part
 from stconv.datasets.source.decoding import mask_declared
 from stconv.datasets.source.directions import directions_in, split_directions
 from stconv.datasets.source.finding import find_files
@@ -27,6 +27,8 @@ __all__ = ["GridSpec", "Origin", "canonicalize", "open_series", "open_stored", "
 
 MEMORY_BYTES = 256 * 2**20
 """Sources above this size are opened as dask arrays, smaller ones are read at once."""
+STREAMED_CHUNK_BYTES = 2**20
+"""Approximate size of the chunks of a source that is read window by window; at least a chunk of the file."""
 DataSource = str | Place | Sequence[str | Place] | xr.Dataset
 """Paths or addresses of files, or a Dataset in memory, eager or lazy."""
 
@@ -35,6 +37,7 @@ def open_series(
     paths: DataSource,
     spec: GridSpec | None = None,
     variables: Sequence[str] | None = None,
+    stay: bool = False,
 ) -> tuple[xr.Dataset, Origin]:
     """Open one or several files, or a Dataset, as one canonical series.
 
@@ -46,6 +49,7 @@ def open_series(
             network. Or a decoded Dataset, which is left as it is.
         spec: Options for a source that does not describe itself.
         variables: Names to read, in order; None for every field.
+        stay: Whether small sources stay on disk as well, in small chunks, to be read window by window.
 
     Returns:
         The canonical dataset, see `canonicalize`, and its origin for `restore`.
@@ -54,7 +58,7 @@ def open_series(
         FileError: A file is missing, damaged, or not a data file. GridError, TimeAxisError, VariableError,
             UnitsError: The content cannot be used as it is.
     """
-    ds, origin = join_parts(open_parts(paths, spec, variables), spec, variables)
+    ds, origin = join_parts(open_parts(paths, spec, variables, stay), spec, variables)
     return fill_gaps(ds, spec.fill_gaps if spec else 0), origin
 
 
@@ -62,6 +66,7 @@ def open_parts(
     paths: DataSource,
     spec: GridSpec | None = None,
     variables: Sequence[str] | None = None,
+    stay: bool = False,
 ) -> list[Part]:
     """Open each file separately; `join_parts` joins them to one series. `open_series` does both."""
     spec = spec or GridSpec()
@@ -75,14 +80,15 @@ def open_parts(
     _check_present(opened, variables)
     if variables is None:
         _check_components(opened, spec)
-    lazy = sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
+    lazy = stay or sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
+    chunk_bytes = STREAMED_CHUNK_BYTES if stay else CHUNK_BYTES
     parts = []
     while opened:  # release each file once it is canonical: it may hold float64, twice as large
         source, ds = opened.pop(0)
         here = None if variables is None else [name for name in variables if name in ds.data_vars]
         wanted = variables if here == [] else here
         ds = ds if lazy else load(_only(ds, wanted), source, close=not isinstance(paths, xr.Dataset))
-        parts.append(canonical_part(ds, spec, wanted, source, lazy))
+        parts.append(canonical_part(ds, spec, wanted, source, lazy, chunk_bytes))
     return parts
 
 
