@@ -72,6 +72,7 @@ def test_configs_and_recipes_are_inside(wheel):
     assert recipes
     assert configs | recipes <= names
     assert "stconv/py.typed" in names
+    assert {"service/static/d3.js", "service/static/world-fine.json", "service/static/NOTICE.txt"} <= names
 
 
 def test_no_python_in_configs_and_recipes():

@@ -21,6 +21,7 @@ export function readGrid(answer, calendar = "standard") {
   const geographic = system?.type === "GeographicCRS";
   const columns = new Axis(x, { turns: geographic });
   const rows = new Axis(y, geographic ? { bounds: [-90, 90] } : {});
+  let latest = { key: "", values: null }; // the field that a moving map draws again and again
   return {
     x, y, times, names, geographic, columns, rows,
     reference: moment(coverage["stconv:reference_time"], calendar),
@@ -32,10 +33,13 @@ export function readGrid(answer, calendar = "standard") {
     units: (name) => coverage.parameters[name].unit?.symbol?.value ?? "",
     value: (name, lead, row, column) => coverage.ranges[name].values[at(lead, row, column)],
     field: (name, lead) => {
+      const key = `${lead} ${name}`;
+      if (latest.key === key) return latest.values;
       const found = new Float64Array(y.length * x.length);
       rows.indices.forEach((row, j) => columns.indices.forEach((column, i) => {
         found[j * x.length + i] = coverage.ranges[name].values[at(lead, row, column)] ?? NaN;
       }));
+      latest = { key, values: found };
       return found;
     },
     bands: (name) => LEVELS.filter((level) => all.includes(`${name}_lower_${level}`)),

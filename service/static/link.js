@@ -2,11 +2,19 @@
 import { at } from "./page.js";
 import { center, chooseAt, state } from "./state.js";
 
+const QUIET_MILLISECONDS = 250;
+let timer = 0;
 const rounded = (value) => Number(value.toFixed(4));
 const numbersOf = (text) => (text ?? "").split(",").map(Number);
 
 /** The settings of the address, as texts. */
 export const readLink = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+
+/** Write the state into the address once nothing has changed for a moment; browsers allow few writes a second. */
+export function keepLink(reference) {
+  clearTimeout(timer);
+  timer = setTimeout(() => state.grid && writeLink(reference()), QUIET_MILLISECONDS);
+}
 
 /** Write the state into the address; a forecast of an own file is on this computer only and has no name. */
 export function writeLink(reference) {

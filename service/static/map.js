@@ -1,7 +1,7 @@
 // The map page: connects what a reader does with what the page shows.
 import { describe, loadModels, lookAgain, reference, showStored, stepReference, upload } from "./choice.js";
 import { download } from "./download.js";
-import { applyLink, applySettings, readLink, writeLink } from "./link.js";
+import { applyLink, applySettings, keepLink, readLink, writeLink } from "./link.js";
 import { BUTTONS, choose, KEYS, reveal } from "./moving.js";
 import { at, guarded } from "./page.js";
 import { connect } from "./panes.js";
@@ -22,6 +22,7 @@ at("map").addEventListener("keydown", (event) => {
   if (!action || !state.grid || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   action();
+  at("spoken").textContent = `${at("title").textContent}. ${at("cell").textContent}`;
 });
 for (const [name, action] of Object.entries(BUTTONS)) at(name).addEventListener("click", action);
 
@@ -72,6 +73,7 @@ for (const button of document.querySelectorAll("[data-file]")) {
   button.addEventListener("click", guarded(() => download(button.dataset.file)));
 }
 at("copy").addEventListener("click", async () => {
+  writeLink(reference());
   at("link").hidden = false;
   at("link").value = location.href;
   at("link").select();
@@ -103,7 +105,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 
-whenDrawn(() => writeLink(reference()));
+whenDrawn(() => keepLink(reference));
 window.addEventListener("hashchange", guarded(() => {
   const link = readLink();
   applySettings(link);

@@ -1,5 +1,4 @@
 // Moves the chosen place and the view, by keys and buttons.
-import { at } from "./page.js";
 import { look } from "./panes.js";
 import { drawLead, drawSoon } from "./screen.js";
 import { center, chooseAt, state } from "./state.js";
@@ -31,7 +30,6 @@ export function reveal(closer = false) {
   const hidden = !view.turns(x, x).length || view.py(y) < 0 || view.py(y) > view.height;
   if (hidden || closer) look([x, y], closer && view.transform.k < 2 ? 2 : 1);
   drawLead();
-  at("spoken").textContent = at("cell").textContent;
 }
 
 export function zoomBy(factor) {

@@ -14,7 +14,7 @@ const FAMILIES = [
   },
   {
     name: "speed",
-    from: [[/^m(et(er|re)s?)?( ?\/ ?s| s-1| per second)$/, 1, 0], [/^km( ?\/ ?h| h-1| hr-1)$/, 1 / 3.6, 0],
+    from: [[/^m(et(er|re)s?)?( ?\/ ?| per )s(ec(onds?)?)?$|^m[ .]s-1$/, 1, 0], [/^km( ?\/ ?h| h-1| hr-1)$/, 1 / 3.6, 0],
       [/^(kt|kts|kn|knots?)$/, 1852 / 3600, 0]],
     to: [["m/s", 1, 0], ["km/h", 1 / 3.6, 0], ["mph", 0.44704, 0], ["kn", 1852 / 3600, 0]],
   },
