@@ -20,12 +20,15 @@ from pathlib import Path
 TARGET = Path(__file__).parent / "images" / "terminal.svg"
 DATA = "from stconv.datasets.recipes.synthetic import generate; generate('my_data.nc', 2000, 12, 16)"
 SERVE = "stconv serve --model models:/my_model@champion --data my_data.nc &"
+SAID = ("Serving ", "http://127.0.0.1:8000 in a browser")
+"""Beginnings of the lines of the server that are shown; the others are its log, and hints."""
 POINT = "http://127.0.0.1:8000/v1/forecast?latitude=35&longitude=5"
 COMMANDS = (
-    "stconv inspect my_data.nc --write-config my.yaml --minutes 1",
+    "stconv inspect my_data.nc --variables t2m --t-in 5 --leads 5 --write-config my.yaml --minutes 1",
     "stconv fit --config my.yaml",
     "stconv test --config my.yaml",
-    "stconv register --name my_model && stconv promote my_model",
+    "stconv register --name my_model",
+    "stconv promote my_model",
     SERVE,
     f"curl '{POINT}'",
 )
@@ -91,7 +94,7 @@ def record(folder: Path) -> list[tuple[str, list[str]]]:
                     words = command.removesuffix(" &").split()
                     server = subprocess.Popen(words, cwd=folder, env=environment, stdout=file, stderr=file)
                 wait_for(POINT)
-                output = [line for line in log.read_text().splitlines() if not line.startswith("{")]
+                output = [line for line in log.read_text().splitlines() if line.lstrip().startswith(SAID)]
             else:
                 done = subprocess.run(
                     ["bash", "-c", command.replace("curl", "curl --silent --show-error --fail")],
