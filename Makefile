@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: quickstart test test-slow coverage test-lowest lint format hooks audit bench bench-service docs lock clean help
+.PHONY: quickstart test test-slow coverage test-lowest lint format hooks audit bench bench-service docs gallery lock clean help
 
 help:             ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -53,6 +53,9 @@ bench-service: $(VENV)/.dev   ## the service against the bare model: latency, th
 docs: $(VENV)/.docs        ## the documentation; warnings and links to nowhere are errors
 	$(BIN)/sphinx-build -W -q docs docs/_build
 	$(BIN)/python docs/links.py docs/_build
+
+gallery: $(VENV)/.dev      ## run the pages of docs/gallery on real data, and write what they show; PAGES="hazard ..."
+	$(BIN)/python docs/gallery.py $(PAGES)
 
 lock:                      ## resolve the newest compatible versions into requirements.lock
 	$(PYTHON) -m venv --clear .venv-lock

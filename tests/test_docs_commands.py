@@ -7,8 +7,8 @@ import tomllib
 import pytest
 
 import doc_pages
-from doc_pages import ROOT, TERMINAL, YAML
-from stconv.cli.main import COMMANDS
+from doc_pages import PROGRAMS, ROOT, TERMINAL, YAML
+from stconv.cli.main import COMMANDS, command_parser
 from stconv.experiments.running import _known_keys
 
 PAGES = doc_pages.pages()
@@ -17,29 +17,26 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LIGHTNING = ("pretrain", "fit", "validate", "test", "predict")
 
 
-def said(page):
-    """All commands of a page, one by one: those in blocks, and those in running text."""
-    lines = [
-        line
-        for snippet in doc_pages.snippets(page)
-        if snippet.kind == TERMINAL
-        for line in doc_pages.commands(snippet)
-    ]
-    for line in [*lines, *doc_pages.mentioned(page)]:
-        line = re.sub(r"\s#.*", "", line)
-        yield from re.split(r"\s(?:&&|;|\||<|>)\s", re.sub(r"\$\((stconv [^)]+)\)", "FILE", line))
+def blocks(page):
+    """Commands in the blocks of a page, one by one; blocks of plain text may show some that are not run."""
+    for snippet in doc_pages.snippets(page):
+        if snippet.kind in {TERMINAL, "text"}:
+            yield from (part for line in doc_pages.commands(snippet) for part in parts(line))
+
+
+def parts(line):
+    line = re.sub(r"\$\((stconv [^)]+)\)", "FILE", re.sub(r"\s#.*", "", line))
+    return [part for part in re.split(r"\s(?:&&|;|\||<|>)\s", line) if part.split()[0] in PROGRAMS]
 
 
 @pytest.fixture(scope="module")
-def options():
-    """Options of a command by its name, built once."""
-    from stconv.cli.main import command_parser
-
+def parser():
+    """The parser of a command by its name, built once."""
     known = {}
 
     def of(name):
         if name not in known:
-            known[name] = option_strings(command_parser(name))
+            known[name] = command_parser(name)
         return known[name]
 
     return of
@@ -53,7 +50,7 @@ def option_strings(parser):
     return found
 
 
-def fault_of(command, options):
+def fault_of(command, parser):
     """What is wrong with a command; empty if nothing is."""
     words = shlex.split(command)
     program, rest = words[0], words[1:]
@@ -78,14 +75,36 @@ def fault_of(command, options):
         below = ("--trainer.logger.", "--model.", "--masking.", "--data.event.", "--data.source.grid.")
         unknown = {word for word in given - keys if not word.startswith(below)}
     else:
-        unknown = given - options(rest[0])
+        unknown = given - option_strings(parser(rest[0]))
     return f"stconv {rest[0]} has no {', '.join(sorted(unknown))}" if unknown else ""
 
 
+def refusal_of(command, parser, capsys):
+    """The message of the command's own parser, if it does not take all of its words; for Lightning's none."""
+    words = shlex.split(command)
+    if words[0] != "stconv" or words[1] in LIGHTNING or words[1] not in COMMANDS:
+        return ""
+    try:
+        parser(words[1]).parse_args(words[2:])
+    except SystemExit as ended:
+        return capsys.readouterr().err.strip().rpartition("\n")[2] if ended.code else ""
+    return ""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=doc_pages.name)
-def test_commands_exist(page, options):
-    faults = {command: fault for command in said(page) if (fault := fault_of(command, options))}
+def test_commands_exist(page, parser, capsys):
+    shown = list(blocks(page))
+    mentioned = [part for line in doc_pages.mentioned(page) for part in parts(line)]
+    faults = {command: fault for command in [*shown, *mentioned] if (fault := fault_of(command, parser))}
+    faults |= {command: fault for command in shown if (fault := refusal_of(command, parser, capsys))}
     assert not faults
+
+
+def test_a_command_that_its_parser_refuses(parser, capsys):
+    command = "stconv serve models:/era5@champion --data a.nc"
+    assert "required: --model" in refusal_of(command, parser, capsys)
+    command = "stconv forecast a.nc --model x --input a.nc --output b.nc"
+    assert "unrecognized arguments: a.nc" in refusal_of(command, parser, capsys)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +119,8 @@ def test_commands_exist(page, options):
         ("stconv serve --model x --follow-alias", ""),
     ],
 )
-def test_faults_are_found(command, fault, options):
-    assert fault_of(command, options) == fault
+def test_faults_are_found(command, fault, parser):
+    assert fault_of(command, parser) == fault
 
 
 def test_blocks_of_yaml_have_keys_that_exist(reference_pages):
