@@ -15,8 +15,8 @@ from stconv.tracking import find_run
 from stconv.verification import Verification
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
-LONG = ("bom_rain", "cfsr", "chirps_15")
-"""A large grid, a large network, many leads."""
+LONG = ("bom_rain", "cfsr", "chirps_15", "ncep_air_temperature_unet2plus1d")
+"""A large grid, a large network, many leads, a network whose twin is run."""
 SHORT = [
     *("--trainer.check_val_every_n_epoch", "1"),
     *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "2"),
