@@ -47,7 +47,10 @@ class FileError(DataError):
 
 
 class ConnectionLostError(FileError):
-    """A source on the network stopped answering, or never answered."""
+    """A source on the network stopped answering, or never answered.
+
+    Remedy: Check the address and the network, and run the same again.
+    """
 
     code = "connection-lost"
 
@@ -183,7 +186,11 @@ class ServiceError(StconvError):
 
 
 class ClusterError(StconvError):
-    """The workers of a computation cannot be reached, or were lost before it was complete."""
+    """The workers of a computation cannot be reached, or were lost before it was complete.
+
+    Remedy: Start the workers again, with fewer workers or more memory each, and run the same command: what is
+    complete stays.
+    """
 
     code = "cluster"
 
