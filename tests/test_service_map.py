@@ -20,6 +20,8 @@ from page_visit import Visit, needs_chromium
 
 pytestmark = needs_chromium
 GRIDS = grids()
+SIZE = {"width": 1040, "height": 660}
+"""As small as a window can be that shows everything at once: fewer pixels to draw."""
 
 
 class Map(Visit):
@@ -52,9 +54,7 @@ class Map(Visit):
 
 @pytest.fixture(scope="module")
 def opened(browser):
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 800}, timezone_id="America/New_York", reduced_motion="reduce"
-    )
+    context = browser.new_context(viewport=SIZE, timezone_id="America/New_York", reduced_motion="reduce")
     yield Map(context.new_page())
     context.close()
 
@@ -256,16 +256,18 @@ def test_link_holds_the_state(region):
 
 
 @pytest.mark.parametrize(
-    "link", ["#forecast=20200101T000000Z.old", "#map=a,b,c&place=&ahead=99&show=no&units=,"]
+    "link",
+    [
+        "#forecast=20200101T000000Z.old&map=a,b,c&place=&ahead=99&show=no&units=,",
+        pytest.param("#forecast=20200101T000000Z.old", marks=pytest.mark.slow),
+    ],
 )
 def test_link_that_does_not_fit_shows_the_newest_forecast(opened, link):
     opened.show("region", link)
     assert opened.run("document.getElementById('reference').value") == STORED[2]
     assert not opened.said
-    if "old" in link:
-        opened.until(
-            "document.getElementById('status').textContent.includes('not stored on this server any more')"
-        )
+    says = "not stored on this server any more"
+    opened.until(f"document.getElementById('status').textContent.includes('{says}')")
 
 
 def saved(visit, kind):
@@ -352,7 +354,7 @@ def test_grid_without_geography(opened):
     ("name", "width"),
     [
         ("globe", 360),
-        ("region", 1280),
+        pytest.param("region", 1280, marks=pytest.mark.slow),
         *(pytest.param(*more, marks=pytest.mark.slow) for more in (("region", 360), ("globe", 1280))),
         *(pytest.param(*more, marks=pytest.mark.slow) for more in (("pixels", 360), ("pixels", 1280))),
     ],
@@ -388,7 +390,7 @@ def test_no_label_is_cut(opened, name, width):
             left < -1 || right > width + 1 || top < -1 || bottom > height + 1)];
         })()"""
     )
-    opened.page.set_viewport_size({"width": 1280, "height": 800})
+    opened.page.set_viewport_size(SIZE)
     assert cut[0] > 20
     assert cut[1] == []
 
@@ -416,7 +418,7 @@ def test_axe_finds_nothing(opened, scheme, path, width):
     found = Axe().run(opened.page)
     wide = opened.run("document.documentElement.scrollWidth")
     opened.page.emulate_media(color_scheme="light")
-    opened.page.set_viewport_size({"width": 1280, "height": 800})
+    opened.page.set_viewport_size(SIZE)
     assert found.response["violations"] == [], found.generate_report()
     assert wide <= width
     assert not opened.said
@@ -474,6 +476,7 @@ def test_map_looks_as_it_did(opened, name, scheme, link):
     assert np.quantile(difference, 0.97) < 0.15
 
 
+@pytest.mark.slow
 def test_messages_are_for_people(opened):
     opened.show("region")
     for answer, says in {

@@ -1,10 +1,14 @@
 // Coordinates as people write them.
 
+/** A longitude in [-180, 180). */
+export const turned = (longitude) => ((((longitude + 180) % 360) + 360) % 360) - 180;
+
 /** "48.5° N" or "11° W"; a longitude beyond the date line is turned back. */
 export function degrees(value, kind) {
-  const turned = kind === "x" ? ((((value + 180) % 360) + 360) % 360) - 180 : value;
-  const letter = turned === 0 || (kind === "x" && turned === -180) ? "" : kind === "x" ? (turned < 0 ? " W" : " E") : turned < 0 ? " S" : " N";
-  return `${Number(Math.abs(turned).toFixed(3))}°${letter}`;
+  const found = kind === "x" ? turned(value) : value;
+  const [below, above] = kind === "x" ? [" W", " E"] : [" S", " N"];
+  const letter = found === 0 || (kind === "x" && found === -180) ? "" : found < 0 ? below : above;
+  return `${Number(Math.abs(found).toFixed(3))}°${letter}`;
 }
 
 const NUMBER = String.raw`[-+−]?\d+(?:[.,]\d+)?`;

@@ -1,4 +1,5 @@
 // The numbers of the page as comma-separated text.
+import { turned } from "./coordinates.js";
 import { state, title, truthHere, unitOf } from "./state.js";
 import { seriesHere } from "./values.js";
 
@@ -10,7 +11,7 @@ const heading = (words) => {
   return label ? `${words} (${label})` : words;
 };
 const axesNames = () => (state.grid.geographic ? ["latitude", "longitude"] : ["y", "x"]);
-const turned = (x) => (state.grid.geographic ? ((((x + 180) % 360) + 360) % 360) - 180 : x);
+const across = (x) => digits(state.grid.geographic ? turned(x) : x);
 
 /** The cells in view at the shown time: place, forecast, observed value. */
 export function cellsInView() {
@@ -23,7 +24,7 @@ export function cellsInView() {
   const [top, bottom] = [view.y(0), view.y(view.height)];
   grid.rows.centers.forEach((y, j) => grid.columns.centers.forEach((x, i) => {
     if (y > top || y < bottom || !view.turns(x, x).length) return;
-    rows.push([time, digits(y), digits(turned(x)), ...sources.map((field) => digits(unit.value(field[j * grid.columns.size + i])))]);
+    rows.push([time, digits(y), across(x), ...sources.map((field) => digits(unit.value(field[j * grid.columns.size + i])))]);
   }));
   return lines(rows);
 }
@@ -34,7 +35,7 @@ export function seriesInView() {
   const { forecast, truth, bands } = seriesHere();
   const heads = [heading(`${title(name)} forecast`), ...(truth ? [heading(`${title(name)} observed`)] : []),
     ...bands.flatMap(({ level }) => [heading(`${level} % band from`), heading(`${level} % band to`)])];
-  const place = [digits(grid.rows.centers[cell.row]), digits(turned(grid.columns.centers[cell.column]))];
+  const place = [digits(grid.rows.centers[cell.row]), across(grid.columns.centers[cell.column])];
   return lines([["time", ...axesNames(), ...heads], ...grid.times.map((time, i) => [time.toISOString(), ...place,
     ...[forecast[i], ...(truth ? [truth[i]] : []), ...bands.flatMap(({ lower, upper }) => [lower[i], upper[i]])].map(digits)])]);
 }

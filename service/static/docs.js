@@ -6,6 +6,11 @@ function element(tag, text, ...children) {
   return made;
 }
 
+/** Text with `code` between backticks. */
+function marked(tag, text) {
+  return element(tag, "", ...text.split("`").map((piece, i) => (i % 2 ? element("code", piece) : piece)));
+}
+
 function parameters(list) {
   const table = element("table");
   for (const parameter of list) {
@@ -13,7 +18,7 @@ function parameters(list) {
     table.append(element("tr", "",
       element("td", "", element("code", parameter.name)),
       element("td", `${parameter.in}, ${kinds.join(" or ")}${parameter.required ? ", required" : ""}`),
-      element("td", parameter.description ?? parameter.schema.description ?? "")));
+      marked("td", parameter.description ?? parameter.schema.description ?? "")));
   }
   return table;
 }
@@ -21,7 +26,7 @@ function parameters(list) {
 function operation(method, path, facts) {
   const box = element("section", "", element("h2", "", element("code", `${method.toUpperCase()} ${path}`)));
   box.className = "operation";
-  for (const paragraph of (facts.description ?? facts.summary ?? "").split("\n\n")) box.append(element("p", paragraph));
+  for (const paragraph of (facts.description ?? facts.summary ?? "").split("\n\n")) box.append(marked("p", paragraph));
   if (facts.parameters) box.append(parameters(facts.parameters));
   if (facts.requestBody) box.append(element("p", `Body: ${Object.keys(facts.requestBody.content).join(" or ")}`));
   const given = Object.keys(facts.responses["200"]?.content ?? {});
@@ -32,7 +37,8 @@ function operation(method, path, facts) {
 try {
   const answer = await fetch("/openapi.json");
   const found = await answer.json();
-  document.querySelector("#about").textContent = `${found.info.title} ${found.info.version}. ${found.info.description}`;
+  document.querySelector("#about").replaceWith(
+    Object.assign(marked("p", `${found.info.title} ${found.info.version}. ${found.info.description}`), { id: "about" }));
   const target = document.querySelector("#operations");
   for (const [path, methods] of Object.entries(found.paths)) {
     for (const [method, facts] of Object.entries(methods)) target.append(operation(method, path, facts));

@@ -1,4 +1,5 @@
 // A link that holds the state of the page, after the number sign of its address.
+import { turned } from "./coordinates.js";
 import { at } from "./page.js";
 import { center, chooseAt, state } from "./state.js";
 
@@ -19,14 +20,15 @@ export function keepLink(reference) {
 /** Write the state into the address; a forecast of an own file is on this computer only and has no name. */
 export function writeLink(reference) {
   const { view } = state;
+  const written = (x) => rounded(state.grid.geographic ? turned(x) : x);
   const [x, y] = view.center;
   const { x: column, y: row } = center();
   const found = new URLSearchParams({
     model: at("model").value,
     ...(reference ? { forecast: reference } : {}),
     show: state.name, ahead: state.lead + 1,
-    place: `${rounded(row)},${rounded(column)}`,
-    map: [y, x, view.transform.k].map(rounded).join(","),
+    place: `${rounded(row)},${written(column)}`,
+    map: [rounded(y), written(x), rounded(view.transform.k)].join(","),
     draw: state.smooth ? "smooth" : "cells", time: state.clock,
     ...(state.units.length ? { units: state.units.join(",") } : {}),
   });

@@ -1,4 +1,5 @@
 // Names of places: search, time zones, and candidates for labels; places.json is loaded once, when first asked for.
+import { turned } from "./coordinates.js";
 
 const NEAR_KILOMETERS = 250;
 const KILOMETERS_PER_DEGREE = 111.2;
@@ -36,7 +37,7 @@ export const named = ({ name, country }) => (country ? `${name}, ${country}` : n
 
 /** Kilometers between two places of little distance. */
 export function kilometers(a, b) {
-  const across = ((((a.longitude - b.longitude + 180) % 360) + 360) % 360) - 180;
+  const across = turned(a.longitude - b.longitude);
   const shrunk = Math.cos((((a.latitude + b.latitude) / 2) * Math.PI) / 180);
   return Math.hypot(across * shrunk, a.latitude - b.latitude) * KILOMETERS_PER_DEGREE;
 }

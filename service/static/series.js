@@ -43,7 +43,7 @@ function grid(context, marks, py, wide) {
     context.fillStyle = styled("line");
     context.fillRect(LEFT, py(value), wide, 1);
     context.fillStyle = styled("ink");
-    context.fillText(value.toFixed(places(marks[1] - marks[0])), LEFT - 6, py(value));
+    context.fillText(value.toFixed(places(marks[1] - marks[0])), LEFT - 10, py(value));
   }
 }
 
