@@ -142,9 +142,10 @@ def describe_data(data: DataSummary) -> dict[str, str]:
         "Forecast": f"{enumerate_words(data.targets)}, from {enumerate_words(data.inputs)}; "
         f"{len(data.input_offsets)} steps in, {data.leads} out",
         "Training period": periods["train"],
-        "Validation period": periods["val"],
-        "Test period": f"{periods['test']}; {data.purge} steps are left out between the periods",
     }
+    if "test" in periods:  # not in a refit
+        about["Validation period"] = periods["val"]
+        about["Test period"] = f"{periods['test']}; {data.purge} steps are left out between the periods"
     if data.unknown_months:
         unknown = enumerate_words([calendar.month_name[month] for month in data.unknown_months])
         about["Season"] = (

@@ -84,6 +84,10 @@ class ForecastTask(TrainingTask):
         """Result of the latest test."""
         self.bands: Bands | None = None
         """Uncertainty bands once calibrated; a test calibrates them if there are none yet."""
+        self.refit: dict[str, Any] | None = None
+        """In a refit, what its bundle says about the verified run."""
+        self.combination: list[dict[str, Tensor]] | None = None
+        """In a refit, the weights of combination of the verified network, from `combination_of`."""
         self._scoring = scoring
         self._assessment: Assessment | None = None
 
@@ -121,7 +125,10 @@ class ForecastTask(TrainingTask):
             with self.freezing.kept():
                 for part in self.network.parts():
                     part.before_training(partial(self._windows, "train"), partial(self._windows, "val"))
-                    part.fit_combination(self._origins())
+                    if self.combination is None:
+                        part.fit_combination(self._origins())
+                if self.combination is not None:
+                    take_combination(self.network, self.combination)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down which layers started from another network."""
@@ -138,7 +145,7 @@ class ForecastTask(TrainingTask):
 
     def _windows(self, period: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Return normalized windows of a period, the same on every rank."""
-        references = evenly_spaced(self.data.references[period], MOST_WINDOWS[period])
+        references = evenly_spaced(self.data.references.get(period, []), MOST_WINDOWS[period])
         return self._normalized(references, self.preparation)
 
     def _origins(self) -> Iterator[tuple[Windows, Windows]]:
@@ -281,6 +288,22 @@ class WeightAveraging(EMAWeightAveraging):
         """Copy the task once it has its preparation: Lightning sets callbacks up before the task."""
         pl_module.setup(stage)
         super().setup(trainer, pl_module, stage)
+
+
+def combination_of(network: Network) -> list[dict[str, Tensor]]:
+    """Return the weights of combination of a network and of all networks inside it, by name."""
+    return [
+        {name: weight for name in part.combination if (weight := getattr(part, name)) is not None}
+        for part in network.parts()
+    ]
+
+
+@torch.no_grad()
+def take_combination(network: Network, weights: Sequence[dict[str, Tensor]]) -> None:
+    """Take weights of combination over, from `combination_of` a network of the same form."""
+    for part, ours in zip(network.parts(), weights, strict=True):
+        for name, weight in ours.items():
+            getattr(part, name).copy_(weight)
 
 
 def check_fit(network: Network, data: GridDataModule) -> None:

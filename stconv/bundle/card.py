@@ -24,7 +24,7 @@ def model_card(spec: Mapping[str, Any]) -> str:
     if data.periods:
         about = describe_data(data)
         parts += ["## Data", "\n".join(f"- **{title}:** {text}" for title, text in about.items())]
-    parts += ["## Scores", _scores(scores)]
+    parts += ["## Scores", _scores(scores, spec.get("refit"))]
     parts += ["## Limits", "\n".join(f"- {text}" for text in _limits(spec, scores))]
     code = spec.get("code") or {}
     made = f"Made {spec.get('created', 'at an unknown time')} by stconv {code.get('stconv', 'unknown')}"
@@ -51,11 +51,26 @@ def _use(spec: Mapping[str, Any]) -> str:
     )
 
 
-def _scores(scores: Mapping[str, Any]) -> str:
+def refit_statement(refit: Mapping[str, Any]) -> str:
+    """Say in words that a model is a refit, and whose scores it is trusted by.
+
+    Args:
+        refit: The key `refit` of a bundle's spec.
+    """
+    evidence = " ".join(refit["evidence"])
+    return (
+        "This model is a refit and was not tested itself. It has the configuration of run "
+        f"{refit['sibling']}, trained for as many steps ({refit['steps']}) on all data until "
+        f"{refit['trained_until']}. The scores are those of that run, which was trained until "
+        f"{refit['sibling_trained_until']} and tested on what followed. {evidence}"
+    ).rstrip()
+
+
+def _scores(scores: Mapping[str, Any], refit: Mapping[str, Any] | None = None) -> str:
     if "verdict" not in scores:
         return "Not tested yet, so its skill is unknown. Run `stconv test` or `stconv evaluate`."
     period = " to ".join(scores.get("period") or [])
-    lines = [f"**{scores['verdict']}**", ""]
+    lines = [*([refit_statement(refit), ""] if refit else []), f"**{scores['verdict']}**", ""]
     lines.append(f"{scores['n_windows']} windows{f', {period}' if period else ''}, never seen in training.")
     for name, values in scores["variables"].items():
         units = f" {values['units']}" if values["units"] not in ("", "1") else ""

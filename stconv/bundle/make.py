@@ -142,6 +142,8 @@ def _optional_keys(task: ForecastTask) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if modules := modules_outside(task.network):
         found["modules"] = modules
+    if (refit := getattr(task, "refit", None)) is not None:
+        found["refit"] = refit
     if (start := getattr(task, "start", None)) is not None:
         found["start"] = start.to_json()
     if (freezing := getattr(task, "freezing", None)) is not None and freezing.patterns:

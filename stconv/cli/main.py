@@ -62,6 +62,8 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "use": {
         "register": Command("stconv.cli.register", "make a tested run a version of a registered model"),
+        "refit": Command("stconv.cli.refit", "train a verified run once more, on all data up to the newest"),
+        "refresh": Command("stconv.cli.refresh", "refit a model when its data have grown, and promote it"),
         "promote": Command("stconv.cli.promote", "make the candidate the champion, if it has skill"),
         "forecast": Command("stconv.cli.forecast", "forecast from new files"),
         "hindcast": Command("stconv.cli.hindcast", "forecast from every time of an archive, resumable"),
@@ -74,7 +76,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
 }
 BUILDING_NETWORKS = {
-    *("ensemble", "sweep", "evaluate", "explain", "register", "promote"),
+    *("ensemble", "sweep", "evaluate", "explain", "register", "promote", "refit", "refresh"),
     *("forecast", "hindcast", "quantize", "export"),
 }
 """Commands that first import the modules of `--import`, which register a user's networks.

@@ -35,7 +35,9 @@ from stconv.datasets.source.grid import GridSpec, Origin, open_series
 from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import iso
 from stconv.datasets.summary import AxisSummary, DataSummary, EventSummary, PeriodSummary
-from stconv.errors import ConfigError, WindowError
+from stconv.errors import ConfigError, SplitError, WindowError
+
+PERIOD_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
 class GridDataModule(pl.LightningDataModule):
@@ -280,6 +282,8 @@ class GridDataModule(pl.LightningDataModule):
 
     def _unknown_months(self) -> list[int]:
         """Months of the year in the test period that neither training nor validation contains."""
+        if self.periods.refit:
+            return []
         months = {
             name: calendar_months(self.series.times[period.start : period.stop])
             for name, period in self.periods.items()
@@ -312,6 +316,11 @@ class GridDataModule(pl.LightningDataModule):
         return DataLoader(newest)
 
     def _loader(self, name: str, sampler: Sampler[int] | None = None) -> DataLoader[Any]:
+        if name not in self.references:
+            raise SplitError(
+                f"There is no {PERIOD_NAMES[name]} period: this is a refit, which is trained on all data. "
+                "The run that it repeats was verified; test that one."
+            )
         n_ranks = self.trainer.world_size if self.trainer is not None else 1
         batch_size, num_workers = self.loading.batch_size, self.loading.num_workers
         if batch_size % n_ranks:

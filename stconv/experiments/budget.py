@@ -55,6 +55,10 @@ class Pace:
             f"{duration(epochs * self.epoch_seconds)} ({duration(self.epoch_seconds)} each)."
         )
 
+    def stepping(self, steps: int) -> str:
+        """Say how long a training of so many steps takes."""
+        return f"{steps} step{'s' * (steps != 1)} take about {duration(steps * self.step_seconds)}."
+
 
 def duration(seconds: float) -> str:
     """Write a time for people: ``0.4 s``, ``12 s``, ``3.5 min``, ``2.1 h``."""
@@ -102,6 +106,8 @@ def _measured(task: TrainingTask, data: GridDataModule) -> Pace:
 
     step()  # the first one makes the state of the optimizer
     step_seconds = _seconds(step, task.device)
+    if "val" not in data.references:  # a refit
+        return Pace(step_seconds, n_steps, 0.0)
     batch, n_batches = batch_of("val")
     task.network.eval()
     with torch.no_grad():
@@ -170,7 +176,9 @@ class TrainingTime(Callback):
             self._most_epochs = trainer.max_epochs
         pace = measure(pl_module, trainer.datamodule)  # type: ignore[arg-type, attr-defined]
         self._plan(trainer, self._first_epoch, pace.epoch_seconds)
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and trainer.max_steps > 0:
+            self.say(pace.stepping(trainer.max_steps))
+        elif trainer.is_global_zero:
             self.say(pace.training((trainer.max_epochs or ENDLESS) - self._first_epoch))
         self._first_began = time.monotonic()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jsonargparse
 import torch
@@ -64,11 +64,8 @@ class ExperimentCLI(LightningCLI):
         bar: Makes the progress bar, for a configuration without one; None for no bar.
 
     Attributes:
-        export: Callback that writes the results of the command to the run.
         forecast_file: File that `predict` has written.
     """
-
-    export: ClassVar[type[Callback]] = ExportBundle
 
     def __init__(
         self,
@@ -88,13 +85,17 @@ class ExperimentCLI(LightningCLI):
             GridDataModule,
             save_config_callback=SaveConfigToRun,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults={"callbacks": [self.export(), *callbacks]},
+            trainer_defaults={"callbacks": [self._exporter(), *callbacks]},
             seed_everything_default=0,
             parser_kwargs={**kwargs, "prog": "stconv", command: dict(kwargs)},
             args=[command, *grouped_options(argv)],
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
+
+    def _exporter(self) -> Callback:
+        """Make the callback that writes the results of the command to the run."""
+        return ExportBundle()
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """The requested command alone; the parser of each other command would cost a second."""

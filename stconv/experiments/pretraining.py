@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from pytorch_lightning import Callback
 
@@ -19,7 +19,8 @@ SUFFIX = "_pretraining"
 class PretrainingCLI(ExperimentCLI):
     """Trainer, task and data of `stconv fit`, with the task of reconstructing what is masked."""
 
-    export: ClassVar[type[Callback]] = ExportPretrained
+    def _exporter(self) -> Callback:
+        return ExportPretrained()
 
     def before_instantiate_classes(self) -> None:
         """Name the run after that of the configuration."""

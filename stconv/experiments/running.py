@@ -26,6 +26,7 @@ def run_experiment(
     argv: list[str],
     callbacks: Sequence[Callback] = (),
     say: Callable[[str], None] | None = None,
+    cli: type[ExperimentCLI] | None = None,
     **options: Any,
 ) -> ExperimentCLI:
     """Run a command of Lightning, and return its trainer, task and data.
@@ -35,6 +36,7 @@ def run_experiment(
         argv: Command line words after the command.
         callbacks: Callbacks of the trainer, in addition to those of the configuration.
         say: Takes each remark on the way; None for silence.
+        cli: Command line to run instead of that of the command.
         **options: `dataset` and `bar` of `ExperimentCLI`.
 
     Raises:
@@ -50,7 +52,7 @@ def run_experiment(
     try:
         if command == "pretrain":
             return PretrainingCLI("fit", argv, callbacks, say or silence, **options)
-        return ExperimentCLI(command, argv, callbacks, say or silence, **options)
+        return (cli or ExperimentCLI)(command, argv, callbacks, say or silence, **options)
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(command, argv, str(error))) from error
     except StconvError:

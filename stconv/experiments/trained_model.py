@@ -143,6 +143,11 @@ def check_data(bundle: Bundle, data: GridDataModule) -> None:
             f"The model was trained on {', '.join(expected)}, the data section names {', '.join(found)} "
             "(targets first). Name the same variables in the same order."
         )
+    if data.periods.refit:
+        raise SplitError(
+            "The model is a refit: it was trained on all data of its configuration, so that no test period "
+            "is left. Name a configuration whose test period is later: --config FILE."
+        )
     trained, start = bundle.data, data.describe().periods["test"].start
     for name in ("train", "val"):
         period = trained.periods.get(name)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stconv.bundle import Bundle
+from stconv.bundle.card import refit_statement
 from stconv.datasets.source.directions import directions_in
 from stconv.forecast.bounds import band_names
 from stconv.forecast.checks import axis_text
@@ -55,6 +56,7 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
         "calendar": contract.calendar,
         "allowed_missing_share": contract.allowed_missing_share,
         "leads": contract.leads,
+        "refit": refit_statement(bundle.spec["refit"]) if "refit" in bundle.spec else None,
         "rollout": contract.rolls_out,
     }
 

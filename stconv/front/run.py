@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stconv.errors import ConfigError, TrackingError
+from stconv.errors import ConfigError, SplitError, TrackingError
 from stconv.front.contained import contained
 from stconv.front.model import Model, load
 from stconv.front.scores import Scores
-from stconv.tracking.run_layout import BEST_CHECKPOINT, CONFIG, SCORES, TAG_FOLDER, TAG_TRAINED, VERIFICATION
+from stconv.tracking.run_layout import (
+    BEST_CHECKPOINT,
+    CONFIG,
+    SCORES,
+    TAG_FOLDER,
+    TAG_REFIT_OF,
+    TAG_TRAINED,
+    VERIFICATION,
+)
 from stconv.tracking.store import RunInfo, download, find_run, list_runs
 
 if TYPE_CHECKING:
@@ -129,7 +137,13 @@ class Run:
         Raises:
             ConfigError: The data were a Dataset in memory, and it is not given.
             TrackingError: The run has no checkpoint.
+            SplitError: The run is a refit, which has no test period.
         """
+        if TAG_REFIT_OF in self.info.tags:
+            raise SplitError(
+                f"There is no test period: this is a refit, which is trained on all data. Run "
+                f"{self.info.tags[TAG_REFIT_OF]}, which it repeats, was verified; see its scores."
+            )
         argv = ["--config", str(download(self.id, CONFIG))]
         if checkpoint is None and TAG_TRAINED in self.info.tags:
             argv += ["--ckpt_path", str(_best(self))]
@@ -160,8 +174,30 @@ class Run:
         return self.model().forecast(data, steps, **options)
 
     @contained
+    def refit(self, data: xr.Dataset | None = None, *, say: Callable[[str], None] | None = None) -> Run:
+        """Train the verified experiment once more, on all data up to the newest, as `stconv refit` does.
+
+        Args:
+            data: Dataset with all data, if the run was trained on one in memory; default: that of the run.
+            say: Takes each remark on the way.
+
+        Returns:
+            The run of the refit, in the same experiment; `register` and `promote` trust it by the scores of
+            this run.
+
+        Raises:
+            TrackingError: The run was not tested, or has no bundle or checkpoint.
+            DataError: The source is not the one that the run was trained on.
+            SkillGateError: Trained until the end of validation, the experiment is worse than this run.
+        """
+        from stconv.experiments.refitting import refit
+
+        dataset = self.dataset if data is None else data
+        return Run(refit(self.id, dataset, *([] if say is None else [say])), dataset)
+
+    @contained
     def register(self, name: str) -> Version:
-        """Make the tested run the newest version of a registered model, and its candidate.
+        """Make the tested run, or a refit, the newest version of a registered model, and its candidate.
 
         Args:
             name: Name of the registered model; created if it does not exist.

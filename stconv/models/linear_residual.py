@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -66,6 +66,8 @@ class LinearResidual(Network):
     Raises:
         ConfigError: The network has fewer input than output channels, or a setting is out of its range.
     """
+
+    combination: ClassVar[tuple[str, ...]] = ("start_weight", "residual_weight")
 
     start_weight: Tensor | None
     residual_weight: Tensor

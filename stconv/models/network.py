@@ -40,6 +40,9 @@ class Network(nn.Module):
     forecasts_event: ClassVar[bool] = False
     """True for a network whose outputs are logits of an event instead of fields."""
 
+    combination: ClassVar[tuple[str, ...]] = ()
+    """Names of the buffers that hold weights of a combination, which a refit takes over."""
+
     needs_history: bool = False
     """True for a network that starts from the targets' own newest frame."""
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stconv.bundle import Bundle
+from stconv.bundle.card import refit_statement
 from stconv.contenders import BASELINES, RIVAL
 from stconv.errors import ConfigError, SkillGateError, TrackingError
 from stconv.results import SCORES_NC
 from stconv.tracking.flavor import write_flavor
-from stconv.tracking.run_layout import BUNDLE, SCORES, registered
+from stconv.tracking.run_layout import BUNDLE, SCORES, TAG_REFIT_OF, registered
 from stconv.tracking.store import connect, download, explained, find_run
 from stconv.verification import Verification
 from stconv.verification.scores.pairing import pair
@@ -54,7 +55,7 @@ class Promotion:
 
 
 def register(run_id: str, name: str) -> int:
-    """Make a tested run the newest version of a registered model, and the candidate.
+    """Make a tested run, or a refit of one, the newest version of a registered model, and the candidate.
 
     The bundle and its scores are copied, so that later changes to the run do not change the version.
 
@@ -71,13 +72,14 @@ def register(run_id: str, name: str) -> int:
     from mlflow.exceptions import MlflowException
 
     run = find_run(run_id)
-    if not run.tested:
+    tested = find_run(run.tags[TAG_REFIT_OF]) if TAG_REFIT_OF in run.tags else run
+    if not tested.tested:
         raise TrackingError(
             f"Run {run} has no scores on the test period, so its skill is unknown. Run `stconv test` with "
             "its configuration first."
         )
     folder = download(run.run_id, BUNDLE)
-    scores = download(run.run_id, SCORES)
+    scores = download(tested.run_id, SCORES)
     bundle_hash = Bundle.load(folder).hash
     client = connect()
     with explained(f"register {name}"):
@@ -93,6 +95,7 @@ def register(run_id: str, name: str) -> int:
                 raise
         source = f"{client.get_run(run.run_id).info.artifact_uri}/{inside}"
         tags = {"run_name": run.name, "experiment": run.experiment, "bundle_hash": bundle_hash}
+        tags |= {} if tested is run else {TAG_REFIT_OF: tested.run_id}
         version = client.create_model_version(name, source, run.run_id, tags=tags)
         client.set_registered_model_alias(name, CANDIDATE, version.version)
     return int(version.version)
@@ -145,10 +148,14 @@ def judge(candidate: ModelVersion, champion: ModelVersion | None) -> tuple[list[
         for won, sentence in _contest(verification, reference, label):
             (evidence if won else objections).append(sentence)
 
-    result = _verification(candidate)
+    result, family = _verification(candidate), candidate.tags.get(TAG_REFIT_OF)
+    if family is not None:
+        evidence.append(refit_statement(Bundle.load(bundle_of(candidate)).spec["refit"]))
     for baseline in BASELINES:
         weigh(result, baseline, baseline)
-    if champion is not None and champion.version != candidate.version:
+    if champion is not None and family in {champion.run_id, champion.tags.get(TAG_REFIT_OF, "")}:
+        evidence.append(f"the champion, version {champion.version}, has the same configuration and less data")
+    elif champion is not None and champion.version != candidate.version:
         label = f"the champion, version {champion.version}"
         try:
             weigh(_paired(candidate, champion, result), RIVAL, label)

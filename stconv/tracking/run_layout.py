@@ -9,6 +9,8 @@ TAG_FOLDER = "stconv.folder"
 """Folder of the run, on the machine that trained it."""
 TAG_TRAINED, TAG_ERROR = "stconv.trained", "stconv.error"
 TAG_READS, TAG_LAST_READ = "stconv.test_reads", "stconv.test_last_read"
+TAG_REFIT_OF, TAG_REFIT = "stconv.refit_of", "stconv.refit"
+"""Run that a refit repeats, on the refit; and the newest refit of a run, on that run."""
 TAG_SWEEP, TAG_TRIAL = "stconv.sweep", "stconv.trial"
 TAG_PARENT, TAG_NAME = "mlflow.parentRunId", "mlflow.runName"
 

@@ -14,6 +14,8 @@ Source:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +54,21 @@ BYTES_OF_SEASON, MOST_TERMS = 64 * 2**20, 13
 """Bytes in the bundle, with this many terms, above which the season is pooled over the leads."""
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Windows that a model was not trained on.
+
+    Attributes:
+        network: Network that was trained on what comes before them.
+        preparation: Its preparation, on the same device.
+        references: Reference indices of the windows.
+    """
+
+    network: Network
+    preparation: Preparation
+    references: Sequence[int]
+
+
 @torch.inference_mode()
 def calibrate(network: Network, preparation: Preparation, data: GridDataModule) -> Bands:
     """Calibrate bands on the validation windows, with the season of the errors on training windows.
@@ -64,13 +81,40 @@ def calibrate(network: Network, preparation: Preparation, data: GridDataModule) 
     Returns:
         The bands.
     """
+    return cross_calibrate(
+        network, preparation, data, [HeldOut(network, preparation, data.references["val"])]
+    )
+
+
+@torch.inference_mode()
+def cross_calibrate(
+    network: Network, preparation: Preparation, data: GridDataModule, held_out: Sequence[HeldOut]
+) -> Bands:
+    """Calibrate bands on the errors of several models on windows that they were not trained on.
+
+    Args:
+        network: Network that the bands are for; it is returned to its training or evaluation mode.
+        preparation: Preparation that it was trained with, on the same device.
+        data: Data module after `setup`.
+        held_out: Models of the same form at rolling origins, each with windows after its training.
+
+    Returns:
+        The bands.
+
+    Source:
+        Barber et al. (2021), Annals of Statistics 49, 486-507: cross-conformal and related intervals.
+    """
     was_training = network.training
     network.eval()
     try:
-        training = _Errors(network, preparation, data, "train", TRAINING_WINDOWS)
-        validation = _Errors(network, preparation, data, "val")
+        training = _Errors(network, preparation, data, data.references["train"], TRAINING_WINDOWS)
+        parts = [
+            _Errors(part.network, part.preparation, data, part.references, scaled_as=preparation)
+            for part in held_out
+        ]
     finally:
         network.train(was_training)
+    validation = parts[0].joined(parts[1:])
     spread = validation.typical_spread()
     spread_power = validation.fit_spread_power(spread)
     for errors in (training, validation):
@@ -114,10 +158,10 @@ class _Errors:
         network: Network,
         preparation: Preparation,
         data: GridDataModule,
-        period: str,
+        references: Sequence[int],
         most: int | None = None,
+        scaled_as: Preparation | None = None,
     ) -> None:
-        references = data.references[period]
         window_bytes = 4 * network.c_out * network.leads * data.series.values[0, 0].size
         affordable = max(1, BYTES_HELD // window_bytes)
         windows = WindowDataset(
@@ -141,6 +185,21 @@ class _Errors:
         self.values, self.cycles = np.concatenate(values), np.concatenate(cycles)
         self.recent_change = np.concatenate(recent_change)
         self.variance = np.concatenate(variances) if variances else None
+        if scaled_as is not None and scaled_as is not preparation:
+            targets = slice(0, network.c_out)
+            factor = (preparation.scale[targets] / scaled_as.scale[targets]).cpu().numpy()[:, None]
+            self.values *= factor
+            if self.variance is not None:
+                self.variance *= factor**2
+
+    def joined(self, others: Sequence[_Errors]) -> _Errors:
+        """Add the windows of others."""
+        for other in others:
+            for name in ("values", "cycles", "recent_change"):
+                setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
+            if self.variance is not None and other.variance is not None:
+                self.variance = np.concatenate([self.variance, other.variance])
+        return self
 
     def typical_spread(self) -> Tensor:
         """Return the root mean variance of the members, float32, (target, leads); 0 for a single forecast."""

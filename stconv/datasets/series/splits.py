@@ -42,6 +42,8 @@ class SplitSpec:
             earlier steps are for training. With folds=3 and fractions [0.6, 0.2, 0.2] training begins with 20
             %.
         fold: Number of the fold, 1 to folds.
+        refit_steps: Number of steps from the first on that are all for training, with neither validation nor
+            test: a verified experiment is trained once more (`stconv refit`).
 
     Raises:
         SplitError: Two kinds of split are given, or only one of the two dates, or an invalid number or date.
@@ -56,6 +58,7 @@ class SplitSpec:
     inputs_before: bool = True
     folds: int | None = None
     fold: int = 1
+    refit_steps: int | None = None
 
     def __post_init__(self) -> None:
         dates = any(end is not None for end in (self.train_end, self.val_end, self.test_end))
@@ -64,6 +67,8 @@ class SplitSpec:
             given = " and ".join(name for name, is_given in ways.items() if is_given)
             raise SplitError(f"split has {given}; give one or the other.")
         _check_purge(self.purge or 0)
+        if self.refit_steps is not None and self.refit_steps < 1:
+            raise SplitError(f"refit_steps is {self.refit_steps}; expected 1 or more steps to train on.")
         if self.last_steps is not None:
             _check_last_steps(self.last_steps)
         elif dates:
@@ -85,6 +90,8 @@ class SplitSpec:
             SplitError: A date is not in the series, or a period would be empty.
         """
         purge = span if self.purge is None else self.purge
+        if self.refit_steps is not None:
+            return Periods.for_refit(len(list(times)), self.refit_steps)
         if self.folds is not None:
             return split_by_fold(len(list(times)), self.folds, self.fold, self.fractions, purge)
         if self.last_steps is not None:
@@ -100,11 +107,34 @@ class SplitSpec:
 
 @dataclass(frozen=True)
 class Periods:
-    """Index ranges of training, validation and test; ascending, disjoint, none empty."""
+    """Index ranges of training, validation and test; ascending, disjoint, none empty.
+
+    Attributes:
+        train: Training period.
+        val: Validation period.
+        test: Test period.
+        refit: Whether there is a training period alone; the other two are empty.
+    """
 
     train: range
     val: range
     test: range
+    refit: bool = False
+
+    @classmethod
+    def for_refit(cls, n_steps: int, refit_steps: int) -> Periods:
+        """Give the first steps to training, and none to validation and test.
+
+        Raises:
+            SplitError: There are fewer steps.
+        """
+        if refit_steps > n_steps:
+            raise SplitError(
+                f"refit_steps is {refit_steps}, and the series has {n_steps} steps. Give all files that the "
+                "refit was trained on."
+            )
+        empty = range(refit_steps, refit_steps)
+        return cls(range(refit_steps), empty, empty, refit=True)
 
     def __post_init__(self) -> None:
         for name, period in self.items():
@@ -118,7 +148,9 @@ class Periods:
             raise SplitError(f"periods overlap or are out of order: {self.to_json()}.")
 
     def items(self) -> list[tuple[str, range]]:
-        """The three periods with their names, in order."""
+        """The periods with their names, in order: all three, or that of training alone in a refit."""
+        if self.refit:
+            return [("train", self.train)]
         return [("train", self.train), ("val", self.val), ("test", self.test)]
 
     def to_json(self) -> dict[str, list[int]]:
