@@ -268,7 +268,7 @@ class ExportRefit(ExportBundle):
 
     Args:
         held_out: Models at rolling origins, with windows after their training.
-        facts: What the bundle says about the refit.
+        facts: The key `refit` of the bundle.
         scores: Scores of the verified run.
     """
 
