@@ -28,6 +28,7 @@ from stconv.datasets.series.dataset import WindowDataset
 from stconv.experiments.networks import network_of_config
 from stconv.losses import MaskedMSE
 from stconv.models import Network
+from stconv.nn.memory import channels_last
 from stconv.optimizers import Muon
 from stconv.resources import configs_dir
 from stconv.schedules import WarmupCosine
@@ -85,6 +86,7 @@ def experiment(series: str, network: str, folder: Path) -> tuple[Network, GridDa
     torch.manual_seed(0)
     built, data = network_of_config(file)
     data.setup("fit")
+    channels_last(built)  # as in a training on a processor
     return built, data
 
 
