@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ GALLERY = Path(__file__).resolve().parent / "gallery"
 _BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?P<shown>\n(?:```text\n.*?^```\n|!\[[^\]]*\]\([^)]*\)\n))?", re.M | re.S
 )
+
+_TOOK = re.compile(r"^\*All of this page took .*\*$", re.M)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ def shown_in(page: str) -> list[Shown]:
 
 
 def write(page: Path) -> None:
-    """Run a page, and replace what it shows."""
-    name, text = page.stem, page.read_text()
+    """Run a page, and replace what it shows, and the line that begins with "*All of this page took"."""
+    name, text, started = page.stem, page.read_text(), time.monotonic()
     images = page.parent / "images"
     images.mkdir(exist_ok=True)
     for old in images.glob(f"{name}_*.png"):
@@ -69,7 +72,9 @@ def write(page: Path) -> None:
     for number, (code, shown) in enumerate(run(text), 1):
         results.append(_as_markdown(code, shown, images / f"{name}_{number}.png"))
     rest = iter(results)
-    page.write_text(_BLOCK.sub(lambda block: f"```python\n{block['code']}```\n{next(rest)}", text))
+    text = _BLOCK.sub(lambda block: f"```python\n{block['code']}```\n{next(rest)}", text)
+    took = f"{time.monotonic() - started:.0f} s on {os.cpu_count()} processors, {date.today()}"
+    page.write_text(_TOOK.sub(f"*All of this page took {took}.*", text))
 
 
 def _run_block(code: str, names: dict[str, Any]) -> Shown:

@@ -45,10 +45,12 @@ def test_a_page_shows_the_same_on_made_data(page, gallery, world, tmp_path, monk
         pytest.importorskip("pysteps")
     monkeypatch.chdir(tmp_path)
     text = page.read_text()
-    expected = gallery.shown_in(text)
+    expected = None if "(not run yet)" in text else gallery.shown_in(text)
     for written, run in SMALLER:
         text = text.replace(written, run)
-    for (code, found), kept in zip(gallery.run(text), expected, strict=True):
+    shown = list(gallery.run(text))
+    assert {found.kind for _, found in shown} >= {"text", "picture"}
+    for (code, found), kept in zip(shown, expected or (), strict=expected is not None):
         assert found.kind == kept.kind, code
         if kept.kind == "text":
             assert labels(found.content) == labels(kept.content), code
@@ -60,9 +62,11 @@ def test_a_page_is_complete(page, gallery):
     text = page.read_text()
     shown = gallery.shown_in(text)
     pictures = [one.content for one in shown if one.kind == "picture"]
+    if "(not run yet)" in text:
+        pytest.skip("make gallery has not run it yet")
     assert pictures
     assert all((page.parent / path).is_file() for path in pictures)
-    assert "```text" in text
+    assert re.search(r"^\*All of this page took \d+ s on", text, re.M)
     assert re.search(r"`stconv data fetch \w+`|first page", text)
     assert re.findall(r"^## (.*)$", text, re.M)[-1] == "What it could not do"
 
