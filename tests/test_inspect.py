@@ -4,8 +4,10 @@ import argparse
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -314,3 +316,37 @@ def test_each_frame_is_read_twice_at_most_and_the_numbers_are_the_same(tmp_path,
     assert ours == theirs
     assert found.variables[0].mean == pytest.approx(expected.variables[0].mean, rel=1e-12)
     assert found.n_windows == expected.n_windows
+
+
+def counted(n_steps, rows, columns, chunk):
+    """A lazy Dataset that no memory could hold, and the number of times that each frame was computed."""
+    reads = Counter()
+
+    def block(block_info=None):
+        first, last = block_info[None]["array-location"][0]
+        reads.update(range(first, last))
+        shape = block_info[None]["chunk-shape"]
+        return np.broadcast_to(280 + (first % 7) * np.ones((1, 1, 1), "f4"), shape)
+
+    chunks = ((chunk,) * (n_steps // chunk), (rows,), (columns,))
+    values = da.map_blocks(block, chunks=chunks, dtype="f4", meta=np.empty((0, 0, 0), "f4"))
+    lat, lon = np.linspace(90, -90, rows), np.arange(columns) * 360 / columns
+    times = np.datetime64("1979-01-01", "ns") + np.arange(n_steps) * np.timedelta64(6, "h")
+    ds = xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), values, {"units": "K"})}, {"time": times, "lat": lat, "lon": lon}
+    )
+    return ds, reads
+
+
+def test_a_store_of_100_gigabytes_is_read_by_samples(monkeypatch):
+    monkeypatch.setattr("stconv.datasets.inspection.inspect.MOST_BYTES", 2**28)
+    ds, reads = counted(24_080, 721, 1440, 16)
+    assert ds.nbytes > 100e9
+    found, _ = describe(ds)
+    sampled = found.variables[0].sampled_steps
+    assert sampled == 4 * 16  # 266 MB in chunks of 16 frames
+    assert sum(reads.values()) < 2 * sampled
+    assert {0, 24_079} <= set(reads)  # from the first to the last
+    assert found.variables[0].memory_bytes == 4 * ds["t2m"].size
+    assert found.variables[0].minimum == 280
+    assert f"of t2m are those of {sampled} of 24080 steps, evenly spaced" in " ".join(found.advice)

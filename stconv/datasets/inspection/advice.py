@@ -17,7 +17,7 @@ LARGEST_SENSIBLE = 1e15
 
 def advise(found: Description) -> list[str]:
     """Give advice on a source, the most urgent first; empty if it can be used as it is."""
-    advice = _about_time(found)
+    advice = _about_samples(found) + _about_time(found)
     for variable in found.variables:
         advice += _about_variable(variable)
     selectable = [name for name, reason in found.left_out.items() if "select" in reason]
@@ -32,6 +32,18 @@ def advise(found: Description) -> list[str]:
             "need, or crop or coarsen the grid first."
         )
     return advice
+
+
+def _about_samples(found: Description) -> list[str]:
+    samples = [variable for variable in found.variables if variable.sampled_steps is not None]
+    if not samples:
+        return []
+    names = ", ".join(variable.name for variable in samples)
+    return [
+        f"Too large to read as a whole: the statistics of {names} are those of {samples[0].sampled_steps} of "
+        f"{found.n_steps} steps, evenly spaced, and there are no reference errors. Select a shorter period "
+        "or a part of the grid to have them."
+    ]
 
 
 def _about_time(found: Description) -> list[str]:

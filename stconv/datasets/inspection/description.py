@@ -40,6 +40,7 @@ class VariableSummary:
     infinite_share: float = 0.0
     standard_name: str = ""
     restarts: str = ""
+    sampled_steps: int | None = None
 
     @property
     def positive(self) -> bool:

@@ -18,7 +18,7 @@ from stconv.datasets.remote.filesystem import total_bytes
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.axis_match import even
-from stconv.datasets.source.blocks import Thinned, blocks
+from stconv.datasets.source.blocks import Thinned, blocks, sampled
 from stconv.datasets.source.fields import worth_telling
 from stconv.datasets.source.finding import find_files
 from stconv.datasets.source.gaps import fill_gaps
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PIECE_BYTES = 8 * 2**20
+MOST_BYTES = 2 * 2**30
+"""Bytes of a variable that are read; a larger one is judged by evenly spaced chunks of steps."""
 TRAIN_SHARE = 0.6
 
 
@@ -193,7 +195,14 @@ def _pieces(variable: xr.DataArray, passing: Thinned | None) -> Iterator[np.ndar
 
 
 def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> VariableSummary:
-    """Compute statistics and reference errors with filled gaps; each frame is read once."""
+    """Compute statistics and reference errors with filled gaps; each frame is read once.
+
+    Of a very large variable a sample is read, and there are no reference errors.
+    """
+    sample = sampled(variable, MOST_BYTES)
+    if sample is not variable:
+        found = summarize(sample, _pieces(sample, None))
+        return replace(found, memory_bytes=4 * variable.size, sampled_steps=int(sample.sizes[TIME]))
     times = fill_gaps(xr.Dataset(coords={TIME: variable[TIME]}), longest)[TIME].values
     if times.size < 3 * window.span:
         return summarize(variable, _pieces(variable, None))

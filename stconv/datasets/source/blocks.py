@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
+from stconv.spacing import evenly_spaced
+
 BLOCK_BYTES = 64 * 2**20
 """Approximate bytes in memory at once, as float32."""
 
@@ -43,6 +45,23 @@ def blocks(array: xr.DataArray, n_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarr
     frame_bytes = 4 * max(array.size // max(array.shape[0], 1), 1)
     for start, stop in pairwise(block_edges(array, max(n_bytes // frame_bytes, 1))):
         yield array[start:stop].values
+
+
+def sampled(array: xr.DataArray, most_bytes: int) -> xr.DataArray:
+    """Return evenly spaced dask chunks of steps, first and last among them; a small variable as it is.
+
+    Args:
+        array: Canonical variable, time first.
+        most_bytes: Number of bytes as float32 above which steps are left out, and about as many are kept;
+            two chunks at least. A variable in memory is never sampled.
+    """
+    if array.chunks is None or 4 * array.size <= most_bytes:
+        return array
+    edges = [0, *np.cumsum(array.chunks[0]).tolist()]
+    n_chunks = len(edges) - 1
+    kept = max(int(most_bytes / (4 * array.size) * n_chunks), 2)
+    chosen = evenly_spaced(range(n_chunks), kept)
+    return array[np.concatenate([np.arange(edges[i], edges[i + 1]) for i in chosen])]
 
 
 class Thinned:
