@@ -126,7 +126,6 @@ def test_memory_is_that_of_a_tile_on_a_global_quarter_degree_grid():
     [
         (ResNet2D(*SIZES, n_filters=4).eval(), "sees the whole grid at once.*Use norm 'batch' or 'layer'"),
         (Linear3x3(*SIZES).train(), "in training mode, in which tiles would differ"),
-        (LinearResidual(Linear3x3(*SIZES), grid=[40, 41]).eval(), "a damping for each cell of its own grid"),
         (
             published_unet(*SIZES, n_levels=3, n_filters=2, space_padding="periodic").eval(),
             "has 41 columns.*of 4",
@@ -162,21 +161,31 @@ def test_memory_decides_about_tiles_and_small_grids_have_none():
     assert torch.equal(Tiled(network, memory=1)(small), network(small))
 
 
-def test_a_network_with_parameters_for_each_cell_forecasts_its_own_grid_in_one_piece():
+def test_the_memory_that_a_grid_needs_is_estimated_once():
     network = LinearResidual(ResNet2D(*SIZES, n_filters=4), grid=[70, 72]).eval()
     x = torch.randn(1, 2, 2, 70, 72)
     walks = []
     handle = network.register_forward_hook(lambda _m, args, _y: walks.append(args[0].is_meta))
     whole = Tiled(network)
     assert torch.equal(whole(x), whole(x))
-    assert sum(walks) == 1, "the memory that a grid needs is estimated once"
+    assert sum(walks) == 1
     handle.remove()
     assert torch.equal(whole(x), network(x))
-    with pytest.warns(
-        UserWarning, match="one piece: LinearResidual has a damping for each cell of its own grid"
-    ):
-        y = Tiled(network, memory=1000)(x)
-    assert torch.equal(y, network(x))
+
+
+@pytest.mark.parametrize("space", ["zero", "periodic"])
+def test_tiles_take_the_parameters_of_their_own_cells(space):
+    inner = ResNet2D(*SIZES, n_filters=4, norm="layer", space_padding=space)
+    network = alive(LinearResidual(inner, grid=[70, 72]))
+    x = torch.randn(1, 2, 2, 70, 72)
+    sizes = []
+    network.register_forward_hook(lambda _m, args, _y: sizes.append(tuple(args[0].shape[-2:])))
+    tiles = tiled(network, x, (16, 24))
+    assert max(sizes[1:])[0] < 70
+    torch.testing.assert_close(tiles, network(x), rtol=1e-5, atol=1e-5)
+    assert tiles_of(network)["refused"] is None
+    with pytest.raises(ConfigError, match="this engine takes the whole grid only"):
+        Tiled(network, 16, members=lambda x: network(x)[None])
 
 
 def test_what_cannot_be_tiled_is_said_and_done_in_one_piece_unless_tiles_were_asked_for():

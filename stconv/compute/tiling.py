@@ -26,6 +26,7 @@ from stconv.explain.anatomy import anatomy
 from stconv.explain.reach import Reach, in_double, phases, positive, reach
 from stconv.models import Network
 from stconv.nn.padding import Pad
+from stconv.nn.placing import anywhere, placed
 from stconv.nn.settings import check_count
 from stconv.spacing import evenly_spaced
 
@@ -122,7 +123,7 @@ def tiled(
         )
     device, y = next((p.device for p in network.parameters()), x.device), x
     for rows, columns in _tiles(x, tile, field, step, periodic):
-        kept = _kept(forecast or network, x, rows, columns, device)
+        kept = _kept(network, forecast or network, x, (rows, columns), device)
         if y is x:
             y = x.new_empty(*kept.shape[:-2], n_lat, n_lon)
         y[..., rows.keep, columns.keep] = kept.to(y.device)
@@ -130,12 +131,19 @@ def tiled(
 
 
 def _kept(
-    forecast: Callable[[Tensor], Tensor], x: Tensor, rows: Stretch, columns: Stretch, device: torch.device
+    network: Network,
+    forecast: Callable[[Tensor], Tensor],
+    x: Tensor,
+    tile: tuple[Stretch, Stretch],
+    device: torch.device,
 ) -> Tensor:
     """Forecast one tile with its halo, and return the part that is kept."""
+    rows, columns = tile
     part = x[..., rows.read.start : rows.read.stop, :]
     index = torch.tensor([i % x.shape[-1] for i in columns.read], device=x.device)
-    found = forecast(part.index_select(-1, index).to(device))
+    place = torch.tensor(rows.read, device=device), index.to(device)
+    with placed(network, *place):
+        found = forecast(part.index_select(-1, index).to(device))
     height, width = rows.keep.stop - rows.keep.start, columns.keep.stop - columns.keep.start
     return found.narrow(-2, rows.offset, height).narrow(-1, columns.offset, width)
 
@@ -180,6 +188,11 @@ class Tiled(Network):
         Raises:
             ConfigError: The network cannot be tiled.
         """
+        if self.network.own_grid is not None and self.compute_members != self.network.members:
+            raise ConfigError(
+                f"{type(self.network).__name__} has a damping for each cell of its own grid, and this engine "
+                "takes the whole grid only. Use --engine torch, or --tile 0."
+            )
         return field_of_tiles(self.network, field_from(self.tiles))
 
     def compute(self, x: Tensor) -> Tensor:
@@ -234,23 +247,19 @@ def field_of_tiles(network: Network, field: Reach | None = None) -> Reach:
         field: Its receptive field, if known.
 
     Raises:
-        ConfigError: The network is in training mode, forecasts an event, sees the whole grid at once, has a
-            parameter for each cell, does not treat all cells alike, or its tiles differ from the whole grid.
+        ConfigError: The network is in training mode, forecasts an event, sees the whole grid at once, does
+            not treat all cells alike, or its tiles differ from the whole grid.
     """
     if network.training:
         raise ConfigError(
             "the network is in training mode, in which tiles would differ; call `.eval()` first."
-        )
-    if network.own_grid is not None:
-        raise ConfigError(
-            f"{type(network).__name__} has a damping for each cell of its own grid and cannot be tiled. "
-            "Leave its `grid` out, or forecast untiled."
         )
     if network.forecasts_event:
         raise ConfigError(
             f"{type(network).__name__} forecasts an event, on another grid than that of its input, and "
             "cannot be tiled. Forecast untiled."
         )
+    network = anywhere(network) if network.own_grid is not None else network
     known, field = field is not None, field or _found(network)
     if field.whole_grid:
         raise ConfigError(
@@ -333,7 +342,7 @@ def _try_tiles(network: Network, field: Reach) -> None:
     with torch.no_grad():
         for rows, columns in tiles:
             if rows.keep.start in chosen[0] and columns.keep.start in chosen[1]:
-                kept = _kept(network, x, rows, columns, x.device)
+                kept = _kept(network, network, x, (rows, columns), x.device)
                 differences.append((kept - whole[..., rows.keep, columns.keep]).abs().max())
     largest = torch.stack(differences).max()  # NaN if any is
     share = float(largest / whole.abs().max().clip(min=torch.finfo(dtype).tiny))

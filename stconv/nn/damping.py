@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError, ShapeError
+from stconv.nn.placing import PerCell
 from stconv.nn.regression import MAX_ROWS, CellSlopes, NeighborRegression, Windows, on_neighborhoods
 from stconv.nn.settings import check_count
 
@@ -23,7 +24,7 @@ PRIOR_WINDOWS = 30
 """Weight of the damping shared by all cells in the fit of a single cell, in windows."""
 
 
-class Damping(nn.Module):
+class Damping(PerCell):
     """Damped persistence whose damping is fitted before training and then learned.
 
     y[b, c, l, i, j] = damping[c, l, i, j] x[b, c, newest, i, j]
@@ -111,7 +112,7 @@ class Damping(nn.Module):
 
     def _history(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return the targets' frames as departures from the level they are damped to, and that level."""
-        if self.grid is not None and self.grid != tuple(x.shape[-2:]):
+        if self.grid is not None and self._expected() != tuple(x.shape[-2:]):
             raise ShapeError(
                 f"Damping was built for a grid of {self.grid} cells and got {tuple(x.shape[-2:])}. Give the "
                 "grid of the data, or leave `grid` out for a damping that is the same in all cells."
@@ -122,8 +123,12 @@ class Damping(nn.Module):
         level = history.mean(2, keepdim=True)
         return history - level, level
 
+    def _expected(self) -> tuple[int, int] | None:
+        return self.grid if self.place is None else (len(self.place[0]), len(self.place[1]))
+
     def _damped(self, history: Tensor) -> Tensor:
-        return self.factor * history[:, :, -1:]
+        factor = self.factor if self.grid is None else self.at_place(self.factor)
+        return factor * history[:, :, -1:]
 
     def open_paths(self) -> None:
         """Accept any grid, with the mean damping in every cell: `stconv.nn.probing`."""
