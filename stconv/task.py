@@ -13,7 +13,9 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
+from stconv.compute.tiling import Tiled, halo_of, tiles_of
 from stconv.datasets.origins import rolling_origins
+from stconv.datasets.preparation.cropping import cropped
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.errors import ConfigError, ShapeError
@@ -24,6 +26,7 @@ from stconv.models import Network
 from stconv.models.transfer import Transfer
 from stconv.nn.freezing import Freezing
 from stconv.nn.memory import recompute
+from stconv.nn.placing import placed
 from stconv.nn.regression import Windows
 from stconv.spacing import evenly_spaced
 from stconv.training import Batch, Optimization, TrainingTask
@@ -90,6 +93,7 @@ class ForecastTask(TrainingTask):
         """In a refit, the weights of combination of the verified network, from `combination_of`."""
         self._scoring = scoring
         self._assessment: Assessment | None = None
+        self._tiled: list[Tiled] = []
 
     @property
     def has_parameters(self) -> bool:
@@ -100,6 +104,8 @@ class ForecastTask(TrainingTask):
         """Take the preparation of the data module, and check that network and data fit each other."""
         super().setup(stage)
         check_fit(self.network, self.data)
+        if stage == "fit" and self.data.window.crop is not None:
+            self.data.crop_with(halo_of(self.network))
         refuse_names_of_bounds([*self.data.outputs, *self.data.directions])
         if stage == "fit" and self.loss is None:
             raise ConfigError("There is no loss to train with. Set `model.loss`, see `stconv.losses`.")
@@ -171,17 +177,40 @@ class ForecastTask(TrainingTask):
 
     def forecast(self, batch: Batch) -> Tensor:
         """Forecast in physical units, float32, (batch, c_out, leads, lat, lon); NaN in never valid cells."""
-        return self.preparation.physical(self.network(self.preparation.inputs(batch)), batch)
+        return self.preparation.physical(self.whole(self.preparation.inputs(batch)), batch)
+
+    @property
+    def whole(self) -> Network:
+        """The network on the whole grid; in tiles if crops are trained on and memory demands it."""
+        if self.data.window.crop is None or self.training:
+            return self.network
+        if not self._tiled:  # in a list, so that it is no second home of the parameters
+            self._tiled.append(Tiled(self.network, tiles=tiles_of(self.network)))
+        return self._tiled[0]
+
+    def _on_crop(self, batch: Batch) -> tuple[Tensor, Preparation]:
+        """Return the members of the forecast on the kept cells of a crop, and their preparation."""
+        rows, columns = batch["rows"], batch["columns"]
+        row, n_rows, column, n_columns = batch["crop"].tolist()
+        inputs = cropped(self.preparation, rows, columns).inputs(batch)
+        with placed(self.network, rows, columns):
+            members = self.network.members(inputs)
+        kept = rows[row : row + n_rows], columns[column : column + n_columns]
+        members = members.narrow(-2, row, n_rows).narrow(-1, column, n_columns)
+        return members, cropped(self.preparation, *kept)
 
     def _step(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
         """Return the loss of a batch, if the task has one, and the members of the normalized forecast."""
-        members = self.network.members(self.preparation.inputs(batch))
+        if "crop" in batch:
+            members, preparation = self._on_crop(batch)
+        else:
+            members, preparation = self.whole.members(self.preparation.inputs(batch)), self.preparation
         if self.loss is None:
             return None, members
-        target, weight = self.preparation.targets(batch)
+        target, weight = preparation.targets(batch)
         prediction = members if isinstance(self.loss, DistributionLoss) else members.mean(0)
         if self._loss_units == "physical":
-            prediction = self.preparation.physical(prediction, batch).nan_to_num()
+            prediction = preparation.physical(prediction, batch).nan_to_num()
             target = batch["targets"].nan_to_num()
         return self.loss(prediction, target, weight), members
 
@@ -229,7 +258,7 @@ class ForecastTask(TrainingTask):
     def calibrate(self) -> None:
         """Calibrate the bands on the validation period; the probability of an event has none."""
         if self.data.event is None:
-            self.bands = calibrate(self.network, self.preparation, self.data)
+            self.bands = calibrate(self.whole, self.preparation, self.data)
 
     def on_test_epoch_end(self) -> None:
         """Log the scores and keep them in `verification`."""

@@ -285,6 +285,17 @@ def test_no_scheduler_at_an_address(model, archive, tmp_path, monkeypatch):
         hindcast(model, archive, tmp_path / "h.zarr", workers=None, scheduler="tcp://127.0.0.1:9")
 
 
+def test_a_scheduler_without_workers(model, archive, tmp_path, monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(cluster, "WORKERS_SECONDS", 0.1)
+    local = {"processes": False, "host": "127.0.0.1", "protocol": "tcp://", "dashboard_address": None}
+    with LocalCluster(n_workers=0, **local) as empty:
+        address = empty.scheduler_address
+        with pytest.raises(ClusterError, match=r"has no worker after 0.1 s\. Start some"):
+            hindcast(model, archive, tmp_path / "h.zarr", workers=None, scheduler=address)
+
+
 def test_sizes_follow_from_memory_and_archive():
     quarter = Sizes(cells=721 * 1440, inputs=4, outputs=4, steps=40, window=2)
     gigabytes = 4 * 10**9

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from stconv.datasets.series.cache import available_bytes
+from stconv.datasets.series.crops import Halo
 from stconv.errors import ConfigError, ShapeError
 from stconv.explain.anatomy import anatomy
 from stconv.explain.reach import Reach, in_double, phases, positive, reach
@@ -363,3 +364,14 @@ def _tiles(
     for row in rows:
         for column in columns:
             yield row, column
+
+
+def halo_of(network: Network) -> Halo:
+    """Return the surroundings that crops of a network need in training.
+
+    Raises:
+        ConfigError: The network cannot be computed on a part of the grid; see `field_of_tiles`.
+    """
+    field = field_of_tiles(copy.deepcopy(network).eval())
+    closed = any(isinstance(m, Pad) and m.space == "periodic" for m in network.modules())
+    return Halo(field.before, field.after, math.lcm(phases(network), field.period), closed)

@@ -17,6 +17,7 @@ from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.preparation.harmonics import check_weekly
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.series.crops import Crops, Halo
 from stconv.datasets.series.dataset import BatchDataset, WindowDataset, unchanged
 from stconv.datasets.series.loader import ResumableLoader
 from stconv.datasets.series.missing import complete_enough, missing_per_step
@@ -87,6 +88,7 @@ class GridDataModule(pl.LightningDataModule):
         self.c_in = preparation.c_in
         self.c_out = len(preparation.targets) if event is None else event.n_classes
         self._is_set_up = False
+        self.crops: Crops | None = None
         self.dataset: xr.Dataset | None = None
         """The data, if `source.in_memory`; set before `setup`."""
 
@@ -292,10 +294,21 @@ class GridDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Training windows, shuffled by seed and epoch."""
+        if self.window.crop is not None and self.crops is None:
+            raise ConfigError(
+                "data.window.crop is set, and this training does not know the surroundings that a crop "
+                "needs. Leave it out; crops are for `stconv fit`."
+            )
         if self.series.streamed:
             return self._loader("train")
         n, frame_bytes = len(self.references["train"]), self.series.values[0].nbytes
         return self._loader("train", epoch_order(n, self.loading.seed, frame_bytes, self.series.on_disk))
+
+    def crop_with(self, halo: Halo) -> None:
+        """Draw crops for training, read with the surroundings that a network needs. After `setup`."""
+        assert self.window.crop is not None
+        weight = self.preparation.cell_weight.cpu().numpy()
+        self.crops = Crops(self.window.crop, weight, halo, self.loading.seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Validation windows, in order."""
@@ -336,7 +349,7 @@ class GridDataModule(pl.LightningDataModule):
             n, even = len(windows), name == "train"
             sampler = Shard(sampler or SequentialSampler(range(n)), n, rank, n_ranks, even)
         return ResumableLoader(
-            BatchDataset(windows),
+            BatchDataset(windows, self.crops if name == "train" else None),
             collate_fn=unchanged,
             batch_size=batch_size // n_ranks,
             sampler=sampler,

@@ -74,10 +74,13 @@ class WindowSettings:
         stride: Distance between training windows, in steps; validation and test use every window.
         max_missing: Largest missing fraction of the inputs and of the targets; windows with more are left out
             in all three periods. Cells that never hold a value do not count. Default: keep all windows.
+        crop: Rows and columns of the part of the grid that a training step sees, as in [128, 128], read with
+            the surroundings that the network needs; validation, test and forecasts use the whole grid, in
+            tiles. Default: the whole grid.
 
     Raises:
         WindowError: A count is below 1, or the offsets do not ascend to 0.
-        ConfigError: max_missing is not a fraction.
+        ConfigError: max_missing is not a fraction, or crop not two sizes.
     """
 
     t_in: int = 5
@@ -85,11 +88,14 @@ class WindowSettings:
     input_offsets: list[int] | None = None
     stride: int = 1
     max_missing: float | None = None
+    crop: list[int] | None = None
 
     def __post_init__(self) -> None:
         self.spec  # noqa: B018 - it checks itself
         if self.stride < 1:
             raise WindowError(f"stride is {self.stride}; expected 1 or more.")
+        if self.crop is not None and (len(self.crop) != 2 or min(self.crop) < 1):
+            raise ConfigError(f"crop is {list(self.crop)}; expected two sizes of 1 or more, [lat, lon].")
         if self.max_missing is not None and not 0 <= self.max_missing < 1:
             raise ConfigError(
                 f"max_missing is {self.max_missing}; expected a fraction of 0 or more and below 1."

@@ -21,6 +21,8 @@ MEMORY_SHARE = 0.8
 LEAST_MEMORY = 1536 * 2**20
 """Memory below which a worker is not started by default; Python with PyTorch takes half a gigabyte."""
 CONNECT_SECONDS = 30
+WORKERS_SECONDS = 300
+"""Time in which a first worker has to arrive, such as a job that waits in a queue, s."""
 MOST_DEATHS = 3
 """A block at which so many workers died is given up."""
 Compute = Callable[[Job, Block], Done]
@@ -70,7 +72,13 @@ def means_of_cluster(client: Any, address: str, memory: int | None = None) -> Me
     Raises:
         ClusterError: It has no workers.
     """
-    client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    try:
+        client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"The scheduler at '{address}' has no worker after {WORKERS_SECONDS:g} s. Start some, for "
+            f"example with `dask worker {address} --nthreads 1`, and look into their log."
+        ) from error
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     limits = [worker["memory_limit"] // worker["nthreads"] for worker in workers if worker["memory_limit"]]
     return Means(len(workers), memory or min(limits, default=4 * 2**30), None, address)

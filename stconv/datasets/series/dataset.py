@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stconv.datasets.series.cache import forget_pages, map_file
+from stconv.datasets.series.crops import Crop, Crops
 from stconv.datasets.series.streamed import StreamedValues
 from stconv.datasets.series.windows import WindowSpec
 
@@ -94,23 +95,31 @@ class WindowDataset(Dataset[dict[str, Any]]):
             self._release(sample["inputs"].nbytes)
         return sample
 
-    def batch(self, items: Sequence[int]) -> dict[str, Tensor]:
-        """Several windows, stacked."""
+    def batch(self, items: Sequence[int], crop: Crop | None = None) -> dict[str, Tensor]:
+        """Several windows, stacked.
+
+        With a crop, "inputs" are those of the cells that are read and "targets" those of the cells that are
+        kept; "rows", "columns" and "crop" say which these are.
+        """
         if self.stream is not None:
             windows = [self._streamed(self.stream, self.references[item]) for item in items]
-            return {name: torch.stack([one[name] for one in windows]) for name in windows[0]}
+            whole = {name: torch.stack([one[name] for one in windows]) for name in windows[0]}
+            return whole if crop is None else _cut(whole, crop)
         reference = np.array([self.references[item] for item in items])
         past = reference[:, None] + np.array(self.spec.input_offsets)
         future = reference[:, None] + np.arange(1, self.spec.leads + 1)
         values, cycles = self.values.numpy(), self.cycles.numpy()
         batch = {
-            "inputs": _gather(values, past),
+            "inputs": _gather(values, past, None if crop is None else (crop.rows.read, crop.columns.read)),
             "input_cycles": torch.from_numpy(cycles[past]),
             "target_cycles": torch.from_numpy(cycles[future]),
             "reference_index": torch.from_numpy(reference),
         }
         if self.n_targets:
-            batch["targets"] = _gather(values[:, : self.n_targets], future)
+            kept = None if crop is None else (crop.rows.kept, crop.columns.kept)
+            batch["targets"] = _gather(values[:, : self.n_targets], future, kept)
+        if crop is not None:
+            batch |= _described(crop)
         self._release(batch["inputs"].nbytes)
         return batch
 
@@ -159,19 +168,24 @@ class WindowDataset(Dataset[dict[str, Any]]):
 
 
 class BatchDataset(Dataset[dict[str, Any]]):
-    """The same windows for a loader that asks for a list of items and takes the batch unchanged."""
+    """The same windows for a loader that asks for a list of items and takes the batch unchanged.
 
-    def __init__(self, windows: WindowDataset) -> None:
-        self.windows = windows
+    Args:
+        windows: The windows.
+        crops: Crops to draw one of for each batch; None for the whole grid.
+    """
+
+    def __init__(self, windows: WindowDataset, crops: Crops | None = None) -> None:
+        self.windows, self._crops = windows, crops
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
-        return self.windows.batch([item])
+        return self.__getitems__([item])
 
     def __getitems__(self, items: list[int]) -> dict[str, Tensor]:
-        return self.windows.batch(items)
+        return self.windows.batch(items, None if self._crops is None else self._crops.draw(items))
 
 
 def unchanged(batch: Any) -> Any:
@@ -179,17 +193,47 @@ def unchanged(batch: Any) -> Any:
     return batch
 
 
-def _gather(values: np.ndarray, steps: np.ndarray) -> Tensor:
+def _cut(whole: dict[str, Tensor], crop: Crop) -> dict[str, Tensor]:
+    """Cut a crop from a batch on the whole grid."""
+    batch = dict(whole)
+    for name, rows, columns in (
+        ("inputs", crop.rows.read, crop.columns.read),
+        ("targets", crop.rows.kept, crop.columns.kept),
+    ):
+        cells = batch[name].index_select(-2, torch.from_numpy(rows))
+        batch[name] = cells.index_select(-1, torch.from_numpy(columns))
+    return batch | _described(crop)
+
+
+def _described(crop: Crop) -> dict[str, Tensor]:
+    """Return the cells of a crop, as a batch holds them."""
+    sides = (crop.rows, crop.columns)
+    return {
+        "rows": torch.from_numpy(crop.rows.read),
+        "columns": torch.from_numpy(crop.columns.read),
+        "crop": torch.tensor([number for side in sides for number in (side.offset, side.n)]),
+    }
+
+
+def _gather(
+    values: np.ndarray, steps: np.ndarray, cells: tuple[np.ndarray, np.ndarray] | None = None
+) -> Tensor:
     """Frames at (batch, time) steps, (batch, channel, time, lat, lon).
 
     NumPy copies a window faster than torch gathers it, since it wakes no threads for little work.
     """
     n_batch, n_time = steps.shape
-    batch = np.empty((n_batch, values.shape[1], n_time, *values.shape[2:]), dtype=values.dtype)
+    columns = None
+    if cells is not None:
+        values, columns = values[:, :, cells[0][0] : cells[0][-1] + 1], cells[1]
+        if columns[-1] - columns[0] == len(columns) - 1:
+            values, columns = values[..., columns[0] : columns[-1] + 1], None
+    n_columns = values.shape[3] if columns is None else len(columns)
+    batch = np.empty((n_batch, values.shape[1], n_time, values.shape[2], n_columns), dtype=values.dtype)
     consecutive = steps[0, -1] - steps[0, 0] == n_time - 1
     for sample, frames in zip(batch, steps, strict=True):
         found = values[frames[0] : frames[0] + n_time] if consecutive else values[frames]
-        sample[...] = found.swapaxes(0, 1)
+        sample[...] = (found if columns is None else found[..., columns]).swapaxes(0, 1)
     return torch.from_numpy(batch)
 
 
