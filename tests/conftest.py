@@ -129,9 +129,9 @@ def reference_pages() -> Any:
         sys.path.remove(docs)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A Chromium without a window, for the tests of the pages."""
+    """A Chromium without a window, for one file of tests: while it is open, no other event loop can run."""
     from playwright.sync_api import sync_playwright
 
     from page_visit import CHROMIUM
