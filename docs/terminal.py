@@ -100,11 +100,13 @@ def record(folder: Path) -> list[tuple[str, list[str]]]:
                     ["bash", "-c", command.replace("curl", "curl --silent --show-error --fail")],
                     cwd=folder,
                     env=environment,
-                    check=True,
+                    check=False,
                     text=True,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                 )
+                if done.returncode:
+                    sys.exit(f"`{command}` ended with {done.returncode}:\n{done.stdout}")
                 output = done.stdout.replace(f"{folder}/", "").splitlines()
             said.append((command, [part for line in output for part in folded(line)]))
     finally:
