@@ -79,7 +79,8 @@ class Source:
             ServiceError: There is no file.
         """
         with own_data(MEANT):
-            return tuple(part for path in find_files(self._paths) for part in _state(path))
+            further = [path for source in self._forecaster.source.sources for path in source.files]
+            return tuple(part for path in find_files([*self._paths, *further]) for part in _state(path))
 
     def open(self) -> tuple[xr.Dataset, Origin]:
         """Read the canonical series of inputs and available targets; a small series stays in memory.

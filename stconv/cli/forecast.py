@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stconv.cli.grid_arguments import add_grid_arguments, given
+from stconv.cli.grid_arguments import add_grid_arguments, given, pairs
 from stconv.compute.allocation import keep_freed_memory
 from stconv.digits import both_ends
 from stconv.errors import ConfigError
@@ -51,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="number of leads; beyond the trained ones the forecast is rolled out (default: all)",
+    )
+    add(
+        "--further",
+        metavar="VAR=PATH",
+        action="append",
+        default=[],
+        help="where the further source of this variable lies now (default: as in training); repeatable",
     )
     add("--reference-time", metavar="T", help="time of the newest input, ISO 8601 (default: newest possible)")
     add("--no-bands", action="store_true", help="leave out the 80 and 95 %% bands of uncertainty")
@@ -99,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
             convert_units=args.convert_units,
             allowed_missing_share=args.allow_missing,
             slide=args.slide,
+            further=dict(pairs(args.further, "--further")),
             **given(args),
         )
     for warning in caught:

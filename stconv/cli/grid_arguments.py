@@ -91,9 +91,9 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
         lon=args.lon,
         y=args.y,
         x=args.x,
-        select={name: _values(value) for name, value in _pairs(args.select, "--select")},
-        valid_range={name: _range(name, value) for name, value in _pairs(args.valid_range, "--valid-range")},
-        units=dict(_pairs(args.units, "--units")),
+        select={name: _values(value) for name, value in pairs(args.select, "--select")},
+        valid_range={name: _range(name, value) for name, value in pairs(args.valid_range, "--valid-range")},
+        units=dict(pairs(args.units, "--units")),
         engine=args.reader,
         group=args.group,
         time_units=args.time_units,
@@ -105,7 +105,7 @@ def grid_spec(args: argparse.Namespace) -> GridSpec:
         components=args.components or [],
         fill_gaps=args.fill_gaps or 0,
         snap_times=args.snap_times,
-        accumulated=dict(_pairs(args.accumulated, "--accumulated")),
+        accumulated=dict(pairs(args.accumulated, "--accumulated")),
     )
 
 
@@ -121,14 +121,19 @@ def _values(text: str) -> Any:
     return values if len(values) > 1 else values[0]
 
 
-def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
-    pairs = []
+def pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
+    """Split options such as ``tp=1d``.
+
+    Raises:
+        ConfigError: An option is not NAME=VALUE.
+    """
+    found = []
     for text in texts:
         name, sign, value = text.partition("=")
         if not (name and sign and value):
             raise ConfigError(f"{option} expects NAME=VALUE, found '{text}'.")
-        pairs.append((name, value))
-    return pairs
+        found.append((name, value))
+    return found
 
 
 def _number(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from stconv.datasets.preparation.event_preparation import EventPreparation
 from stconv.datasets.preparation.harmonics import check_weekly
 from stconv.datasets.preparation.preparation import Preparation
 from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.remote.address import Place
 from stconv.datasets.series.crops import Crops, Halo
 from stconv.datasets.series.dataset import BatchDataset, WindowDataset, unchanged
 from stconv.datasets.series.loader import ResumableLoader
@@ -32,6 +34,7 @@ from stconv.datasets.source.cycles import calendar_months
 from stconv.datasets.source.cycles import cycles as cycles_of
 from stconv.datasets.source.directions import directions_in
 from stconv.datasets.source.finding import find_files
+from stconv.datasets.source.further import FurtherSource
 from stconv.datasets.source.grid import GridSpec, Origin, open_series
 from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import iso
@@ -56,6 +59,7 @@ class GridDataModule(pl.LightningDataModule):
         cache: Whether the series is copied to the disk: "auto" copies one that does not fit in memory, if the
             disk has room, and else reads windows from the source; "never" always reads them from there, with
             files of Zarr best; "always" copies small ones as well.
+        sources: Further sources, whose variables are brought to the grid and the steps of `source`.
 
     Raises:
         ConfigError: cache is something else.
@@ -76,6 +80,7 @@ class GridDataModule(pl.LightningDataModule):
         loading: LoadingSettings = LoadingSettings(),  # noqa: B008 - frozen
         event: Event | None = None,
         cache: Cache = "auto",
+        sources: list[FurtherSource] | None = None,
     ) -> None:
         super().__init__()
         if cache not in get_args(Cache):
@@ -83,7 +88,9 @@ class GridDataModule(pl.LightningDataModule):
         self.cache = cache
         self.source, self.settings, self.window = source, preparation, window
         self.split, self.loading, self.event = split, loading, event
-        self.spec, self.grid, self.name = window.spec, source.grid, source.title
+        self.spec, self.name = window.spec, source.title
+        self.further = list(sources or ())
+        self.grid = replace(source.grid, sources=[*source.grid.sources, *self.further])
         self.t_in, self.leads = self.spec.t_in, self.spec.leads
         self.c_in = preparation.c_in
         self.c_out = len(preparation.targets) if event is None else event.n_classes
@@ -142,7 +149,7 @@ class GridDataModule(pl.LightningDataModule):
                 origin,
                 self.settings.inputs,
                 self.settings.targets,
-                files=() if self.source.in_memory else find_files(self._paths),
+                files=() if self.source.in_memory else self._files(),
                 settings=self.grid,
                 memory_share=self.source.memory_share,
                 cache=self.cache,
@@ -190,11 +197,15 @@ class GridDataModule(pl.LightningDataModule):
                     "in_memory."
                 )
             return open_series(self.dataset, self.grid, self.settings.variables)  # lazy if the Dataset is
-        if self.source.recipe is not None and self.grid == GridSpec():
+        if self.source.recipe is not None and self.source.grid == GridSpec():
             from stconv.datasets.recipes.recipe import load_recipe
 
-            self.grid = load_recipe(self.source.recipe).grid
+            self.grid = replace(load_recipe(self.source.recipe).grid, sources=self.further)
         return open_series(self._paths, self.grid, self.settings.variables, stay=self.cache == "never")
+
+    def _files(self) -> list[Place]:
+        """All files, those of further sources included."""
+        return [*find_files(self._paths), *(f for s in self.grid.sources for f in find_files(s.files))]
 
     @cached_property
     def _paths(self) -> Any:
@@ -238,7 +249,8 @@ class GridDataModule(pl.LightningDataModule):
         return DataSummary(
             name=self.source.title,
             hash=series.content_hash,
-            files=[Path(path).name for path in self.source.files],
+            files=[Path(path).name for path in self.source.files]
+            + [Path(path).name for source in self.grid.sources for path in source.files],
             recipe=self.source.recipe,
             inputs=list(preparation.inputs),
             targets=list(preparation.targets),

@@ -70,6 +70,7 @@ class Model:
         convert_units: bool = False,
         allowed_missing_share: float | None = None,
         slide: bool = False,
+        further: Mapping[str, str] | None = None,
         **reading: Unpack[Reading],
     ) -> xr.Dataset:
         """Forecast from the newest complete window of the data, or from that of `reference_time`.
@@ -82,6 +83,8 @@ class Model:
             convert_units: Convert units that differ, and convert the forecast back.
             allowed_missing_share: Share of values, 0 to 1, that may be missing.
             slide: Let an event network slide over a larger grid of the same spacing.
+            further: Paths of the further sources of the training (`data.sources`) by one of their variables;
+                default: where they were. Variables that a Dataset holds are taken from it.
             **reading: As for `stconv.inspect`; default: as for the training.
 
         Returns:
@@ -95,6 +98,7 @@ class Model:
             data,
             reading,
             slide,
+            further or {},
             steps=steps,
             bands=bands,
             reference_time=reference_time,
@@ -123,12 +127,16 @@ class Model:
         return forecast_figure(forecast, self.forecaster, fields[name], interactive)
 
     @contained
-    def _forecast(self, data: Data, reading: Mapping[str, Any], slide: bool, **options: Any) -> xr.Dataset:
+    def _forecast(
+        self, data: Data, reading: Mapping[str, Any], slide: bool, further: Mapping[str, str], **options: Any
+    ) -> xr.Dataset:
+        from stconv.datasets.source.further import relocated
         from stconv.datasets.source.grid import open_series
 
         forecaster = self.forecaster
         with said_in_keywords():
             spec = changed(forecaster.source, grid_spec(reading))
+            spec = replace(spec, sources=relocated(spec.sources, further))
             source = source_of(data, spec)
             ds, origin = open_series(source, _readable(spec, source), forecaster.names)
             if slide:

@@ -44,6 +44,7 @@ class Reading(TypedDict, total=False):
     fill_gaps: int
     snap_times: bool
     accumulated: Mapping[str, str]
+    sources: Sequence[Any]
 
 
 def grid_spec(reading: Mapping[str, Any]) -> GridSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from stconv.clock import TIME_UNITS
 from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.grid_spec import GridSpec
+from stconv.datasets.source.step_text import step_length
 from stconv.dims import LAT, LON, TIME, X, Y
 from stconv.errors import FileError, GridError, TimeAxisError, VariableError
 
@@ -20,7 +19,6 @@ FORMS = {3: (TIME, Y, X), 4: (TIME, "channel", Y, X)}
 """Dimensions of an array, by their number, unless the specification names them."""
 DEFAULT_START = "2000-01-01"
 """Time of the first step where nothing states it."""
-_STEP = re.compile(r"(\d+)\s*(min|h|d)")
 
 
 def open_numpy(path: Path, spec: GridSpec) -> xr.Dataset:
@@ -161,12 +159,3 @@ def _times(ds: xr.Dataset, lines: Mapping[str, np.ndarray], spec: GridSpec, sour
         raise TimeAxisError(
             f"{source}: start is {spec.start!r}; expected a time such as 1979-01-01 or 1979-01-01T06:00."
         ) from error
-
-
-def step_length(text: str | None) -> np.timedelta64 | None:
-    """Length of a time step such as 6h, 1d or 10min; None if the text is none."""
-    found = _STEP.fullmatch(text or "")
-    if found is None:
-        return None
-    unit = next(unit for unit in TIME_UNITS if unit.symbol == found[2])
-    return np.timedelta64(int(found[1]) * unit.seconds, "s").astype("timedelta64[ns]")

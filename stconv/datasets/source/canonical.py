@@ -36,7 +36,7 @@ def canonical_part(
     variables: Sequence[str] | None,
     source: str,
     lazy: bool,
-    chunk_bytes: int = CHUNK_BYTES,
+    chunk_bytes: int | None = None,
 ) -> Part:
     """Convert one dataset to canonical form, see `grid.canonicalize`.
 
@@ -46,7 +46,7 @@ def canonical_part(
         variables: Names to keep, in order; None for every field.
         source: Name of the dataset, for messages.
         lazy: Whether to keep the values on disk, as dask arrays.
-        chunk_bytes: Approximate size of a chunk of all variables together.
+        chunk_bytes: Approximate size of a chunk of all variables together; default: `CHUNK_BYTES`.
 
     Raises:
         GridError, TimeAxisError, VariableError, UnitsError: The dataset cannot be used as it is.
@@ -61,7 +61,7 @@ def canonical_part(
     axes = canonical_axes(once, time, horizontal, source)
     _check_names([*names, *directions_in(spec.components, names)], axes, source)
     check_increasing(axes.coords[TIME].values, source)
-    each = chunk_bytes // max(len(names), 1) if lazy else None
+    each = (chunk_bytes or CHUNK_BYTES) // max(len(names), 1) if lazy else None
     fields = {name: _field(once, name, axes, spec, source, each) for name in names}
     origin = _origin(ds, time, axes, fields, cyclic)
     refuse_names_outside_netcdf(origin, source)

@@ -8,10 +8,11 @@ import xarray as xr
 
 from stconv.datasets.remote.address import Place
 from stconv.datasets.source.accumulation import deaccumulate
-from stconv.datasets.source.canonical import CHUNK_BYTES, canonical_part
+from stconv.datasets.source.canonical import canonical_part
 from stconv.datasets.source.decoding import mask_declared
 from stconv.datasets.source.directions import directions_in, split_directions
 from stconv.datasets.source.finding import find_files
+from stconv.datasets.source.further_fields import joined
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part, join
@@ -21,7 +22,7 @@ from stconv.datasets.source.reading import decode_stored, load, name_of, open_fi
 from stconv.datasets.source.selection import split_values
 from stconv.datasets.source.time_axis import time_step
 from stconv.dims import TIME
-from stconv.errors import DataError, StconvError, VariableError
+from stconv.errors import DataError, FileError, StconvError, VariableError
 
 __all__ = ["GridSpec", "Origin", "canonicalize", "open_series", "open_stored", "restore"]
 
@@ -58,8 +59,34 @@ def open_series(
         FileError: A file is missing, damaged, or not a data file. GridError, TimeAxisError, VariableError,
             UnitsError: The content cannot be used as it is.
     """
-    ds, origin = join_parts(open_parts(paths, spec, variables, stay), spec, variables)
-    return fill_gaps(ds, spec.fill_gaps if spec else 0), origin
+    further = [] if spec is None else [s for s in spec.sources if not _holds(paths, s.variables)]
+    elsewhere = {name for source in further for name in source.variables}
+    own = None if variables is None else [name for name in variables if name not in elsewhere]
+    if own == []:
+        raise VariableError(
+            f"All of {', '.join(variables or ())} come from further sources; expected at least one variable "
+            "of the source that defines grid and steps."
+        )
+    ds, origin = join_parts(open_parts(paths, spec, own, stay), spec, own)
+    ds = fill_gaps(ds, spec.fill_gaps if spec else 0)
+    for source in further:
+        wanted = [name for name in source.variables if variables is None or name in variables]
+        if wanted:
+            reading = GridSpec(select=source.select, units=source.units)
+            try:
+                found, _ = open_series(source.paths, reading, wanted, stay)
+            except FileError as error:
+                raise type(error)(
+                    f"{error} It is the further source of {', '.join(wanted)}; for a trained model, "
+                    f"`--further {wanted[0]}=PATH` says where it lies now."
+                ) from error
+            ds, origin = joined(ds, origin, found, source)
+    return (ds if variables is None else ds[list(variables)]), origin
+
+
+def _holds(source: DataSource, names: Sequence[str]) -> bool:
+    """Whether a Dataset holds variables that would come from a further source."""
+    return isinstance(source, xr.Dataset) and all(name in source.data_vars for name in names)
 
 
 def open_parts(
@@ -81,7 +108,7 @@ def open_parts(
     if variables is None:
         _check_components(opened, spec)
     lazy = stay or sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
-    chunk_bytes = STREAMED_CHUNK_BYTES if stay else CHUNK_BYTES
+    chunk_bytes = STREAMED_CHUNK_BYTES if stay else None
     parts = []
     while opened:  # release each file once it is canonical: it may hold float64, twice as large
         source, ds = opened.pop(0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from stconv.datasets.source.further import FurtherSource
 from stconv.errors import ConfigError
+from stconv.plain import from_plain
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class GridSpec:
         accumulated: Time between forecast starts per variable that accumulates from the start of each
             forecast: ``{tp: 1d}`` for rain of ERA5-Land, ``{tp: 12h from 06:00}`` for forecasts that start at
             06 and 18 UTC. Values become amounts per step.
+        sources: Further sources whose variables are brought to the grid and the steps of this one.
 
     Raises:
         ConfigError: A valid range is invalid, or fill_gaps is negative.
@@ -67,8 +70,14 @@ class GridSpec:
     fill_gaps: int = 0
     snap_times: bool = False
     accumulated: dict[str, str] = field(default_factory=dict)
+    sources: list[FurtherSource] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        further = [
+            s if isinstance(s, FurtherSource) else from_plain(FurtherSource, s, "sources")
+            for s in self.sources
+        ]
+        object.__setattr__(self, "sources", further)
         for name, limits in self.valid_range.items():
             numbers = [value for value in limits if value is not None]
             if len(limits) != 2 or (len(numbers) == 2 and not numbers[0] < numbers[1]):

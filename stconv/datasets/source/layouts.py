@@ -7,9 +7,9 @@ import re
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.source.arrays import step_length
 from stconv.datasets.source.forecast_steps import at_valid_times
 from stconv.datasets.source.grid_spec import GridSpec
+from stconv.datasets.source.step_text import step_length
 from stconv.errors import FileError, TimeAxisError
 
 WINDOW_DIMS = ("sample", "time", "lat", "lon", "channel")

@@ -1,0 +1,85 @@
+"""Fields brought to another grid of latitudes and longitudes."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import xarray as xr
+
+from stconv.datasets.source.axis_match import same_axis, spacing
+from stconv.datasets.source.further import Regridding
+from stconv.dims import LAT, LON, TIME, X, Y
+from stconv.errors import GridError
+
+TURN = 360.0
+
+
+def on_grid(ds: xr.Dataset, grid: xr.Dataset, method: Regridding, source: str) -> xr.Dataset:
+    """Bring canonical fields to the grid of another canonical dataset.
+
+    Args:
+        ds: Fields, lazy or in memory.
+        grid: Dataset with the wanted rows and columns.
+        method: "bilinear" or "conservative".
+        source: Name of the fields, for messages.
+
+    Returns:
+        The fields on the wanted grid, NaN outside of their own; unchanged if it is the same grid.
+
+    Raises:
+        GridError: The grids differ and one has no latitudes and longitudes, or they do not overlap, or a
+            package is absent.
+    """
+    rows, columns = (LAT, LON) if LAT in grid.dims else (Y, X)
+    if _same(ds, grid, rows) and _same(ds, grid, columns):
+        return ds.assign_coords({dim: grid[dim] for dim in (rows, columns) if dim in grid.coords})
+    if LAT not in ds.dims or LAT not in grid.dims:
+        raise GridError(
+            f"{source} lies on another grid than the series, and one of them is a projected or pixel grid; "
+            "expected latitudes and longitudes of both, or equal rows and columns. Regrid it first, for "
+            "example with `cdo remapbil` or xESMF."
+        )
+    target = xr.Dataset(coords={LAT: grid[LAT].values, LON: grid[LON].values})
+    _refuse_apart(ds, target, source)
+    if method == "conservative":
+        if importlib.util.find_spec("xarray_regrid") is None:
+            raise GridError(
+                f"{source} is to be regridded conservatively, which needs an extra: pip install "
+                "'stconv[regrid]'. Or set regrid to bilinear."
+            )
+        import xarray_regrid  # noqa: F401 - gives datasets `regrid`
+
+        found = ds.drop_attrs(deep=False).regrid.conservative(target, latitude_coord=LAT, nan_threshold=0.5)
+    else:
+        found = _all_around(ds).interp({LAT: target[LAT], LON: target[LON]}, method="linear")
+    return found.transpose(TIME, LAT, LON).assign_coords({LAT: grid[LAT], LON: grid[LON]})
+
+
+def _same(ds: xr.Dataset, grid: xr.Dataset, dim: str) -> bool:
+    if dim not in ds.dims or ds.sizes[dim] != grid.sizes[dim]:
+        return False
+    if dim not in ds.coords or dim not in grid.coords:
+        return dim not in ds.coords and dim not in grid.coords
+    return same_axis(grid[dim].values, ds[dim].values, turn=dim == LON)
+
+
+def _all_around(ds: xr.Dataset) -> xr.Dataset:
+    """Repeat the outer columns of a grid that goes around the globe, so that no gap is left between them."""
+    lon = ds[LON].values
+    if lon.size < 2 or lon[-1] - lon[0] + 1.5 * spacing(lon) < TURN:
+        return ds
+    parts = [ds.isel({LON: [-1]}), ds, ds.isel({LON: [0]})]
+    parts[0] = parts[0].assign_coords({LON: parts[0][LON] - TURN})
+    parts[2] = parts[2].assign_coords({LON: parts[2][LON] + TURN})
+    return xr.concat(parts, LON, data_vars="minimal", coords="minimal", compat="override")
+
+
+def _refuse_apart(ds: xr.Dataset, target: xr.Dataset, source: str) -> None:
+    for dim in (LAT, LON):
+        low, high = float(ds[dim].min()), float(ds[dim].max())
+        wanted = target[dim].values
+        if not ((wanted >= low - 1e-6) & (wanted <= high + 1e-6)).any():
+            raise GridError(
+                f"{source} covers {dim} {low:.6g} to {high:.6g}, the series {wanted.min():.6g} to "
+                f"{wanted.max():.6g}: they do not overlap. Give a source of the same region."
+            )
