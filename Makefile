@@ -51,6 +51,7 @@ bench-service: $(VENV)/.dev   ## the service against the bare model: latency, th
 	$(BIN)/python -m benchmarks.service $(if $(SOAK),--soak $(SOAK))
 
 docs: $(VENV)/.docs        ## the documentation; warnings and links to nowhere are errors
+	rm -rf docs/_build
 	$(BIN)/sphinx-build -W -q docs docs/_build
 	$(BIN)/python docs/links.py docs/_build
 
