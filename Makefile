@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: quickstart test test-slow coverage test-lowest lint format hooks audit bench bench-service docs gallery lock clean help
+.PHONY: quickstart test test-slow test-compose coverage test-lowest lint format hooks audit bench bench-service docs gallery lock clean help
 
 help:             ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -17,6 +17,10 @@ test: $(VENV)/.dev         ## the test suite
 
 test-slow: $(VENV)/.dev    ## the tests that take longer than a few seconds each
 	$(BIN)/python -m pytest -m slow -q
+
+test-compose: $(VENV)/.dev ## the compose set, started with podman: needs root; minutes, most of them for the images
+	$(PIP) podman-compose
+	$(BIN)/python -m pytest -x -q tests/compose/test_started.py
 
 coverage: $(VENV)/.dev     ## the test suite again, with the lines and branches it runs; fails below the share reached so far
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -q --cov --cov-report=term:skip-covered

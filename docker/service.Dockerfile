@@ -14,6 +14,10 @@ COPY service service
 COPY configs configs
 COPY data/recipes data/recipes
 RUN /srv/stconv/bin/pip install -c requirements.lock .
+# The image is copied to every machine that serves: 2.2 GB without this step.
+RUN apt-get update && apt-get install -y --no-install-recommends binutils
+COPY docker/slim.sh ./
+RUN ./slim.sh /srv/stconv/lib/python3.11/site-packages
 
 FROM python:3.11.14-slim-bookworm
 RUN useradd --system --uid 10001 --create-home --home-dir /home/stconv stconv \

@@ -11,6 +11,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+collect_ignore = ["compose"]  # started by `make test-compose` only
+
 hypothesis.settings.register_profile("any machine", deadline=None)  # no example has to be quick
 hypothesis.settings.load_profile("any machine")
 

@@ -1,12 +1,16 @@
 """Bodies wait until the key is known, on every route, and then have a time and a size."""
 
+import asyncio
 import hashlib
 import socket
 
 import pytest
+from fastapi import Request
 from fastapi.routing import APIRoute
 
 from service.app import create_app
+from service.http.bodies import BodyRoom, read_body
+from service.problems import TooSlow
 from service.settings import Settings
 from waiting import LIMIT_SECONDS
 
@@ -105,3 +109,15 @@ def test_connections_of_strangers_keep_nobody_out(server):
     finally:
         for connection in held:
             connection.close()
+
+
+def test_a_client_that_goes_away_is_no_fault_of_the_server():
+    told = [{"type": "http.request", "body": b"CDF", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return told.pop(0)
+
+    request = Request({"type": "http", "headers": []}, receive)
+    with pytest.raises(TooSlow, match="closed after 3 bytes of the body") as raised:
+        asyncio.run(read_body(request, LIMIT_SECONDS, BodyRoom(1000)))
+    assert raised.value.status == 408

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from service.http.problem_answers import parameter_faults
 from service.media_types import JSON
@@ -82,9 +83,14 @@ async def read_body(request: Request, limit_seconds: float, room: BodyRoom) -> b
     """
     chunks = []
     async with room.arriving(limit_seconds) as count:
-        async for chunk in request.stream():
-            chunks.append(chunk)
-            count(len(chunk))
+        try:
+            async for chunk in request.stream():
+                chunks.append(chunk)
+                count(len(chunk))
+        except ClientDisconnect:
+            raise TooSlow(
+                f"The connection was closed after {sum(map(len, chunks))} bytes of the body.", headers=CLOSE
+            ) from None
     return b"".join(chunks)
 
 
