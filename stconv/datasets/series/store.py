@@ -165,7 +165,8 @@ def load_series(
         return np.stack(centered, axis=1, dtype=np.float32, casting="same_kind")
 
     n_bytes, memory_bytes = 4 * math.prod(shape), int(memory_share * available_bytes())
-    key = fingerprint(files, (variables, settings))
+    needs_key = cache == "always" or (cache == "auto" and n_bytes > memory_bytes)
+    key = fingerprint(files, (variables, settings)) if needs_key else ""  # it looks at every file
     values: Any
     where = _place(cache, n_bytes, memory_bytes, bool(files), stored, cache_dir() / SERIES, key)
     if where == "source":
