@@ -58,7 +58,8 @@ def trial(name: str, share: int, steps: int, folder: Path) -> dict[str, Any]:
 
 
 def scored(file: Path, steps: int, folder: Path) -> Verification:
-    """Train with about so many optimizer steps, take the best weights, and score them on the test period."""
+    """Train with about so many optimizer steps, and score the best weights, or the start, on the test
+    period."""
     from stconv.evaluation.assessment import Assessment
     from stconv.experiments.running import run_experiment
     from stconv.experiments.trained_model import load_data
@@ -72,10 +73,14 @@ def scored(file: Path, steps: int, folder: Path) -> Verification:
         "--trainer.logger=false",
         f"--trainer.default_root_dir={folder}",
     ]
+    if steps == 0:
+        words += ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
     done = run_experiment("fit", ["--config", str(file), *words], bar=lambda: None)
     task, data = done.model, done.datamodule
     best = done.trainer.checkpoint_callback.best_model_path
     task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
+    if steps == 0:
+        task.network.residual_weight.zero_()
     task.eval()
     assessment = Assessment(data, task.preparation, Scoring())
     with torch.inference_mode():
@@ -104,7 +109,9 @@ def table(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.never_below", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("never_below.jsonl"), help="file of the results")
-    parser.add_argument("--steps", type=int, default=300, help="optimizer steps of each training")
+    parser.add_argument(
+        "--steps", type=int, default=300, help="optimizer steps of each training; 0: the start alone"
+    )
     parser.add_argument("--only", nargs="*", choices=list(SERIES), default=list(SERIES), help="some series")
     parser.add_argument("--shares", nargs="*", type=int, choices=list(SHARES), default=list(SHARES))
     parser.add_argument("--minutes", type=float, help="begin no further training after so many")

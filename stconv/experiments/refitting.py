@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,12 +23,17 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from stconv.bundle import Bundle
 from stconv.contenders import RIVAL
 from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.series.dataset import WindowDataset
+from stconv.datasets.series.splits import Periods
+from stconv.datasets.source.time_axis import iso
 from stconv.errors import DataError, SkillGateError, TrackingError
 from stconv.evaluation.assessment import Assessment
 from stconv.experiments.configuration import modules_of_config
 from stconv.experiments.engine import ExperimentCLI, silence
 from stconv.experiments.running import run_experiment
 from stconv.experiments.trained_model import load_data
+from stconv.models import Network
 from stconv.models.outside import import_modules, load_entry_points
 from stconv.task import ForecastTask, combination_of
 from stconv.tracking.callbacks import ExportBundle, run_logger
@@ -42,7 +47,7 @@ from stconv.tracking.run_layout import (
 )
 from stconv.tracking.store import RunInfo, connect, download, explained, find_run
 from stconv.uncertainty.conformal import HeldOut, cross_calibrate
-from stconv.verification import Verification
+from stconv.verification import ScoreSums, Verification
 from stconv.verification.scores.pairing import pair
 from stconv.verification.scores.verdict import LOSES
 
@@ -194,7 +199,7 @@ def judge_at(
     task.network.eval()
     contenders = (task.network, task.preparation), (rival.network, rival.preparation)
     forecastable = contenders[0][1].forecastable.cpu() & contenders[1][1].forecastable.cpu()
-    ours, theirs = (_sums(data, references, forecastable, *contender) for contender in contenders)
+    ours, theirs = (model_sums(data, references, forecastable, *contender) for contender in contenders)
     whole = Verification(pair(ours, theirs), span=data.spec.span).over_leads()
     sums = whole.sums
     evidence: list[str] = []
@@ -363,7 +368,7 @@ def refit_values(values: Mapping[str, Any], steps: int, n_steps: int, run: RunIn
     return found
 
 
-def _periods(verified: Verified) -> Any:
+def _periods(verified: Verified) -> Periods:
     """The periods of the verified run, as steps."""
     data = verified.data
     return data.split.apply(data.series.times[: verified.n_known], data.spec.span)
@@ -375,17 +380,10 @@ def _check_source(verified: Verified) -> None:
     Raises:
         DataError: It does not.
     """
-    from dataclasses import replace
-
     series, known, n = verified.data.series, verified.bundle.data, verified.n_known
     begun = f"The data of run {verified.run} had {n} steps"
     if len(series) < n:
         raise DataError(f"{begun}, and there are {len(series)} now. Give all files that it was trained on.")
-    if series.variables != tuple(verified.bundle.preparation.variables):
-        raise DataError(
-            f"The variables of run {verified.run} were {', '.join(verified.bundle.preparation.variables)}, "
-            f"and are {', '.join(series.variables)} now. Give the source that it was trained on."
-        )
     first = replace(series, values=series.values[:n], times=series.times[:n], values_hash="", content_hash="")
     if first.content_hash != known.hash:
         raise DataError(
@@ -396,12 +394,22 @@ def _check_source(verified: Verified) -> None:
         )
 
 
-def _sums(
-    data: GridDataModule, references: list[int], forecastable: torch.Tensor, network: Any, preparation: Any
-) -> Any:
-    """Sums of the errors of a model on some windows, in cells that both contenders can forecast."""
-    from stconv.datasets.series.dataset import WindowDataset
+def model_sums(
+    data: GridDataModule,
+    references: Sequence[int],
+    forecastable: torch.Tensor,
+    network: Network,
+    preparation: Preparation,
+) -> ScoreSums:
+    """Sum the errors of a model on some windows.
 
+    Args:
+        data: Data module after `setup`.
+        references: Reference indices of the windows.
+        forecastable: Cells that count, bool, (target, lat, lon): those that both contenders can forecast.
+        network: Network of the model.
+        preparation: Its preparation.
+    """
     assessment = Assessment(data, preparation)
     windows = WindowDataset(data.series, data.spec, references)
     device = preparation.cell_weight.device
@@ -416,6 +424,4 @@ def _sums(
 
 
 def _date(data: GridDataModule, step: int) -> str:
-    from stconv.datasets.source.time_axis import iso
-
     return iso(data.series.times[step])
