@@ -31,7 +31,8 @@ def result(model: float, persistence: float, climatology: float) -> Verification
     [
         ((1, 2, 3), []),
         ((2.5, 2, 3), ["persistence"]),
-        ((2, 2, 3), ["persistence"]),
+        ((2, 2, 3), []),
+        ((2.02, 2, 3), ["persistence"]),
         ((4, 2, 3), ["persistence", "climatology"]),
     ],
 )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NAME = "quickstart"
 DATA, UNSEEN, CONFIG = "quickstart.nc", "unseen.nc", "quickstart.yaml"
 REQUEST, FORECAST, PICTURE = "request.nc", "forecast.nc", "forecast.png"
+TIE = 0.005
+"""Relative difference of two errors that another machine's rounding may turn around in a training."""
 N_REQUEST = 5
 """Frames of the request, the `t_in` of the configuration."""
 NETCDF = "application/x-netcdf"
@@ -130,14 +132,14 @@ def _tested() -> Verification:
 
 
 def losses(result: Verification) -> list[str]:
-    """Say for each reference at which leads the model does not beat it."""
+    """Say for each reference at which leads its error is smaller than the model's, by more than a tie."""
     sums = result.sums
     sentences = []
     for reference in sums.references:
         for variable, ours, theirs in zip(
             sums.variables, sums.rmse(sums.model), sums.rmse(reference), strict=True
         ):
-            lost = [lead for lead, below in enumerate(ours < theirs) if not below]
+            lost = [lead for lead, below in enumerate(ours < (1 + TIE) * theirs) if not below]
             if lost:
                 errors = ", ".join(
                     f"{ours[lead]:.4g} against {theirs[lead]:.4g} at lead {lead + 1}" for lead in lost
