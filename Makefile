@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: quickstart test test-slow test-compose coverage test-lowest lint format hooks audit bench bench-service docs gallery lock clean help
+.PHONY: quickstart test test-slow test-compose coverage test-lowest lint format hooks audit bench bench-service bench-scale docs gallery lock clean help
 
 help:             ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -50,6 +50,9 @@ hooks: $(VENV)/.dev        ## ruff and mypy before each commit
 
 bench: $(VENV)/.dev        ## speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks
+
+bench-scale: $(VENV)/.dev  ## time and memory against cells, steps, variables, leads and files, with exponents
+	$(BIN)/python -m benchmarks.scale
 
 bench-service: $(VENV)/.dev   ## the service against the bare model: latency, throughput, overload, goodput; SOAK=minutes
 	$(BIN)/python -m benchmarks.service $(if $(SOAK),--soak $(SOAK))
