@@ -94,6 +94,7 @@ class ForecastTask(TrainingTask):
         self._scoring = scoring
         self._assessment: Assessment | None = None
         self._tiled: list[Tiled] = []
+        self._trains_on_crops = False
 
     @property
     def has_parameters(self) -> bool:
@@ -104,7 +105,8 @@ class ForecastTask(TrainingTask):
         """Take the preparation of the data module, and check that network and data fit each other."""
         super().setup(stage)
         check_fit(self.network, self.data)
-        if stage == "fit" and self.data.window.crop is not None:
+        self._trains_on_crops = self.data.window.crop is not None
+        if stage == "fit" and self._trains_on_crops:
             self.data.crop_with(halo_of(self.network))
         refuse_names_of_bounds([*self.data.outputs, *self.data.directions])
         if stage == "fit" and self.loss is None:
@@ -182,7 +184,7 @@ class ForecastTask(TrainingTask):
     @property
     def whole(self) -> Network:
         """The network on the whole grid; in tiles if crops are trained on and memory demands it."""
-        if self.data.window.crop is None or self.training:
+        if self.training or not self._trains_on_crops:
             return self.network
         if not self._tiled:  # in a list, so that it is no second home of the parameters
             self._tiled.append(Tiled(self.network, tiles=tiles_of(self.network)))

@@ -92,7 +92,9 @@ def test_settings_are_set_by_keyword(suggested):
 
 
 def test_names_are_completed(suggested):
-    assert {"t_in", "leads", "input_offsets", "stride", "max_missing"} == set(dir(suggested.data.window))
+    assert {"t_in", "leads", "input_offsets", "stride", "max_missing", "crop"} == set(
+        dir(suggested.data.window)
+    )
     assert {"max_epochs", "accelerator", "precision"} <= set(dir(suggested.trainer))
     assert {"n_filters", "dropout", "class_path"} <= set(dir(suggested.model.network.network))
     assert "c_in" not in dir(suggested.model.network.network), "the sizes follow from the data"

@@ -307,7 +307,7 @@ def test_a_classic_file_with_more_steps_than_its_header_declares_is_told(tmp_pat
         (b"\xfd7zXZ\0", "is xz-compressed; .*`unxz FILE`"),
         (b"\x0e\x03\x13\x01", "is HDF 4; .*h4toh5convert"),
         (b"II*\0", "is a TIFF; .*gdal_translate"),
-        (b'{"version": 1, "refs": {}}', "is JSON, perhaps references to other files; .*Open it with xarray"),
+        (b'{"version": 1, "refs": {}}', "is JSON, and holds no references of kerchunk; .*Give NetCDF"),
     ],
 )
 def test_other_formats_are_named_with_a_remedy(tmp_path, start, told):

@@ -36,6 +36,8 @@ def test_arguments_are_recorded_with_their_defaults():
             "alignment": "lead",
             "space_padding": "zero",
             "dropout": 0.0,
+            "norm": "batch",
+            "zero_head": False,
             "convolution": None,
             "filters": None,
         },

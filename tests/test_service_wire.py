@@ -180,6 +180,7 @@ def test_codes_are_those_that_clients_know():
     assert {kind.__name__: code for code, kind in (mended | waited).items()} == {
         "DataError": "data",
         "FileError": "file",
+        "ConnectionLostError": "connection-lost",
         "GridError": "grid",
         "VariableError": "variable",
         "UnitsError": "units",

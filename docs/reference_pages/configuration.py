@@ -47,6 +47,14 @@ EXAMPLES: dict[str, Any] = {
     "data.source.grid.fill_gaps": 2,
     "data.source.grid.snap_times": True,
     "data.source.grid.accumulated": {"tp": "1d"},
+    "data.source.grid.sources": [{"paths": "sst.nc", "variables": ["sst"]}],
+    "data.source.grid.sources.paths": ["sst/*.nc"],
+    "data.source.grid.sources.variables": ["sst"],
+    "data.source.grid.sources.delay": "1d",
+    "data.sources": [{"paths": "sst.nc", "variables": ["sst"], "delay": "1d"}],
+    "data.cache": "never",
+    "data.window.crop": [128, 128],
+    "data.split.refit_steps": 2900,
     "data.window.stride": 2,
     "data.window.max_missing": 0.2,
     "data.window.input_offsets": [-24, -2, -1, 0],
@@ -97,7 +105,11 @@ EVERYWHERE = {
         "Modules or .py files that register your own networks; imported first.",
     ),
     "init_from": ("str | None", None, "A bundle or a pretraining whose weights a training starts from."),
-    "ckpt_path": ("str | None", None, "Checkpoint to go on from, or to test: a file, `best` or `last`."),
+    "ckpt_path": (
+        "str | None",
+        None,
+        "Checkpoint to go on from, or to test: a file, `best`, `last` or `resume`.",
+    ),
 }
 """Keys outside of the sections: type, default, meaning."""
 
