@@ -15,8 +15,14 @@ from stconv.tracking import find_run
 from stconv.verification import Verification
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
-LONG = ("bom_rain", "cfsr", "chirps_15", "ncep_air_temperature_unet2plus1d")
-"""A large grid, a large network, many leads, a network whose twin is run."""
+QUICK = (
+    *("quickstart", "chirps", "bikenyc_next_hour"),
+    *(
+        f"ncep_air_temperature_{name}"
+        for name in ("persistence", "climatology", "stconvs2s_r", "event_lenet5")
+    ),
+)
+"""One of each kind: residual networks, files of a paper, counts, references, a network of a paper, an event."""
 SHORT = [
     *("--trainer.check_val_every_n_epoch", "1"),
     *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "2"),
@@ -52,7 +58,7 @@ def write_cut_windows(path: Path, n_cells: int, n_samples: int = 80) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else ()) for path in CONFIGS],
+    [pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.slow) for path in CONFIGS],
     ids=lambda path: path.stem,
 )
 def test_runs_through_the_command_line(

@@ -311,6 +311,7 @@ for k, (a, b) in enumerate(zip(before, after)):
 """
 
 
+@pytest.mark.slow
 def test_as_a_library_nothing_prints_and_no_state_changes(folder):
     done = subprocess.run([sys.executable, "-c", STATE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

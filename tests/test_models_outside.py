@@ -246,6 +246,7 @@ def test_a_notebook_defines_its_network_again():
         REGISTRY.pop("Again", None)
 
 
+@pytest.mark.slow
 def test_the_service_imports_what_its_operator_names(inside, bundle, service_server):
     refused = service_server.Server("--model", bundle, ready=False)
     assert refused.process.wait(timeout=300) == 1

@@ -70,6 +70,7 @@ def reference(i):
     return str(np.datetime64("2020-01-01T00") + 6 * i).replace("-", "") + "0000Z"
 
 
+@pytest.mark.slow
 def test_a_damaged_store_is_set_aside_and_made_anew(made, service_bundle, tmp_path):
     put(made, tmp_path / "in", frames(made, 0, 36), "a.nc")
     server = start(made, service_bundle, tmp_path)

@@ -47,6 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study_that_can_be_gone_on_with(folder: Path, capsys) -> None:
     words = ["sweep", "--config", "made.yaml", "--space", f"{LR}=1e-4:0.3:log", "data.batch_size=8,16"]
     other = subprocess.Popen(

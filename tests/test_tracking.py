@@ -114,6 +114,7 @@ RunLogger("made", run_name=name).start()
 """
 
 
+@pytest.mark.slow
 def test_processes_open_a_fresh_store_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow alone makes the same tables twice, and then fails ("duplicate column", "No such constraint")."""
     monkeypatch.chdir(tmp_path)
