@@ -22,7 +22,7 @@ QUICK = (
         for name in ("persistence", "climatology", "stconvs2s_r", "event_lenet5")
     ),
 )
-"""One of each kind: residual networks, files of a paper, counts, references, a network of a paper, an event."""
+"""One of each kind: a residual, a paper's files, counts, references, a network of a paper, an event."""
 SHORT = [
     *("--trainer.check_val_every_n_epoch", "1"),
     *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "2"),
