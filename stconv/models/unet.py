@@ -33,7 +33,7 @@ Encoder = Literal["residual", "resnet", "vgg"]
 """`residual`: residual blocks that start at zero. `vgg`: two convolutions, as published. `resnet`: the same
 with a shortcut."""
 Merge = Literal["skips", "head"]
-"""Where the frames of a network with an axis of time become one field."""
+"""Place in which the frames of a network with an axis of time become one field."""
 
 GROUP = 8
 """Divisor of the channels of every level, so that they can be divided into the groups of `group`."""
