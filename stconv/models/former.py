@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from stconv.models.registry import FORMER_CLASSES
-from stconv.models.unet import Encoder, UNet
+from stconv.models.unet import Encoder, Maker, UNet
 from stconv.nn.kinds import Kind
 from stconv.nn.norm import Norm
 from stconv.nn.padding import GridPadding
@@ -51,7 +51,7 @@ class UNet2Plus1D(UNet):
         convolution: Kind = "factored",
         filters: Filters = None,
     ) -> None:
-        maker = "2plus1d" if convolution == "factored" else "3d"
+        maker: Maker = "2plus1d" if convolution == "factored" else "3d"
         warnings.warn(
             f"The network 'UNet2Plus1D' is now 'UNet' with `maker: {maker}`, `encoder: {encoder}`, "
             "`growth: 2`, `n_blocks: 1`, `merge: head` and `interpolation: nearest`. The former name is "
@@ -60,7 +60,7 @@ class UNet2Plus1D(UNet):
             stacklevel=2,
         )
         super().__init__(
-            c_in, c_out, t_in, leads, maker="2plus1d" if convolution == "factored" else "3d",
+            c_in, c_out, t_in, leads, maker=maker,
             n_levels=n_layers, n_filters=n_filters, growth=2.0, n_blocks=1, kernel=kernel, kernel_time=kernel,
             merge="head", encoder=encoder, interpolation="nearest", norm=norm, dropout=dropout,
             space_padding=space_padding, convolution=convolution, filters=filters,
