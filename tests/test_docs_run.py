@@ -88,7 +88,7 @@ def test_a_page_runs(page, place, keyed, service_server, tmp_path, monkeypatch):
     prepare(tmp_path, page.read_text())
     _, run = place
     real = {
-        "MyNetwork": "MyOwnNetwork",  # tests/test_models_contract.py has taken a class of that name from its page
+        "MyNetwork": "MyOwnNetwork",  # test_models_contract.py has taken that name from the page
         "runs/my/RUN": str(run.folder),
         "runs:/ID": f"runs:/{run.id}",
         "/shared/stconv": str(tmp_path / "state"),

@@ -13,7 +13,8 @@ from stconv.bundle import Bundle
 from stconv.contenders import PERSISTENCE
 from stconv.errors import ConfigError, DataError, FileError
 from stconv.experiments.engine import silence
-from stconv.experiments.refitting import Verified, find_verified, judge_at, train_on_all
+from stconv.experiments.refitting import judge_at, train_on_all
+from stconv.experiments.verified_run import Verified, find_verified
 from stconv.tracking.registry import Promotion, bundle_of, find_version, promote, register
 from stconv.verification import ScoreSums
 

@@ -37,7 +37,7 @@ def run_experiment(
         callbacks: Callbacks of the trainer, in addition to those of the configuration.
         say: Takes each remark on the way; None for silence.
         cli: Command line to run instead of that of the command.
-        **options: `dataset` and `bar` of `ExperimentCLI`.
+        **options: Further arguments of `ExperimentCLI`, or of `cli`.
 
     Raises:
         ConfigError: A key or value of the configuration is invalid.
