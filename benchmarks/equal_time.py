@@ -43,7 +43,7 @@ SERIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Configuration whose data are used, and the start, by name."""
 UNET = {"n_levels": 3, "n_filters": 32, "growth": 1.5, "n_blocks": 2, "dropout": 0.2}
-THIN = {"n_levels": 3, "n_filters": 16, "growth": 2.0, "n_blocks": 2, "dropout": 0.2}
+THIN = {**UNET, "n_filters": 8, "widening": 4}
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "unet_2d": ("UNet", UNET),
     "unet_mixed": ("UNet", {**UNET, "growth": 1.0, "maker": "mixed"}),

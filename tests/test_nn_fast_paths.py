@@ -24,7 +24,7 @@ from stconv.nn.padding import Pad
 from stconv.nn.reversal import SpreadDifference, reversal_layer
 from stconv.nn.spectral import multiply_adds, spectral_convolution
 from stconv.nn.taps import tap_convolution
-from stconv.nn.temporal import temporal_convolution
+from stconv.nn.temporal import temporal_convolution, temporal_taps
 from stconv.task import ForecastTask
 
 WAYS = ("temporal_convolution", "spectral_convolution", "tap_convolution")
@@ -59,6 +59,8 @@ def test_each_way_is_the_convolution_of_torch(data):
     longer = F.pad(x, (0, 0, 0, 0, *zeros))
     found = from_cells(temporal_convolution(to_cells(x), in_time[..., 0, 0], bias, zeros))
     close(found, F.conv3d(longer, in_time, bias))
+    found = temporal_taps(x.contiguous(memory_format=torch.channels_last_3d), in_time[..., 0, 0], bias, zeros)
+    close(found, F.conv3d(longer, in_time, bias))
     found = tap_convolution(to_cells(x), whole, bias, zeros, (p, q))
     close(found, F.conv3d(longer, whole, bias, padding=(0, p, q)))
     if p < k and q < m and p <= lat and q <= lon:
@@ -71,8 +73,8 @@ def test_the_gradient_of_each_way_is_that_of_finite_differences():
     in_time, in_space, whole = double(2, 2, 3, 1, 1), double(2, 2, 3, 3), double(2, 2, 3, 3, 1)
     for w in (in_time, double(2, 2, 4, 1, 1)):
         for zeros in ((0, 0), (2, 0), (1, 1), (0, 4)):
-            run = partial(_temporal, zeros=zeros)
-            assert gradcheck(run, (x, w, bias))
+            for way in (_temporal, _taps):
+                assert gradcheck(partial(way, zeros=zeros), (x, w, bias))
     assert gradcheck(lambda x, w, b: spectral_convolution(to_cells(x), w, b, (1, 1)), (x, in_space, bias))
     for zeros in ((0, 0), (2, 1), (0, 4)):
         assert gradcheck(
@@ -82,6 +84,29 @@ def test_the_gradient_of_each_way_is_that_of_finite_differences():
 
 def _temporal(x, weight, bias, zeros):
     return temporal_convolution(to_cells(x), weight[..., 0, 0], bias, zeros)
+
+
+def _taps(x, weight, bias, zeros):
+    frames = x.contiguous(memory_format=torch.channels_last_3d)
+    return temporal_taps(frames, weight[..., 0, 0], bias, zeros)
+
+
+def test_frames_in_channels_last_are_convolved_in_time_without_another_order(monkeypatch):
+    calls = []
+    monkeypatch.setattr(conv3d, "temporal_taps", lambda *args: calls.append(1) or temporal_taps(*args))
+    x = torch.randn(2, 3, 5, 4, 6).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    layer = Conv3d(3, 8, (3, 1, 1), padding=(1, 0, 0))
+    found = layer(x)
+    assert calls
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)
+    with only_torch():
+        expected = layer(x)
+    close(found, expected, 1e-5)
+    weight = torch.randn_like(found)
+    ours = torch.autograd.grad(found, (x, *layer.parameters()), weight)
+    theirs = torch.autograd.grad(expected, (x, *layer.parameters()), weight)
+    for a, b in zip(ours, theirs, strict=True):
+        close(a, b, 1e-5)
 
 
 @pytest.mark.parametrize(

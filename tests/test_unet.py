@@ -171,6 +171,33 @@ def test_one_level_in_3d_is_what_torch_computes() -> None:
     torch.testing.assert_close(network(x), y.view(2, 2, 3, 6, 8), rtol=1e-4, atol=1e-5)
 
 
+def test_a_wide_decoder_is_what_torch_computes() -> None:
+    network = alive(UNet(*SIZES, maker="3d", n_levels=2, n_blocks=1, n_filters=8, growth=1, widening=2))
+    weights = network.state_dict()
+    x = torch.randn(2, 3, 4, 6, 8)
+
+    def convolved(y: torch.Tensor, part: str, **settings: object) -> torch.Tensor:
+        return F.conv3d(y, weights[f"{part}.conv.weight"], weights.get(f"{part}.conv.bias"), **settings)
+
+    def activated(y: torch.Tensor, part: str, **settings: object) -> torch.Tensor:
+        y = convolved(y, part, **settings)
+        return F.gelu(F.group_norm(y, 8, weights[f"{part}.norm.weight"], weights[f"{part}.norm.bias"]))
+
+    def block(y: torch.Tensor, part: str, **settings: object) -> torch.Tensor:
+        inner = activated(y, f"{part}.body.0", **settings)
+        return y + convolved(inner, f"{part}.body.2", **settings)
+
+    fine = block(activated(x, "stem", padding=1), "down.0", padding=1)
+    coarse = block(
+        activated(fine, "coarser.0", stride=(1, 2, 2), padding=1), "bottom.0", padding=1
+    )  # fmt: skip
+    coarse = convolved(coarse, "merge.1")
+    assert coarse.shape == (2, 16, 1, 3, 4)
+    fine = convolved(fine, "merge.0") + network.finer[0][1](convolved(coarse, "finer.0.0"))
+    y = convolved(block(fine, "up.0", padding=(0, 1, 1)), "head.convolution", padding=(0, 1, 1))
+    torch.testing.assert_close(network(x), y.view(2, 2, 3, 6, 8), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("maker", "merge", "expected"),
     [
@@ -207,6 +234,8 @@ def test_a_globe_has_no_seam(maker: str) -> None:
         ({"maker": "mixed", "merge": "head"}, "maker mixed has merge 'head' and encoder 'residual'"),
         ({"interpolation": "cubic"}, "interpolation of UNet is 'cubic'; expected one of: linear, nearest"),
         ({"kernel_time": 2}, "kernel_time of UNet is 2; expected an odd number"),
+        ({"widening": 2}, "widening of UNet is 2; expected 1 where frames are not joined on every level"),
+        ({"maker": "3d", "merge": "head", "widening": 2}, "Set maker to 2plus1d or 3d, merge to skips"),
         ({"growth": 0.5}, "growth of UNet is 0.5; expected at least 1"),
     ],
 )

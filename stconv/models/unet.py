@@ -68,6 +68,8 @@ class UNet(Network):
         n_filters: Number of filters of the first level.
         growth: Ratio of the filters of a level to those of the level above; with residual blocks their number
             is rounded up to a multiple of 8.
+        widening: Ratio of the filters of a level in the decoder to those in the encoder, where the frames of
+            a level become one. Frames cost time: a thin encoder leaves it to the single field behind it.
         n_blocks: Number of blocks at the coarsest level; the others have one in the encoder and one in the
             decoder.
         kernel: Odd kernel size along lat and lon.
@@ -112,6 +114,7 @@ class UNet(Network):
         n_levels: int = 3,
         n_filters: int = 32,
         growth: float = 1.5,
+        widening: int = 1,
         n_blocks: int = 2,
         kernel: int = 3,
         kernel_time: int = 3,
@@ -132,6 +135,7 @@ class UNet(Network):
             maker_of(_kind(maker, convolution), "UNet"), c_in * (t_in if maker == "2d" else 1),
             _widths(encoder, n_levels, n_filters, growth), _kernels(maker, n_levels, kernel, kernel_time),
             steps, merged, norm, dropout, space_padding, interpolation,
+            _widening(widening, merged and maker != "mixed"),
         )  # fmt: skip
         self.maker, self.encoder, self.join = maker, encoder, levels.join
         self.frames = StackFrames() if maker == "2d" else nn.Identity()
@@ -139,7 +143,9 @@ class UNet(Network):
         for name, part in levels.parts(check_count("n_blocks", n_blocks, "UNet")):
             self.add_module(name, part)
         first_filters(self, filters, "UNet")
-        self.head = LeadHead(n_filters, c_out, 1 if merged else steps, leads, kernel, space_padding)
+        self.head = LeadHead(
+            levels.merged_widths[0], c_out, 1 if merged else steps, leads, kernel, space_padding
+        )
         if encoder == "residual":
             start_at_zero(self.head.convolution)
 
@@ -210,6 +216,16 @@ def _widths(encoder: Encoder, n_levels: int, n_filters: int, growth: float) -> t
     for _ in range(check_count("n_levels", n_levels, "UNet") - 1):
         widths.append(-(-round(widths[-1] * growth) // divisor) * divisor)
     return tuple(widths)
+
+
+def _widening(widening: int, merged: bool) -> int:
+    """Ratio of the filters of the decoder to those of the encoder."""
+    if check_count("widening", widening, "UNet") > 1 and not merged:
+        raise ConfigError(
+            f"widening of UNet is {widening}; expected 1 where frames are not joined on every level. Set "
+            "maker to 2plus1d or 3d, merge to skips, and give several frames, or leave it at its default."
+        )
+    return widening
 
 
 def _kernels(maker: Maker, n_levels: int, kernel: int, kernel_time: int) -> tuple[Triple, ...]:

@@ -40,6 +40,11 @@ def in_cells(x: Tensor) -> bool:
     return x.permute(CELLS).is_contiguous()
 
 
+def in_frames(x: Tensor) -> bool:
+    """Whether (batch, channel, time, lat, lon) is in channels_last_3d, and not with cells outermost."""
+    return x.permute(FRAMES).is_contiguous() and not in_cells(x)
+
+
 def channels_innermost(x: Tensor) -> tuple[int, ...] | None:
     """Return the memory order of (batch, channel, time, lat, lon) if channels are innermost, else None."""
     return next((order for order in (CELLS, FRAMES) if x.permute(order).is_contiguous()), None)

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stconv.errors import ShapeError
-from stconv.nn.cells import from_cells, in_cells, to_cells
+from stconv.nn.cells import from_cells, in_cells, in_frames, to_cells
 from stconv.nn.fast_paths import is_finite, takes_fast_paths
 from stconv.nn.padding import Steps
 from stconv.nn.spectral import is_even, multiply_adds, spectral_convolution
 from stconv.nn.taps import tap_convolution
-from stconv.nn.temporal import temporal_convolution
+from stconv.nn.temporal import temporal_convolution, temporal_taps
 
 MANY_ROWS = 32
 """Smallest batch size times steps for which a product for each pair of wavenumbers pays off."""
@@ -26,7 +26,7 @@ class Conv3d(nn.Conv3d):
 
     | kernel                              | method                                               |
     |-------------------------------------|------------------------------------------------------|
-    | (k, 1, 1)                           | products over (time, channel), `stconv.nn.temporal`  |
+    | (k, 1, 1)                           | matrix products, `stconv.nn.temporal`                |
     | (1, k, m), wide, many channels      | in the frequency domain, `stconv.nn.spectral`        |
     | (t, k, m), few outputs              | one product for all taps, `stconv.nn.taps`           |
     | any other                           | torch's own                                          |
@@ -57,6 +57,8 @@ class Conv3d(nn.Conv3d):
             by_taps = few and (in_order or (self.out_channels == 1 and x.requires_grad))
             faster = (in_time or in_space or by_taps) and not self._is_too_large_for(x, zeros)
             if faster and is_finite(weight, bias):  # otherwise padded zeros times a weight would be NaN
+                if in_time and in_frames(x):
+                    return temporal_taps(x, weight[:, :, :, 0, 0], bias, zeros)
                 if in_time:
                     return from_cells(temporal_convolution(to_cells(x), weight[:, :, :, 0, 0], bias, zeros))
                 if in_space and is_even(x, 1, (3, 4)):

@@ -35,6 +35,7 @@ class Levels(ABC):
         kernels: Kernel (time, lat, lon) of each level.
         steps: Number of frames on the axis of time.
         merged: Whether they become one where a level enters the decoder.
+        widening: Ratio of the channels of a level in the decoder to those in the encoder.
         norm: batch, group, layer or none.
         dropout: Share of channels dropped, in training.
         space_padding: zero, replicate or periodic.
@@ -51,6 +52,12 @@ class Levels(ABC):
     dropout: float = 0.0
     space_padding: GridPadding = "zero"
     interpolation: Interpolation = "linear"
+    widening: int = 1
+
+    @property
+    def merged_widths(self) -> tuple[int, ...]:
+        """Number of channels of each level in the decoder."""
+        return tuple(self.widening * width for width in self.widths)
 
     @abstractmethod
     def stem(self) -> nn.Module:
@@ -86,10 +93,10 @@ class Levels(ABC):
         """Return what makes one field of the frames of a level."""
         if not self.merged:
             return nn.Identity()
-        width = self.widths[level]
         return Convolution(
-            width, width, (self.steps, 1, 1), time_padding="valid", norm="none", activation="none"
-        )
+            self.widths[level], self.merged_widths[level], (self.steps, 1, 1),
+            time_padding="valid", norm="none", activation="none",
+        )  # fmt: skip
 
     def parts(self, n_blocks: int) -> Iterator[tuple[str, nn.Module]]:
         """Make all parts, by name; lists begin with the full grid.
@@ -139,13 +146,13 @@ class ResidualLevels(Levels):
 
     def finer(self, level: int) -> nn.Module:
         """Return a projection and the interpolation."""
-        fine, coarse = self.widths[level : level + 2]
+        fine, coarse = self.merged_widths[level : level + 2]
         project = Convolution(coarse, fine, 1, bias=True, norm="none", activation="none")
         return nn.Sequential(project, self.interpolate())
 
     def up(self, level: int) -> nn.Module:
         """Return a residual block."""
-        return self._block(self.widths[level], self.up_kernel(level))
+        return self._block(self.merged_widths[level], self.up_kernel(level))
 
     @staticmethod
     def join(fine: Tensor, coarse: Tensor) -> Tensor:
@@ -221,7 +228,7 @@ class PublishedLevels(Levels):
 
     def up(self, level: int) -> nn.Module:
         """Return two convolutions."""
-        fine, coarse = self.widths[level : level + 2]
+        fine, coarse = self.merged_widths[level : level + 2]
         return PublishedLevels.two(self, fine + coarse, fine, self.up_kernel(level))
 
     @staticmethod

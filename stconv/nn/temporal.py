@@ -1,13 +1,14 @@
-"""Convolutions in time alone, (k, 1, 1), computed as matrix products over (time, channel)."""
+"""Convolutions in time alone, (k, 1, 1), as matrix products: over (time, channel), or over channels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stconv.nn.cells import steps_seen
+from stconv.nn.cells import FRAMES, steps_seen
 from stconv.nn.fast_paths import takes_fast_paths
 from stconv.nn.gradients import convolution_gradients
 
@@ -80,6 +81,93 @@ class TemporalProduct(torch.autograd.Function):
                 total[by.start * c_in : by.stop * c_in].addmm_(seen.T, flat[:, t * c_out : (t + 1) * c_out])
             dw = total.view(k, c_in, c_out).permute(2, 1, 0)
         return dx, dw, dy.sum((0, 1)) if ctx.needs_input_grad[2] else None, None
+
+
+class TemporalTaps(torch.autograd.Function):
+    """The same convolution of frames in channels_last_3d: one product over the channels for each tap.
+
+    Between convolutions in space, which keep this order, nothing is copied to another one.
+
+    Args:
+        x: Input, (batch, steps, cells, c_in), contiguous.
+        weight: Weight, (c_out, c_in, k).
+        bias: Bias, (c_out,), or None.
+        zeros: Steps of zeros before and after the frames.
+
+    Returns:
+        (batch, steps + before + after - k + 1, cells, c_out).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, zeros: tuple[int, int]) -> Tensor:
+        """Add the product of each tap to the output steps that see a frame through it."""
+        ctx.save_for_backward(x, weight)
+        ctx.zeros = zeros
+        batch, steps, cells, _ = x.shape
+        c_out, _, k = weight.shape
+        n_out = steps + sum(zeros) - k + 1
+        y = x.new_zeros(batch, n_out * cells, c_out)
+        if bias is not None:
+            y += bias
+        frames = x.flatten(1, 2)
+        for tap, seen, out in _taps(steps, cells, n_out, k, zeros[0]):
+            y[:, out].baddbmm_(frames[:, seen], weight[:, :, tap].T.expand(batch, -1, -1))
+        return y.view(batch, n_out, cells, c_out)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the gradients tap by tap."""
+        x, weight = ctx.saved_tensors
+        if torch.is_grad_enabled() or not takes_fast_paths(dy, x, weight):
+            of_x, of_weight, of_bias = convolution_gradients(
+                dy.movedim(3, 1), x.movedim(3, 1), weight[..., None], ctx.needs_input_grad[:3],
+                zeros=ctx.zeros, padding=(0, 0),
+            )  # fmt: skip
+            of_weight = None if of_weight is None else of_weight.squeeze(3)
+            return None if of_x is None else of_x.movedim(1, 3), of_weight, of_bias, None
+        batch, steps, cells, c_in = x.shape
+        c_out, _, k = weight.shape
+        frames, change = x.flatten(1, 2), dy.reshape(batch, -1, c_out)
+        dx = torch.zeros_like(frames) if ctx.needs_input_grad[0] else None
+        dw = weight.new_zeros(k, c_in, c_out) if ctx.needs_input_grad[1] else None
+        for tap, seen, out in _taps(steps, cells, dy.shape[1], k, ctx.zeros[0]):
+            if dx is not None:
+                dx[:, seen].baddbmm_(change[:, out], weight[:, :, tap].expand(batch, -1, -1))
+            if dw is not None:
+                torch.sum(frames[:, seen].mT @ change[:, out], 0, out=dw[tap])
+        of_x = None if dx is None else dx.view_as(x)
+        of_bias = dy.sum((0, 1, 2)) if ctx.needs_input_grad[2] else None
+        return of_x, None if dw is None else dw.permute(2, 1, 0), of_bias, None
+
+
+def _taps(steps: int, cells: int, n_out: int, k: int, before: int) -> Iterator[tuple[int, slice, slice]]:
+    """Iterate over the taps that see a frame, with the cells of all frames seen and of the output steps."""
+    for tap in range(k):
+        first, last = max(0, before - tap), min(n_out, steps + before - tap)
+        if last > first:
+            shift = tap - before
+            yield (
+                tap,
+                slice((first + shift) * cells, (last + shift) * cells),
+                slice(first * cells, last * cells),
+            )
+
+
+def temporal_taps(x: Tensor, weight: Tensor, bias: Tensor | None, zeros: tuple[int, int] = (0, 0)) -> Tensor:
+    """Convolve (batch, c_in, time, lat, lon) along time; the result has the same order of memory.
+
+    Args:
+        x: Input in channels_last_3d, channels innermost and windows outermost.
+        weight: Weight, (c_out, c_in, k).
+        bias: Bias, (c_out,), or None.
+        zeros: Steps of zeros before and after the frames.
+
+    Returns:
+        (batch, c_out, time + before + after - k + 1, lat, lon).
+    """
+    frames = x.permute(FRAMES).flatten(2, 3)
+    y: Tensor = TemporalTaps.apply(frames, weight, bias, zeros)  # type: ignore[no-untyped-call]
+    return y.unflatten(2, x.shape[3:]).permute(0, 4, 1, 2, 3)
 
 
 def temporal_convolution(
