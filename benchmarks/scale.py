@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stconv.bundle import make_bundle
+from stconv.compute.allocation import keep_freed_memory
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.preparation.settings import PreparationSettings
@@ -190,6 +191,7 @@ def measured(name: str, size: Size) -> tuple[float, float]:
 
 def _child(connection: Any, name: str, size: Size) -> None:
     torch.set_num_threads(1)
+    keep_freed_memory(None)  # as the commands do
     with tempfile.TemporaryDirectory() as folder:
         work = WORK[name](Path(folder), size)
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()

@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the forecast, write it, and print a summary."""
-    keep_freed_memory()
+    keep_freed_memory(None)
     from stconv.forecast import check_destination, write_forecast
     from stconv.front.model import load
 

@@ -123,7 +123,7 @@ def run_argv(command: str, argv: list[str]) -> int:
         return 2
     from stconv.experiments.running import run_experiment
 
-    keep_freed_memory()
+    keep_freed_memory(None)
     done = run_experiment(command, ["--help" if word == "--help-all" else word for word in argv], say=print)
     if command == "test" and done.trainer.is_global_zero:
         _print_scores(done)

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from stconv.errors import ConfigError
     from stconv.experiments.search import search
 
-    keep_freed_memory()
+    keep_freed_memory(None)
     if not args.metric.startswith("val_"):
         raise ConfigError(f"--metric is {args.metric}; expected a validation score, such as val_rmse.")
     found = search(

@@ -5,18 +5,23 @@ from __future__ import annotations
 import ctypes
 import sys
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 """Options of mallopt, as in glibc's malloc.h."""
-KEPT_BYTES = 128 * 2**20
-LARGEST_KEPT_BYTES = 32 * 2**20
-"""Largest threshold that glibc accepts."""
+KEPT_BYTES = 2**30
+"""Memory that a process which runs on keeps for the next forecast: what a forecast in one piece may take."""
+EVERYTHING = -1
 
 
-def keep_freed_memory() -> bool:
-    """Keep up to 128 MiB of freed memory for reuse; call before the first thread is started.
+def keep_freed_memory(kept_bytes: int | None = KEPT_BYTES) -> bool:
+    """Keep freed memory for reuse; call before the first thread is started.
 
-    By default glibc returns each large array to the system when it is freed, and the next step pays for
-    thousands of new pages: a tenth of a training step, a fifth of a batch of forecasts.
+    By default glibc takes each array above 32 MiB, or less, from the system and returns it when it is freed,
+    and whoever uses the next one pays for thousands of new pages: four tenths of a training step and of a
+    forecast on a grid of 512 x 512 cells, nothing on a small one.
+
+    Args:
+        kept_bytes: Free memory at the end of the heap that is kept; the rest goes back to the system. None
+            keeps everything, for a process that ends with its work.
 
     Returns:
         Whether it was set; settings of other C libraries are not changed.
@@ -30,8 +35,8 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     settings = {
-        M_MMAP_THRESHOLD: LARGEST_KEPT_BYTES,
-        M_TRIM_THRESHOLD: KEPT_BYTES,
+        M_MMAP_MAX: 0,  # arrays come from the heap, which is kept, and not from pages of their own
+        M_TRIM_THRESHOLD: EVERYTHING if kept_bytes is None else min(kept_bytes, 2**31 - 1),
         M_ARENA_MAX: 1,  # otherwise the computing thread has its own arena, in pieces of 64 MiB
     }
     done = [mallopt(ctypes.c_int(name), ctypes.c_int(value)) for name, value in settings.items()]

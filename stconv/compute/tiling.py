@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stconv.compute.allocation import KEPT_BYTES
 from stconv.datasets.series.cache import available_bytes
 from stconv.datasets.series.crops import Halo
 from stconv.errors import ConfigError, ShapeError
@@ -31,7 +32,7 @@ from stconv.nn.placing import anywhere, placed
 from stconv.nn.settings import check_count
 from stconv.spacing import evenly_spaced
 
-MOST_BYTES = 2 * 2**30
+MOST_BYTES = KEPT_BYTES
 """Default for the largest number of bytes that a forecast in one piece may take."""
 SMALL = 64 * 64
 """Number of cells up to which a grid is never tiled by default."""
@@ -157,7 +158,7 @@ class Tiled(Network):
         tile: Number of cells kept of each tile along lat and lon; 0 for the whole grid in one piece, None to
             decide by `memory`.
         memory: Bytes that the features of a piece may take; by default a quarter of the available memory, at
-            most 2 GiB.
+            most 1 GiB.
         members: Function that computes the members of a piece, such as another engine; by default the
             network.
         tiles: Result of `tiles_of` from the bundle; by default it is determined when needed.

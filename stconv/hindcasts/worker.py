@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from stconv.bundle import Bundle
-from stconv.compute.allocation import keep_freed_memory
+from stconv.compute.allocation import KEPT_BYTES, keep_freed_memory
 from stconv.errors import DataError
 from stconv.forecast import Forecaster
 from stconv.forecast.computation import NetworkComputation
@@ -40,7 +40,7 @@ def compute(job: Job, block: Block) -> Done:
     with _LOCK:  # a process computes one block at a time, in the memory that it was given
         began = time.monotonic()
         if not _LATEST or _LATEST[0].job.id != job.id:
-            keep_freed_memory()
+            keep_freed_memory(job.effort.memory or KEPT_BYTES)
             _LATEST[:] = [Worker(job)]
         return Done(block.n_forecasts, _LATEST[0].compute(block), time.monotonic() - began)
 
