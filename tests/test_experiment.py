@@ -208,6 +208,11 @@ def test_arrays_at_the_command_line(tmp_path, capsys, monkeypatch):
             ConfigError,
             "leave no training window of 5 . 5 steps. Give more files, or reduce t_in= or leads=",
         ),
+        (
+            lambda: stconv.suggest(field(42), t_in=5, leads=5),
+            ConfigError,
+            "of its 42 steps the validation has 4 and the test 8, fewer than the 5 leads.*or reduce leads=",
+        ),
     ],
 )
 def test_data_that_are_not_understood(call, kind, message):

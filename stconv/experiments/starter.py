@@ -76,6 +76,7 @@ def starter(
             f"No experiment for {found.files[0]}: its {found.n_steps} step(s) leave no training window of "
             f"{found.t_in} + {found.leads} steps. Give more files, or reduce --t-in or --leads."
         )
+    split = _split(found)
     rows, columns = (axis.size for axis in found.axes)
     network, flops = _network(found, rows, columns)
     batch_size = max(1, min(16, CELLS_AT_ONCE // (rows * columns), math.ceil(found.n_training_windows / 8)))
@@ -85,7 +86,7 @@ def starter(
     epochs = min(MOST_EPOCHS, max(1, round(steps / batches)))
     return {
         "seed_everything": 0,
-        "data": _data(found, source, batch_size, inputs, targets),
+        "data": _data(found, source, split, batch_size, inputs, targets),
         "model": {
             "network": network,
             "loss": {"class_path": "stconv.losses.MaskedMSE"},
@@ -120,11 +121,11 @@ def starter(
 def _data(
     found: Description,
     source: SourceSettings,
+    split: SplitSpec,
     batch_size: int,
     inputs: Sequence[str] | None,
     targets: Sequence[str] | None,
 ) -> dict[str, Any]:
-    few = found.n_training_windows < FEW_WINDOWS  # the default purge would cost too many windows
     if not found.filled_steps:
         source = replace(source, grid=replace(source.grid, fill_gaps=0))
     window = WindowSettings(t_in=found.t_in, leads=found.leads)
@@ -134,10 +135,29 @@ def _data(
     return {
         "source": stated(source),
         "window": {"t_in": window.t_in, "leads": window.leads},
-        "split": {"fractions": SplitSpec().fractions, **({"purge": found.leads} if few else {})},
+        "split": {"fractions": split.fractions, **({} if split.purge is None else {"purge": split.purge})},
         "preparation": preparation,
         "loading": {"batch_size": LoadingSettings(batch_size).batch_size},
     }
+
+
+def _split(found: Description) -> SplitSpec:
+    """Choose a split whose periods all have a window.
+
+    Raises:
+        ConfigError: Validation or test is shorter than the leads.
+    """
+    few = found.n_training_windows < FEW_WINDOWS  # the default purge would cost too many windows
+    split = SplitSpec(purge=found.leads if few else None)
+    n_steps = found.n_steps + found.filled_steps
+    periods = split.apply(range(n_steps), found.t_in + found.leads)
+    if min(len(periods.val), len(periods.test)) < found.leads:
+        raise ConfigError(
+            f"No experiment for {found.files[0]}: of its {n_steps} steps the validation has "
+            f"{len(periods.val)} and the test {len(periods.test)}, fewer than the {found.leads} leads of a "
+            "window. Give more files, or reduce --leads."
+        )
+    return split
 
 
 def _preparation(
