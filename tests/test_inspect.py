@@ -240,6 +240,51 @@ def test_errors_to_beat_by_hand(tmp_path, capsys):
     assert "RMSE of persistence for t, last 20 %, lead 1 to 3: 2.3" in capsys.readouterr().out
 
 
+def walk(n=900):
+    """A level that wanders in each cell, daily, with one missing value."""
+    values = np.random.default_rng(1).normal(size=(n, 3, 4)).cumsum(0)
+    values[700, 1, 1] = np.nan
+    times = np.datetime64("2001-01-01", "ns") + np.arange(n) * np.timedelta64(1, "D")
+    return series(n, t=values.astype("float32")).assign_coords(time=times)
+
+
+def test_a_level_that_wanders_persists_as_a_value(tmp_path, capsys):
+    ds, squares = walk(), []
+    values, days = ds["t"].values.astype("f8"), np.arange(900)
+    year = (ds["time"].dt.dayofyear.values - 1) / 365.25
+    waves = [f(2 * np.pi * k * year) for k in (1, 2) for f in (np.cos, np.sin)]
+    for first, last in [(432, 504), (504, 576), (576, 648), (648, 720)]:  # the first 80 %
+        columns = np.stack([np.ones(900), *waves], 1)
+        cycle = np.empty_like(values)
+        for cell in np.ndindex(3, 4):
+            seen = np.isfinite(values[:first, *cell])
+            fitted = np.linalg.lstsq(columns[:first][seen], values[:first, *cell][seen], rcond=None)[0]
+            cycle[:, *cell] = columns @ fitted
+        sums = np.zeros(2)
+        for newest in days[first - 1 : last - 2]:
+            for lead in (1, 2):
+                change = values[newest + lead] - values[newest]
+                of_cycle = cycle[newest + lead] - cycle[newest]
+                sums += np.nansum(change**2), np.nansum((change - of_cycle) ** 2)
+        assert sums[0] < sums[1]
+        squares.append(sums)
+    raw, departure = np.sum(squares, 0)
+    found, _ = describe(ds, t_in=2, leads=2)
+    assert found.variables[0].persistence_gain == pytest.approx(1 - np.sqrt(raw / departure), rel=0.02)
+    ds.to_netcdf(tmp_path / "walk.nc")
+    assert call(tmp_path / "walk.nc", "--write-config", tmp_path / "walk.yaml") == 0
+    preparation = yaml.safe_load((tmp_path / "walk.yaml").read_text())["data"]["preparation"]
+    assert "scaling" not in preparation  # zscore, the default
+
+
+def test_a_cycle_that_helps_once_keeps_the_climatology():
+    year = 9 * np.cos(2 * np.pi * np.arange(900) / 365.25)[:, None, None]
+    ds = walk()
+    noise = np.random.default_rng(2).normal(size=(900, 3, 4))
+    found, _ = describe(ds.assign(t=ds["t"].copy(data=(year + noise).astype("f4"))), t_in=2, leads=5)
+    assert found.variables[0].persistence_gain is None
+
+
 def test_persistence_of_a_series_with_holes_is_what_a_window_last_knew(tmp_path):
     ds = series(2400)
     values = np.random.default_rng(0).normal(size=ds.t.shape)

@@ -168,10 +168,11 @@ def _preparation(
     position: tuple[StaticField, ...] = (
         ("latitude", "longitude") if found.grid.startswith("latitude") else ("position",)
     )
+    without_cycle = {variable.name for variable in found.variables if variable.persistence_gain is not None}
     return PreparationSettings(
         inputs=inputs,
         targets=tuple(targets or ()),
-        scaling="anomaly",
+        scaling="zscore" if without_cycle.issuperset(targets or inputs) else "anomaly",
         impute="persistence" if gappy else "mean",
         mask_channel=bool(gappy),
         static_fields=(*position, "climate"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -21,10 +22,16 @@ from stconv.sphere import TURN, area_weights, wrapped
 
 WORTH = 0.02
 """A weekly cycle is recommended if it lowers the error of the climatology by this fraction."""
+WORTH_PERSISTING = 0.005
+"""The climatology is left out if the error of persistence is lower without it by this fraction."""
 LARGEST_BYTES = 2**29
 """Variables with more values get no errors, so that `stconv inspect` takes seconds."""
 TRAIN_SHARE = 0.6
 """Fraction of the steps that belongs to the training period by default."""
+KNOWN_SHARE = 0.8
+"""Fraction of the steps that does not belong to the test period by default."""
+ORIGINS, FIRST_ORIGIN = 4, 0.6
+"""Number of rolling origins, and position of the first one as a fraction of the known steps."""
 ENOUGH_VALUES = 4_000_000
 """A variable with more values is thinned to every second, third, ... row and column."""
 
@@ -37,7 +44,8 @@ def strides(variable: xr.DataArray, n_steps: int) -> tuple[int, int] | None:
         n_steps: Number of steps after gaps are filled.
 
     Returns:
-        One step for each of `baseline_errors` and `weekly_cycle_pays`; None if the variable is too large.
+        One step for `baseline_errors` and `persistence_gain`, one for `weekly_cycle_pays`; None if the
+        variable is too large.
     """
     frame = variable[0].size
     if 4 * n_steps * frame > LARGEST_BYTES:
@@ -136,6 +144,45 @@ def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
         errors.append(float(np.sqrt(np.nanmean(departure**2))))
     gain = 1 - errors[1] / errors[0] if errors[0] > 0 else 0.0
     return gain if gain > WORTH else None
+
+
+def persistence_gain(variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[int] = ()) -> float | None:
+    """Fraction by which the error of persistence falls if the value persists, not its departure from a cycle.
+
+    Both are compared over all leads behind several rolling origins in the first 80 % of the steps, with a
+    climatology of what comes before; the test period is not used.
+
+    Args:
+        variable: Canonical variable, (time, lat, lon) or (time, y, x), thinned if it is large.
+        spec: Form of the windows.
+        breaks: Gaps of the time axis.
+
+    Returns:
+        The fraction; None if it is too small to matter, or the departure persists better behind any origin.
+    """
+    n_known = round(KNOWN_SHARE * variable[TIME].size)
+    values = _departures(variable)[:n_known].copy()
+    values[np.isinf(values)] = np.nan
+    phases, squares = cycles(variable[TIME].values[:n_known]), []
+    ends = [round(n_known * (FIRST_ORIGIN + (1 - FIRST_ORIGIN) * i / ORIGINS)) for i in range(ORIGINS + 1)]
+    for origin, following in pairwise(ends):
+        references = np.array(reference_indices(range(origin, following), spec, breaks, 1, 0), dtype=int)
+        if not references.size or not np.isfinite(values[:origin]).any():
+            continue
+        terms, coefficients = fit_harmonics(values[:origin, None], phases[:origin])
+        expected = harmonic_values(phases, terms, coefficients)[:, 0]
+        sums = np.zeros(2)
+        for lead in range(1, spec.leads + 1):
+            change = (values[references + lead] - values[references]).astype(np.float64)
+            of_cycle = expected[references + lead] - expected[references]
+            sums += [np.nansum(change**2), np.nansum((change - of_cycle) ** 2)]
+        squares.append(sums)
+    differ = [(value, departure) for value, departure in squares if value != departure]
+    if not differ or any(value > departure for value, departure in differ):
+        return None
+    value, departure = np.sum(squares, axis=0)
+    gain = float(1 - np.sqrt(value / departure))
+    return gain if gain > WORTH_PERSISTING else None
 
 
 def _departures(variable: xr.DataArray) -> np.ndarray:

@@ -17,7 +17,9 @@ class VariableSummary:
     """Statistics of the valid values of one variable over the whole period, in `units`.
 
     The errors are per lead, on the last 20 % of the steps; empty if they cannot be computed. The weekly gain
-    is the fraction by which a weekly cycle lowers the error of the climatology; None if it does not.
+    is the fraction by which a weekly cycle lowers the error of the climatology; None if it does not. The
+    persistence gain is the fraction by which the error of persistence falls if the value persists instead of
+    its departure from the climatology; None if it does not.
     `restarts` says when an accumulation restarts from zero (``1d``); empty for other variables.
     """
 
@@ -37,6 +39,7 @@ class VariableSummary:
     persistence_rmse: list[float] = field(default_factory=list)
     climatology_rmse: list[float] = field(default_factory=list)
     weekly_gain: float | None = None
+    persistence_gain: float | None = None
     infinite_share: float = 0.0
     standard_name: str = ""
     restarts: str = ""

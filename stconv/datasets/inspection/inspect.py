@@ -206,7 +206,12 @@ def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> Vari
     times = fill_gaps(xr.Dataset(coords={TIME: variable[TIME]}), longest)[TIME].values
     if times.size < 3 * window.span:
         return summarize(variable, _pieces(variable, None))
-    from stconv.datasets.inspection.baselines import baseline_errors, strides, weekly_cycle_pays
+    from stconv.datasets.inspection.baselines import (
+        baseline_errors,
+        persistence_gain,
+        strides,
+        weekly_cycle_pays,
+    )
 
     every = strides(variable, times.size)
     passing = None if every is None else Thinned(variable, every)
@@ -225,6 +230,7 @@ def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> Vari
         persistence_rmse=persistence,
         climatology_rmse=climatology,
         weekly_gain=None if summary.direction else weekly_cycle_pays(for_weeks),
+        persistence_gain=None if summary.direction else persistence_gain(for_errors, window, holes),
     )
 
 
