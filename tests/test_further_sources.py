@@ -1,16 +1,25 @@
 """Further sources: brought to the grid and the steps of the series, without a value from the future."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from scipy.interpolate import RegularGridInterpolator
 
+import stconv
+from service.model.upload import stored_dataset
+from service.uploads.netcdf_upload import parse_netcdf
+from stconv.bundle import make_bundle
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.settings import SourceSettings, WindowSettings
 from stconv.datasets.source.further import FurtherSource, relocated
-from stconv.datasets.source.grid import GridSpec, open_series
+from stconv.datasets.source.grid import GridSpec, canonicalize, open_series, open_stored
 from stconv.errors import ConfigError, FileError, GridError, TimeAxisError, VariableError
+from stconv.forecast.checks import TrainingRangeWarning
+from stconv.models import Conv2Plus1D
 from stconv.plain import to_plain
 
 LAT, LON = np.arange(-20.0, 21, 5), np.arange(-180.0, 180, 10)
@@ -128,7 +137,7 @@ def test_grids_that_cannot_be_joined_are_refused(series):
     projected = projected.assign_coords(
         y=("y", np.arange(9.0) * 1000, {"units": "m"}), x=("x", np.arange(36.0) * 1000, {"units": "m"})
     )
-    with pytest.raises(GridError, match="one of them is a projected or pixel grid"):
+    with pytest.raises(GridError, match="it is a projected or pixel grid without the latitude and longitude"):
         opened(series, projected)
     again = series.with_name("again.nc")
     made("air", LAT, LON, 48, 6).to_netcdf(again)
@@ -187,3 +196,144 @@ def test_further_sources_are_found_elsewhere(series):
         relocated(sources, {"x": "c.nc"})
     with pytest.raises(ConfigError, match="expected none, since the model has no further source"):
         relocated([], {"x": "c.nc"})
+
+
+def plane(x, y, lat_0, lon_0):
+    """Latitude and longitude of points of a stereographic plane, in radii (Snyder 1987, eq. 20-14 and 15)."""
+    rho, north = np.hypot(x, y), np.radians(lat_0)
+    c = 2 * np.arctan(rho / 2)
+    lat = np.arcsin(np.cos(c) * np.sin(north) + y * np.sin(c) * np.cos(north) / np.where(rho, rho, 1))
+    east = np.arctan2(x * np.sin(c), rho * np.cos(north) * np.cos(c) - y * np.sin(north) * np.sin(c))
+    return np.degrees(lat), lon_0 + np.degrees(east)
+
+
+def smooth(lat, lon):
+    lat, lon = np.radians(lat), np.radians(lon)
+    return 280 + 9 * np.sin(lat) + 7 * np.cos(lat) * np.cos(lon - 0.3)
+
+
+def on_plane(name, n, lat_0, lon_0, half=0.4):
+    x, y = np.linspace(-half, half, n + 3), np.linspace(half, -half, n)
+    lat, lon = plane(*np.meshgrid(x, y), lat_0, lon_0)
+    values = np.stack([smooth(lat, lon) + step for step in range(4)]).astype("f4")
+    units = {"lat": "degrees_north", "lon": "degrees_east"}
+    return xr.Dataset(
+        {name: (("time", "y", "x"), values, {"units": "K"})},
+        {
+            "time": START + np.arange(4) * 6 * HOUR,
+            "y": ("y", y, {"units": "1"}),
+            "x": ("x", x, {"units": "1"}),
+            "lat": (("y", "x"), lat, {"units": units["lat"]}),
+            "lon": (("y", "x"), lon % 360, {"units": units["lon"]}),
+        },
+    )
+
+
+@pytest.mark.parametrize(("lat_0", "lon_0"), [(50, 10), (0, 180), (90, 0), (-80, -120)])
+def test_a_projected_grid_is_brought_to_the_series_and_the_series_grid_to_it(tmp_path, lat_0, lon_0):
+    """A smooth field is found again to second order: 1/80 of a radian squared times 9 K is 1.4 mK."""
+    coarse, fine = on_plane("air", 9, lat_0, lon_0, half=0.3), on_plane("sst", 61, lat_0, lon_0)
+    for name, ds in (("coarse", coarse), ("fine", fine)):
+        ds.to_netcdf(tmp_path / f"{name}.nc")
+    spec = GridSpec(sources=[FurtherSource(str(tmp_path / "fine.nc"), ["sst"])])
+    found, _ = open_series(tmp_path / "coarse.nc", spec)
+    assert found.sst.dims == ("time", "y", "x")
+    np.testing.assert_allclose(found.sst, found.air, atol=2e-3)
+    lat, lon = np.arange(-90.0, 90.1, 1), np.arange(0.0, 360, 1)
+    world = np.stack([smooth(lat[:, None], lon) + step for step in range(4)])
+    made("sst", lat, lon, 4, 6, world).to_netcdf(tmp_path / "world.nc")
+    spec = GridSpec(sources=[FurtherSource(str(tmp_path / "world.nc"), ["sst"])])
+    found, _ = open_series(tmp_path / "coarse.nc", spec)
+    np.testing.assert_allclose(found.sst, found.air, atol=2e-3)
+
+
+def test_outside_of_a_projected_grid_values_are_missing(tmp_path):
+    fine = on_plane("sst", 31, 50, 10)
+    fine.sst[:, 3, 4] = np.nan
+    fine.to_netcdf(tmp_path / "fine.nc")
+    lat, lon = np.arange(20.0, 81, 5), np.arange(-30.0, 51, 5)
+    made("air", lat, lon, 4, 6).to_netcdf(tmp_path / "air.nc")
+    settings = {"paths": str(tmp_path / "fine.nc"), "variables": ["sst"]}
+    found, _ = open_series(tmp_path / "air.nc", GridSpec(sources=[FurtherSource(**settings)]))
+    inside = np.isfinite(found.sst[1].values)
+    distance = np.arccos(
+        np.sin(np.radians(50)) * np.sin(np.radians(lat))[:, None]
+        + np.cos(np.radians(50)) * np.cos(np.radians(lat))[:, None] * np.cos(np.radians(lon - 10))
+    )
+    assert inside[distance < 0.39].all()
+    assert not inside[distance > 0.6].any()
+    expected = smooth(lat[:, None], lon) + 1
+    np.testing.assert_allclose(found.sst[1].values[inside], expected[inside], atol=5e-3)
+    with pytest.raises(GridError, match=r"conservatively, but one of the grids has two-dimensional"):
+        open_series(tmp_path / "air.nc", GridSpec(sources=[FurtherSource(**settings, regrid="conservative")]))
+    away = made("air", lat - 70, lon, 4, 6)
+    with pytest.raises(
+        GridError, match=r"fine\.nc covers lat 2\d.* the series lat -50 to 10 and lon -30 to 50"
+    ):
+        open_series(away, GridSpec(sources=[FurtherSource(**settings)]))
+
+
+def beside(series, other):
+    """One dataset with both, the further one on axes of its own."""
+    own = {axis: f"{axis}_of_the_sea" for axis in ("time", "lat", "lon")}
+    return xr.merge([series, other.rename(own)], join="exact")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_one_dataset_holds_a_series_and_further_sources_on_axes_of_their_own(series, stored):
+    lat, lon = np.arange(-30.0, 31, 4), np.arange(0.0, 360, 7.5)
+    daily = made("sst", lat, lon, 12, 24)
+    expected, _ = opened(series, daily, delay="1d")
+    spec = GridSpec(sources=[FurtherSource("gone.nc", ["sst"], delay="1d")])
+    with xr.open_dataset(series) as air:
+        both = beside(air, daily)
+    both.to_netcdf(series.with_name("both.nc"))
+    if stored:
+        with xr.open_dataset(series.with_name("both.nc"), decode_cf=False) as raw:
+            found, origin = open_stored(raw.load(), spec, ["sst", "air"], "the input")
+        assert list(found.data_vars) == ["sst", "air"]
+    else:
+        found, origin = open_series(both, spec, ["air", "sst"])
+        canonical, _ = canonicalize(both, spec, ["air", "sst"])
+        xr.testing.assert_equal(canonical.sst, found.sst)
+    np.testing.assert_array_equal(found.sst, expected.sst)
+    np.testing.assert_array_equal(found.air, expected.air)
+    assert origin.dims == {"time": "time", "lat": "lat", "lon": "lon"}
+    with pytest.raises(VariableError, match="no variable 'sst'"):
+        open_stored(both.drop_vars("sst"), spec, ["air", "sst"], "the input")
+
+
+def test_a_forecast_and_an_upload_take_the_sources_as_they_come(series, tmp_path):
+    """The same forecast from files, from one Dataset and from an upload that holds the source on its axes."""
+    path = tmp_path / "sst.nc"
+    lat, lon = np.arange(-30.0, 31, 4), np.arange(0.0, 360, 7.5)
+    values = np.stack([smooth(lat[:, None], lon) + day % 2 for day in range(12)])
+    daily = made("sst", lat, lon, 12, 24, values)
+    daily.to_netcdf(path)
+    data = GridDataModule(
+        SourceSettings(str(series)),
+        PreparationSettings(("air", "sst"), ("air",)),
+        WindowSettings(t_in=2, leads=1),
+        sources=[FurtherSource(str(path), ["sst"], delay="1d")],
+    )
+    data.setup()
+    torch.manual_seed(0)
+    task = SimpleNamespace(
+        network=Conv2Plus1D(data.c_in, data.c_out, 2, 1, n_layers=1, n_filters=2, kernel=3),
+        preparation=data.preparation,
+    )
+    model = stconv.load(make_bundle(task, data, name="air").save(tmp_path / "bundle"))
+    expected = model.forecast(series)
+    path.unlink()  # from here on, what is sent has to do
+    with xr.open_dataset(series) as air:
+        both = beside(air.load(), daily)
+    xr.testing.assert_identical(model.forecast(both).air, expected.air)
+    fields = parse_netcdf(bytes(both.to_netcdf(engine="h5netcdf")), 2**24)
+    ds, origin = model.forecaster.open_stored(stored_dataset(fields))
+    found = model.forecaster.forecast(ds, origin=origin)
+    np.testing.assert_array_equal(found.air, expected.air)
+    assert found.air.dims == expected.air.dims
+    assert "lat_of_the_sea" not in found.variables
+    with pytest.warns(TrainingRangeWarning, match="sst: .* lie outside"):
+        warmer = model.forecast(both.assign(sst=both.sst + 20))
+    assert float(abs(warmer.air - expected.air).max()) > 1e-3

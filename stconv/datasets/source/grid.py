@@ -12,12 +12,14 @@ from stconv.datasets.source.canonical import canonical_part
 from stconv.datasets.source.decoding import mask_declared
 from stconv.datasets.source.directions import directions_in, split_directions
 from stconv.datasets.source.finding import find_files
+from stconv.datasets.source.further import FurtherSource
 from stconv.datasets.source.further_fields import joined
 from stconv.datasets.source.gaps import fill_gaps
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.joining import Part, join
 from stconv.datasets.source.layouts import unfold
 from stconv.datasets.source.origin import Origin, restore
+from stconv.datasets.source.own_axes import Apart, taken_apart
 from stconv.datasets.source.reading import decode_stored, load, name_of, open_file, readable
 from stconv.datasets.source.selection import split_values
 from stconv.datasets.source.time_axis import time_step
@@ -59,29 +61,46 @@ def open_series(
         FileError: A file is missing, damaged, or not a data file. GridError, TimeAxisError, VariableError,
             UnitsError: The content cannot be used as it is.
     """
-    further = [] if spec is None else [s for s in spec.sources if not _holds(paths, s.variables)]
-    elsewhere = {name for source in further for name in source.variables}
-    own = None if variables is None else [name for name in variables if name not in elsewhere]
-    if own == []:
-        raise VariableError(
-            f"All of {', '.join(variables or ())} come from further sources; expected at least one variable "
-            "of the source that defines grid and steps."
-        )
+    spec = spec or GridSpec()
+    apart: list[Apart] = []
+    own = None if variables is None else list(variables)
+    if isinstance(paths, xr.Dataset):
+        paths, own, apart = taken_apart(paths, spec.sources, variables)
+    within = {part.source.variables[0] for part in apart}
+    elsewhere = [s for s in spec.sources if s.variables[0] not in within and not _holds(paths, s.variables)]
+    if own is not None:
+        own = [name for name in own if not any(name in source.variables for source in elsewhere)]
+        _check_own(own, variables)
     ds, origin = join_parts(open_parts(paths, spec, own, stay), spec, own)
-    ds = fill_gaps(ds, spec.fill_gaps if spec else 0)
-    for source in further:
+    ds = fill_gaps(ds, spec.fill_gaps)
+    for source in elsewhere:
         wanted = [name for name in source.variables if variables is None or name in variables]
         if wanted:
-            reading = GridSpec(select=source.select, units=source.units)
             try:
-                found, _ = open_series(source.paths, reading, wanted, stay)
+                found, _ = open_series(source.paths, _reading(source), wanted, stay)
             except FileError as error:
                 raise type(error)(
                     f"{error} It is the further source of {', '.join(wanted)}; for a trained model, "
                     f"`--further {wanted[0]}=PATH` says where it lies now."
                 ) from error
             ds, origin = joined(ds, origin, found, source)
+    for part in apart:
+        if part.names:
+            found, _ = open_series(part.ds, _reading(part.source), part.names, stay)
+            ds, origin = joined(ds, origin, found, part.source)
     return (ds if variables is None else ds[list(variables)]), origin
+
+
+def _reading(source: FurtherSource) -> GridSpec:
+    return GridSpec(select=source.select, units=source.units)
+
+
+def _check_own(own: Sequence[str], variables: Sequence[str] | None) -> None:
+    if not own:
+        raise VariableError(
+            f"All of {', '.join(variables or ())} come from further sources; expected at least one variable "
+            "of the source that defines grid and steps."
+        )
 
 
 def _holds(source: DataSource, names: Sequence[str]) -> bool:
@@ -160,9 +179,16 @@ def canonicalize(
         GridError, TimeAxisError, VariableError, UnitsError: The dataset cannot be used as it is.
     """
     spec = spec or GridSpec()
-    ds = split_values(_masked(ds, spec, source), spec.select, source)
-    ds = split_directions(ds, spec, source)
-    return _canonical(ds, spec, variables, source)
+    series, own, apart = taken_apart(ds, spec.sources, variables)
+    series = split_values(_masked(series, spec, source), spec.select, source)
+    series = split_directions(series, spec, source)
+    found, origin = _canonical(series, spec, own, source)
+    for part in apart:
+        fields, _ = canonicalize(
+            part.ds, _reading(part.source), part.names, f"{source} ({', '.join(part.names)})"
+        )
+        found, origin = joined(found, origin, fields, part.source)
+    return (found if not apart or variables is None else found[list(variables)]), origin
 
 
 def open_stored(
@@ -183,6 +209,18 @@ def open_stored(
         DataError: The attributes cannot be decoded.
         GridError, TimeAxisError, VariableError, UnitsError: The content cannot be used as it is.
     """
+    series, own, apart = taken_apart(stored, spec.sources, variables)
+    ds, origin = _open_stored(series, spec, own or [], source)
+    for part in apart:
+        title = f"{source} ({', '.join(part.names)})"
+        found, _ = _open_stored(part.ds, _reading(part.source), part.names, title)
+        ds, origin = joined(ds, origin, found, part.source)
+    return (ds[list(variables)] if apart else ds), origin
+
+
+def _open_stored(
+    stored: xr.Dataset, spec: GridSpec, variables: Sequence[str], source: str
+) -> tuple[xr.Dataset, Origin]:
     try:
         decoded = decode_stored(stored, spec, source)
     except StconvError:

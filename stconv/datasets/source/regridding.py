@@ -1,17 +1,18 @@
-"""Fields brought to another grid of latitudes and longitudes."""
+"""Fields brought to another grid, by the latitudes and longitudes of both."""
 
 from __future__ import annotations
 
 import importlib.util
 
+import numpy as np
 import xarray as xr
 
 from stconv.datasets.source.axis_match import same_axis, spacing
+from stconv.datasets.source.curvilinear import degrees_of_cells, weights_between
 from stconv.datasets.source.further import Regridding
 from stconv.dims import LAT, LON, TIME, X, Y
 from stconv.errors import GridError
-
-TURN = 360.0
+from stconv.sphere import TURN, within, wrapped
 
 
 def on_grid(ds: xr.Dataset, grid: xr.Dataset, method: Regridding, source: str) -> xr.Dataset:
@@ -28,17 +29,13 @@ def on_grid(ds: xr.Dataset, grid: xr.Dataset, method: Regridding, source: str) -
 
     Raises:
         GridError: The grids differ and one has no latitudes and longitudes, or they do not overlap, or a
-            package is absent.
+            package is absent, or areas are to be kept on a grid with two-dimensional coordinates.
     """
     rows, columns = (LAT, LON) if LAT in grid.dims else (Y, X)
     if _same(ds, grid, rows) and _same(ds, grid, columns):
         return ds.assign_coords({dim: grid[dim] for dim in (rows, columns) if dim in grid.coords})
     if LAT not in ds.dims or LAT not in grid.dims:
-        raise GridError(
-            f"{source} lies on another grid than the series, and one of them is a projected or pixel grid; "
-            "expected latitudes and longitudes of both, or equal rows and columns. Regrid it first, for "
-            "example with `cdo remapbil` or xESMF."
-        )
+        return _by_places(ds, grid, (rows, columns), method, source)
     target = xr.Dataset(coords={LAT: grid[LAT].values, LON: grid[LON].values})
     _refuse_apart(ds, target, source)
     if method == "conservative":
@@ -53,6 +50,54 @@ def on_grid(ds: xr.Dataset, grid: xr.Dataset, method: Regridding, source: str) -
     else:
         found = _all_around(ds).interp({LAT: target[LAT], LON: target[LON]}, method="linear")
     return found.transpose(TIME, LAT, LON).assign_coords({LAT: grid[LAT], LON: grid[LON]})
+
+
+def _by_places(
+    ds: xr.Dataset, grid: xr.Dataset, dims: tuple[str, str], method: Regridding, source: str
+) -> xr.Dataset:
+    """Interpolate where one of the grids has two-dimensional latitudes and longitudes."""
+    here, wanted = degrees_of_cells(ds), degrees_of_cells(grid)
+    if here is None or wanted is None:
+        without = "it" if here is None else "the series"
+        raise GridError(
+            f"{source} lies on another grid than the series, and {without} is a projected or pixel grid "
+            "without the latitude and longitude of each cell; expected them as two-dimensional coordinates. "
+            "Add them, or regrid first, for example with `cdo remapbil`."
+        )
+    if method == "conservative":
+        raise GridError(
+            f"{source} is to be regridded conservatively, but one of the grids has two-dimensional latitudes "
+            "and longitudes; expected one-dimensional ones in both. Set regrid to bilinear."
+        )
+    places = {dim: grid[dim] for dim in dims if dim in grid.coords}
+    if LAT in ds.dims:
+        lat, lon = (xr.DataArray(values, dims=dims) for values in (wanted[0], wrapped(wanted[1])))
+        found = _all_around(ds).interp({LAT: lat, LON: lon}, method="linear").drop_vars([LAT, LON])
+        inside = _any_inside(ds, *wanted)
+    else:
+        weights = weights_between(*here, *wanted)
+        found = xr.apply_ufunc(
+            weights.interpolate,
+            ds.drop_vars([str(name) for name in ds.coords if name != TIME]),
+            input_core_dims=[[Y, X]],
+            output_core_dims=[list(dims)],
+            exclude_dims={Y, X},
+            dask="parallelized",
+            output_dtypes=[np.float64],
+            dask_gufunc_kwargs={"output_sizes": dict(zip(dims, wanted[0].shape, strict=True))},
+        )
+        inside = bool(weights.inside.any())
+    if not inside:
+        theirs, ours = (f"lat {_range(lat)} and lon {_range(lon)}" for lat, lon in (here, wanted))
+        raise GridError(
+            f"{source} covers {theirs}, the series {ours}: they do not overlap. Give a source of the same "
+            "region."
+        )
+    return found.transpose(TIME, *dims).assign_coords(places)
+
+
+def _range(values: np.ndarray) -> str:
+    return f"{np.nanmin(values):.6g} to {np.nanmax(values):.6g}"
 
 
 def _same(ds: xr.Dataset, grid: xr.Dataset, dim: str) -> bool:
@@ -72,6 +117,12 @@ def _all_around(ds: xr.Dataset) -> xr.Dataset:
     parts[0] = parts[0].assign_coords({LON: parts[0][LON] - TURN})
     parts[2] = parts[2].assign_coords({LON: parts[2][LON] + TURN})
     return xr.concat(parts, LON, data_vars="minimal", coords="minimal", compat="override")
+
+
+def _any_inside(ds: xr.Dataset, lat: np.ndarray, lon: np.ndarray) -> bool:
+    around = _all_around(ds)
+    rows, columns = around[LAT].values, around[LON].values
+    return bool((within(lat, rows[0], rows[-1]) & within(wrapped(lon), columns[0], columns[-1])).any())
 
 
 def _refuse_apart(ds: xr.Dataset, target: xr.Dataset, source: str) -> None:
