@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import math
 import multiprocessing
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +28,10 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
+from service.formats.writers import WRITERS
+from service.media_types import NETCDF
+from service.model.upload import stored_dataset
+from service.uploads.netcdf_upload import parse_netcdf
 from stconv.bundle import make_bundle
 from stconv.compute.allocation import keep_freed_memory
 from stconv.datasets.datamodule import GridDataModule
@@ -33,7 +39,7 @@ from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
-from stconv.datasets.source.grid import GridSpec, open_series
+from stconv.datasets.source.grid import GridSpec, open_series, restore
 from stconv.evaluation.assessment import Assessment
 from stconv.forecast import Forecaster
 from stconv.hindcasts.cluster import Means
@@ -60,22 +66,30 @@ class Size:
 
 
 SIZES = {
-    "cells": [32**2, 64**2, 128**2, 256**2, 512**2],
-    "steps": [200, 2000, 20_000],
+    "cells": [32**2, 64**2, 128**2, 256**2, 512**2, 1024**2],
+    "steps": [200, 2000, 20_000, 200_000, 1_000_000],
     "variables": [1, 5, 20],
     "leads": [1, 10, 40],
-    "files": [1, 10, 100],
+    "files": [1, 10, 100, 1000, 10_000],
 }
 BASE = {
     "cells": Size(steps=90),
-    "steps": Size(cells=256),
-    "files": Size(cells=64, steps=400),
+    "steps": Size(cells=16),
+    "files": Size(cells=16, steps=20_000),
     "leads": Size(cells=256, steps=600),
 }
+LONGEST_SECONDS = 60.0
+"""A size is left out where the work is expected to take longer."""
+REPEATED_SECONDS = 4.0
+"""Shorter work is done three times, in fresh processes, and the quickest counts."""
 
 
 def archive(folder: Path, size: Size) -> list[str]:
+    """Write the files of a problem, or find those of an earlier work."""
     side = math.isqrt(size.cells)
+    there = sorted(str(path) for path in folder.glob("*.nc"))
+    if len(there) == size.files:
+        return there
     times = np.datetime64("1990-01-01", "ns") + np.arange(size.steps) * np.timedelta64(6, "h")
     random = np.random.default_rng(0)
     paths = []
@@ -90,12 +104,13 @@ def archive(folder: Path, size: Size) -> list[str]:
         }
         axes = {"time": times[part], "lat": np.linspace(-60, 60, side), "lon": np.linspace(0, 90, side)}
         paths.append(str(folder / f"{i:05d}.nc"))
-        xr.Dataset(fields, axes).to_netcdf(paths[-1])
+        encoding = {"time": {"units": "hours since 1990-01-01"}}
+        xr.Dataset(fields, axes).to_netcdf(paths[-1], engine="h5netcdf", encoding=encoding)
     return paths
 
 
-def prepared(folder: Path, size: Size) -> tuple[GridDataModule, ForecastTask, list[str]]:
-    paths, names = archive(folder, size), tuple(f"v{k}" for k in range(size.variables))
+def prepared(files: Path, size: Size) -> tuple[GridDataModule, ForecastTask, list[str]]:
+    paths, names = archive(files, size), tuple(f"v{k}" for k in range(size.variables))
     data = GridDataModule(
         SourceSettings(paths),
         PreparationSettings(names),
@@ -109,29 +124,30 @@ def prepared(folder: Path, size: Size) -> tuple[GridDataModule, ForecastTask, li
     return data, task, paths
 
 
-def inspect(folder: Path, size: Size) -> Callable[[], int]:
-    paths = archive(folder, size)
+def inspect(files: Path, _: Path, size: Size) -> Callable[[], int]:
+    paths = archive(files, size)
     return lambda: len(describe(paths, t_in=FRAMES, leads=size.leads)[0].variables)
 
 
-def fit(folder: Path, size: Size) -> Callable[[], int]:
-    data, task, _ = prepared(folder, size)
+def fit(files: Path, _: Path, size: Size) -> Callable[[], int]:
+    data, task, _ = prepared(files, size)
     windows = WindowDataset(data.series, data.spec, data.references["train"])
     optimizer = torch.optim.AdamW(task.network.parameters())
     task._trainer = SimpleNamespace(datamodule=data)
 
-    def steps() -> int:
-        for start in range(2):
+    def steps(first: int = 1, n: int = 2) -> int:
+        for start in range(first, first + n):
             optimizer.zero_grad()
             task.loss_of(windows.batch(range(start, start + BATCH))).backward()
             optimizer.step()
-        return 2
+        return n
 
+    steps(0, 1)  # the first one takes its memory from the system
     return steps
 
 
-def test(folder: Path, size: Size) -> Callable[[], int]:
-    data, task, _ = prepared(folder, size)
+def test(files: Path, _: Path, size: Size) -> Callable[[], int]:
+    data, task, _ = prepared(files, size)
     windows = WindowDataset(data.series, data.spec, data.references["test"][:N_WINDOWS])
     task.network.eval()
 
@@ -151,18 +167,23 @@ def bundle_of(folder: Path, data: GridDataModule, task: ForecastTask) -> Path:
     return make_bundle(task, data, name="scale").save(folder / "bundle")
 
 
-def forecast(folder: Path, size: Size) -> Callable[[], int]:
-    data, task, paths = prepared(folder, size)
-    forecaster = Forecaster.from_path(bundle_of(folder, data, task))
+def forecast(files: Path, own: Path, size: Size) -> Callable[[], int]:
+    data, task, paths = prepared(files, size)
+    forecaster = Forecaster.from_path(bundle_of(own, data, task))
     ds, origin = open_series(paths, GridSpec(), forecaster.names)
-    return lambda: len(forecaster.forecast(ds, origin=origin).data_vars) and 1
+
+    def made() -> int:
+        return len(forecaster.forecast(ds, origin=origin).data_vars) and 1
+
+    made()
+    return made
 
 
-def hindcast(folder: Path, size: Size) -> Callable[[], int]:
-    data, task, paths = prepared(folder, size)
-    bundle = bundle_of(folder, data, task)
+def hindcast(files: Path, own: Path, size: Size) -> Callable[[], int]:
+    data, task, paths = prepared(files, size)
+    bundle = bundle_of(own, data, task)
     stride = max((size.steps - FRAMES) // N_WINDOWS, 1)
-    wish = Wish(bundle, None, paths, GridSpec(), folder / "h.zarr", stride=stride)
+    wish = Wish(bundle, None, paths, GridSpec(), own / "h.zarr", stride=stride)
     plan = Plan(wish, Means(0, 2**31, 1))
 
     def computed() -> int:
@@ -171,15 +192,45 @@ def hindcast(folder: Path, size: Size) -> Callable[[], int]:
     return computed
 
 
-WORK = {"inspect": inspect, "fit, a step": fit, "test": test, "forecast": forecast, "hindcast": hindcast}
+def service(files: Path, own: Path, size: Size) -> Callable[[], int]:
+    """The work of a request in the processes of parser and model, without HTTP."""
+    data, task, paths = prepared(files, size)
+    forecaster = Forecaster.from_path(bundle_of(own, data, task))
+    ds, origin = open_series(paths, GridSpec(), forecaster.names)
+    body = bytes(restore(ds.isel(time=slice(-FRAMES, None)).load(), origin).to_netcdf(engine="h5netcdf"))
+
+    def answered() -> int:
+        stored = stored_dataset(parse_netcdf(body, 2**31))
+        found, where = forecaster.open_stored(stored)
+        return len(WRITERS[NETCDF](forecaster.forecast(found, origin=where))) and 1
+
+    answered()
+    return answered
+
+
+WORK = {
+    "inspect": inspect,
+    "fit, a step": fit,
+    "test": test,
+    "forecast": forecast,
+    "hindcast": hindcast,
+    "service, an upload": service,
+}
 WHOLE = {"inspect", "test"}
 """Work that is counted as a whole; the others count a step or a forecast."""
 
 
-def measured(name: str, size: Size) -> tuple[float, float]:
+def measured(name: str, size: Size, files: Path) -> tuple[float, float]:
     """Seconds, and bytes above the start of the work."""
+    found = [_once(name, size, files)]
+    while len(found) < 3 and found[0][0] < REPEATED_SECONDS:
+        found.append(_once(name, size, files))
+    return min(found)
+
+
+def _once(name: str, size: Size, files: Path) -> tuple[float, float]:
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_child, args=(theirs, name, size))
+    process = multiprocessing.get_context("fork").Process(target=_child, args=(theirs, name, size, files))
     process.start()
     theirs.close()
     try:
@@ -189,11 +240,11 @@ def measured(name: str, size: Size) -> tuple[float, float]:
     return found
 
 
-def _child(connection: Any, name: str, size: Size) -> None:
+def _child(connection: Any, name: str, size: Size, files: Path) -> None:
     torch.set_num_threads(1)
     keep_freed_memory(None)  # as the commands do
-    with tempfile.TemporaryDirectory() as folder:
-        work = WORK[name](Path(folder), size)
+    with tempfile.TemporaryDirectory() as own:
+        work = WORK[name](files, Path(own), size)
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         n = work()
         seconds = time.process_time() - began
@@ -201,50 +252,85 @@ def _child(connection: Any, name: str, size: Size) -> None:
     connection.send((seconds if name in WHOLE else seconds / n, 1024.0 * more))
 
 
-def exponent(sizes: list[int], values: list[float]) -> float:
-    """Exponent between the two largest sizes."""
-    if min(values[-2:]) <= 0:
+Found = dict[tuple[str, str], list[tuple[int, float, float]]]
+"""Size, seconds and bytes by work and by what grows."""
+
+
+def measure(names: list[str], along: str, folder: Path) -> Found:
+    """Measure along one direction, size by size, as far as the work is short enough."""
+    found: Found = {(name, along): [] for name in names}
+    for n in SIZES[along]:
+        size = dataclasses.replace(BASE.get(along, Size()), **{along: n})
+        files = folder / f"{along}_{n}"
+        for name in names:
+            points = found[name, along]
+            if not points or points[-1][1] * n / points[-1][0] <= LONGEST_SECONDS:
+                files.mkdir(exist_ok=True)
+                archive(files, size)
+                points.append((n, *measured(name, size, files)))
+                print(name, along, points[-1], flush=True)
+        shutil.rmtree(files, ignore_errors=True)
+    return found
+
+
+def exponent(points: list[tuple[int, float, float]]) -> float:
+    """Exponent of the time between the two largest sizes."""
+    if len(points) < 2 or min(seconds for _, seconds, _ in points[-2:]) <= 0:
         return math.nan
-    return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
+    (small, short, _), (large, long, _) = points[-2:]
+    return math.log(long / short) / math.log(large / small)
 
 
-def draw(found: dict[tuple[str, str], list[float]]) -> Path:
+def draw(found: Found) -> Path:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(16, 3.6), layout="constrained", dpi=100)
-    measured_along = list(dict.fromkeys(along for _, along in found))
-    panels = figure.subplots(1, len(measured_along), squeeze=False)[0]
-    for panel, along in zip(panels, measured_along, strict=True):
+    figure = Figure(figsize=(18, 3.6), layout="constrained", dpi=100)
+    along_all = list(dict.fromkeys(along for _, along in found))
+    panels = figure.subplots(1, len(along_all), squeeze=False)[0]
+    for panel, along in zip(panels, along_all, strict=True):
         for name in WORK:
-            if (name, along) in found:
-                panel.loglog(SIZES[along], found[name, along], marker="o", label=name)
+            points = found.get((name, along), [])
+            panel.loglog([p[0] for p in points], [p[1] for p in points], marker="o", label=name)
         panel.set(xlabel=along, ylabel="processor time, s")
     figure.legend(list(WORK), loc="outside right")
     figure.savefig(PICTURE)
     return PICTURE
 
 
+def kept(path: Path) -> Found:
+    """Results of earlier runs."""
+    if not path.exists():
+        return {}
+    return {(name, along): points for name, along, points in json.loads(path.read_text())}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("along", nargs="*", default=list(SIZES), help=f"among {', '.join(SIZES)}")
-    along_all = parser.parse_args().along
+    parser.add_argument("--work", action="append", choices=list(WORK), help="repeatable; default: all")
+    parser.add_argument("--with", dest="others", type=Path, help="file of results: joined to, and added")
+    arguments = parser.parse_args()
+    found = kept(arguments.others) if arguments.others else {}
+    with tempfile.TemporaryDirectory() as folder:
+        for along in arguments.along:
+            found |= measure(arguments.work or list(WORK), along, Path(folder))
+            if arguments.others:
+                arguments.others.write_text(json.dumps([[*key, points] for key, points in found.items()]))
     table = Table("work", "against", "sizes", "seconds", "exponent", "MB above the start")
-    found = {}
-    for along in along_all:
+    for along in SIZES:
         for name in WORK:
-            sizes = SIZES[along]
-            base = BASE.get(along, Size())
-            results = [measured(name, dataclasses.replace(base, **{along: n})) for n in sizes]
-            seconds, memory = ([each[i] for each in results] for i in (0, 1))
-            found[name, along] = seconds
-            table.add_row(
-                name,
-                along,
-                " ".join(map(str, sizes)),
-                " ".join(f"{value:.3g}" for value in seconds),
-                f"{exponent(sizes, seconds):.2f}",
-                " ".join(f"{value / 1e6:.0f}" for value in memory),
-            )
+            points = found.get((name, along), [])
+            if points:
+                columns = zip(*points, strict=True)
+                sizes, seconds, memory = (list(column) for column in columns)
+                table.add_row(
+                    name,
+                    along,
+                    " ".join(map(str, sizes)),
+                    " ".join(f"{value:.3g}" for value in seconds),
+                    f"{exponent(points):.2f}",
+                    " ".join(f"{value / 1e6:.0f}" for value in memory),
+                )
     Console(width=150).print(table)
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, picture: {draw(found)}")
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from stconv.compute.allocation import keep_freed_memory
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.splits import SplitSpec
@@ -28,8 +29,6 @@ from stconv.models import ResNet2D
 NAMES = ("t2m", "msl", "u10", "v10")
 STEPS_A_DAY = 4
 LATENCY_SECONDS = 0.02
-HELD_BYTES = 400 * 2**20
-"""Memory for blocks: six days of the store."""
 MEBIBYTE = 2**20
 
 
@@ -76,11 +75,12 @@ def serve(folder: str, connection: Connection) -> None:
         connection.recv()
 
 
-def train(source: str) -> None:
+def train(source: str, held_mebibytes: int) -> None:
     """Train for an epoch, and print what waited and what memory it took."""
+    keep_freed_memory(None)  # as `stconv fit` does
     start = time.perf_counter()
     data = GridDataModule(
-        SourceSettings(source, memory_share=2 * HELD_BYTES / available_bytes()),
+        SourceSettings(source, memory_share=2 * held_mebibytes * MEBIBYTE / available_bytes()),
         PreparationSettings(NAMES, scaling="zscore"),
         WindowSettings(t_in=2, leads=1),
         SplitSpec(fractions=[0.8, 0.1, 0.1], purge=0),
@@ -94,7 +94,7 @@ def train(source: str) -> None:
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     loader = data.train_dataloader()
     waits, steps, memory = [], [], []
-    before = time.perf_counter()
+    before, processor = time.perf_counter(), time.process_time()
     for batch in loader:
         waits.append(time.perf_counter() - before)
         target, weight = data.preparation.targets(batch)
@@ -107,7 +107,8 @@ def train(source: str) -> None:
         before = time.perf_counter()
     third = len(memory) // 3
     print(
-        f"{source}: {len(steps)} steps of {np.median(steps):.2f} s (median); waited "
+        f"{source}: {len(steps)} steps of {np.median(steps):.2f} s (median), "
+        f"{(time.process_time() - processor) / len(steps):.2f} s of the processor; waited "
         f"{sum(waits[1:]) / sum(steps[1:]):.2%} of the steps, {sum(waits) / sum(steps):.2%} with the first "
         f"({waits[0]:.2f} s); longest later wait {max(waits[1:]):.2f} s; memory in the thirds of the epoch "
         f"{', '.join(f'{max(memory[k * third : (k + 1) * third]):.0f}' for k in range(3))} MiB at most; "
@@ -128,6 +129,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
     parser.add_argument("--days", type=int, default=14, help="days of the store (default: %(default)s)")
     parser.add_argument("--grid", type=int, nargs=2, default=(721, 1440), metavar=("ROWS", "COLUMNS"))
+    parser.add_argument("--held", type=int, default=400, help="MiB for blocks (default: %(default)s)")
+    parser.add_argument("--only", choices=("disk", "web"), help="one of the two sources")
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -136,8 +139,9 @@ def main() -> None:
         server = context.Process(target=serve, args=(folder, there))
         server.start()
         try:
-            for source in (f"{folder}/store.zarr", f"{here.recv()}/store.zarr"):
-                process = context.Process(target=train, args=(source,))
+            sources = {"disk": f"{folder}/store.zarr", "web": f"{here.recv()}/store.zarr"}
+            for name in [arguments.only] if arguments.only else sources:
+                process = context.Process(target=train, args=(sources[name], arguments.held))
                 process.start()
                 process.join()
         finally:

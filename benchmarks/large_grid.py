@@ -1,0 +1,168 @@
+"""A model trained on crops serves a quarter-degree grid: memory of all processes of the service, and time.
+
+Memory is the proportional set size (PSS), in which a page that several processes share counts once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+import xarray as xr
+
+from benchmarks.streaming import MEBIBYTE
+from stconv.bundle import make_bundle
+from stconv.client import Client
+from stconv.datasets.datamodule import GridDataModule
+from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
+from stconv.losses import MaskedMSE
+from stconv.models import UNet
+from stconv.task import ForecastTask
+
+FRAMES, LEADS, STEPS, CROP = 5, 5, 40, 128
+LIMIT_BYTES = 4 * 2**30
+
+
+def archive(path: Path, rows: int, columns: int) -> xr.Dataset:
+    values = 280 + np.random.default_rng(0).normal(0, 3, (STEPS, rows, columns)).astype("f4")
+    ds = xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), values, {"units": "K"})},
+        {
+            "time": np.datetime64("2020-01-01", "ns") + np.arange(STEPS) * np.timedelta64(6, "h"),
+            "lat": ("lat", np.linspace(-90, 90, rows), {"units": "degrees_north"}),
+            "lon": ("lon", np.arange(columns) * 360 / columns, {"units": "degrees_east"}),
+        },
+    )
+    ds.to_netcdf(path)
+    return ds.isel(time=slice(-FRAMES, None))
+
+
+def train(path: Path, bundle: Path) -> int:
+    """Train a few steps on crops, save the bundle, and return the number of parameters."""
+    data = GridDataModule(
+        SourceSettings(str(path)),
+        PreparationSettings(("t2m",)),
+        WindowSettings(FRAMES, LEADS, crop=[CROP, CROP]),
+        loading=LoadingSettings(batch_size=4),
+    )
+    data.setup()
+    torch.manual_seed(0)
+    network = UNet(data.c_in, data.c_out, FRAMES, LEADS, maker="2d", n_filters=16, depth=2, norm="batch")
+    task = ForecastTask(network, MaskedMSE())
+    task._trainer = SimpleNamespace(datamodule=data)
+    task.setup("fit")
+    optimizer = torch.optim.AdamW(network.parameters())
+    for _, batch in zip(range(3), data.train_dataloader(), strict=False):
+        optimizer.zero_grad()
+        task.loss_of(batch).backward()
+        optimizer.step()
+    task.network.eval()
+    make_bundle(task, data, name="large").save(bundle)
+    return sum(p.numel() for p in network.parameters())
+
+
+def processes_of(parent: int) -> list[int]:
+    """The process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(") ")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(status.parent.name))
+    found, new = [], [parent]
+    while new:
+        found += new
+        new = [child for each in new for child in children.get(each, [])]
+    return found
+
+
+def memory_of(parent: int) -> int:
+    """Proportional set size of a process and its descendants, bytes."""
+    total = 0
+    for process in processes_of(parent):
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+            total += next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.large_grid", description=__doc__)
+    parser.add_argument("--grid", type=int, nargs=2, default=(721, 1440), metavar=("ROWS", "COLUMNS"))
+    rows, columns = parser.parse_args().grid
+    with tempfile.TemporaryDirectory() as folder:
+        path, bundle = Path(folder) / "archive.nc", Path(folder) / "bundle"
+        window = archive(path, rows, columns)
+        n_parameters = train(path, bundle)
+        seconds = ("DEADLINE", "HANG", "LOAD", "PARSE", "BODY", "ANSWER")
+        environment = os.environ | {f"STCONV_SERVE_{name}_SECONDS": "600" for name in seconds}
+        command = [
+            sys.executable,
+            "-m",
+            "stconv",
+            "serve",
+            "--port",
+            "0",
+            "--threads",
+            "1",
+            "--model",
+            str(bundle),
+        ]
+        server = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        try:
+            report(server, window, f"{rows} x {columns} cells, {n_parameters / 1e6:.2f} million parameters")
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def report(server: subprocess.Popen[str], window: xr.Dataset, title: str) -> None:
+    """Ask twice for a forecast, and print the highest memory and the time of the second one."""
+    assert server.stdout is not None
+    url = None
+    while url is None:
+        line = server.stdout.readline()
+        if not line:
+            raise SystemExit("The service did not start.")
+        url = re.match(r"^  (http://\S+:\d+)$", line)
+    threading.Thread(target=server.stdout.read, daemon=True).start()
+    peaks, done = [memory_of(server.pid)], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            peaks.append(memory_of(server.pid))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        with Client(url[1], timeout_seconds=600) as client:
+            for _ in range(2):
+                began = time.perf_counter()
+                found = client.forecast(window)
+                seconds = time.perf_counter() - began
+    finally:
+        done.set()
+        watching.join()
+    rest, most, after = (n / MEBIBYTE for n in (peaks[0], max(peaks), memory_of(server.pid)))
+    print(
+        f"{title}: {rest:.0f} MiB at rest, at most {most:.0f} MiB, afterwards {after:.0f} MiB "
+        f"(aim: at most {LIMIT_BYTES / MEBIBYTE:.0f}); "
+        f"{seconds:.1f} s for {len(found.lead)} leads, {window.t2m.nbytes / MEBIBYTE:.0f} MiB sent"
+    )
+
+
+if __name__ == "__main__":
+    main()
