@@ -51,9 +51,8 @@ def test_the_weights_lie_between_the_choice_of_a_forecast_and_the_best_mixture(n
         w = weight[:, target, lead].numpy()
         squares = np.array([[(w[block] * e[block] ** 2).sum() for e in errors] for block in blocks])
         halves = list(itertools.combinations(range(n_blocks), n_blocks // 2))
-        choice = np.mean(
-            [np.eye(N_FORECASTS)[squares[list(half)].sum(0).argmin()] for half in halves], axis=0
-        )
+        often = np.mean([np.eye(N_FORECASTS)[squares[list(half)].sum(0).argmin()] for half in halves], axis=0)
+        choice = often**2 / (often**2).sum()
         p, s = np.zeros(n_blocks), np.zeros(n_blocks)
         for i, block in enumerate(blocks):
             others = np.setdiff1d(np.arange(n_windows), block)

@@ -44,8 +44,9 @@ def combination_weights(products: Tensor) -> Tensor:
 
     w = u + s (v - u),  u the choice of a single forecast, v the best mixture, s in [0, 1]
 
-    u is the share of all halves of the blocks of windows in which each forecast is the best: 1 for a forecast
-    that is clearly the best, divided between forecasts of which now one and now the other is the best. s =
+    u is the choice by all halves of the blocks of windows, proportional to the square of the share of them in
+    which a forecast is the best: 1 for one that is clearly the best, divided where now one and now another
+    is. The square draws it towards the one that is the best most often. s =
     r max(0, 1 - (q e / r)^2), clipped to [0, 1], where r is the least-squares factor of the step from u to a
     mixture, each block being forecast by the mixture that is best on the other blocks; e is its standard
     error, q the 97.5 % quantile of Student's t. s is then raised as far as needed for a combination that is
@@ -80,11 +81,12 @@ def combination_weights(products: Tensor) -> Tensor:
 
 
 def _choice(blocks: Tensor) -> Tensor:
-    """Return the share of all halves of the blocks in which each forecast is the best, (..., forecast)."""
+    """Return the choice of a single forecast, (..., forecast), see `combination_weights`."""
     squares = blocks.diagonal(dim1=-2, dim2=-1)
     halves = combinations(range(len(blocks)), (len(blocks) + 1) // 2)
     best = [squares[list(half)].sum(0).argmin(-1) for half in halves]
-    return torch.nn.functional.one_hot(torch.stack(best), squares.shape[-1]).double().mean(0)
+    share = torch.nn.functional.one_hot(torch.stack(best), squares.shape[-1]).double().mean(0).square()
+    return share / share.sum(-1, keepdim=True)
 
 
 def _least_share(products: Tensor, choice: Tensor, mixture: Tensor) -> Tensor:
