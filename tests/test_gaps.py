@@ -102,7 +102,7 @@ def test_inspect_counts_the_windows_that_reach_across_and_the_experiment_fills_a
     shown = capsys.readouterr().out
     assert "windows of 5 steps in, 5 out: 111, of which" not in shown  # of an unbroken series
     assert f"out: {(70 - 9) + (120 - 73 - 9)}, of which" in shown  # broken by the gap of three alone
-    assert "3 gap(s) with 6 missing steps, 3 of them filled with empty frames" in shown
+    assert "3 gaps with 6 missing steps, 3 of them filled with empty frames" in shown
     assert "no window spans the longer ones" in shown
     data = yaml.safe_load(file.read_text())["data"]
     assert data["source"]["grid"] == {"fill_gaps": 2}

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 import xarray as xr
 import yaml
+from matplotlib.dates import ConciseDateFormatter
 
 from stconv.cli import inspect as command
-from stconv.datasets.inspection.inspect import describe
+from stconv.datasets.inspection.inspect import describe, plot
+from stconv.datasets.inspection.text import description_text
 from stconv.datasets.source import reading
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import ConfigError
@@ -74,7 +77,7 @@ def test_gaps_cost_windows_and_are_named(tmp_path):
     assert (gap.after, gap.before, gap.missing_steps) == ("2001-01-02T15:00", "2001-01-02T19:00", 3)
     assert found.n_windows == (40 - 9) + (57 - 9)
     assert found.n_training_windows == 40 - 9  # the training period ends 8 steps after the gap
-    assert any("1 gap(s): no window spans a gap" in sentence for sentence in found.advice)
+    assert any("1 gap: no window spans a gap" in sentence for sentence in found.advice)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +286,26 @@ def test_a_cycle_that_helps_once_keeps_the_climatology():
     noise = np.random.default_rng(2).normal(size=(900, 3, 4))
     found, _ = describe(ds.assign(t=ds["t"].copy(data=(year + noise).astype("f4"))), t_in=2, leads=5)
     assert found.variables[0].persistence_gain is None
+
+
+@pytest.mark.parametrize(("calendar", "label"), [("standard", ""), ("noleap", "step, from 2000-01-01T00:00")])
+def test_the_picture_has_dates_where_they_are_dates(calendar, label, tmp_path):
+    time = xr.date_range(
+        "2000-01-01", periods=40, freq="D", calendar=calendar, use_cftime=calendar != "standard"
+    )
+    values = np.random.default_rng(0).normal(size=(40, 3, 4)).astype("float32")
+    axes = {"time": time, "lat": [1.0, 2, 3], "lon": [1.0, 2, 3, 4]}
+    ds = xr.Dataset({"t": (("time", "lat", "lon"), values, {"units": "K", "long_name": "t"})}, axes)
+    ds.to_netcdf(tmp_path / "a.nc")
+    found, canonical = describe(tmp_path / "a.nc", t_in=2, leads=2)
+    _, series = plot(canonical).axes[:2]
+    assert series.get_xlabel() == label
+    dates = series.xaxis.get_major_formatter()
+    assert isinstance(dates, ConciseDateFormatter) == (calendar == "standard")
+    if calendar == "standard":
+        assert series.lines[0].get_xdata()[-1] == np.datetime64("2000-02-09")
+    assert found.variables[0].meaning == ""  # the name again
+    assert re.search(r"lead 1 to 2: [\d.]+ [\d.]+ K$", description_text(found), re.M)
 
 
 def test_persistence_of_a_series_with_holes_is_what_a_window_last_knew(tmp_path):

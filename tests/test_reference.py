@@ -153,6 +153,8 @@ def test_every_command_and_option_is_there(written):
             for action in actions(command_parser(name)):
                 assert not action.option_strings or action.option_strings[-1] in part, (name, action)
         assert "usage: stconv" in part
+        shown = "".join(part.split("```")[1::2])
+        assert max(map(len, shown.splitlines())) <= 100  # as wide as the page
 
 
 def actions(parser):
@@ -172,6 +174,7 @@ def test_every_route_and_parameter_is_there(written):
             part = written["http"].split(heading)[1].split("\n### ")[0]
             for parameter in operation.get("parameters", ()):
                 assert f"| `{parameter['name']}` | {parameter['in']} |" in part, heading
+                assert parameter.get("description"), (heading, parameter["name"])
             assert all(status in part for status in operation["responses"])
 
 

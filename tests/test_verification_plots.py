@@ -123,6 +123,19 @@ def test_fields_without_any_value_are_drawn_gray(tmp_path):
     assert gray.mean() > 0.3
 
 
+def test_colors_span_what_a_few_cells_hold():
+    rain, noise = np.zeros((1, 40, 40)), np.random.default_rng(0).normal(size=(1, 40, 40))
+    rain[0, 3, :4] = 10.0  # 0.25 % of the cells
+    for fields, expected, ends in (
+        (rain, (0.0, 10.0), "neither"),
+        (noise, tuple(np.quantile(noise, [0.005, 0.995])), "both"),
+    ):
+        figure = forecast_figure(None, fields, lead_labels=["1 h"])
+        assert figure.axes[0].images[0].get_clim() == pytest.approx(expected)
+        assert figure.axes[0].images[0].colorbar.extend == ends
+        assert figure.axes[0].get_ylabel() == ""  # a single row needs no name
+
+
 @pytest.mark.parametrize("direction", [1, -1])
 def test_north_is_up_and_east_is_right(tmp_path, direction):
     lat, lon = np.linspace(0, 60, 10)[::direction], np.linspace(0, 90, 12)[::direction]

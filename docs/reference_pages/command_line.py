@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,8 +28,18 @@ def page() -> str:
         parts.append(f"\n## {group[0].upper()}{group[1:]}\n")
         for name in commands:
             parts.append(f"\n### stconv {name}\n")
-            parts += [f"\n```text\n{text.rstrip()}\n```\n" for text in helps(name)]
+            parts += [f"\n```text\n{wrapped(text)}\n```\n" for text in helps(name)]
     return "".join(parts)
+
+
+def wrapped(text: str) -> str:
+    """Break lines as a terminal does, each below its beginning."""
+    lines = text.rstrip().splitlines()
+    indents = [" " * (len(line) - len(line.lstrip())) for line in lines]
+    return "\n".join(
+        textwrap.fill(line, int(COLUMNS), subsequent_indent=indent, break_on_hyphens=False)
+        for line, indent in zip(lines, indents, strict=True)
+    )
 
 
 def helps(name: str) -> list[str]:

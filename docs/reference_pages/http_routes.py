@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from reference_pages.markdown import code, table, written_by
@@ -56,9 +57,8 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> str:
     good = {status: answer for status, answer in operation["responses"].items() if status < "300"}
     for status, answer in good.items():
         kinds = ", ".join(map(code, answer.get("content", {})))
-        parts.append(
-            f"\nAnswer {status}: {answer['description'].rstrip('.')}{f' ({kinds})' if kinds else ''}.\n"
-        )
+        words = answer["description"].rstrip(".").replace("Successful Response", "")  # that of FastAPI
+        parts.append(f"\nAnswer {status}{f': {words}' if words else ''}{f' ({kinds})' if kinds else ''}.\n")
     bad = sorted(set(operation["responses"]) - set(good))
     parts.append(f"\nErrors: {', '.join(bad)}.\n")
     return "".join(parts)
@@ -69,6 +69,6 @@ def _schema(schema: dict[str, Any]) -> str:
     words = code(schema.get("type", schema.get("title", "value")))
     limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
     said = [f"{text} {schema[key]}" for key, text in limits.items() if key in schema]
-    said += [f"default {code(schema['default'])}"] if schema.get("default") is not None else []
+    said += [f"default {code(json.dumps(schema['default']))}"] if schema.get("default") is not None else []
     said += [f"one of {', '.join(map(code, schema['enum']))}"] if "enum" in schema else []
     return ", ".join([words, *said])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from pydantic import Field
 
 from service.archive.table import StoredForecasts
 from service.problems import NoData, Unavailable, UnknownModel
 from service.workers.worker import Worker
 
-ModelName = Annotated[str, Field(max_length=200)]
+ModelName = Annotated[str, Field(max_length=200, description="Name of the model.")]
+AskedModel = Annotated[
+    str | None, Query(max_length=200, description="Name of the model; needed where the server has several.")
+]
 
 
 def find_model(request: Request, name: str | None) -> Worker:
@@ -58,7 +61,7 @@ def refuse_while_draining(request: Request) -> None:
         raise Unavailable("The server is shutting down. Try again later.", retry_after_seconds=5)
 
 
-async def chosen_model(request: Request, model: ModelName | None = None) -> Worker:
+async def chosen_model(request: Request, model: AskedModel = None) -> Worker:
     """Return the model of `?model=`; a dependency of routes that forecast, refused while draining.
 
     Raises:

@@ -68,7 +68,8 @@ def point_answer(forecast: xr.Dataset, step: TimeStep, latitude: float, longitud
     layout = find_layout(forecast)
     if not layout.geographic:
         raise GridError(
-            "The model's grid is not geographic, so a point cannot be given by latitude and longitude."
+            "The model's grid is not geographic, so a point cannot be given by latitude and longitude. Use "
+            "/v1/forecasts/latest for the whole field."
         )
     row, column = nearest_cell(layout.rows, layout.columns, latitude, longitude)
     names = field_names(forecast)

@@ -63,6 +63,7 @@ FORMATS = (metadata.FORMAT, COVERAGE)
 Instance = Annotated[
     str, Path(max_length=60, description="Reference time, like 20141231T180000Z; .VERSION may follow.")
 ]
+CollectionName = Annotated[str, Path(description="Name of the model.")]
 COLLECTION = "/collections/{name}"
 INSTANCE = "/collections/{name}/instances/{instance}"
 
@@ -154,13 +155,13 @@ async def collections(request: Request) -> dict[str, Any]:
 
 
 @router.get(COLLECTION, response_model=Collection, responses=problems(404))
-async def collection(request: Request, name: str) -> dict[str, Any]:
+async def collection(request: Request, name: CollectionName) -> dict[str, Any]:
     """One model: extent, parameters and available queries."""
     return _collection(request, name)
 
 
 @router.get("/collections/{name}/instances", response_model=InstanceList, responses=problems(404))
-async def instances(request: Request, name: str) -> dict[str, Any]:
+async def instances(request: Request, name: CollectionName) -> dict[str, Any]:
     """The stored forecasts of a model, newest first, those of earlier versions after the present one."""
     worker, stored = stored_of(request, _geographic(request, name).name)
     base = str(request.base_url)
@@ -171,7 +172,7 @@ async def instances(request: Request, name: str) -> dict[str, Any]:
 
 
 @router.get(INSTANCE, response_model=Collection, responses=problems(404, 410))
-async def instance(request: Request, name: str, instance: Instance) -> dict[str, Any]:
+async def instance(request: Request, name: CollectionName, instance: Instance) -> dict[str, Any]:
     """One stored forecast."""
     worker, stored = stored_of(request, _geographic(request, name).name)
     return metadata.instance(worker, stored.get(instance), str(request.base_url))
@@ -179,27 +180,31 @@ async def instance(request: Request, name: str, instance: Instance) -> dict[str,
 
 @router.get(f"{COLLECTION}/position", response_class=Response, responses=ANSWERS)
 async def position(
-    request: Request, name: str, coords: Point, wanted: Wanted, steps: Steps = None
+    request: Request, name: CollectionName, coords: Point, wanted: Wanted, steps: Steps = None
 ) -> Response:
     """The time series of the cell that contains POINT(longitude latitude); one each for a MULTIPOINT."""
     return await _newest(request, name, steps, wanted.at(read_position(coords)))
 
 
 @router.get(f"{COLLECTION}/area", response_class=Response, responses=ANSWERS)
-async def area(request: Request, name: str, coords: Polygon, wanted: Wanted, steps: Steps = None) -> Response:
+async def area(
+    request: Request, name: CollectionName, coords: Polygon, wanted: Wanted, steps: Steps = None
+) -> Response:
     """The cells whose centers lie in POLYGON((longitude latitude, ...)) or a MULTIPOLYGON; null outside."""
     return await _newest(request, name, steps, wanted.at(read_area(coords)))
 
 
 @router.get(f"{COLLECTION}/cube", response_class=Response, responses=ANSWERS)
-async def cube(request: Request, name: str, bbox: Bbox, wanted: Wanted, steps: Steps = None) -> Response:
+async def cube(
+    request: Request, name: CollectionName, bbox: Bbox, wanted: Wanted, steps: Steps = None
+) -> Response:
     """The cells whose centers lie in a box, which may cross the date line."""
     return await _newest(request, name, steps, wanted.at(InCube(*read_bbox(bbox))))
 
 
 @router.get(f"{INSTANCE}/position", response_class=Response, responses=ANSWERS)
 async def position_of_instance(
-    request: Request, name: str, instance: Instance, coords: Point, wanted: Wanted
+    request: Request, name: CollectionName, instance: Instance, coords: Point, wanted: Wanted
 ) -> Response:
     """The same query on a stored forecast."""
     return await _stored(request, name, instance, wanted.at(read_position(coords)))
@@ -207,7 +212,7 @@ async def position_of_instance(
 
 @router.get(f"{INSTANCE}/area", response_class=Response, responses=ANSWERS)
 async def area_of_instance(
-    request: Request, name: str, instance: Instance, coords: Polygon, wanted: Wanted
+    request: Request, name: CollectionName, instance: Instance, coords: Polygon, wanted: Wanted
 ) -> Response:
     """The same query on a stored forecast."""
     return await _stored(request, name, instance, wanted.at(read_area(coords)))
@@ -215,7 +220,7 @@ async def area_of_instance(
 
 @router.get(f"{INSTANCE}/cube", response_class=Response, responses=ANSWERS)
 async def cube_of_instance(
-    request: Request, name: str, instance: Instance, bbox: Bbox, wanted: Wanted
+    request: Request, name: CollectionName, instance: Instance, bbox: Bbox, wanted: Wanted
 ) -> Response:
     """The same query on a stored forecast."""
     return await _stored(request, name, instance, wanted.at(InCube(*read_bbox(bbox))))

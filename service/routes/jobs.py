@@ -41,7 +41,7 @@ ACCEPTED: Answers = {
         }
     }
 }
-JobId = Annotated[str, Path(max_length=60)]
+JobId = Annotated[str, Path(max_length=60, description="Id of the job.")]
 Key = Annotated[
     str | None, Header(max_length=200, description="Equal requests with the same key create one job only.")
 ]

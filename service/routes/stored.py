@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from service.archive.table import StoredForecast
 from service.http.keys import require_key
-from service.http.models import ModelName, stored_of
+from service.http.models import AskedModel, stored_of
 from service.http.negotiation import answer_type
 from service.http.openapi import problems
 from service.http.parameters import ONLY_KNOWN
@@ -29,7 +29,7 @@ ANSWERS = FORECAST_ANSWERS | problems(410)
 
 
 @router.get("/forecasts", response_model=StoredForecastList, responses=problems(404))
-async def list_forecasts(request: Request, model: ModelName | None = None) -> dict[str, Any]:
+async def list_forecasts(request: Request, model: AskedModel = None) -> dict[str, Any]:
     """The stored forecasts of a model, oldest reference time first; `earlier` are those of other versions.
 
     `newest_frame` is the time of the newest observed field; a forecast from it may not be stored yet.
@@ -52,7 +52,7 @@ async def list_forecasts(request: Request, model: ModelName | None = None) -> di
 async def stored_forecast(
     request: Request,
     reference: Reference,
-    model: ModelName | None = None,
+    model: AskedModel = None,
     variables: Names = None,
     bands: Bands = True,
 ) -> Response:
@@ -62,14 +62,14 @@ async def stored_forecast(
 
 @router.get("/forecasts/{reference}/truth", response_class=Response, responses=ANSWERS)
 async def truth_of_forecast(
-    request: Request, reference: Reference, model: ModelName | None = None, variables: Names = None
+    request: Request, reference: Reference, model: AskedModel = None, variables: Names = None
 ) -> Response:
     """The observed fields at the valid times of a stored forecast; null where none are available yet."""
     return await _answer(request, ReadTruth, reference, model, variables)
 
 
 @router.get("/verification", response_model=Verification, responses=problems(404))
-async def verification(request: Request, model: ModelName | None = None) -> dict[str, Any]:
+async def verification(request: Request, model: AskedModel = None) -> dict[str, Any]:
     """Live verification: error and skill of the stored forecasts for each lead, against the observed fields.
 
     `skill` is 1 - RMSE / RMSE of the reference; `below` lists the leads whose skill against persistence is

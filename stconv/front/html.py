@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 MAX_MAPS = 4
 """Variables whose last field is shown as a map."""
 STYLE = """<style>
-.stconv{font:14px/1.45 system-ui,sans-serif;max-width:60em;border:1px solid rgba(128,128,128,.35);
+.stconv{font:14px/1.45 system-ui,sans-serif;max-width:72em;border:1px solid rgba(128,128,128,.35);
 border-radius:8px;padding:.8em 1.1em;margin:.4em 0}
 .stconv h3{margin:0 0 .3em;font-size:1.15em}.stconv p{margin:.25em 0}.stconv .soft{opacity:.7}
 .stconv table{border-collapse:collapse;margin:.5em 0}.stconv th,.stconv td{padding:.2em .7em;text-align:right;
@@ -61,8 +62,9 @@ def fact_list(facts: Sequence[tuple[str, str]]) -> str:
 
 
 def sentences(lines: Sequence[str]) -> str:
-    """List sentences."""
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
+    """List sentences; words in backticks are set as code."""
+    items = (re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(line)) for line in lines)
+    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>" if lines else ""
 
 
 def image(figure: Figure, alt: str) -> str:
@@ -86,7 +88,7 @@ def inspection_html(found: Description, ds: xr.Dataset, advice: Sequence[str]) -
     """Description of data: axes, variables with their errors to beat, maps of the last step, advice."""
     from stconv.datasets.inspection.text import size, source_title
 
-    gaps = f"{len(found.gaps)} gap(s)" if found.gaps else "no gaps"
+    gaps = found.gaps_counted
     step = f"step {found.step}, {gaps}" if found.step else "one step"
     axes = "; ".join(
         f"{axis.name}: {axis.size}" + ("" if axis.first is None else f" from {axis.first:g} to {axis.last:g}")
@@ -122,7 +124,7 @@ def inspection_html(found: Description, ds: xr.Dataset, advice: Sequence[str]) -
             *v.written,
             f"{100 * v.missing_share:.3g} %" if v.missing_share else "none",
             *(_ends(errors) for errors in (v.persistence_rmse, v.climatology_rmse)),
-            v.long_name,
+            v.meaning,
         ]
         for v in found.variables
     ]

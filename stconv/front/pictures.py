@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stconv.datasets.source.directions import holds_directions
 from stconv.errors import VariableError
 from stconv.forecast import Forecaster, without_bands
-from stconv.forecast.output import lead_of, valid_time_of
+from stconv.forecast.output import lead_of, reference_of, valid_time_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,7 +53,8 @@ def forecast_figure(
     from stconv.verification import lead_labels
 
     labels = lead_labels(forecaster.step, len(field))
-    title = f"{field.name} by {forecast.attrs['model_name']}"
+    start = str(forecast[reference_of(forecast)].values)[:16].replace("T", " ")
+    title = f"{field.name}: forecast of {forecast.attrs['model_name']} from {start}"
     if interactive:
         from stconv.front import interactive as plotly
 

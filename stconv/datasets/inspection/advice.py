@@ -72,13 +72,13 @@ def _about_time(found: Description) -> list[str]:
 def _about_gaps(found: Description) -> str:
     if not found.filled_steps:
         return (
-            f"{len(found.gaps)} gap(s): no window spans a gap, so some steps are lost. Add the missing "
+            f"{found.gaps_counted}: no window spans a gap, so some steps are lost. Add the missing "
             "files if you have them, or fill short gaps with empty frames: `--fill-gaps N`."
         )
     lacking = sum(gap.missing_steps for gap in found.gaps)
     rest = "" if lacking == found.filled_steps else "; no window spans the longer ones"
     return (
-        f"{len(found.gaps)} gap(s) with {lacking} missing steps, {found.filled_steps} of them filled with "
+        f"{found.gaps_counted} with {lacking} missing steps, {found.filled_steps} of them filled with "
         f"empty frames (`fill_gaps`); these are imputed in the inputs, masked in loss and scores{rest}."
     )
 

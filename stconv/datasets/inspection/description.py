@@ -51,6 +51,11 @@ class VariableSummary:
         return self.minimum is not None and self.minimum >= 0
 
     @property
+    def meaning(self) -> str:
+        """Descriptive name; empty where it repeats the name."""
+        return "" if self.long_name == self.name else self.long_name
+
+    @property
     def written(self) -> tuple[str, str, str]:
         """Lowest value, mean and highest value as text, with digits that tell them apart."""
         if self.minimum is None or self.maximum is None or self.mean is None:
@@ -122,6 +127,11 @@ class Description:
     n_windows: int
     n_training_windows: int
     advice: list[str] = field(default_factory=list)
+
+    @property
+    def gaps_counted(self) -> str:
+        """Number of the gaps in words: no gaps, 1 gap, 2 gaps."""
+        return f"{len(self.gaps) or 'no'} gap{'' if len(self.gaps) == 1 else 's'}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as JSON values."""

@@ -144,6 +144,7 @@ def _open(files: DataSource, spec: GridSpec, variables: Sequence[str] | None) ->
 
 def plot(ds: xr.Dataset) -> Figure:
     """Draw the last field and the time series of the grid mean, one row per variable (at most four)."""
+    from matplotlib.dates import ConciseDateFormatter
     from matplotlib.figure import Figure
 
     names = [str(name) for name in ds.data_vars][:4]
@@ -154,14 +155,22 @@ def plot(ds: xr.Dataset) -> Figure:
     for name, (left, right) in zip(names, panels, strict=True):
         last = ds[name].isel({TIME: -1})
         y, x = ds[row].values, ds[last.dims[1]].values
+        left.set_facecolor("lightgray")  # missing cells
         image = left.pcolormesh(x, y, last.values, shading="nearest")
         label = f"{name} [{ds[name].attrs['units']}]"
         figure.colorbar(image, ax=left, label=label)
         left.set_title(text(ds[TIME].values[-1]), fontsize=10)
         left.set(xlabel=str(last.dims[1]), ylabel=row)
         series = ds[name].isel({TIME: slice(None, None, every)})
-        right.plot(np.arange(0, ds.sizes[TIME], every), series.mean(series.dims[1:]).values, linewidth=0.8)
-        right.set(xlabel=f"step, from {text(ds[TIME].values[0])}", ylabel=f"mean {label}")
+        times, means = ds[TIME].values, series.mean(series.dims[1:]).values
+        right.set_ylabel(f"mean {label}")
+        if times.dtype.kind == "M":
+            right.plot(times[::every], means, linewidth=0.8)
+            locator = right.xaxis.get_major_locator()
+            right.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        else:  # a date of another calendar is no date of matplotlib
+            right.plot(np.arange(0, times.size, every), means, linewidth=0.8)
+            right.set_xlabel(f"step, from {text(times[0])}")
     return figure
 
 

@@ -14,7 +14,7 @@ def description_text(found: Description) -> str:
     on_disk = f"{size(found.disk_bytes)} on disk, " if found.disk_bytes else ""
     lines.append(f"{source_title(found)} ({on_disk}{size(found.memory_bytes)} in memory)")
     step = f"step {found.step}" if found.step else "one step"
-    gaps = f", {len(found.gaps)} gap(s)" if found.gaps else ", no gaps" if found.step else ""
+    gaps = f", {found.gaps_counted}" if found.step else ""
     lines.append(
         f"  time   {found.n_steps} x, {found.first} to {found.last}, {step}{gaps}, calendar {found.calendar}"
     )
@@ -34,7 +34,7 @@ def description_text(found: Description) -> str:
     for v in found.variables:
         numbers = [*v.written, _number(v.standard_deviation)]
         missing = f"{100 * v.missing_share:.3g} %" if v.missing_share else "none"
-        rows.append((v.name, v.units or "-", *numbers, missing, v.long_name))
+        rows.append((v.name, v.units or "-", *numbers, missing, v.meaning))
     widths = [max(len(row[k]) for row in rows) for k in range(7)]
     for name, units, *numbers, meaning in rows:
         aligned = "  ".join(f"{number:>{width}}" for number, width in zip(numbers, widths[2:], strict=True))
@@ -49,10 +49,9 @@ def description_text(found: Description) -> str:
         for name, errors in (("persistence", v.persistence_rmse), ("climatology", v.climatology_rmse)):
             if errors:
                 listed = " ".join(f"{error:.3g}" for error in errors[:SHOWN_LEADS])
-                more = " ..." if len(errors) > SHOWN_LEADS else ""
-                lines.append(
-                    f"  RMSE of {name} for {v.name}, last 20 %, lead 1 to {len(errors)}: {listed}{more}"
-                )
+                listed += " ..." if len(errors) > SHOWN_LEADS else ""
+                listed += f" {v.units}" if v.units not in ("", "1") else ""
+                lines.append(f"  RMSE of {name} for {v.name}, last 20 %, lead 1 to {len(errors)}: {listed}")
     lines += [f"  * {sentence}" for sentence in found.advice]
     return "\n".join(lines)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
 import numpy as np
 
@@ -104,10 +104,12 @@ def forecast_figure(
             )
             ax.tick_params(labelsize=7, length=2, color="0.6")
             ax.locator_params(nbins=4)
-        of_row[0].set_ylabel(name, fontsize=11)
+        if len(rows) > 1:
+            of_row[0].set_ylabel(name, fontsize=11)
         if name != "truth":  # its scale is that of the forecast below
             spanned = axes[:2] if name == "forecast" and truth is not None else of_row
-            bar = figure.colorbar(image, ax=spanned.ravel().tolist(), pad=0.015, fraction=0.05, extend="both")
+            extend = _clipped(fields if is_error else np.concatenate(physical), low, high)
+            bar = figure.colorbar(image, ax=spanned.ravel().tolist(), pad=0.015, fraction=0.05, extend=extend)
             bar.set_label(labelled("error" if is_error else "", units), fontsize=9)
             bar.ax.tick_params(labelsize=8)
     _label_leads(axes[0], shown, lead_labels, _short_times(valid_times))
@@ -171,11 +173,22 @@ def _edges(x: np.ndarray) -> tuple[float, float]:
 
 
 def _field_limits(fields: list[np.ndarray]) -> tuple[float, float]:
+    """Leave out the lowest and highest 0.5 %, unless they hold most of the range, as rain in a few cells."""
     values = np.concatenate([field[np.isfinite(field)] for field in fields])
     if not values.size:
         return 0.0, 1.0
     low, high = np.quantile(values, [0.005, 0.995])
-    return (float(low), float(high)) if high > low else (float(values.min()), float(values.max() + 1e-12))
+    if high - low < np.ptp(values) / 3:
+        low, high = values.min(), values.max()
+    return float(low), float(high) if high > low else float(high + 1e-12)
+
+
+def _clipped(fields: np.ndarray, low: float, high: float) -> Literal["neither", "min", "max", "both"]:
+    """Ends of a color scale beyond which there are values."""
+    below, above = bool(np.nanmin(fields, initial=low) < low), bool(np.nanmax(fields, initial=high) > high)
+    if below and above:
+        return "both"
+    return "min" if below else "max" if above else "neither"
 
 
 def _short_times(times: Sequence[str]) -> list[str]:
