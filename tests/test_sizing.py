@@ -83,7 +83,7 @@ def test_the_time_is_a_budget_of_the_trainer_too(suggested, machine, minutes, te
 def test_a_time_too_short_to_train_anything_says_what_is_needed(suggested, machine):
     with pytest.raises(
         ConfigError,
-        match=r"0\.1 minute\(s\) are too short to train anything: reading and preparing the data takes "
+        match=r"0\.1 min are too short to train anything: reading and preparing the data takes "
         r"2\.0 s, an epoch of the smallest network \(70 steps\) 18 s\. Give at least 0\.4 minutes, or train",
     ):
         sizing.fit_into(suggested, 0.1)

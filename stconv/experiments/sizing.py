@@ -83,7 +83,7 @@ def fit_into(values: dict[str, Any], minutes: float, dataset: xr.Dataset | None 
     if epochs < 1:
         least = (preparing + pace.epoch_seconds) / SHARE
         raise ConfigError(
-            f"{minutes:g} minute(s) are too short to train anything: reading and preparing the data takes "
+            f"{minutes:g} min are too short to train anything: reading and preparing the data takes "
             f"{duration(preparing)}, an epoch of the smallest network ({pace.n_steps} steps) "
             f"{duration(pace.epoch_seconds)}. Give at least {math.ceil(10 * least / 60) / 10:g} minutes, or "
             "train on a part of the series (a shorter period, a coarser grid)."
