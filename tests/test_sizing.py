@@ -90,6 +90,25 @@ def test_a_time_too_short_to_train_anything_says_what_is_needed(suggested, machi
     assert sizing.fit_into(suggested, 0.4).values["trainer"]["max_epochs"] == 1
 
 
+def test_data_that_take_all_of_the_time_are_prepared_once(suggested, monkeypatch):
+    tried = []
+
+    def trial(values, dataset):
+        tried.append(width_of(values))
+        return Pace(width_of(values) / 32, N_STEPS, 0.0), 60.0
+
+    monkeypatch.setattr(sizing, "_trial", trial)
+    with pytest.raises(
+        ConfigError,
+        match=r"1 min are too short to train anything: reading and preparing the data alone takes 60 s\. "
+        r"Give 2\.5 minutes, or train on a part",  # (60 + 70) / 0.9 = 144 s
+    ):
+        sizing.fit_into(suggested, 1)
+    assert tried == [32]
+    sizing.fit_into(suggested, 1.7)  # 32 s are left: 16 filters need 17.5 s at least for each of six epochs
+    assert tried == [32, 32, 8]
+
+
 @pytest.mark.parametrize("minutes", [0, -1, math.nan, math.inf])
 def test_minutes_are_a_number_above_zero(suggested, minutes):
     with pytest.raises(ConfigError, match=r"minutes is .*; expected a number above zero"):

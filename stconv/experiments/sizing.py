@@ -58,7 +58,9 @@ def fit_into(values: dict[str, Any], minutes: float, dataset: xr.Dataset | None 
     """Choose the width of the network and the number of epochs of a suggested experiment.
 
     A training step of the network is measured on the data. The widest network is taken that has time for
-    as many steps as a training needs; the training gets no more epochs than suggested.
+    as many steps as a training needs; the training gets no more epochs than suggested. Each width prepares
+    the data anew, so one that cannot be fast enough is not tried: work grows at most with the square of
+    the width.
 
     Args:
         values: Configuration by `starter`.
@@ -74,12 +76,28 @@ def fit_into(values: dict[str, Any], minutes: float, dataset: xr.Dataset | None 
     trainer = values["trainer"]
     network = values["model"]["network"]["init_args"]["network"]["init_args"]
     seconds, most = 60 * minutes, trainer["max_epochs"]
-    for width in [width for width in WIDTHS if width <= network["n_filters"]]:
+    widths = [width for width in WIDTHS if width <= network["n_filters"]]
+    network["n_filters"] = widths[0]
+    pace, preparing = _trial(values, dataset)
+    left = SHARE * seconds - preparing
+    if left <= 0:
+        least = (preparing + pace.epoch_seconds) / SHARE
+        raise ConfigError(
+            f"{minutes:g} min are too short to train anything: reading and preparing the data alone takes "
+            f"{duration(preparing)}. Give {math.ceil(10 * least / 60) / 10:g} minutes, or train on a part of "
+            "the series (a shorter period, a coarser grid)."
+        )
+    needed = min(most, math.ceil(LEAST_STEPS / pace.n_steps))
+    for width in widths[1:]:
+        if left / pace.epoch_seconds >= needed:
+            break
+        fastest = pace.epoch_seconds * (width / network["n_filters"]) ** 2
+        if left / fastest < needed and width != widths[-1]:
+            continue
         network["n_filters"] = width
         pace, preparing = _trial(values, dataset)
-        epochs = int(max(SHARE * seconds - preparing, 0) / pace.epoch_seconds)
-        if epochs >= min(most, math.ceil(LEAST_STEPS / pace.n_steps)):
-            break
+        left = SHARE * seconds - preparing
+    epochs = int(max(left, 0) / pace.epoch_seconds)
     if epochs < 1:
         least = (preparing + pace.epoch_seconds) / SHARE
         raise ConfigError(

@@ -167,7 +167,7 @@ def plot(ds: xr.Dataset) -> Figure:
         if times.dtype.kind == "M":
             right.plot(times[::every], means, linewidth=0.8)
             locator = right.xaxis.get_major_locator()
-            right.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+            right.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         else:  # a date of another calendar is no date of matplotlib
             right.plot(np.arange(0, times.size, every), means, linewidth=0.8)
             right.set_xlabel(f"step, from {text(times[0])}")
