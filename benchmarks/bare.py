@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
-from stconv.compute.allocation import keep_freed_memory
+from stconv.allocation import keep_freed_memory
 
 N, FRAMES, LEADS, SIZE = 40, 5, 5, 32
 BATCH = 8

@@ -1,7 +1,7 @@
 """From a gridded time series to a verified forecast that answers over HTTP.
 
-`inspect`, `suggest`, `Experiment`, `runs`, `compare`, `load`, `hindcast` and `serve` are the front door; each
-loads what it needs when it is first used.
+`inspect`, `suggest`, `Experiment`, `runs`, `evaluate`, `compare`, `load`, `hindcast` and `serve` are the
+front door; each loads what it needs when it is first used.
 """
 
 # First of all: the libraries of ecCodes bring a SQLite that is too old for MLflow, and who comes first wins.
@@ -13,17 +13,27 @@ __version__ = version("stconv")
 
 _HOMES = {
     "Comparison": "stconv.front.comparison",
+    "Diagnosis": "stconv.front.diagnosis",
     "Experiment": "stconv.front.experiment",
+    "Explained": "stconv.front.explanation",
     "Inspection": "stconv.front.inspection",
     "Model": "stconv.front.model",
+    "Quantized": "stconv.front.export",
     "Run": "stconv.front.run",
     "Scores": "stconv.front.scores",
     "Service": "stconv.front.serving",
-    "Version": "stconv.front.run",
+    "Sweep": "stconv.front.sweep",
+    "Version": "stconv.front.registry",
     "compare": "stconv.front.comparison",
+    "diagnose": "stconv.front.diagnosis",
+    "ensemble": "stconv.front.ensemble",
+    "evaluate": "stconv.front.evaluation",
+    "fetch": "stconv.front.recipes",
     "hindcast": "stconv.front.hindcast",
     "inspect": "stconv.front.inspection",
     "load": "stconv.front.model",
+    "recipes": "stconv.front.recipes",
+    "refresh": "stconv.front.registry",
     "runs": "stconv.front.run",
     "serve": "stconv.front.serving",
     "suggest": "stconv.front.suggestion",

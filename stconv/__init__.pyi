@@ -6,18 +6,28 @@ from stconv import optimizers as optimizers
 from stconv import schedules as schedules
 from stconv.front.comparison import Comparison as Comparison
 from stconv.front.comparison import compare as compare
+from stconv.front.diagnosis import Diagnosis as Diagnosis
+from stconv.front.diagnosis import diagnose as diagnose
+from stconv.front.ensemble import ensemble as ensemble
+from stconv.front.evaluation import evaluate as evaluate
 from stconv.front.experiment import Experiment as Experiment
+from stconv.front.explanation import Explained as Explained
+from stconv.front.export import Quantized as Quantized
 from stconv.front.hindcast import hindcast as hindcast
 from stconv.front.inspection import Inspection as Inspection
 from stconv.front.inspection import inspect as inspect
 from stconv.front.model import Model as Model
 from stconv.front.model import load as load
+from stconv.front.recipes import fetch as fetch
+from stconv.front.recipes import recipes as recipes
+from stconv.front.registry import Version as Version
+from stconv.front.registry import refresh as refresh
 from stconv.front.run import Run as Run
-from stconv.front.run import Version as Version
 from stconv.front.run import runs as runs
 from stconv.front.scores import Scores as Scores
 from stconv.front.serving import Service as Service
 from stconv.front.serving import serve as serve
 from stconv.front.suggestion import suggest as suggest
+from stconv.front.sweep import Sweep as Sweep
 
 __version__: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from stconv.errors import ConfigError
@@ -36,6 +38,30 @@ def config_path(name: str) -> Path:
             f"No shipped experiment '{name}'; available: {', '.join(list_configs()) or 'none'}."
         )
     return path
+
+
+def copy_configs(folder: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Copy shipped experiments to a folder, to change them; nothing is overwritten.
+
+    Args:
+        folder: Target, created if absent.
+        names: Experiments to copy; default: all.
+
+    Returns:
+        The copies.
+
+    Raises:
+        ConfigError: There is no experiment of a name, or the folder holds a file of its name.
+    """
+    sources = [config_path(name) for name in names or list_configs()]
+    taken = [source.name for source in sources if (folder / source.name).exists()]
+    if taken:
+        raise ConfigError(
+            f"'{folder}' holds {', '.join(taken)} already, and nothing is overwritten. Choose "
+            "another folder, or remove them."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return [Path(shutil.copyfile(source, folder / source.name)) for source in sources]
 
 
 def _first(*folders: Path) -> Path:

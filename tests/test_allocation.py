@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only 
 PAGES = """
 import resource
 import numpy as np
-from stconv.compute.allocation import keep_freed_memory
+from stconv.allocation import keep_freed_memory
 if {keeping}:
     assert keep_freed_memory(None)
 def use():

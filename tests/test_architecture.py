@@ -134,6 +134,28 @@ def test_imports_follow_the_drawing(path):
         assert allowed, f"{here}: {pair[0]} may not import {module}; ARCHITECTURE.md draws it otherwise"
 
 
+COMMANDS = sorted(ROOT.glob("stconv/cli/*.py"))
+BESIDE_THE_FRONT_DOOR = {
+    "stconv.cli.main": {"stconv.models.outside"},  # `--import MODULE`; in Python it is an import statement
+    "stconv.cli.key": {"service.api_keys"},  # keys belong to the service; the front door knows no HTTP
+    "stconv.cli.serve": {"service.launch"},  # the service in this process; `stconv.serve` starts this command
+}
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=ids)
+def test_a_command_calls_the_front_door_alone(path):
+    me, ground = module_of(path), DRAWING.rank[DRAWING.part["stconv.digits"]]
+    for module, line in imports(path):
+        if module.split(".")[0] not in {"stconv", "service"}:
+            continue
+        allowed = (
+            module in {"stconv", *BESIDE_THE_FRONT_DOOR.get(me, ())}
+            or module.startswith(("stconv.cli.", "stconv.front."))
+            or (module.startswith("stconv.") and DRAWING.rank[DRAWING.part[module]] <= ground)
+        )
+        assert allowed, f"{ids(path)}:{line}: a command calls stconv.front, not {module}"
+
+
 def test_no_circle_between_files():
     graph = {
         module: {m for m, _ in imports(path) if m in MODULES and m != module}

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from stconv.cli.compare import print_group
 from stconv.cli.main import main
 from stconv.experiments.comparison import (
     Entry,
@@ -18,6 +17,7 @@ from stconv.experiments.comparison import (
     find_entries,
     short_names,
 )
+from stconv.front.comparison_tables import comparison_tables
 from stconv.tracking import RunInfo, RunLogger
 from stconv.verification import ScoreSums, Verification
 
@@ -124,7 +124,9 @@ def test_table(inside, capsys, monkeypatch):
 @pytest.mark.parametrize(("width", "leads"), [(80, [6, 48]), (104, [6, 18, 30, 36, 48])])
 def test_a_narrow_terminal_sees_fewer_leads_and_all_else(width, leads):
     console = Console(width=width, record=True, file=io.StringIO())
-    print_group([Entry(info(), made_result(noise, n_leads=8)) for noise in (1.0, 1.8)], console)
+    entries = [Entry(info(), made_result(noise, n_leads=8)) for noise in (1.0, 1.8)]
+    for part in comparison_tables(entries, width):
+        console.print(part)
     head = console.export_text().splitlines()[1].split()
     assert head == ["#", "run", "RMSE", "K", *f"{' h '.join(map(str, leads))} h".split(), "against", "#1"]
 

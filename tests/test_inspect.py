@@ -21,6 +21,7 @@ from stconv.datasets.inspection.text import description_text
 from stconv.datasets.source import reading
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import ConfigError
+from stconv.front.reading import said_in_options
 
 
 def series(n=600, **values):
@@ -36,7 +37,8 @@ def series(n=600, **values):
 def call(*argv):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    return command.run(parser.parse_args([str(word) for word in argv]))
+    with said_in_options():
+        return command.run(parser.parse_args([str(word) for word in argv]))
 
 
 def test_statistics_by_hand(tmp_path):

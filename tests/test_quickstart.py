@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stconv.cli import quickstart
+from stconv.cli import quickstart as command
 from stconv.errors import StconvError
+from stconv.front import quickstart
 from stconv.verification import ScoreSums, Verification
 
 
@@ -52,7 +53,7 @@ def test_a_loss_is_said_with_errors_and_leads() -> None:
 def test_a_link_that_fails_stops_the_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StconvError, match="`stconv inspect` ended with status 1"):
-        quickstart._command("inspect", "missing.nc")
+        command._command("inspect", "missing.nc")
 
 
 @pytest.mark.slow

@@ -21,7 +21,9 @@ def loaded(code):
 
 
 def test_server_and_command_load_no_library_of_the_models():
-    assert not loaded("import service.server, stconv.cli.serve, stconv.cli.main, service.workers.last_good")
+    assert not loaded(
+        "import service.server, service.launch, stconv.cli.serve, stconv.cli.main, service.workers.last_good"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from service.wire.model_messages import (
     Spent,
     ToModel,
 )
-from stconv.compute.allocation import keep_freed_memory
+from stconv.allocation import keep_freed_memory
 from stconv.errors import ServiceError, StconvError
 
 if TYPE_CHECKING:

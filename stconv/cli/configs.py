@@ -22,30 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    from stconv.errors import ConfigError
-    from stconv.resources import config_path, list_configs
+    from stconv.resources import config_path, copy_configs, list_configs
 
     if args.action == "path":
         print(config_path(args.name))
-        return 0
-    if args.action == "list":
+    elif args.action == "list":
         names = list_configs()
         width = max(map(len, names), default=0)
         for name in names:
             print(f"{name:{width}}  {_first_comment(config_path(name))}".rstrip())
-        return 0
-    sources = [config_path(name) for name in args.names or list_configs()]
-    taken = [source.name for source in sources if (args.folder / source.name).exists()]
-    if taken:
-        raise ConfigError(
-            f"'{args.folder}' holds {', '.join(taken)} already, and nothing is overwritten. Choose "
-            "another folder, or remove them."
-        )
-    args.folder.mkdir(parents=True, exist_ok=True)
-    for source in sources:
-        target = args.folder / source.name
-        target.write_bytes(source.read_bytes())
-        print(target)
+    else:
+        for target in copy_configs(args.folder, args.names):
+            print(target)
     return 0
 
 

@@ -30,32 +30,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> None:
-    from stconv.datasets.recipes.recipe import list_recipes, load_recipe
+    from stconv.front.recipes import recipes
 
-    names = list_recipes()
-    width = max(map(len, names), default=0)
-    for name in names:
-        recipe = load_recipe(name)
+    found = recipes()
+    width = max(map(len, found), default=0)
+    for name, recipe in found.items():
         print(f"{name:{width}}  {recipe.title} ({recipe.license})")
 
 
 def _fetch(args: argparse.Namespace) -> None:
-    from stconv.datasets.recipes.fetch import fetch
+    from stconv.front.recipes import fetch
 
     for path in fetch(args.name, progress=not args.quiet):
         print(path)
 
 
 def _path(args: argparse.Namespace) -> None:
-    from stconv.datasets.recipes.fetch import find_fetched
+    from stconv.front.recipes import fetched
 
-    for path in find_fetched(args.name):
+    for path in fetched(args.name):
         print(path)
 
 
 def _clean(args: argparse.Namespace) -> None:
     from stconv.cache import cache_dir
-    from stconv.datasets.recipes.fetch import clean
+    from stconv.front.recipes import clean
 
     freed = clean(args.name)
     print(f"Removed {freed / 1e6:.1f} MB from {cache_dir()}.")

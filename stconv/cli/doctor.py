@@ -19,18 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings."""
-    from dataclasses import asdict
+    from stconv.front.diagnosis import diagnose
 
-    from stconv.diagnosis import State, diagnose
-
-    findings = diagnose()
+    found = diagnose()
     if args.json:
         import json
 
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print(json.dumps(found.to_json(), indent=2))
     else:
-        for finding in findings:
-            print(f"{finding.state:<8} {finding.check:<10} {finding.found}")
-            if finding.remedy:
-                print(f"{'':<19} {finding.remedy}")
-    return int(any(finding.state == State.FAULT for finding in findings))
+        print(found)
+    return int(not found.fit_for_work)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 EPILOG = """examples:
   stconv ensemble RUN RUN RUN --output ensemble            runs of one configuration with different seeds
@@ -31,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Combine, calibrate and write."""
-    from stconv.experiments.ensembles import combine
+    from stconv.front.ensemble import ensemble
 
-    made = combine(args.references, Path(args.output), args.name, args.config)
+    made = ensemble(args.references, args.output, name=args.name, config=args.config)
     print(f"{made.n_models} models combined, calibrated on {made.n_windows} windows: {made.folder}")
     print(f"Next: stconv evaluate {made.folder} --config {made.config}")
     return 0

@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import json
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+
+from stconv.errors import ConfigError
 
 EPILOG = """examples:
   stconv evaluate                                    the newest trained run
@@ -71,33 +73,59 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print, write and record."""
     from rich.console import Console
 
-    from stconv.errors import ConfigError
-    from stconv.experiments.evaluating import evaluate
-    from stconv.experiments.scoring_hindcasts import evaluate_hindcast
-    from stconv.experiments.trained_model import find_trained_model, load_scoring
-    from stconv.results import REPORT
+    from stconv.front.evaluation import evaluate
 
     with contextlib.redirect_stdout(sys.stderr):  # whatever libraries print; the result alone goes to stdout
-        trained = find_trained_model(args.reference, args.experiment, args.config)
-        scoring = load_scoring(trained, args.thresholds or (), args.region or (), args.optical_flow)
-        output = Path(args.output) if args.output else None
-        forecasts = Path(args.forecasts) if args.forecasts else None
-        if args.hindcast:
-            if forecasts is not None:
-                raise ConfigError(
-                    "--hindcast names forecasts that are stored already. Leave --forecasts out."
-                )
-            result, folder = evaluate_hindcast(Path(args.hindcast), trained, output, scoring)
-        else:
-            result, folder = evaluate(trained, output, args.device, scoring, forecasts)
+        scores = evaluate(
+            args.reference,
+            experiment=args.experiment,
+            config=args.config,
+            output=args.output,
+            device=args.device,
+            thresholds=thresholds(args.thresholds or ()),
+            regions=dict(region(text) for text in args.region or ()),
+            optical_flow=args.optical_flow,
+            hindcast=args.hindcast,
+            forecasts=args.forecasts,
+        )
     if args.json:
-        print(json.dumps({**result.to_json(), "folder": str(folder)}, indent=2, allow_nan=False))
+        print(json.dumps({**scores.to_json(), "folder": str(scores.folder)}, indent=2, allow_nan=False))
         return 0
-    from stconv.verification.report.table import render_table
-
     console = Console()
-    console.print(render_table(result, width=min(console.width, 110)), soft_wrap=True)
-    if forecasts is not None:
-        console.print(f"Forecasts: {forecasts}", soft_wrap=True, highlight=False)
-    console.print(f"Report: {folder / REPORT}", soft_wrap=True, highlight=False)
+    console.print(scores.text(min(console.width, 110)), soft_wrap=True)
+    if args.forecasts is not None:
+        console.print(f"Forecasts: {args.forecasts}", soft_wrap=True, highlight=False)
+    console.print(f"Report: {scores.report}", soft_wrap=True, highlight=False)
     return 0
+
+
+def thresholds(words: Sequence[str]) -> dict[str, list[float]]:
+    """Read thresholds, VALUE or NAME=VALUE, by name; those without one under "".
+
+    Raises:
+        ConfigError: A value is no number.
+    """
+    found: dict[str, list[float]] = {}
+    for word in words:
+        name, _, value = word.rpartition("=")
+        try:
+            found.setdefault(name, []).append(float(value))
+        except ValueError:
+            raise ConfigError(f"--thresholds {word}: '{value}' is not a number.") from None
+    return found
+
+
+def region(text: str) -> tuple[str, list[float]]:
+    """Read a box, NAME=LAT,LAT,LON,LON.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    name, _, box = text.partition("=")
+    try:
+        numbers = [float(word) for word in box.split(",")]
+    except ValueError:
+        numbers = []
+    if not name or len(numbers) != 4:
+        raise ConfigError(f"--region {text} is not understood; expected NAME=LAT,LAT,LON,LON, all numbers.")
+    return name, numbers

@@ -5,12 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stconv.explain.explanation import Explanation
 
 EPILOG = """examples:
   stconv explain configs/quickstart.yaml
@@ -67,71 +61,26 @@ def run(args: argparse.Namespace) -> int:
     """Explain the network; returns the exit status."""
     import json
 
-    from stconv.bundle import Bundle
-    from stconv.experiments.explanation import (
-        draw_network,
-        draw_optima,
-        explanation_folder,
-        logger_of_run,
-        put_on_run,
-    )
-    from stconv.experiments.networks import grid_of_bundle, grid_of_config, network_of_config
-    from stconv.explain import explain
-    from stconv.tracking.registry import resolve_bundle
-
-    bundle = None
-    if args.what.endswith((".yaml", ".yml")):
-        network, data = network_of_config(Path(args.what))
-        channels = list(data.settings.visible)
-    else:
-        bundle = Bundle.load(resolve_bundle(args.what))
-        network, channels = bundle.network, list(bundle.preparation.settings.visible)
-    _check_pictures(args, of_bundle=bundle is not None)
-    if args.grid:
-        (n_lat, n_lon), spacing = args.grid, None if bundle is None else grid_of_bundle(bundle)[1]
-    else:
-        (n_lat, n_lon), spacing = (
-            grid_of_config(network, data, _remark) if bundle is None else grid_of_bundle(bundle)
-        )
-    explanation = explain(network, n_lat, n_lon, spacing)
-    run = None if args.run is None else logger_of_run(args.run)
-    folder = args.plot if run is None else explanation_folder(run)
-    pictures = []
-    if folder is not None:
-        pictures = draw_network(network, channels, folder, bundle, args.input)
-        pictures += draw_optima(network, channels, folder, args.visualize, (n_lat, n_lon))
-    if run is not None:
-        put_on_run(explanation, folder, run)
-    if args.json:
-        print(json.dumps({**explanation.to_json(), "pictures": [str(path) for path in pictures]}, indent=2))
-    else:
-        _print(explanation, pictures)
-    return 0
-
-
-def _check_pictures(args: argparse.Namespace, of_bundle: bool) -> None:
-    """Refuse options of pictures without a folder for them, or without trained weights."""
-    from stconv.errors import ConfigError
-
-    has_folder = args.plot is not None or args.run is not None
-    if args.input and not (of_bundle and has_folder):
-        raise ConfigError(
-            "--input needs a bundle, whose network is trained and whose data are known, and --plot DIR "
-            "or --run RUN. Give both, or leave --input out."
-        )
-    if args.visualize and not has_folder:
-        raise ConfigError("--visualize needs --plot DIR or --run RUN, which say where the pictures go.")
-
-
-def _print(explanation: Explanation, pictures: Sequence[Path]) -> None:
     from rich.console import Console
 
-    from stconv.experiments.explanation import UNFOLDED
-    from stconv.explain.table import print_explanation
+    from stconv.front.explanation import UNFOLDED, explain
 
-    print_explanation(explanation, Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED))
-    for path in pictures:
+    found = explain(
+        args.what,
+        grid=args.grid,
+        plot=args.plot,
+        run=args.run,
+        inputs=args.input,
+        visualize=args.visualize,
+        say=_remark,
+    )
+    if args.json:
+        print(json.dumps(found.to_json(), indent=2))
+        return 0
+    found.show(Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED))
+    for path in found.pictures:
         print(f"Picture: {path}")
+    return 0
 
 
 def _remark(text: str) -> None:

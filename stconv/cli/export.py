@@ -26,20 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file and print its path."""
-    import torch
+    from stconv.front.export import export
 
-    from stconv.bundle import Bundle
-    from stconv.compute.export import to_onnx, to_program
-    from stconv.errors import ConfigError
-    from stconv.tracking.registry import resolve_bundle
-
-    if args.output.suffix not in {".onnx", ".pt2"}:
-        raise ConfigError(f"'{args.output}' ends in '{args.output.suffix}'; expected .onnx or .pt2.")
-    network = Bundle.load(resolve_bundle(args.model)).network
-    if args.output.suffix == ".onnx":
-        to_onnx(network, args.output)
-    else:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        torch.export.save(to_program(network), args.output)
-    print(f"{args.output}: {args.output.stat().st_size / 1e6:.3g} MB")
+    file = export(args.model, args.output)
+    print(f"{file}: {file.stat().st_size / 1e6:.3g} MB")
     return 0

@@ -5,18 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from stconv.allocation import keep_freed_memory
 from stconv.cli.grid_arguments import add_grid_arguments, given, pairs
-from stconv.compute.allocation import keep_freed_memory
-from stconv.digits import both_ends
-from stconv.errors import ConfigError
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from stconv.front.model import Model
 
 EPILOG = """examples:
   stconv forecast --model models:/air@champion --input era5_*.nc --output forecast.nc
@@ -87,20 +78,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the forecast, write it, and print a summary."""
     keep_freed_memory(None)
-    from stconv.forecast import check_destination, write_forecast
-    from stconv.front.model import load
+    from stconv.front.forecast_file import forecast_to_file
 
-    if args.slide and args.engine != "torch":
-        raise ConfigError(
-            f"--slide is not for --engine {args.engine}, which has one fixed grid. Use --engine torch."
-        )
-    check_destination(args.output)
-    model = load(args.model, device=args.device, engine=args.engine, tile=args.tile)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        forecast = model.forecast(
+        made = forecast_to_file(
+            args.model,
             args.input,
-            args.steps,
+            args.output,
+            device=args.device,
+            engine=args.engine,
+            tile=args.tile,
+            plot=args.plot,
+            steps=args.steps,
             bands=not args.no_bands,
             reference_time=args.reference_time,
             convert_units=args.convert_units,
@@ -112,48 +102,7 @@ def run(args: argparse.Namespace) -> int:
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             print(f"stconv: warning: {warning.message}", file=sys.stderr)
-    path = write_forecast(forecast, args.output)
-    print(summary(forecast, path))
-    if args.plot:
-        for picture in _draw(model, forecast, Path(args.plot)):
-            print(f"picture         {picture}")
+    print(made)
+    for picture in made.pictures:
+        print(f"picture         {picture}")
     return 0
-
-
-def _draw(model: Model, forecast: xr.Dataset, path: Path) -> list[Path]:
-    """Draw each variable at every lead; with several variables, file names contain their names."""
-    from stconv.front.pictures import forecast_figures
-    from stconv.verification.report.plots import save
-
-    figures = forecast_figures(forecast, model.forecaster)
-    return [
-        save(figure, path if len(figures) == 1 else path.with_stem(f"{path.stem}_{name}"))
-        for name, figure in figures.items()
-    ]
-
-
-def summary(forecast: xr.Dataset, path: Path) -> str:
-    """Summary of reference time, leads, range of values, bands and file, one line each."""
-    from stconv.forecast import without_bands
-    from stconv.forecast.output import lead_of, reference_of
-
-    lead = forecast[lead_of(forecast)]
-    reference = str(forecast[reference_of(forecast)].values)[:16].replace(" ", "T")
-    lines = [
-        f"model           {forecast.attrs['model_name']} {forecast.attrs['model_version']}",
-        f"reference time  {reference}",
-        f"leads           {lead.size}, {int(lead[0])} to {int(lead[-1])} {lead.attrs['units']}",
-    ]
-    alone = without_bands(forecast)
-    for name, field in alone.data_vars.items():
-        if lead.name not in field.dims:
-            continue  # grid mapping or bounds
-        units = field.attrs.get("units", "")
-        share = float(field.isnull().mean())
-        missing = f", {100 * share:.3g} % missing" if share else ""
-        low, high = both_ends(float(field.min()), float(field.max()), digits=6)
-        lines.append(f"{name!s:<16}{low} to {high} {units}{missing}")
-    if len(forecast.data_vars) > len(alone.data_vars):
-        names = ", ".join(str(name) for name in forecast.data_vars if name not in alone.data_vars)
-        lines.append(f"bands           {names}")
-    return "\n".join([*lines, f"file            {path}"])

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stconv.errors import ConfigError
-
-if TYPE_CHECKING:
-    from stconv.datasets.source.grid_spec import GridSpec
 
 
 def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,43 +74,37 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--group", metavar="NAME", help="group inside a NetCDF 4 or Zarr source")
 
 
-def grid_spec(args: argparse.Namespace) -> GridSpec:
-    """Make the specification from parsed options.
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that are given, as keywords of the front door.
 
     Raises:
         ConfigError: An option is not NAME=VALUE.
     """
-    from stconv.datasets.source.grid_spec import GridSpec
-
-    return GridSpec(
-        time=args.time,
-        lat=args.lat,
-        lon=args.lon,
-        y=args.y,
-        x=args.x,
-        select={name: _values(value) for name, value in pairs(args.select, "--select")},
-        valid_range={name: _range(name, value) for name, value in pairs(args.valid_range, "--valid-range")},
-        units=dict(pairs(args.units, "--units")),
-        engine=args.reader,
-        group=args.group,
-        time_units=args.time_units,
-        calendar=args.calendar,
-        start=args.start,
-        step=args.step,
-        dims=args.dims or [],
-        names=args.names or [],
-        components=args.components or [],
-        fill_gaps=args.fill_gaps or 0,
-        snap_times=args.snap_times,
-        accumulated=dict(pairs(args.accumulated, "--accumulated")),
-    )
-
-
-def given(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that are given, as keywords of the front door."""
-    from dataclasses import asdict
-
-    return {name: value for name, value in asdict(grid_spec(args)).items() if value}
+    keywords = {
+        "time": args.time,
+        "lat": args.lat,
+        "lon": args.lon,
+        "y": args.y,
+        "x": args.x,
+        "select": {name: _values(value) for name, value in pairs(args.select, "--select")},
+        "valid_range": {
+            name: _range(name, value) for name, value in pairs(args.valid_range, "--valid-range")
+        },
+        "units": dict(pairs(args.units, "--units")),
+        "engine": args.reader,
+        "group": args.group,
+        "time_units": args.time_units,
+        "calendar": args.calendar,
+        "start": args.start,
+        "step": args.step,
+        "dims": args.dims,
+        "names": args.names,
+        "components": args.components,
+        "snap_times": args.snap_times,
+        "accumulated": dict(pairs(args.accumulated, "--accumulated")),
+    }
+    stated = {name: value for name, value in keywords.items() if value}
+    return stated if args.fill_gaps is None else {**stated, "fill_gaps": args.fill_gaps}
 
 
 def _values(text: str) -> Any:

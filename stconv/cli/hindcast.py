@@ -6,15 +6,9 @@ import argparse
 import re
 import sys
 import warnings
-from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from stconv.cli.grid_arguments import add_grid_arguments, given
 from stconv.errors import ConfigError
-
-if TYPE_CHECKING:
-    from stconv.front.hindcast import Workers
-    from stconv.hindcasts.plan import Wish
 
 EPILOG = """examples:
   stconv hindcast --model models:/air@champion --input era5_*.nc --output hindcast.zarr
@@ -62,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compute the hindcast, and print a summary."""
-    from stconv.front.hindcast import Workers, finished, make_wish
+    from stconv.front.hindcast import Workers, estimated, finished, make_wish
 
     wish = make_wish(
         args.model,
@@ -85,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     )
     workers = Workers(args.workers, parse_bytes(args.memory), args.scheduler)
     if args.plan:
-        print(_plan(wish, workers))
+        print(estimated(wish, workers))
         return 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -103,29 +97,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"store           {wish.output}")
     return 0
-
-
-def _plan(wish: Wish, workers: Workers) -> str:
-    """Return hours, cores and bytes of a hindcast, from a measurement on this machine."""
-    from stconv.hindcasts.run import planned
-
-    with planned(wish, workers.workers, workers.memory, workers.scheduler) as (plan, _):
-        seconds, n, means = plan.measure(), len(plan.positions), plan.means
-        at_once, threads = max(means.workers, 1), means.threads or 1
-        whole = timedelta(seconds=round(seconds * n / at_once))
-        return "\n".join(
-            [
-                f"reference times {n}, {plan.origin.first} to {plan.origin.last}, {plan.sizes.steps} leads",
-                f"one forecast    {seconds:.3g} s on {threads} thread{'s' * (threads > 1)}, in batches of "
-                f"{plan.job.effort.batch}",
-                f"core hours      {seconds * n * threads / 3600:.3g}",
-                f"time            {whole} with {at_once} worker{'s' * (at_once > 1)}",
-                f"memory          {means.memory / 1e9:.3g} GB a worker",
-                f"bytes           {plan.bytes / 1e9:.3g} GB before compression"
-                if not wish.scores
-                else "bytes           some kilobytes a window",
-            ]
-        )
 
 
 def parse_bytes(text: str | None) -> int | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import json
 from pathlib import Path
 
-from stconv.cli.grid_arguments import add_grid_arguments, grid_spec
+from stconv.cli.grid_arguments import add_grid_arguments, given
 from stconv.errors import ConfigError
 
 
@@ -53,28 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    import json
-
-    from stconv.datasets.inspection.inspect import describe, plot
-    from stconv.datasets.inspection.text import description_text
+    from stconv.front.inspection import inspect
 
     if args.minutes is not None and args.write_config is None:
         raise ConfigError("--minutes is for the training of --write-config FILE, which is missing.")
-    spec = grid_spec(args)
-    if args.fill_gaps is None:
-        spec = replace(spec, fill_gaps=args.t_in // 2)
-    description, ds = describe(args.paths, spec, args.variables, args.t_in, args.leads)
-    print(json.dumps(description.to_json(), indent=2) if args.json else description_text(description))
+    found = inspect(args.paths, args.variables, t_in=args.t_in, leads=args.leads, **given(args))
+    print(json.dumps(found.to_json(), indent=2) if args.json else found)
     notes = []
     if args.plot is not None:
-        from stconv.verification.report.plots import save
-
-        notes.append(f"Picture: {save(plot(ds), args.plot)}")
+        notes.append(f"Picture: {found.save_plot(args.plot)}")
     if args.write_config is not None:
-        from stconv.experiments.starter_file import write_starter
-
         file = args.write_config
-        said = write_starter(file, description, args.paths, spec, args.minutes)
+        said = found.write_config(file, args.minutes)
         notes.append(f"Experiment: {file}. Next: stconv fit --config {file}")
         notes += [said] if said else []
     if notes and not args.json:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stconv.compute.allocation import keep_freed_memory
+from stconv.allocation import keep_freed_memory
 
 if TYPE_CHECKING:
-    from stconv.experiments.engine import ExperimentCLI
+    from stconv.front.scores import Scores
 
 HELP = {
     "pretrain": """\
@@ -121,30 +120,21 @@ def run_argv(command: str, argv: list[str]) -> int:
     if not argv:
         print(HELP[command], end="")
         return 2
-    from stconv.experiments.running import run_experiment
+    from stconv.front.lightning import run_command
 
     keep_freed_memory(None)
-    done = run_experiment(command, ["--help" if word == "--help-all" else word for word in argv], say=print)
-    if command == "test" and done.trainer.is_global_zero:
-        _print_scores(done)
-    elif command == "predict":
+    done = run_command(command, ["--help" if word == "--help-all" else word for word in argv], say=print)
+    if done.scores is not None:
+        _print_scores(done.scores)
+    if done.report is not None:
+        print(f"Report: {done.report}")
+    if done.forecast_file is not None:
         print(f"Forecast from the newest window: {done.forecast_file}")
     return 0
 
 
-def _print_scores(done: ExperimentCLI) -> None:
+def _print_scores(scores: Scores) -> None:
     from rich.console import Console
 
-    from stconv.tracking.callbacks import run_logger
-    from stconv.verification.report.table import render_table
-    from stconv.verification.scores.events import event_table
-
-    result, logger = done.model.verification, run_logger(done.trainer)
-    if result is None:
-        return
     console = Console()
-    console.print(render_table(result, width=min(console.width, 110)))
-    if "event" in result.diagnostics:
-        console.print(event_table(result.diagnostics["event"], result.labels))
-    if logger is not None:
-        print(f"Report: {Path(logger.log_dir, 'verification', 'report.html')}")
+    console.print(scores.text(min(console.width, 110)))

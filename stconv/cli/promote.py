@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Promote, and print the comparison."""
-    from stconv.tracking import promote
+    from stconv.front.registry import promote
 
     print(promote(args.name, force=args.force))
     return 0

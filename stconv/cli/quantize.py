@@ -16,9 +16,6 @@ examples:
   stconv serve --model air-int8 --engine openvino-int8
 """
 
-WORTH = 1.005
-"""A larger growth of the RMSE is reported as a warning."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `stconv quantize`."""
@@ -41,27 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the bundle, and print the loss of accuracy."""
-    from stconv.bundle import Bundle
-    from stconv.compute.quantization import quantized
-    from stconv.experiments.trained_model import find_trained_model, load_data
+    from stconv.front.export import quantize
 
-    trained = find_trained_model(args.model, config=args.config)
-    bundle = Bundle.load(trained.bundle)
-    data = load_data(trained.config)
-    data.setup()
-    made = quantized(bundle, data, args.windows)
-    made.save(args.output)
-    about = made.spec["int8"]
-    print(f"calibrated on   {about['n_windows']} windows of the training period")
-    for name, (before, after) in about["rmse"].items():
-        change = f"{100 * (after / before - 1):+.2f} %" if before else "no error to compare with"
-        print(f"{name:<16}RMSE {before:.4g} in float32, {after:.4g} in int8 ({change}), validation period")
-        if after > WORTH * before:
-            print(
-                f"stconv: warning: int8 raises the RMSE of {name} by over 0.5 %; --engine openvino is exact.",
-                file=sys.stderr,
-            )
-    print(f"weights         {len(made.int8 or b'') / 1e6:.3g} MB")
-    print(f"bundle          {args.output}, {made.hash[:12]}")
-    print("use             --engine openvino-int8")
+    made = quantize(args.model, args.output, config=args.config, windows=args.windows)
+    for name in made.worse:
+        print(
+            f"stconv: warning: int8 raises the RMSE of {name} by over 0.5 %; --engine openvino is exact.",
+            file=sys.stderr,
+        )
+    print(f"{made}\nuse             --engine openvino-int8")
     return 0

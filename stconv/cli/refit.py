@@ -29,13 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Refit, and print the names of the run and of the version."""
-    from stconv.experiments.refitting import refit
-    from stconv.tracking import promote, register
+    from stconv.front.run import find
 
-    found = refit(args.run, say=print)
+    found = find(args.run).refit(say=print)
     if args.register is None:
-        print(f"To use it: stconv register {found.run_id} --name NAME, then stconv promote NAME")
+        print(f"To use it: stconv register {found.id} --name NAME, then stconv promote NAME")
         return 0
-    register(found.run_id, args.register)
-    print(promote(args.register))
+    print(found.register(args.register).promote())
     return 0

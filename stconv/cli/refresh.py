@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Refresh, and print the new champion."""
-    from stconv.experiments.refreshing import Occasion, refresh
+    from stconv.front.registry import refresh
 
-    print(refresh(args.name, Occasion(args.grown, args.scores, args.least_skill), say=print))
+    found = refresh(args.name, grown=args.grown, scores=args.scores, least_skill=args.least_skill, say=print)
+    print(found)
     return 0

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import re
-from collections.abc import Callable, Mapping
-from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from stconv.errors import ConfigError, FileError
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from service.settings import Settings
-    from service.workers.worker import Worker
+    from service.launch import Served
+
+SETTINGS = (
+    "host",
+    "port",
+    "data",
+    "state",
+    "shared",
+    "threads",
+    "engine",
+    "tile",
+    "imports",
+    "allow_anonymous",
+)
+"""Options that are settings of the server."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,108 +96,35 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StconvError: The settings contradict each other, the model cannot be loaded, or the port is in use.
     """
-    from service.server import serve
-    from service.telemetry.observing import export_spans, log_as_json
+    from service.launch import launch
 
-    for path in args.data or []:
-        if not (path.exists() or has_magic(str(path))):
-            raise FileError(f"There is no '{path}' to read input data from. Check --data.")
-    names = (
-        "host",
-        "port",
-        "data",
-        "state",
-        "shared",
-        "threads",
-        "engine",
-        "tile",
-        "imports",
-        "allow_anonymous",
+    return launch(
+        args.model,
+        {name: getattr(args, name) for name in SETTINGS},
+        name=args.name,
+        follow_alias=args.follow_alias,
+        say=_say,
+        on_ready=_introduce,
     )
-    given = {name: getattr(args, name) for name in names}
-    given = {name: value for name, value in given.items() if value is not None}
-    if args.follow_alias and not re.fullmatch(r"models:/[^/@]+(@[^/@]+)?", args.model):
-        raise ConfigError(
-            "--follow-alias needs an alias of a registered model, --model models:/NAME@ALIAS; found "
-            f"{args.model}."
-        )
-    settings = _settings(given)  # before the model is looked for: a wrong option is said at once
-    bundle, version, keep = _local_bundle(args.model, settings.cache)
-    name = args.name or _name(args.model, bundle)
-    settings = settings.model_copy(
-        update={
-            "models": {name: bundle},
-            "versions": {name: version} if version else {},
-            "follow": {name: args.model} if args.follow_alias else {},
-        }
-    )
-    log_as_json()
-    export_spans()
-    print(f"Loading {name} from {bundle} ...", flush=True)
-
-    def introduce(workers: Mapping[str, Worker], url: str) -> None:
-        keep()
-        _introduce(workers, settings, url)
-
-    return serve(settings, introduce)
 
 
-def _settings(given: dict[str, Any]) -> Settings:
-    from pydantic import ValidationError
-
-    from service.settings import Settings
-
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        said = "; ".join(
-            ": ".join([*map(str, e["loc"]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
-        )
-        raise ConfigError(said) from error
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
-def _local_bundle(reference: str, cache: Path) -> tuple[Path, str | None, Callable[[], None]]:
-    """Folder of the bundle, version of a registered model, and a function to call once it is loaded."""
-    folder = Path(reference)
-    if folder.is_dir():
-        return folder, None, lambda: None
-    if not reference.startswith(("models:/", "runs:/")):
-        return folder, None, lambda: None  # the model's process says that there is no bundle
-    from service.workers.last_good import fetch, keep
-
-    found = asyncio.run(fetch(reference, cache))
-    if not reference.startswith("models:/"):
-        return Path(found.folder), None, lambda: None
-    if found.instead_of_registry:
-        print(
-            f"The tracking server does not answer. Serving version {found.version}, the last one that worked."
-        )
-    return Path(found.folder), found.version, lambda: keep(reference, found, cache)
-
-
-def _name(reference: str, bundle: Path) -> str:
-    """From models:/NAME@alias or models:/NAME/3, else what the bundle calls itself; loading checks it all."""
-    if reference.startswith("models:/"):
-        return reference.removeprefix("models:/").partition("@")[0].partition("/")[0]
-    try:
-        return str(json.loads((bundle / "spec.json").read_text())["name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return bundle.name
-
-
-def _introduce(workers: Mapping[str, Worker], settings: Settings, url: str) -> None:
-    for name, worker in workers.items():
+def _introduce(served: Served) -> None:
+    for name, worker in served.workers.items():
         variables = ", ".join(f"{v['name']} ({v['units']})" for v in worker.schema["variables"])
         step, frames = worker.schema["step"]["label"], worker.schema["frames"]["count"]
         print(f"Serving {name}, version {worker.version}: {variables}; {frames} frames of {step} in.")
-    key = " -H 'Authorization: Bearer KEY'" if settings.needs_keys else ""
-    name = next(iter(workers))
+    key, url = " -H 'Authorization: Bearer KEY'" if served.needs_keys else "", served.url
+    name = next(iter(served.workers))
     print(f"\n  {url}\n\nAsk it:")
     print(f"  curl{key} {url}/v1/models/{name}")
     print(
         f"  curl{key} -H 'Content-Type: application/x-netcdf' --data-binary @INPUT.nc -o forecast.nc "
         f"{url}/v1/forecasts"
     )
-    if settings.data:
+    if served.has_data:
         print(f"  curl{key} '{url}/v1/forecast?latitude=LAT&longitude=LON'")
     print(f"\n{url} in a browser is a map, {url}/docs lists everything. Ctrl-C stops.", flush=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from stconv.compute.allocation import keep_freed_memory
+from stconv.allocation import keep_freed_memory
 
 EPILOG = """examples:
   stconv sweep --config my.yaml --trials 30 --space model.optimizer.init_args.lr=1e-4:1e-2:log
@@ -65,28 +64,21 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: Optuna is missing, or space, configuration or metric are not understood.
     """
-    from stconv.errors import ConfigError
-    from stconv.experiments.search import search
+    from stconv.front.sweep import sweep
 
     keep_freed_memory(None)
-    if not args.metric.startswith("val_"):
-        raise ConfigError(f"--metric is {args.metric}; expected a validation score, such as val_rmse.")
-    found = search(
-        Path(args.config),
+    found = sweep(
+        args.config,
         args.space,
-        n_trials=args.trials,
-        timeout_seconds=args.timeout,
-        study_name=args.study,
+        trials=args.trials,
+        timeout=args.timeout,
+        study=args.study,
         storage=args.storage,
         metric=args.metric,
         seed=args.seed,
-        output=Path(args.output) if args.output else None,
+        output=args.output,
         imports=args.imports,
         say=print,
     )
-    print(f"{args.metric:>12}  trial")
-    for trial in found.best[:SHOWN]:
-        settings = ", ".join(f"{key}={value}" for key, value in trial.user_attrs["values"].items())
-        print(f"{trial.value:>12.6g}  {trial.number}: {settings}")
-    print(f"Best configuration: {found.config}")
+    print(found.text(SHOWN))
     return 0

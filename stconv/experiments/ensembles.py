@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stconv.bundle import Bundle
-from stconv.experiments.trained_model import check_data, find_trained_model, load_data
+from stconv.experiments.trained_model import check_data, find_trained_model
 from stconv.uncertainty.conformal import calibrate
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,13 @@ class Combined:
     config: Path
 
 
-def combine(references: Sequence[str], output: Path, name: str, config: str | None = None) -> Combined:
+def combine(
+    references: Sequence[str],
+    output: Path,
+    name: str,
+    config: str | None = None,
+    dataset: xr.Dataset | None = None,
+) -> Combined:
     """Combine models, calibrate the bands of the whole, and write it as a bundle.
 
     Args:
@@ -36,13 +46,14 @@ def combine(references: Sequence[str], output: Path, name: str, config: str | No
         output: Bundle to write; an existing one is replaced.
         name: Name of the model.
         config: Configuration of the calibration data; default: that of the first run.
+        dataset: The data, if they are in memory.
 
     Raises:
         ConfigError: There are fewer than 2 models, or they differ in what they were trained on.
     """
-    models = [find_trained_model(reference, config=config) for reference in references]
+    models = [find_trained_model(reference, config=config, dataset=dataset) for reference in references]
     joined = join([Bundle.load(model.bundle) for model in models], name)
-    data = load_data(models[0].config)
+    data = models[0].data()
     data.prepare_data()
     data.setup("validate")
     check_data(joined, data)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stconv.experiments.quiet import silence_lightning
-from stconv.experiments.trained_model import TrainedModel, check_data, load_data, load_scoring
+from stconv.experiments.trained_model import TrainedModel, check_data, load_scoring
 
 if TYPE_CHECKING:
     from stconv.verification import Verification
@@ -51,7 +51,7 @@ def evaluate(
     from stconv.tracking.run_layout import VERIFICATION
 
     bundle = Bundle.load(trained.bundle)
-    data = load_data(trained.config)
+    data = trained.data()
     data.prepare_data()
     data.setup("test")
     check_data(bundle, data)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stconv.experiments.trained_model import TrainedModel, check_data, load_data, load_scoring
+from stconv.experiments.trained_model import TrainedModel, check_data, load_scoring
 
 if TYPE_CHECKING:
     from stconv.verification import Verification
@@ -57,7 +57,7 @@ def evaluate_hindcast(
         raise ConfigError(
             f"'{store}' holds probabilities of an event, which are scored by `stconv test` alone."
         )
-    data = load_data(trained.config)
+    data = trained.data()
     data.prepare_data()
     data.setup("test")
     check_data(bundle, data)

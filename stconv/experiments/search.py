@@ -47,6 +47,7 @@ def search(
     output: Path | None,
     imports: Sequence[str],
     say: Callable[[str], None],
+    **options: Any,
 ) -> Found:
     """Train until a study has its trials, and write the best configuration.
 
@@ -62,6 +63,7 @@ def search(
         output: File of the best configuration; default: in `FOLDER`.
         imports: Modules that register networks.
         say: Takes a line on each trial.
+        **options: `dataset` and `bar` of `ExperimentCLI`.
 
     Raises:
         ConfigError: Optuna is missing, or space or configuration are not understood.
@@ -74,7 +76,7 @@ def search(
     while _finished(study) < n_trials:
         if timeout_seconds is not None and time.monotonic() - began > timeout_seconds:
             break
-        _one_trial(study, dimensions, values, config.name, metric, imports, say)
+        _one_trial(study, dimensions, values, config.name, metric, imports, say, **options)
     best = [trial for trial in _ranked(study) if trial.value is not None]
     if not best:
         raise ConfigError(f"Study '{study.study_name}' has no complete trial. Allow more trials or time.")
@@ -141,6 +143,7 @@ def _one_trial(
     metric: str,
     imports: Sequence[str],
     say: Callable[[str], None],
+    **options: Any,
 ) -> None:
     """Train once; a trial that cannot be trained counts as failed, and the first one stops the sweep."""
     from optuna.trial import TrialState
@@ -157,7 +160,7 @@ def _one_trial(
             file = Path(folder, name)
             file.write_text(yaml.safe_dump(with_values(config, values), sort_keys=False))
             named = [word for module in imports for word in ("--import", module)]
-            run_experiment("fit", ["--config", str(file), *named], [follower], say)
+            run_experiment("fit", ["--config", str(file), *named], [follower], say, **options)
     except StconvError as error:
         study.tell(trial, state=TrialState.FAIL)
         if not _ranked(study):

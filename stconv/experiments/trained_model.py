@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from stconv.bundle import Bundle
     from stconv.datasets.datamodule import GridDataModule
     from stconv.tracking import RunInfo
@@ -23,17 +25,32 @@ class TrainedModel:
         bundle: Local folder of the bundle.
         config: Configuration whose data section describes the data.
         run: Run that the model belongs to, if known; an evaluation is recorded there.
+        dataset: The data, if they are in memory.
     """
 
     bundle: Path
     config: Path
     run: RunInfo | None
+    dataset: xr.Dataset | None = None
+
+    def data(self) -> GridDataModule:
+        """The data module of its configuration, before `setup`."""
+        return load_data(self.config, self.dataset)
 
 
 def find_trained_model(
-    reference: str | None = None, experiment: str | None = None, config: str | None = None
+    reference: str | None = None,
+    experiment: str | None = None,
+    config: str | None = None,
+    dataset: xr.Dataset | None = None,
 ) -> TrainedModel:
     """Find the bundle, configuration and run that a reference names.
+
+    Args:
+        reference: Run id or name, runs:/ID, models:/NAME@ALIAS, or a folder; default: the newest trained run.
+        experiment: Look for the run in this experiment only.
+        config: Configuration of the data instead of that of the run.
+        dataset: The data, if they are in memory.
 
     Raises:
         TrackingError: There is no such run, model or alias.
@@ -55,21 +72,21 @@ def find_trained_model(
     elif reference.startswith("models:/"):
         run = find_run(find_version(reference).run_id)
     elif Path(reference).is_dir():
-        return _local_model(Path(reference), config)
+        return _local_model(Path(reference), config, dataset)
     else:
         run = find_run(reference, experiment)
     bundle = resolve_bundle(
         reference if reference and reference.startswith("models:/") else f"runs:/{run.run_id}"
     )
     if config is not None:
-        return TrainedModel(bundle, _existing(config), None)
+        return TrainedModel(bundle, _existing(config), None, dataset)
     try:
-        return TrainedModel(bundle, download(run.run_id, CONFIG), run)
+        return TrainedModel(bundle, download(run.run_id, CONFIG), run, dataset)
     except TrackingError as error:
         raise ConfigError(f"Run {run} has no {CONFIG}; name one with --config FILE.") from error
 
 
-def _local_model(folder: Path, config: str | None) -> TrainedModel:
+def _local_model(folder: Path, config: str | None, dataset: xr.Dataset | None) -> TrainedModel:
     """Find a model by a bundle's folder, or by a run's folder with the configuration next to the bundle."""
     from stconv.errors import ConfigError, TrackingError
     from stconv.tracking import find_run
@@ -77,7 +94,7 @@ def _local_model(folder: Path, config: str | None) -> TrainedModel:
 
     bundle = folder / BUNDLE if (folder / BUNDLE).is_dir() else folder
     if config is not None:
-        return TrainedModel(bundle, _existing(config), None)
+        return TrainedModel(bundle, _existing(config), None, dataset)
     beside = bundle.resolve().parent / CONFIG
     if not beside.is_file():
         raise ConfigError(
@@ -88,7 +105,7 @@ def _local_model(folder: Path, config: str | None) -> TrainedModel:
         run = find_run(beside.parent.name)
     except TrackingError:  # copied from another machine
         run = None
-    return TrainedModel(bundle, beside, run)
+    return TrainedModel(bundle, beside, run, dataset)
 
 
 def _existing(config: str) -> Path:
@@ -99,8 +116,12 @@ def _existing(config: str) -> Path:
     return Path(config)
 
 
-def load_data(config: Path) -> GridDataModule:
+def load_data(config: Path, dataset: xr.Dataset | None = None) -> GridDataModule:
     """Make the data module of the data section of a configuration.
+
+    Args:
+        config: YAML file.
+        dataset: The data, if they are in memory.
 
     Raises:
         ConfigError: The section is missing or invalid.
@@ -125,6 +146,7 @@ def load_data(config: Path) -> GridDataModule:
         raise ConfigError(f"The data section of '{config}' is not understood: {error}") from error
     data = parser.instantiate_classes(parsed).data
     assert isinstance(data, GridDataModule)
+    data.dataset = dataset
     return data
 
 
@@ -160,16 +182,16 @@ def check_data(bundle: Bundle, data: GridDataModule) -> None:
 
 def load_scoring(
     trained: TrainedModel,
-    thresholds: Sequence[str] = (),
-    regions: Sequence[str] = (),
+    thresholds: Mapping[str, Sequence[float]] | None = None,
+    regions: Mapping[str, list[float]] | None = None,
     optical_flow: bool = False,
 ) -> Scoring:
-    """Read what is scored besides the errors, from the configuration and from the command line, which wins.
+    """Read what is scored besides the errors, from the configuration and from the arguments, which win.
 
     Args:
         trained: Model that is evaluated.
-        thresholds: "VALUE" for the only target, or "NAME=VALUE".
-        regions: "NAME=LAT,LAT,LON,LON".
+        thresholds: Thresholds of events by variable; those of the only target may stand under "".
+        regions: Boxes by name: first and last latitude, first and last longitude.
         optical_flow: Compare with optical flow as well.
 
     Raises:
@@ -197,43 +219,27 @@ def load_scoring(
     if thresholds:
         shown = data.get("preparation") or {}
         targets = list(shown.get("targets") or shown.get("inputs") or [])
-        scoring = dataclasses.replace(scoring, thresholds=_parse_thresholds(thresholds, targets))
+        scoring = dataclasses.replace(scoring, thresholds=_named(thresholds, targets))
     if optical_flow:
         scoring = dataclasses.replace(scoring, optical_flow=True)
     if regions:
-        scoring = dataclasses.replace(scoring, regions=dict(_parse_region(text) for text in regions))
+        scoring = dataclasses.replace(scoring, regions=dict(regions))
     return scoring
 
 
-def _parse_thresholds(words: Sequence[str], targets: Sequence[str]) -> dict[str, list[float]]:
+def _named(thresholds: Mapping[str, Sequence[float]], targets: Sequence[str]) -> dict[str, list[float]]:
+    """Name the only target where no variable is named."""
     from stconv.errors import ConfigError
 
     found: dict[str, list[float]] = {}
-    for word in words:
-        name, has_name, value = word.rpartition("=")
-        if not has_name and len(targets) != 1:
+    for name, values in thresholds.items():
+        if not name and len(targets) != 1:
             raise ConfigError(
-                f"--thresholds {word} does not name one of the targets {', '.join(targets)}; write "
-                f"NAME={word}."
+                f"The threshold {values[0]:g} does not name one of the targets {', '.join(targets)}; write "
+                f"--thresholds NAME={values[0]:g}."
             )
-        try:
-            found.setdefault(name or targets[0], []).append(float(value))
-        except ValueError:
-            raise ConfigError(f"--thresholds {word}: '{value}' is not a number.") from None
+        found.setdefault(name or targets[0], []).extend(values)
     return found
-
-
-def _parse_region(text: str) -> tuple[str, list[float]]:
-    from stconv.errors import ConfigError
-
-    name, _, box = text.partition("=")
-    try:
-        numbers = [float(word) for word in box.split(",")]
-    except ValueError:
-        numbers = []
-    if not name or len(numbers) != 4:
-        raise ConfigError(f"--region {text} is not understood; expected NAME=LAT,LAT,LON,LON, all numbers.")
-    return name, numbers
 
 
 def _read(config: Path) -> dict[str, Any]:

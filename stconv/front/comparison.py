@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stconv.front.contained import contained
@@ -11,8 +12,10 @@ from stconv.front.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import RenderableType
 
     from stconv.experiments.comparison import Entry
+    from stconv.tracking import RunInfo
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +52,28 @@ class Comparison:
 
         return draw(self.entries)
 
+    def save_plot(self, path: str | Path) -> Path:
+        """Write the picture of `plot` as .png, .svg or .pdf."""
+        from stconv.verification.report.plots import save
+
+        return save(self.plot(), Path(path))
+
+    def text(self, width: int) -> Iterator[RenderableType]:
+        """Yield tables for a console of rich: scores, and the parameters in which the runs differ.
+
+        Args:
+            width: Number of characters in a line.
+        """
+        from stconv.front.comparison_tables import comparison_tables
+
+        return comparison_tables(self.entries, width)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return data, runs and scores as JSON values."""
+        from stconv.experiments.comparison import group_json
+
+        return group_json(self.entries)
+
     def __len__(self) -> int:
         return len(self.entries)
 
@@ -60,6 +85,36 @@ class Comparison:
         from stconv.front.html import comparison_html
 
         return comparison_html(self.entries[0].result.title, self.table, self.plot())
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All tested runs, by the data that they were tested on.
+
+    Attributes:
+        groups: Runs on the same data; those of the newest run first.
+        unscored: Runs that were not tested, or whose scores are not on this machine.
+    """
+
+    groups: Sequence[Comparison]
+    unscored: Sequence[RunInfo]
+
+
+@contained
+def comparisons(experiment: str | None = None, *, latest: bool = False) -> Comparisons:
+    """Compare all tested runs, those on the same data together.
+
+    Args:
+        experiment: Compare runs of this experiment only.
+        latest: Keep only the newest of the runs with the same name.
+
+    Raises:
+        TrackingError: No run was tested.
+    """
+    from stconv.experiments.comparison import find_entries
+
+    groups, unscored = find_entries(experiment, latest)
+    return Comparisons([Comparison(group) for group in groups], unscored)
 
 
 @contained

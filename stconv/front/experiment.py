@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ from stconv.front.section import Section, plain
 if TYPE_CHECKING:
     import xarray as xr
 
+    from stconv.front.explanation import Explained
     from stconv.front.run import Run
+    from stconv.front.sweep import Sweep
 
 
 class Experiment:
@@ -184,6 +187,89 @@ class Experiment:
         from stconv.front.run import train
 
         return train(self.to_yaml(), self.name, self.dataset, progress=progress, resume=resume)
+
+    @contained
+    def sweep(
+        self,
+        space: Mapping[str, str | Sequence[Any]],
+        *,
+        trials: int = 20,
+        timeout: float | None = None,
+        study: str | None = None,
+        storage: str | None = None,
+        metric: str = "val_rmse",
+        seed: int | None = None,
+        output: str | Path | None = None,
+        progress: bool = True,
+        say: Callable[[str], None] | None = None,
+    ) -> Sweep:
+        """Search for the best settings with Optuna, judged on the validation period.
+
+        The same call resumes the study; several processes can work on it at once.
+
+        Args:
+            space: Values by key or by its last name, as for `replace`: a range "1e-4:1e-2" or "1e-4:1e-2:log"
+                (of integers if both ends are), or a list of choices.
+            trials: Number of trials in the study.
+            timeout: Start no trial after this time, s.
+            study: Name of the study; default: that of the experiment.
+            storage: Database URL or journal file; default: runs/sweeps/STUDY.journal.
+            metric: Validation score to minimize.
+            seed: Seed of the search, for a single process.
+            output: File of the best configuration; default: runs/sweeps/STUDY.best.yaml.
+            progress: Show a progress bar for each training, in a notebook or a terminal.
+            say: Takes a line on each trial.
+
+        Returns:
+            The trials, best first, and the file of the best configuration, for `from_yaml`.
+
+        Raises:
+            ConfigError: Optuna is missing, or a setting or its values are not understood.
+        """
+        from stconv.experiments.progress import interactive_bar
+        from stconv.front.run import no_bar
+        from stconv.front.sweep import sweep
+
+        full = {key if "." in key else self._key(key): plain(values) for key, values in space.items()}
+        with tempfile.TemporaryDirectory() as folder:
+            file, values = Path(folder, f"{self.name}.yaml"), Path(folder, "space.yaml")
+            self.to_yaml(file)
+            values.write_text(yaml.safe_dump(full), encoding="utf-8")
+            return sweep(
+                file,
+                [str(values)],
+                trials=trials,
+                timeout=timeout,
+                study=study,
+                storage=storage,
+                metric=metric,
+                seed=seed,
+                output=output,
+                say=say,
+                dataset=self.dataset,
+                bar=interactive_bar if progress else no_bar,
+            )
+
+    def explain(
+        self,
+        *,
+        grid: tuple[int, int] | None = None,
+        plot: str | Path | None = None,
+        visualize: Sequence[tuple[str, int]] = (),
+    ) -> Explained:
+        """Describe the untrained network: layers, cost, receptive field, and the frames that each lead sees.
+
+        Args:
+            grid: Rows and columns to count for; default: those of the data.
+            plot: Folder for pictures of the first layer's filters, and of `visualize`.
+            visualize: Layers and channels to draw the input for that maximizes them.
+        """
+        from stconv.front.explanation import explain
+
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, f"{self.name}.yaml")
+            self.to_yaml(file)
+            return explain(file, self.dataset, grid=grid, plot=plot, visualize=visualize)
 
     def _key(self, short: str) -> str:
         """Full key of a setting by its last name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -172,6 +173,75 @@ def finished(wish: Wish, workers: Workers, progress: bool = True) -> tuple[Resul
         )
     found = _scores(plan) if wish.scores else open_hindcast(wish.output)
     return result, found
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time and space of a hindcast, from a measurement on this machine.
+
+    Attributes:
+        n: Number of forecasts.
+        first: First reference time.
+        last: Last reference time.
+        leads: Number of leads.
+        seconds: Time of a forecast, s.
+        threads: Threads of a worker.
+        batch: Windows computed at once.
+        workers: Number of workers.
+        memory: Memory of a worker, bytes.
+        bytes: Size of the store before compression, bytes; None for scores alone.
+    """
+
+    n: int
+    first: str
+    last: str
+    leads: int
+    seconds: float
+    threads: int
+    batch: int
+    workers: int
+    memory: int
+    bytes: int | None
+
+    def __str__(self) -> str:
+        whole = timedelta(seconds=round(self.seconds * self.n / self.workers))
+        size = (
+            "some kilobytes a window"
+            if self.bytes is None
+            else f"{self.bytes / 1e9:.3g} GB before compression"
+        )
+        return "\n".join(
+            [
+                f"reference times {self.n}, {self.first} to {self.last}, {self.leads} leads",
+                f"one forecast    {self.seconds:.3g} s on {self.threads} thread{'s' * (self.threads > 1)}, "
+                f"in batches of {self.batch}",
+                f"core hours      {self.seconds * self.n * self.threads / 3600:.3g}",
+                f"time            {whole} with {self.workers} worker{'s' * (self.workers > 1)}",
+                f"memory          {self.memory / 1e9:.3g} GB a worker",
+                f"bytes           {size}",
+            ]
+        )
+
+
+@contained
+def estimated(wish: Wish, workers: Workers) -> Estimate:
+    """Measure a forecast, and estimate the whole hindcast; nothing is written."""
+    from stconv.hindcasts.run import planned
+
+    with planned(wish, workers.workers, workers.memory, workers.scheduler) as (plan, _):
+        means = plan.means
+        return Estimate(
+            n=len(plan.positions),
+            first=plan.origin.first,
+            last=plan.origin.last,
+            leads=plan.sizes.steps,
+            seconds=plan.measure(),
+            threads=means.threads or 1,
+            batch=plan.job.effort.batch,
+            workers=max(means.workers, 1),
+            memory=means.memory,
+            bytes=None if wish.scores else plan.bytes,
+        )
 
 
 def _scores(plan: Plan) -> Scores:

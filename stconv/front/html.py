@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from stconv.datasets.inspection.description import Description
+    from stconv.diagnosis import Finding
+    from stconv.explain import Explanation
     from stconv.tracking.store import RunInfo
     from stconv.verification import Verification
 
@@ -265,6 +267,54 @@ def service_html(name: str, url: str) -> str:
         for path, words in (("/", "map"), ("/docs", "all routes"))
     )
     return card(f"Service of {name}", f"<p>{links}</p>", soft=url)
+
+
+def sweep_html(table: pd.DataFrame, config: str) -> str:
+    """Trials of a sweep, best first."""
+    rows = [
+        [str(number), *(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values())]
+        for number, row in zip(table.index, table.to_dict("records"), strict=True)
+    ]
+    head = ["trial", *map(str, table.columns)]
+    return card(f"Sweep of {len(rows)} trials", rows_table(head, rows), soft=f"best configuration: {config}")
+
+
+def explanation_html(found: Explanation, pictures: Sequence[Path]) -> str:
+    """A network: its layers with size, cost and receptive field, and pictures."""
+    rows = [
+        (
+            layer.name or "the network itself",
+            layer.kind,
+            _by(layer.kernel),
+            _by((layer.channels, *layer.size)),
+            str(field.steps),
+            "all" if field.whole_grid else _by(field.cells),
+            f"{layer.parameters:,}",
+            f"{layer.multiply_adds:,}" if layer.multiply_adds else "-",
+        )
+        for layer, field in zip(found.layers, found.reaches, strict=True)
+        if layer.multiply_adds or layer.kernel or layer.parameters
+    ]
+    head = ["layer", "kind", "kernel", "output (ch, t, lat, lon)", "sees steps", "sees cells"]
+    field = found.output
+    cells = "the whole grid" if field.whole_grid else f"{_by(field.cells)} cells"
+    soft = (
+        f"{found.parameters:,} parameters, {found.multiply_adds:,} multiply-adds for a window of "
+        f"{_by(found.grid)} cells; the forecast of a cell sees {field.steps} steps and {cells}"
+    )
+    drawn = [folded(path.stem, png(path.read_bytes(), path.stem)) for path in pictures]
+    table = rows_table([*head, "parameters", "multiply-adds"], rows)
+    return card(str(found.network["name"]), table, *drawn, soft=soft)
+
+
+def _by(sizes: Sequence[int] | None) -> str:
+    return "x".join(map(str, sizes)) if sizes else "-"
+
+
+def diagnosis_html(findings: Sequence[Finding]) -> str:
+    """Findings on the installation and the machine, with their remedies."""
+    rows = [(str(f.state), f.check, " ".join(filter(None, (f.found, f.remedy)))) for f in findings]
+    return card("Installation and machine", rows_table(["state", "check", "found"], rows))
 
 
 def markdown(text: str) -> str:

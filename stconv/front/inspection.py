@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from stconv.errors import ConfigError
 from stconv.front.contained import contained
 from stconv.front.reading import Reading, grid_spec, in_keywords, said_in_keywords, source_of
 
@@ -55,6 +57,40 @@ class Inspection:
         from stconv.datasets.inspection.inspect import plot
 
         return plot(self.dataset)
+
+    def save_plot(self, path: str | Path) -> Path:
+        """Write the picture of `plot` as .png, .svg or .pdf."""
+        from stconv.verification.report.plots import save
+
+        return save(self.plot(), Path(path))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as JSON values."""
+        return self.description.to_json()
+
+    @contained
+    def write_config(self, path: str | Path, minutes: float | None = None) -> str:
+        """Write a first experiment on these files for `stconv fit --config`; an existing file is kept.
+
+        Args:
+            path: YAML file to write.
+            minutes: Time that the training may take on this machine, which is measured; None: not limited.
+
+        Returns:
+            A sentence on the measured speed; empty without `minutes`.
+
+        Raises:
+            ConfigError: The file exists, the data were a Dataset in memory, which a file cannot name, they
+                have too few steps to train on, or the time is too short.
+        """
+        from stconv.experiments.starter_file import write_starter
+
+        if not isinstance(self.source, list):
+            raise ConfigError(
+                "The data are a Dataset in memory, which a configuration cannot name. Write "
+                "`stconv.suggest(ds).to_yaml(FILE, data=NETCDF)` instead."
+            )
+        return write_starter(Path(path), self.description, self.source, self.spec, minutes)
 
     def __repr__(self) -> str:
         from stconv.datasets.inspection.text import description_text

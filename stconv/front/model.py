@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stconv.bundle import Bundle
     from stconv.datasets.source.grid_spec import GridSpec
     from stconv.forecast import Forecaster
+    from stconv.front.explanation import Explained
+    from stconv.front.export import Quantized
     from stconv.front.reading import Data
 
 
@@ -125,6 +127,66 @@ class Model:
         if name not in fields:
             raise VariableError(f"The forecast has no variable '{name}'; it has {', '.join(fields)}.")
         return forecast_figure(forecast, self.forecaster, fields[name], interactive)
+
+    def explain(
+        self,
+        *,
+        grid: tuple[int, int] | None = None,
+        plot: str | Path | None = None,
+        inputs: Sequence[str] | None = None,
+        visualize: Sequence[tuple[str, int]] = (),
+    ) -> Explained:
+        """Describe the network: layers, cost, receptive field, and the frames that each lead sees.
+
+        Args:
+            grid: Rows and columns to count for; default: those of the training.
+            plot: Folder for pictures of the first layer's filters, and of `inputs` and `visualize`.
+            inputs: Files whose newest window is run for pictures of feature maps.
+            visualize: Layers and channels to draw the input for that maximizes them.
+        """
+        from stconv.front.explanation import explain
+
+        return explain(self.folder, grid=grid, plot=plot, inputs=inputs, visualize=visualize)
+
+    def export(self, output: str | Path) -> Path:
+        """Write the network as ONNX (.onnx) or as a program of torch.export (.pt2).
+
+        It maps normalized frames (batch, channel, time, lat, lon) to the normalized forecast (batch, channel,
+        lead, lat, lon), for any batch size and grid. Normalization and units stay in the bundle.
+
+        Raises:
+            ConfigError: The file ends otherwise, or the extra `onnx` is not installed.
+        """
+        from stconv.front.export import export
+
+        return export(self.folder, output)
+
+    def quantize(
+        self,
+        output: str | Path,
+        data: xr.Dataset | None = None,
+        *,
+        config: str | Path | None = None,
+        windows: int = 300,
+    ) -> Quantized:
+        """Write a bundle whose network is there in int8 too: faster, and slightly less accurate.
+
+        Args:
+            output: Folder of the new bundle, for `stconv.load(output, engine="openvino-int8")`.
+            data: Dataset that the model was trained on, if it was in memory.
+            config: Configuration of the training, if it is not found.
+            windows: Number of windows of the training period to calibrate on, and of the validation period
+                to measure the loss of accuracy on.
+
+        Returns:
+            The RMSE before and after by variable.
+
+        Raises:
+            ConfigError: There is no configuration of the data, or the extra `openvino` is not installed.
+        """
+        from stconv.front.export import quantize
+
+        return quantize(self.reference, output, data, config=config, windows=windows)
 
     @contained
     def _forecast(

@@ -127,7 +127,9 @@ _in_options: ContextVar[bool] = ContextVar("in_options", default=False)
 
 
 def in_keywords(text: str) -> str:
-    """Rewrite the options and commands of the command line in a message as Python."""
+    """Rewrite the options and commands in a message as Python, unless the command line is the caller."""
+    if _in_options.get():
+        return text
 
     def keyword(match: re.Match[str]) -> str:
         name, key, value = match[1].replace("-", "_"), match[2], match[3]
@@ -136,6 +138,8 @@ def in_keywords(text: str) -> str:
             return f"{name}="
         if name == "valid_range":
             value = f"[{', '.join(end or 'None' for end in value.split(','))}]"
+        elif name == "thresholds":
+            value = f"[{value}]"
         return f'{name}={{"{key}": {value}}}'
 
     for command, call in _COMMANDS:
@@ -150,7 +154,7 @@ def said_in_keywords() -> Iterator[None]:
     try:
         yield
     except StconvError as error:
-        said = str(error) if _in_options.get() else in_keywords(str(error))
+        said = in_keywords(str(error))
         if said == str(error):
             raise
         raise type(error)(said) from error

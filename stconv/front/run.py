@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stconv.errors import ConfigError, SplitError, TrackingError
 from stconv.front.contained import contained
 from stconv.front.model import Model, load
+from stconv.front.registry import Version
 from stconv.front.scores import Scores
 from stconv.tracking.run_layout import (
     BEST_CHECKPOINT,
@@ -27,48 +28,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from stconv.front.reading import Data
-    from stconv.tracking.registry import Promotion
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version of a registered model.
-
-    Attributes:
-        name: Name of the registered model.
-        number: Number of the version.
-    """
-
-    name: str
-    number: int
-
-    @property
-    def reference(self) -> str:
-        """Address of the version, in the form `models:/NAME/NUMBER`, for `stconv.load` and `stconv.serve`."""
-        return f"models:/{self.name}/{self.number}"
-
-    @contained
-    def promote(self, *, force: bool = False) -> Promotion:
-        """Make the version the champion, models:/NAME@champion, if it has skill.
-
-        Args:
-            force: Promote in any case; the objections are recorded as a tag of the version.
-
-        Raises:
-            SkillGateError: It beats persistence, climatology or the present champion not significantly; the
-                message says where.
-            TrackingError: It is no longer the candidate, because a later version was registered.
-        """
-        from stconv.tracking.registry import CANDIDATE, find_version, promote
-
-        candidate = int(find_version(f"models:/{self.name}@{CANDIDATE}").version)
-        if candidate != self.number:
-            raise TrackingError(
-                f"Version {self.number} of '{self.name}' is not its candidate: version {candidate} was "
-                "registered "
-                "later. Promote that one, or register the run again."
-            )
-        return promote(self.name, force=force)
 
 
 @dataclass(repr=False)
@@ -151,7 +110,7 @@ class Run:
             argv += ["--ckpt_path", str(checkpoint)]
         from stconv.experiments.running import run_experiment
 
-        done = run_experiment("test", argv, dataset=self.dataset if data is None else data, bar=_no_bar)
+        done = run_experiment("test", argv, dataset=self.dataset if data is None else data, bar=no_bar)
         result = done.model.verification
         assert result is not None
         self.info = find_run(self.id)
@@ -293,7 +252,7 @@ def train(
         file = Path(folder, f"{name}.yaml")
         file.write_text(config, encoding="utf-8")
         argv = ["--config", str(file)] + ([] if resume is None else ["--ckpt_path", str(resume)])
-        done = run_experiment("fit", argv, dataset=dataset, bar=interactive_bar if progress else _no_bar)
+        done = run_experiment("fit", argv, dataset=dataset, bar=interactive_bar if progress else no_bar)
     logger = run_logger(done.trainer)
     if logger is None:
         raise ConfigError(
@@ -303,7 +262,7 @@ def train(
     return Run(find_run(logger.run_id), dataset)
 
 
-def _no_bar() -> None:
+def no_bar() -> None:
     """No progress bar."""
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from stconv.verification import Verification
+
+WIDTH = 110
+"""Characters in a line of the table as text."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,13 +62,29 @@ class Scores:
 
         return skill_figure(self.verification)
 
+    def text(self, width: int, verdict_first: bool = False) -> RenderableType:
+        """Tables and verdict for a console of rich.
+
+        Args:
+            width: Number of characters in a line.
+            verdict_first: Begin with the verdict, instead of ending with it.
+        """
+        from rich.console import Group
+
+        from stconv.verification.report.table import render_table
+        from stconv.verification.scores.events import event_table
+
+        result = self.verification
+        table = render_table(result, width=width, verdict_first=verdict_first)
+        if "event" not in result.diagnostics:
+            return table
+        return Group(table, event_table(result.diagnostics["event"], result.labels))
+
     def __repr__(self) -> str:
         from rich.console import Console
 
-        from stconv.verification.report.table import render_table
-
-        console = Console(file=io.StringIO(), width=110, color_system=None)
-        console.print(render_table(self.verification, width=110, verdict_first=True))
+        console = Console(file=io.StringIO(), width=WIDTH, color_system=None)
+        console.print(self.text(WIDTH, verdict_first=True))
         return f"{console.file.getvalue().rstrip()}\nReport: {self.report}"  # type: ignore[attr-defined]
 
     def _repr_html_(self) -> str:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from stconv.errors import ServiceError
 from stconv.front.model import Model
-from stconv.front.run import Run, Version
+from stconv.front.registry import Version
+from stconv.front.run import Run
 
 if TYPE_CHECKING:
     import xarray as xr

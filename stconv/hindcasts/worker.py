@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stconv.allocation import KEPT_BYTES, keep_freed_memory
 from stconv.bundle import Bundle
-from stconv.compute.allocation import KEPT_BYTES, keep_freed_memory
 from stconv.errors import DataError
 from stconv.forecast import Forecaster
 from stconv.forecast.computation import NetworkComputation
