@@ -32,8 +32,8 @@ from service.formats.writers import WRITERS
 from service.media_types import NETCDF
 from service.model.upload import stored_dataset
 from service.uploads.netcdf_upload import parse_netcdf
+from stconv.allocation import keep_freed_memory
 from stconv.bundle import make_bundle
-from stconv.compute.allocation import keep_freed_memory
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.preparation.settings import PreparationSettings

@@ -25,7 +25,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 RETURNED = """
 import numpy as np
-from stconv.compute.allocation import keep_freed_memory
+from stconv.allocation import keep_freed_memory
 assert keep_freed_memory({kept_bytes})
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096

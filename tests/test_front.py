@@ -260,6 +260,65 @@ def test_a_version_that_is_no_longer_the_candidate(version):
         version.promote()
 
 
+def test_a_run_on_a_dataset_in_memory_is_evaluated_again(tested, folder):
+    """`stconv evaluate` has no Dataset; Python hands that of the run over, or another that holds the same."""
+    scores = stconv.evaluate(tested, thresholds=[280], output="evaluated")
+    before, after = (found.verification.sums for found in (tested.scores, scores))
+    np.testing.assert_array_equal(after.rmse(after.model), before.rmse(before.model))
+    assert Path("evaluated", "report.html").is_file()
+    assert "280" in repr(scores)
+    with pytest.raises(ConfigError, match="were a Dataset in memory"):
+        stconv.evaluate(tested.id)
+    with pytest.raises(ConfigError, match="hindcast= names forecasts that are stored already"):
+        stconv.evaluate(tested, hindcast="h.zarr", forecasts="f.nc")
+
+
+def test_a_network_is_explained_before_and_after_its_training(experiment, tested, folder):
+    untrained, trained = experiment.explain(), tested.model().explain(plot="pictures")
+    n = sum(p.numel() for p in tested.model().bundle.network.parameters())
+    assert untrained.explanation.parameters == trained.explanation.parameters == n
+    assert untrained.explanation.grid == (8, 8)
+    assert f"{n:,} parameters" in repr(untrained)
+    assert f"{n:,} parameters" in trained._repr_html_()
+    assert [path.name for path in trained.pictures] == ["filters.png"]
+    with pytest.raises(ConfigError, match="visualize= needs plot="):
+        experiment.explain(visualize=[("features.0", 0)])
+
+
+@pytest.mark.slow
+def test_an_exported_network_computes_the_same(tested, folder):
+    model = tested.model()
+    program = torch.export.load(model.export("field.pt2")).module()
+    x = torch.randn(2, model.bundle.preparation.channels, 3, 8, 8)
+    network = model.bundle.network.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(program(x), network(x))
+    with pytest.raises(ConfigError, match=r"'field.tar' ends in '.tar'; expected .onnx or .pt2"):
+        model.export("field.tar")
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_dataset_in_memory(experiment, folder, ds):
+    pytest.importorskip("optuna")
+    space = {"lr": "1e-4:1e-2:log", "n_filters": [2, 4]}
+    found = experiment.replace(max_epochs=1).sweep(space, trials=2, progress=False, seed=1)
+    assert [trial.score for trial in found.trials] == sorted(found.table["val_rmse"])
+    best = stconv.Experiment.from_yaml(found.config, data=ds)
+    assert best.model.optimizer.lr == found.trials[0].values[experiment._key("lr")]
+    assert "Best configuration" in repr(found)
+    assert "<table" in found._repr_html_()
+    with pytest.raises(ConfigError, match="metric= is test_rmse; expected a validation score"):
+        experiment.sweep(space, metric="test_rmse")
+
+
+def test_installation_and_data_sets_in_python():
+    found = stconv.diagnose()
+    assert found.fit_for_work == all(finding["state"] != "fault" for finding in found.to_json())
+    assert found.findings[0].check in repr(found)
+    assert found.findings[0].check in found._repr_html_()
+    assert "ncep_air_temperature" in stconv.recipes()
+
+
 def test_runs_side_by_side(tested):
     comparison = stconv.compare("field")
     table = comparison.table

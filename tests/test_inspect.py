@@ -214,12 +214,35 @@ def test_what_it_does_not_need_is_not_loaded(tmp_path):
     code = (
         "import sys, argparse; from stconv.cli import inspect as c; p = argparse.ArgumentParser(); "
         "c.add_arguments(p); c.run(p.parse_args([sys.argv[1]])); "
-        "sys.exit(bool({'torch', 'mlflow', 'pytorch_lightning', 'matplotlib'} & set(sys.modules)))"
+        "print(*{'torch', 'mlflow', 'pytorch_lightning', 'matplotlib', 'dask.array', 'pint', 'scipy'} "
+        "& set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a.nc")], capture_output=True, check=False
+        [sys.executable, "-c", code, str(tmp_path / "a.nc")], capture_output=True, check=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == ""
+
+
+def test_a_large_file_is_read_through_dask_although_xarray_has_not_looked_for_it(tmp_path):
+    """The same file as a large one: read chunk by chunk, and described with the same words."""
+    series(slp=np.linspace(0, 1, 600 * 12).reshape(600, 3, 4)).to_netcdf(tmp_path / "a.nc")
+    code = (
+        "import sys; from stconv.duck_arrays import skip_search; skip_search(); "
+        "from stconv.datasets.source import grid; grid.MEMORY_BYTES = int(sys.argv[2]); "
+        "from stconv.cli.main import main; main(['inspect', sys.argv[1]]); print('dask.array' in sys.modules)"
+    )
+    small, large = (
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "a.nc"), most],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for most in ("1000000", "0")
+    )
+    assert small.endswith("False\n")
+    assert large.endswith("True\n")
+    assert small.removesuffix("False\n") == large.removesuffix("True\n")
 
 
 def test_errors_to_beat_by_hand(tmp_path, capsys):

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from stconv.cli.grid_arguments import add_grid_arguments, given
+from stconv.duck_arrays import skip_search
 from stconv.errors import ConfigError
 
 
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from stconv.front.inspection import inspect
 
+    skip_search()
     if args.minutes is not None and args.write_config is None:
         raise ConfigError("--minutes is for the training of --write-config FILE, which is missing.")
     found = inspect(args.paths, args.variables, t_in=args.t_in, leads=args.leads, **given(args))

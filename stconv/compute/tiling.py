@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stconv.compute.allocation import KEPT_BYTES
+from stconv.allocation import KEPT_BYTES
 from stconv.datasets.series.cache import available_bytes
 from stconv.datasets.series.crops import Halo
 from stconv.errors import ConfigError, ShapeError

@@ -9,19 +9,16 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.preparation.harmonics import check_weekly, fit_harmonics, harmonic_values
+from stconv.datasets.preparation.harmonics import fit_harmonics, harmonic_values
 from stconv.datasets.series.filling import newest_known
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.precision import center_of
-from stconv.datasets.source.time_axis import calendar_of, time_step
 from stconv.dims import LAT, TIME
-from stconv.errors import ConfigError, SplitError
+from stconv.errors import SplitError
 from stconv.sphere import TURN, area_weights, wrapped
 
-WORTH = 0.02
-"""A weekly cycle is recommended if it lowers the error of the climatology by this fraction."""
 WORTH_PERSISTING = 0.005
 """The climatology is left out if the error of persistence is lower without it by this fraction."""
 LARGEST_BYTES = 2**29
@@ -82,7 +79,7 @@ def baseline_errors(
     )
     if not references.size:
         return [], []
-    values = _departures(variable)
+    values = departures(variable)
     degrees = TURN / turn if turn else 1.0
     values = values * np.float32(degrees)
     values = np.where(np.isinf(values), np.nan, values)  # `inspect` names them; they are no errors to beat
@@ -112,40 +109,6 @@ def baseline_errors(
     return persistence_rmse, climatology_rmse
 
 
-def weekly_cycle_pays(variable: xr.DataArray) -> float | None:
-    """Fraction by which a weekly cycle lowers the error of the climatology.
-
-    The climatology is fitted on the first 40 % of the steps and compared on the next 20 %; the test period is
-    not used.
-
-    Args:
-        variable: Canonical variable, (time, lat, lon) or (time, y, x), thinned if it is large.
-
-    Returns:
-        The fraction; None if it is too small to matter or cannot be computed.
-    """
-    times = variable[TIME].values
-    n_fit, n_train = int(0.4 * times.size), int(TRAIN_SHARE * times.size)
-    if n_train < 3:
-        return None
-    try:
-        check_weekly(time_step(times), calendar_of(times), n_fit)
-    except ConfigError:
-        return None
-    values = _departures(variable[:n_train]).copy()
-    values[np.isinf(values)] = np.nan
-    phases, errors = cycles(times[:n_train]), []
-    for weekly in (False, True):
-        terms, coefficients = fit_harmonics(values[:n_fit, None], phases[:n_fit], weekly)
-        expected = harmonic_values(phases[n_fit:], terms, coefficients)[:, 0]
-        departure = values[n_fit:] - expected
-        if not np.isfinite(departure).any():
-            return None
-        errors.append(float(np.sqrt(np.nanmean(departure**2))))
-    gain = 1 - errors[1] / errors[0] if errors[0] > 0 else 0.0
-    return gain if gain > WORTH else None
-
-
 def persistence_gain(variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[int] = ()) -> float | None:
     """Fraction by which the error of persistence falls if the value persists, not its departure from a cycle.
 
@@ -161,7 +124,7 @@ def persistence_gain(variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[
         The fraction; None if it is too small to matter, or the departure persists better behind any origin.
     """
     n_known = round(KNOWN_SHARE * variable[TIME].size)
-    values = _departures(variable)[:n_known].copy()
+    values = departures(variable)[:n_known].copy()
     values[np.isinf(values)] = np.nan
     phases, squares = cycles(variable[TIME].values[:n_known]), []
     ends = [round(n_known * (FIRST_ORIGIN + (1 - FIRST_ORIGIN) * i / ORIGINS)) for i in range(ORIGINS + 1)]
@@ -185,6 +148,6 @@ def persistence_gain(variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[
     return gain if gain > WORTH_PERSISTING else None
 
 
-def _departures(variable: xr.DataArray) -> np.ndarray:
+def departures(variable: xr.DataArray) -> np.ndarray:
     """Values in float32, minus an offset that would cost precision (see `center_of`)."""
     return np.asarray(variable.values - center_of(variable), dtype=np.float32)

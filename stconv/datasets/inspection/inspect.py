@@ -88,7 +88,7 @@ def describe(
         filled_steps=n_steps - int(times.size),
         repeated_steps=opened.n_steps_in_files - int(times.size),
         variables=[
-            replace(_described(ds[name], spec.fill_gaps, window), restarts=_restarts(ds[name], step))
+            replace(_described(ds[name], spec.fill_gaps, window, len(ds)), restarts=_restarts(ds[name], step))
             for name in ds.data_vars
         ],
         left_out=opened.left_out,
@@ -203,7 +203,7 @@ def _pieces(variable: xr.DataArray, passing: Thinned | None) -> Iterator[np.ndar
             yield block[start : start + n]
 
 
-def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> VariableSummary:
+def _described(variable: xr.DataArray, longest: int, window: WindowSpec, n_variables: int) -> VariableSummary:
     """Compute statistics and reference errors with filled gaps; each frame is read once.
 
     Of a very large variable a sample is read, and there are no reference errors.
@@ -215,12 +215,8 @@ def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> Vari
     times = fill_gaps(xr.Dataset(coords={TIME: variable[TIME]}), longest)[TIME].values
     if times.size < 3 * window.span:
         return summarize(variable, _pieces(variable, None))
-    from stconv.datasets.inspection.baselines import (
-        baseline_errors,
-        persistence_gain,
-        strides,
-        weekly_cycle_pays,
-    )
+    from stconv.datasets.inspection.baselines import baseline_errors, persistence_gain, strides
+    from stconv.datasets.inspection.weekly import weekly_cycle_pays
 
     every = strides(variable, times.size)
     passing = None if every is None else Thinned(variable, every)
@@ -238,8 +234,8 @@ def _described(variable: xr.DataArray, longest: int, window: WindowSpec) -> Vari
         summary,
         persistence_rmse=persistence,
         climatology_rmse=climatology,
-        weekly_gain=None if summary.direction else weekly_cycle_pays(for_weeks),
         persistence_gain=None if summary.direction else persistence_gain(for_errors, window, holes),
+        weekly_gain=None if summary.direction else weekly_cycle_pays(for_weeks, n_variables),
     )
 
 

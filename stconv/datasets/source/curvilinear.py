@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from scipy.spatial import cKDTree
 
 from stconv.datasets.source.axes import LAT_NAMES, LON_NAMES
 from stconv.dims import LAT, LON, X, Y
@@ -83,6 +82,8 @@ def weights_between(
         wanted_lat: Latitudes of the wanted points, (row, column).
         wanted_lon: Longitudes.
     """
+    from scipy.spatial import cKDTree  # `stconv inspect` starts without scipy
+
     grid = on_sphere(lat, lon)
     wanted = on_sphere(wanted_lat, wanted_lon).reshape(-1, 3)
     there = np.flatnonzero(np.isfinite(grid).all(-1))
