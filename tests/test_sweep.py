@@ -11,8 +11,9 @@ from mlflow import MlflowClient
 
 from stconv.cli.main import main
 from stconv.datasets.recipes.synthetic import generate
-from stconv.errors import ConfigError
+from stconv.errors import ConfigError, TrackingError
 from stconv.experiments.search_space import Dimension, read_space, with_values
+from stconv.experiments.study import open_study
 from stconv.tracking import list_runs
 
 CONFIG = {
@@ -87,8 +88,6 @@ def test_two_processes_share_a_study_that_can_be_gone_on_with(folder: Path, caps
 
 @pytest.mark.slow
 def test_a_trial_that_falls_behind_is_ended(folder: Path) -> None:
-    from stconv.experiments.search import open_study
-
     study = open_study("made", None, seed=0)
     import optuna
 
@@ -157,6 +156,23 @@ def test_values_are_put_where_their_keys_say() -> None:
 def test_a_sweep_that_cannot_run_says_why(folder: Path, capsys, words, message) -> None:
     assert main(["sweep", "--config", "made.yaml", "--trials", "2", *words]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (
+            "postgresql+psycopg2://optuna:secret@127.0.0.1:1/optuna",
+            r"optuna:\*\*\*@127.0.0.1:1/optuna, cannot be",
+        ),
+        ("nosuch://optuna", "nosuch://optuna, cannot be used"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_named_without_its_password(address, shown) -> None:
+    with pytest.raises(TrackingError, match=shown) as told:
+        open_study("made", address)
+    assert "secret" not in str(told.value)
+    assert "Check --storage" in str(told.value)
 
 
 def test_without_optuna_the_remedy_is_said(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,6 @@
 """The tracking server of docker-compose.yml, run natively: MLflow on a real PostgreSQL."""
 
 import os
-import pwd
-import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -12,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from postgresql import empty_database, free_port
 from service.workers.alias_version import alias_version
 from stconv.bundle import Bundle
 from stconv.datasets.recipes.synthetic import generate
@@ -36,58 +34,11 @@ trainer:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-def programs() -> Path:
-    """Folder of PostgreSQL's own programs; the test is skipped where it is not installed."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    on_path = shutil.which("initdb")
-    if not found and on_path is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    return found[-1].parent if found else Path(str(on_path)).resolve().parent
-
-
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an empty database on a server of its own."""
-    bin_folder, folder, port = programs(), tmp_path_factory.mktemp("postgres"), free_port()
-    who = {}
-    if os.getuid() == 0:  # PostgreSQL does not run as root
-        account = pwd.getpwnam("postgres")
-        who = {"user": account.pw_uid, "group": account.pw_gid}
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        for parent in folder.parents[:3]:
-            parent.chmod(0o755)
-    password = folder / "password"
-    password.write_text("of-this-test-only")
-    password.chmod(0o644)
-    data = folder / "data"
-    subprocess.run(
-        [bin_folder / "initdb", "-D", data, "-U", "mlflow", "-A", "scram-sha-256", f"--pwfile={password}"],
-        check=True, capture_output=True, **who,
-    )  # fmt: skip
-    server = subprocess.Popen(
-        [bin_folder / "postgres", "-D", data, "-p", str(port), "-k", folder, "-h", "127.0.0.1"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **who,
-    )  # fmt: skip
-    try:
-        ready = [bin_folder / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
-        until(
-            lambda: (
-                server.poll() is not None
-                or subprocess.run(ready, capture_output=True, check=False).returncode == 0
-            ),
-            pause=0.2,
-        )
-        assert server.poll() is None, "PostgreSQL ended at its start"
-        yield f"postgresql+psycopg2://mlflow:of-this-test-only@127.0.0.1:{port}/postgres"
-    finally:
-        server.terminate()
-        server.wait(LIMIT_SECONDS)
+    with empty_database(tmp_path_factory.mktemp("postgres")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,22 @@ import yaml
 from stconv.errors import ConfigError, FileError, StconvError
 from stconv.experiments.running import run_experiment
 from stconv.experiments.search_space import Dimension, read_space, with_values
+from stconv.experiments.study import (
+    FOLDER,
+    is_database,
+    lost_trials,
+    n_finished,
+    n_waiting,
+    open_study,
+    others_train_the_last,
+    queue_lost_trials,
+)
 
 if TYPE_CHECKING:
     import optuna
 
-FOLDER = Path("runs", "sweeps")
+LOOK_SECONDS = 1.0
+"""Between two looks at the trials of other processes."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +84,16 @@ def search(
     dimensions, values = read_space(space), yaml.safe_load(config.read_text())
     study = open_study(study_name or config.stem, storage, seed)
     began = time.monotonic()
-    while _finished(study) < n_trials:
-        if timeout_seconds is not None and time.monotonic() - began > timeout_seconds:
-            break
+
+    def over() -> bool:
+        return timeout_seconds is not None and time.monotonic() - began > timeout_seconds
+
+    while (n_finished(study) < n_trials or n_waiting(study)) and not over():
+        if is_database(storage):
+            queue_lost_trials(study)
+            if others_train_the_last(study, n_trials):
+                time.sleep(LOOK_SECONDS)
+                continue
         _one_trial(study, dimensions, values, config.name, metric, imports, say, **options)
     best = [trial for trial in _ranked(study) if trial.value is not None]
     if not best:
@@ -88,45 +106,6 @@ def search(
         + yaml.safe_dump(with_values(values, best[0].user_attrs["values"]), sort_keys=False)
     )
     return Found(best, output)
-
-
-def open_study(name: str, storage: str | None, seed: int | None = None) -> optuna.Study:
-    """Open a study, or begin it.
-
-    Args:
-        name: Name of the study.
-        storage: Database URL, or path of a journal that several processes may write; None: in `FOLDER`.
-        seed: Seed of the sampler.
-
-    Raises:
-        ConfigError: Optuna is not installed.
-    """
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError as error:
-        raise ConfigError(
-            "`stconv sweep` needs Optuna, which is not installed: pip install 'stconv[sweep]'."
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    where: Any = storage
-    if storage is None or "://" not in storage:
-        journal = Path(storage) if storage else FOLDER / f"{name}.journal"
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        where = JournalStorage(JournalFileBackend(str(journal)))
-    return optuna.create_study(
-        study_name=name,
-        storage=where,
-        load_if_exists=True,
-        direction="minimize",
-        sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
-    )
-
-
-def _finished(study: optuna.Study) -> int:
-    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
 
 
 def _ranked(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -146,31 +125,34 @@ def _one_trial(
     **options: Any,
 ) -> None:
     """Train once; a trial that cannot be trained counts as failed, and the first one stops the sweep."""
-    from optuna.trial import TrialState
+    import optuna
 
     from stconv.tracking.sweep import SweepTrial
 
-    trial = study.ask()
-    values = {dimension.key: dimension.suggest(trial) for dimension in space}
-    trial.set_user_attr("values", values)
-    follower = SweepTrial(trial, metric)
-    say(f"Trial {trial.number}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
-    try:
+    numbers = []
+
+    def train(trial: optuna.Trial) -> float:
+        numbers.append(trial.number)
+        values = {dimension.key: dimension.suggest(trial) for dimension in space}
+        trial.set_user_attr("values", values)
+        follower = SweepTrial(trial, metric)
+        say(f"Trial {trial.number}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, name)
             file.write_text(yaml.safe_dump(with_values(config, values), sort_keys=False))
             named = [word for module in imports for word in ("--import", module)]
             run_experiment("fit", ["--config", str(file), *named], [follower], say, **options)
+        if follower.pruned:
+            raise optuna.TrialPruned
+        return follower.best
+
+    try:
+        study.optimize(train, n_trials=1)
     except StconvError as error:
-        study.tell(trial, state=TrialState.FAIL)
         if not _ranked(study):
             raise
-        say(f"Trial {trial.number} failed: {error}")
-        return
-    except BaseException:  # interrupted, or a fault of ours: nobody waits for this trial
-        study.tell(trial, state=TrialState.FAIL)
-        raise
-    if follower.pruned:
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        study.tell(trial, follower.best)
+        say(f"Trial {numbers[-1]} failed: {error}")
+    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+        if not lost_trials(study).intersection(numbers):
+            raise
+        say(f"Trial {numbers[-1]} gave no sign of life for long; it was taken for lost, and is tried again.")
