@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: quickstart test test-slow test-compose coverage test-lowest lint format hooks audit bench bench-service bench-scale docs gallery lock clean help
+.PHONY: quickstart test test-slow test-nodes test-compose coverage test-lowest lint format hooks audit bench bench-service bench-scale docs gallery lock clean help
 
 help:             ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -17,6 +17,9 @@ test: $(VENV)/.dev         ## the test suite
 
 test-slow: $(VENV)/.dev    ## the tests that take longer than a few seconds each
 	$(BIN)/python -m pytest -m slow -q
+
+test-nodes: $(VENV)/.dev   ## training on two nodes, in network namespaces: needs root and `ip`; minutes
+	$(BIN)/python -m pytest -x -q tests/nodes/test_two_nodes.py
 
 test-compose: $(VENV)/.dev ## the compose set, started with podman: needs root; minutes, most of them for the images
 	$(PIP) podman-compose

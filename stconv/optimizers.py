@@ -92,9 +92,9 @@ class Muon(Optimizer):
     def _orthogonal(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         mean = self._state(weight, "momentum_buffer")
         mean.lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(mean, group["momentum"]).flatten(1)
+        ahead = _whole(gradient.lerp(mean, group["momentum"])).flatten(1)
         size = RMS * max(ahead.shape) ** 0.5
-        return size * orthogonal(ahead).view(weight.shape)
+        return _spread_as(weight, size * orthogonal(ahead).view(weight.shape))
 
     def _adaptive(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         steps = self._state(weight, "step", torch.zeros(()))
@@ -116,6 +116,22 @@ class Muon(Optimizer):
 
 def _is_matrix(weight: Tensor) -> bool:
     return weight.ndim > 1 and weight.shape[0] > 1 and weight.shape[1] > 1
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """The tensor with all of its parts, where FSDP has spread them over processes."""
+    full = getattr(tensor, "full_tensor", None)
+    return tensor if full is None else full()
+
+
+def _spread_as(weight: Tensor, whole: Tensor) -> Tensor:
+    """The tensor in parts like those of the weight."""
+    if not hasattr(weight, "full_tensor"):
+        return whole
+    from torch.distributed.tensor import DTensor, Replicate
+
+    everywhere = DTensor.from_local(whole, weight.device_mesh, [Replicate()] * weight.device_mesh.ndim)
+    return everywhere.redistribute(placements=weight.placements)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from stconv.nn.freezing import Freezing
 from stconv.nn.memory import recompute
 from stconv.nn.placing import placed
 from stconv.nn.regression import Windows
+from stconv.sharding import Sharded, whole_weights
 from stconv.spacing import evenly_spaced
 from stconv.training import Batch, Optimization, TrainingTask
 from stconv.uncertainty.bands import Bands, refuse_names_of_bounds
@@ -127,7 +128,7 @@ class ForecastTask(TrainingTask):
                 f"{type(self.network).__name__}, there is nothing left to fit. Leave a part of it free."
             )
 
-    def on_fit_start(self) -> None:
+    def before_first_step(self) -> None:
         """Let the network fit itself, unless training resumes from a checkpoint."""
         if self.trainer.ckpt_path is None:
             with self.freezing.kept():
@@ -225,7 +226,7 @@ class ForecastTask(TrainingTask):
     def on_validation_epoch_start(self) -> None:
         """Let the network fit its weights of combination, and start the sums of errors."""
         if self.trainer.state.fn == TrainerFn.FITTING:
-            with self.freezing.kept():
+            with self.freezing.kept(), whole_weights(self.network):
                 for part in self.network.parts():
                     part.after_epoch(partial(self._windows, "val"))
         self._assessment = Assessment(self.data, self.preparation)
@@ -316,7 +317,16 @@ class WeightAveraging(EMAWeightAveraging):
         super().__init__(decay=decay, use_buffers=False)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Copy the task once it has its preparation: Lightning sets callbacks up before the task."""
+        """Copy the task once it has its preparation: Lightning sets callbacks up before the task.
+
+        Raises:
+            ConfigError: The strategy spreads the weights over processes.
+        """
+        if isinstance(trainer.strategy, Sharded):
+            raise ConfigError(
+                f"WeightAveraging averages whole weights, and trainer.strategy {Sharded.strategy_name} "
+                "spreads them over processes. Take it out of trainer.callbacks, or set the strategy to ddp."
+            )
         pl_module.setup(stage)
         super().setup(trainer, pl_module, stage)
 

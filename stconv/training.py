@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -17,6 +19,7 @@ from stconv.models import Network
 from stconv.models.transfer import Transfer
 from stconv.nn.memory import channels_last
 from stconv.schedules import WarmupCosine
+from stconv.sharding import gather, shard
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
@@ -87,6 +90,8 @@ class TrainingTask(pl.LightningModule):
         self.optimization = optimization
         self.start: Transfer | None = None
         """Layers that started from another network's weights, if any did."""
+        self._unsharded: list[Network] = []
+        """A copy of a network whose weights are spread over processes, in a list, so that it is no part."""
 
     @property
     def data(self) -> GridDataModule:
@@ -99,6 +104,35 @@ class TrainingTask(pl.LightningModule):
             self.preparation = self.data.preparation
         if self.trainer.strategy.root_device.type == "cpu":  # how much faster: benchmarks/RESULTS.md
             channels_last(self.network)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether each process holds a part of the weights only."""
+        return bool(self._unsharded)
+
+    def configure_model(self) -> None:
+        """Spread the weights over the processes, if the strategy does; Lightning calls this after `setup`."""
+        if self._device_mesh is None or self.trainer.state.fn != TrainerFn.FITTING or self.is_spread:
+            return
+        self.to(self.trainer.strategy.root_device)
+        self.before_first_step()
+        self._unsharded.append(copy.deepcopy(self.network).cpu())
+        shard(self.network, self._device_mesh["data_parallel"])
+
+    def on_fit_start(self) -> None:
+        """Prepare the network, unless it was before its weights were spread."""
+        if not self.is_spread:
+            self.before_first_step()
+
+    def before_first_step(self) -> None:
+        """Let the network fit itself; does nothing by default."""
+
+    def on_train_end(self) -> None:
+        """Gather spread weights, so that what follows has a network as any other."""
+        if self.is_spread:
+            network = self._unsharded.pop()
+            gather(self.network, network)
+            self.network = network.to(self.trainer.strategy.root_device)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-collect_ignore = ["compose"]  # started by `make test-compose` only
+collect_ignore = ["compose", "nodes"]  # started by `make test-compose` and `make test-nodes` only
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # no example has to be quick
 hypothesis.settings.load_profile("any machine")

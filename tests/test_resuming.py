@@ -141,7 +141,10 @@ def test_without_a_stopped_training_it_begins_at_the_start(folder, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "ranks"), [(signal.SIGKILL, 1), (signal.SIGTERM, 1), (signal.SIGKILL, 2)])
+@pytest.mark.parametrize(
+    ("how", "ranks"),
+    [(signal.SIGKILL, 1), (signal.SIGTERM, 1), (signal.SIGKILL, 2), (signal.SIGTERM, 2)],
+)
 def test_a_killed_process_is_resumed(folder, how, ranks):
     several = ["--trainer.devices", "2", "--trainer.strategy", "ddp"] if ranks == 2 else []
     whole = [*STOPPED[:-1], "uninterrupted", *several]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import re
 import time
 from collections.abc import Callable
@@ -17,10 +18,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from stconv.datasets.series.dataset import WindowDataset
 from stconv.errors import ConfigError
 from stconv.schedules import WarmupCosine
+from stconv.training import TrainingTask
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
-    from stconv.training import TrainingTask
 
 TRIAL_SECONDS = 1.0
 """Steps are measured until they have taken this long, at least two of them."""
@@ -174,13 +175,20 @@ class TrainingTime(Callback):
         self._first_epoch = trainer.current_epoch
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
             self._most_epochs = trainer.max_epochs
-        pace = measure(pl_module, trainer.datamodule)  # type: ignore[arg-type, attr-defined]
+        assert isinstance(pl_module, TrainingTask)
+        if pl_module.is_spread:  # a copy of its network may fit on no process: the first epoch tells
+            self._plan(trainer, self._first_epoch, math.inf)
+        else:
+            self._measure(trainer, pl_module)
+        self._first_began = time.monotonic()
+
+    def _measure(self, trainer: Trainer, task: TrainingTask) -> None:
+        pace = measure(task, trainer.datamodule)  # type: ignore[attr-defined]
         self._plan(trainer, self._first_epoch, pace.epoch_seconds)
         if trainer.is_global_zero and trainer.max_steps > 0:
             self.say(pace.stepping(trainer.max_steps))
         elif trainer.is_global_zero:
             self.say(pace.training((trainer.max_epochs or ENDLESS) - self._first_epoch))
-        self._first_began = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Correct the number of epochs by the time that those so far have taken."""

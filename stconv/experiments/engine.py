@@ -26,6 +26,7 @@ from stconv.experiments.progress import progress_bar
 from stconv.experiments.resuming import RESUME, ResumePoint
 from stconv.models.transfer import take_weights
 from stconv.nn.masking import Masking
+from stconv.sharding import refuse_flattening
 from stconv.task import ForecastTask
 from stconv.tracking.callbacks import ExportBundle, SaveConfigToRun, best_checkpoint, run_logger
 from stconv.tracking.logger import RunLogger
@@ -154,8 +155,12 @@ class ExperimentCLI(LightningCLI):
 
         `trainer.max_time` is a budget that the number of epochs and the schedule follow; Lightning would stop
         in the middle of both.
+
+        Raises:
+            ConfigError: The strategy cannot be used.
         """
         config = self.config_init[self._command].trainer
+        refuse_flattening(config.strategy)
         has_one = any(isinstance(callback, ProgressBar) for callback in config.callbacks or [])
         if config.enable_progress_bar is not False and not has_one:
             bar = self._bar()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +29,10 @@ class ResumePoint(Callback):
     Every checkpoint of a training holds the state of the random numbers and of the loader, so that dropout
     and the order of the windows are the same in a training that was resumed as in one that never stopped.
 
+    Several processes look together after each step whether one of them was told to end (SIGTERM), and then
+    write and stop together. Lightning's own handler broadcasts at once, in the middle of whatever the process
+    does, and waits for the others forever.
+
     Args:
         seconds: Interval, s; None for five minutes.
     """
@@ -34,11 +40,17 @@ class ResumePoint(Callback):
     def __init__(self, seconds: float | None = None) -> None:
         self.seconds = INTERVAL_SECONDS if seconds is None else seconds
         self._last = time.monotonic()
+        self._told_to_end = False
         self._state: Mapping[str, Any] | None = None
         self._trainer: Trainer | None = None
 
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the place of Lightning's handler, which was set just before."""
+        self._listen(trainer)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take up the random numbers and the place in the epoch; this callback is the last one."""
+        self._listen(trainer)
         self._last, self._trainer = time.monotonic(), trainer
         state, self._state = self._state, None
         if state is None:
@@ -53,10 +65,17 @@ class ResumePoint(Callback):
             loader.load_state_dict({"given": given if unfinished else 0})
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Write the checkpoint if the interval is over, between two steps of the optimizer."""
+        """Write the checkpoint if the interval is over, between two steps of the optimizer.
+
+        Raises:
+            SIGTERMException: One of several processes was told to end.
+        """
         if trainer.fit_loop._should_accumulate():
             return
-        due = trainer.strategy.broadcast(time.monotonic() - self._last >= self.seconds)
+        due = time.monotonic() - self._last >= self.seconds
+        due, told_to_end = on_any_process(trainer, due, self._told_to_end)
+        if told_to_end:
+            raise SIGTERMException  # on all processes at once: `on_exception` writes
         if due:
             self._write(trainer)
 
@@ -70,6 +89,14 @@ class ResumePoint(Callback):
         path = self._path(trainer)
         if path is not None and trainer.is_global_zero:
             path.unlink(missing_ok=True)
+
+    def _listen(self, trainer: Trainer) -> None:
+        """Only note that the process was told to end; Lightning sets the former handler again at the end."""
+        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, *_: object) -> None:
+        self._told_to_end = True
 
     def _write(self, trainer: Trainer) -> None:
         path = self._path(trainer)
@@ -92,3 +119,12 @@ class ResumePoint(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until the training starts."""
         self._state = state_dict
+
+
+def on_any_process(trainer: Trainer, *flags: bool) -> list[bool]:
+    """Whether each flag is set on at least one process; all of them have to ask at the same place."""
+    if trainer.world_size == 1:
+        return list(flags)
+    found = torch.tensor([float(flag) for flag in flags], device=trainer.strategy.root_device)
+    torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+    return [bool(flag) for flag in found.tolist()]

@@ -1,0 +1,102 @@
+"""Two nodes of one process each train as one process does, also after one of them was lost.
+
+It is no part of `make test`, because it needs root and the program `ip`, and takes minutes: `make
+test-nodes`. The configuration is `configs/quickstart.yaml` as it is shipped, on a smaller file.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nodes.network import two_nodes
+from nodes.training import train_on_one, train_on_two
+from stconv.datasets.recipes.synthetic import generate
+from stconv.tracking import list_runs
+
+CONFIG, PLAIN = "quickstart.yaml", "plain.yaml"
+SHIPPED = Path(__file__).resolve().parents[2] / "configs" / CONFIG
+STEPS = 8
+SHORT = ("--trainer.max_epochs", "2", "--trainer.limit_train_batches", str(STEPS))
+"""Whole batches only: of the last, two processes see one window less if it is odd."""
+KILLED_AT = STEPS + 4
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    with two_nodes() as names:
+        yield names
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The current folder, with data and configuration."""
+    folder = tmp_path_factory.mktemp("nodes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        generate(folder / "quickstart.nc", n_steps=260, n_lat=8, n_lon=10)
+        shutil.copy(SHIPPED, folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def whole(nodes, folder):
+    """Training on two nodes without a fault."""
+    return train_on_two(nodes, CONFIG, "two nodes", *SHORT)
+
+
+def close(one, other, rtol, atol):
+    assert one.checkpoint["global_step"] == other.checkpoint["global_step"] == 2 * STEPS
+    for name, weight in one.checkpoint["state_dict"].items():
+        torch.testing.assert_close(
+            other.checkpoint["state_dict"][name], weight, rtol=rtol, atol=atol, equal_nan=True
+        )
+
+
+def test_no_window_is_seen_by_both_nodes_and_each_step_is_that_of_one_process(whole, folder):
+    one = train_on_one(CONFIG, "one process", *SHORT)
+    assert len(whole.windows) == 2
+    for epoch in range(2):
+        steps = range(epoch * STEPS, (epoch + 1) * STEPS)
+        first, second = ({window for step in steps for window in rank[step]} for rank in whole.windows)
+        assert len(first) == len(second) == STEPS * 16 // 2
+        assert not first & second
+    assert whole.together == one.together
+
+
+@pytest.fixture(scope="module")
+def one_plain(folder):
+    """Training of one process without averaged weights, and without dropout, which draws for each process."""
+    config = yaml.safe_load(SHIPPED.read_text())
+    (checkpoint,) = (
+        callback for callback in config["trainer"]["callbacks"] if "Averaging" not in callback["class_path"]
+    )
+    del checkpoint["init_args"]["monitor"]  # the last epoch is kept, also where it is not the best one
+    config["trainer"]["callbacks"] = [checkpoint]
+    config["model"]["network"]["init_args"]["network"]["init_args"]["dropout"] = 0.0
+    (folder / PLAIN).write_text(yaml.safe_dump(config))
+    return train_on_one(PLAIN, "one plain process", *SHORT)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_the_weights_are_those_of_one_process(nodes, one_plain, strategy):
+    """Muon, clipped gradients and a fitted start, also where each process has a part of the weights."""
+    two = train_on_two(nodes, PLAIN, f"plain {strategy}", *SHORT, strategy=strategy)
+    close(one_plain, two, rtol=1e-3, atol=1e-5)
+    for part in ("bundle.json", "weights.safetensors"):
+        assert (two.folder / "bundle" / part).is_file()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_torchrun_restarts_a_training_that_goes_on_in_the_middle_of_its_epoch(nodes, whole, folder, rank):
+    name = f"node {rank} lost"
+    killed = f"{rank} {KILLED_AT}"
+    restarted = train_on_two(nodes, CONFIG, name, *SHORT, "--ckpt_path", "resume", killed=killed)
+    assert restarted.restarts == {0, 1}
+    assert restarted.together == whole.together
+    close(whole, restarted, rtol=0, atol=1e-6)
+    assert len(list_runs("quickstart", name)) == 1, "the restarted training is the same run"
+    assert not list(folder.rglob("resume.ckpt"))
