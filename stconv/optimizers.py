@@ -120,8 +120,10 @@ def _is_matrix(weight: Tensor) -> bool:
 
 def _whole(tensor: Tensor) -> Tensor:
     """The tensor with all of its parts, where FSDP has spread them over processes."""
-    full = getattr(tensor, "full_tensor", None)
-    return tensor if full is None else full()
+    if not hasattr(tensor, "full_tensor"):  # loading DTensor takes time
+        return tensor
+    whole: Tensor = tensor.full_tensor()
+    return whole
 
 
 def _spread_as(weight: Tensor, whole: Tensor) -> Tensor:
@@ -130,6 +132,7 @@ def _spread_as(weight: Tensor, whole: Tensor) -> Tensor:
         return whole
     from torch.distributed.tensor import DTensor, Replicate
 
+    assert isinstance(weight, DTensor)
     everywhere = DTensor.from_local(whole, weight.device_mesh, [Replicate()] * weight.device_mesh.ndim)
     return everywhere.redistribute(placements=weight.placements)
 
