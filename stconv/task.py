@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -211,7 +212,9 @@ class ForecastTask(TrainingTask):
         if self.loss is None:
             return None, members
         target, weight = preparation.targets(batch)
-        prediction = members if isinstance(self.loss, DistributionLoss) else members.mean(0)
+        prediction = members.mean(0)
+        if isinstance(self.loss, DistributionLoss):
+            prediction = preparation.members_in_bounds(members, batch) if self.loss.within_bounds else members
         if self._loss_units == "physical":
             prediction = preparation.physical(prediction, batch).nan_to_num()
             target = batch["targets"].nan_to_num()
@@ -276,6 +279,9 @@ class ForecastTask(TrainingTask):
             metrics |= calibration_metrics(result.diagnostics["calibration"], "test")
         self.log_dict(metrics)
         self.verification = result
+        widening = assessment.widening()
+        if self.bands is not None and widening is not None:
+            self.bands = replace(self.bands, widening=widening)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the forecast in physical units, and the reference index of each window."""

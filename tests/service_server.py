@@ -117,6 +117,7 @@ def with_bands(bundle: Bundle) -> Bundle:
         spread_power=torch.zeros(1, LEADS),
         quantiles=torch.tensor([[-1.0, 1.0], [-2.0, 2.0]])[..., None, None].expand(2, 2, 1, LEADS),
         lowest=torch.full((1,), -torch.inf),
+        widening=torch.zeros(2, 1, LEADS),
         n_windows=5,
     )
     return replace(bundle, bands=bands)

@@ -13,8 +13,10 @@ import xarray as xr
 from stconv.bundle import Bundle, make_bundle
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.preparation.settings import PreparationSettings
+from stconv.datasets.series.dataset import WindowDataset
 from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
 from stconv.errors import BundleError, ConfigError
+from stconv.evaluation.assessment import Assessment
 from stconv.forecast import Forecaster
 from stconv.forecast.bounds import without_bands
 from stconv.losses import MaskedMSE
@@ -246,6 +248,14 @@ def test_bands_of_version_2_are_read(bundle: Bundle, tmp_path: Path, monkeypatch
         assert torch.equal(tensor, again.bands.tensors()[name])
 
 
+def test_bands_of_earlier_bundles_are_not_widened(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = {name: tensor for name, tensor in bundle.bands.tensors().items() if name != "widening"}
+    monkeypatch.setattr(Bands, "tensors", lambda self: tensors)
+    assert Bundle.load(bundle.save(tmp_path / "bundle")).bands.widening.tolist() == [[[0.0] * LEADS]] * 2
+
+
 def test_damaged_bands_are_refused(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = {name: tensor for name, tensor in bundle.bands.tensors().items() if name != "scale"}
     monkeypatch.setattr(Bands, "tensors", lambda self: tensors)
@@ -345,3 +355,22 @@ def test_a_target_with_the_name_of_a_bound_is_refused_before_training():
     refuse_names_of_bounds(["t2m", "t2m_lower", "lower_80", "t2m_lower_90"])
     with pytest.raises(ConfigError, match=r"target 't2m_upper_95' has the name.*bound.*Rename the variable"):
         refuse_names_of_bounds(["t2m_upper_95", "t2m"])
+
+
+def test_bands_of_a_test_adapt_to_no_truth_after_the_reference_time(path: Path, task: ForecastTask) -> None:
+    """Change the truth from one time on: the bands of all forecasts up to that time stay."""
+    data = data_module(path)
+    bands = calibrate(task.network, task.preparation, data)
+    windows = WindowDataset(data.series, data.spec, list(data.references["test"])[:40])
+    batch, change = windows.batch(range(40)), int(data.references["test"][0]) + 20
+    valid = batch["reference_index"][:, None] + torch.arange(1, LEADS + 1)
+    later = (valid > change)[:, None, :, None, None].expand_as(batch["targets"])
+    found = []
+    for targets in (batch["targets"], torch.where(later, 99.0, batch["targets"])):
+        seen = {**batch, "targets": targets}
+        bounds = bands.physical(task.network.members(task.preparation.inputs(batch)), batch, task.preparation)
+        found.append(Assessment(data, task.preparation, None, bands)._adapted(bounds, seen))
+    before, after = (bounds.nan_to_num() for bounds in found)
+    known = int((batch["reference_index"] <= change).sum())
+    assert torch.equal(before[:, :, :known], after[:, :, :known])
+    assert (after[:, 1, known + LEADS :] > before[:, 1, known + LEADS :]).any()

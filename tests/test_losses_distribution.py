@@ -68,6 +68,25 @@ def test_crps_is_twice_the_mean_pinball_loss_of_its_quantiles(fields):
     assert CRPS()(members, target, weight).item() == pytest.approx(2 * np.mean(pinball))
 
 
+def test_squared_error_beside_crps_trains_the_mean_alone(fields):
+    """The gradient by the mean of the members is that of the squared error, the rest that of the CRPS."""
+    members, _, target, weight = fields
+    members = members.requires_grad_()
+    loss = CRPS(squared_error=0.7)(members, target, weight)
+    squares = mean((members.mean(0) - target).square().detach().numpy(), weight)
+    assert loss.item() == pytest.approx(CRPS()(members, target, weight).item() + 0.7 * squares)
+    (both,) = torch.autograd.grad(loss, members)
+    (alone,) = torch.autograd.grad(CRPS()(members, target, weight), members)
+    share = weight / weight.sum()
+    torch.testing.assert_close(both.sum(0), 1.4 * share * (members.mean(0) - target))
+    torch.testing.assert_close(both - both.mean(0), alone - alone.mean(0))
+
+
+def test_a_negative_weight_of_the_squared_error_is_refused():
+    with pytest.raises(ConfigError, match="squared_error is -1; expected 0 or a positive number"):
+        CRPS(squared_error=-1)
+
+
 def test_gaussian_crps_is_the_integral_of_the_squared_difference():
     deviation, average, truth = 1.7, 0.4, 2.0
     members = (average + deviation * normal_scores(9)).view(9, 1, 1, 1, 1, 1).double()

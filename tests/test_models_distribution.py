@@ -1,5 +1,6 @@
 """Networks that forecast a distribution: their members ascend and are the quantiles that they state."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -134,3 +135,42 @@ def test_training_finds_the_spread_of_the_noise(head):
 def test_what_cannot_be_a_distribution_is_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_quantiles_start_from_the_errors_of_the_linear_start():
+    """Before training, the members are the start plus the quantiles of its errors, with mean 0."""
+    network = LinearResidual(Quantiles(small(), n_members=4))
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(20, 3, 4, 5, 6, generator=generator)
+    y = (
+        x[:, :2, -1:] * torch.tensor([0.9, 0.5, 0.2]).view(3, 1, 1)
+        - torch.rand(20, 2, 3, 5, 6, generator=generator).log()
+    )
+    weight = (torch.rand(y.shape, generator=generator) > 0.3).float()
+
+    def windows():
+        yield from zip(x.split(8), y.split(8), weight.split(8), strict=True)
+
+    network.before_training(windows, windows)
+    network.eval()
+    start = network(x).detach()
+    members = network.members(x).detach()
+    torch.testing.assert_close(members.mean(0), start)
+    for target in range(2):
+        for lead in range(3):
+            known = weight[:, target, lead] > 0
+            errors = (y - start)[:, target, lead][known].numpy()
+            expected = np.quantile(errors, [0.125, 0.375, 0.625, 0.875])
+            found = (members - start)[:, :, target, lead].flatten(1).numpy()
+            around = np.broadcast_to((expected - expected.mean())[:, None], found.shape)
+            np.testing.assert_allclose(found, around, atol=1e-5)
+
+
+def test_quantiles_of_earlier_bundles_have_no_first_spread():
+    network = shaken(Quantiles(small(), n_members=5))
+    former = {name: value for name, value in network.state_dict().items() if name != "first_spread"}
+    other = Quantiles(small(), n_members=5)
+    other.first_spread += 1
+    other.load_state_dict(former)
+    x = torch.randn(2, 3, 4, 5, 6)
+    torch.testing.assert_close(other.eval().members(x), network.members(x))

@@ -435,6 +435,23 @@ def test_a_forecast_keeps_to_its_bounds(scaling):
     assert torch.equal(twin.physical(y, batch), after)
 
 
+@pytest.mark.parametrize("scaling", ["zscore", "anomaly"])
+def test_members_are_drawn_into_bounds_around_the_forecast(scaling):
+    """In physical units they keep to the bounds, and their mean is the forecast."""
+    series = make_series(missing=False, variables=("t", "q", "r"), n_targets=3, positive=True)
+    held = fit(series, TRAIN, scaling=scaling, bounds={"t": [0, None], "q": [0.5, 2.5]}, per_cell=True)
+    batch = make_batch(series)
+    members = 2 * torch.randn(12, 3, 3, 2, 4, 5)
+    drawn = held.members_in_bounds(members, batch)
+    torch.testing.assert_close(drawn.mean(0), members.mean(0), atol=1e-5, rtol=0)
+    fields = held.physical(drawn, batch)
+    torch.testing.assert_close(fields.mean(0), held.physical(members.mean(0), batch), atol=1e-4, rtol=1e-5)
+    clipped = held.physical(members, batch).mean(0)
+    assert (clipped[:, 0] - fields.mean(0)[:, 0]).max() > 0.1, "without it the mean would be too high"
+    assert torch.equal(drawn[:, :, 2], members[:, :, 2])
+    assert torch.equal(held.members_in_bounds(members[:1], batch), members[:1])
+
+
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 DERIVED = ("variables", "n_targets", "usual", "climatology_terms")
@@ -18,8 +19,11 @@ BAND_TENSORS = {
 
 
 def band_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of bands under their present names."""
-    return {BAND_TENSORS.get(name, name): tensor for name, tensor in tensors.items()}
+    """Return the tensors of bands under their present names, with no widening where there was none yet."""
+    found = {BAND_TENSORS.get(name, name): tensor for name, tensor in tensors.items()}
+    if "quantiles" in found:
+        found.setdefault("widening", torch.zeros_like(found["quantiles"][:, 0]))
+    return found
 
 
 def from_version_1(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from stconv.contenders import MODEL, OPTICAL_FLOW, PERSISTENCE
@@ -15,12 +18,14 @@ from stconv.datasets.references.fitted import ReferenceForecasts
 from stconv.datasets.references.optical_flow import OpticalFlow
 from stconv.datasets.series.extent import lowest_and_highest
 from stconv.sphere import DEGREE
-from stconv.uncertainty.bands import LEVELS, Bands
+from stconv.uncertainty.adaptive import Adaptation, outside_shares
+from stconv.uncertainty.bands import LEVELS, Bands, widened
 from stconv.verification import ScoreSums, Verification, lead_labels
 from stconv.verification.scores.calibration import Calibration
 from stconv.verification.scores.circular import circles, known_angles, with_angles
 from stconv.verification.scores.diagnostic import Diagnostic
 from stconv.verification.scores.events import EventScores
+from stconv.verification.scores.exceedance import Exceedance
 from stconv.verification.scores.maps import ErrorMaps
 from stconv.verification.scores.pooled import PooledMean
 from stconv.verification.scores.scoring import Scoring, region_mask
@@ -75,12 +80,15 @@ class Assessment:
         self._circles = circles(data.directions, self._names)
         self.sums, self.loss = self._empty_sums(), PooledMean()
         self.events = EventScores(self._names, data.leads) if data.event is not None else None
-        self._bands = bands
+        self._bands = None if bands is None else replace(bands, widening=torch.zeros_like(bands.widening))
+        self._adaptation = Adaptation(len(self._names), data.leads)
         self.calibration = None if bands is None else Calibration(self._names, data.leads)
+        self._fixed = None if bands is None else Calibration(self._names, data.leads)
         self._references: ReferenceForecasts | None = None
         self._optical_flow: OpticalFlow | None = None
         self._regions: dict[str, tuple[Tensor, ScoreSums]] = {}
         self._diagnostics: dict[str, Diagnostic] = {}
+        self._exceedance: Exceedance | None = None
         if scoring is not None and self.events is None:
             self._optical_flow = OpticalFlow(data.spec) if scoring.optical_flow else None
             self._references = ReferenceForecasts.fit(
@@ -105,6 +113,7 @@ class Assessment:
             self._diagnostics["thresholds"] = ThresholdScores(
                 names, scoring.thresholds, scoring.scales, series.centers
             )
+            self._exceedance = Exceedance(names, self._data.leads, scoring.thresholds, series.centers)
 
     def _empty_sums(self) -> ScoreSums:
         directions = [circle.name for circle in self._circles]
@@ -124,11 +133,28 @@ class Assessment:
         preparation = self._preparation
         forecast, bounds = preparation.physical(members.mean(0), batch), None
         if self._bands is not None:
-            bounds = self._bands.physical(members, batch, preparation).flatten(0, 1)
+            bounds = self._adapted(self._bands.physical(members, batch, preparation), batch).flatten(0, 1)
         self.add_forecast(batch, forecast, bounds)
         if self.calibration is not None and len(members) > 1:
-            self.calibration.add_members(batch["targets"], preparation.physical(members, batch))
+            fields = preparation.physical(preparation.members_in_bounds(members, batch), batch)
+            self.calibration.add_members(batch["targets"], fields)
+            if self._exceedance is not None:
+                self._exceedance.add(batch["targets"], fields)
         return forecast
+
+    def _adapted(self, bounds: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Widen the bands of each window by what was known at its reference time; score the fixed ones."""
+        assert self._bands is not None
+        assert self._fixed is not None
+        for level, (lower, upper) in zip(LEVELS, bounds, strict=True):
+            self._fixed.add_band(batch["targets"], lower, upper, level / 100)
+        moved = []
+        for i, reference in enumerate(batch["reference_index"].tolist()):
+            widening = torch.from_numpy(self._adaptation.at(reference)).float()
+            moved.append(widened(bounds[:, :, i : i + 1], widening, self._bands.lowest))
+            outside = outside_shares(moved[-1], batch["targets"][i : i + 1])[:, 0]
+            self._adaptation.observe(reference, outside.cpu().numpy())
+        return torch.cat(moved, 2)
 
     def add_forecast(
         self, batch: Mapping[str, Tensor], forecast: Tensor, bounds: Tensor | None = None
@@ -178,7 +204,21 @@ class Assessment:
             None if first is None else first.merge(*others) for first, *others in zip(*parts, strict=True)
         ]
         self.sums, self.loss, self.events, self.calibration = merged
-        self._regions, self._diagnostics = {}, {}
+        self._regions, self._diagnostics, self._exceedance, self._fixed = {}, {}, None, None
+
+    def widening(self) -> Tensor | None:
+        """Return the widening after the last truth, (level, target, leads); None if no band was adapted."""
+        if self._bands is None or self._fixed is None or not self._fixed.scored:
+            return None
+        return torch.from_numpy(self._adaptation.at(sys.maxsize)).float()
+
+    def _calibration_scores(self, calibration: Calibration) -> xr.Dataset:
+        """Scores of the bands as truth came in, and of those of the calibration."""
+        ds = calibration.to_dataset()
+        if self._fixed is not None and self._fixed.scored:
+            fixed = self._fixed.to_dataset()
+            ds["fixed_coverage"], ds["fixed_width"] = fixed["coverage"], fixed["width"]
+        return ds
 
     def verification(self, model: str) -> Verification:
         """Return the result of the period.
@@ -192,7 +232,9 @@ class Assessment:
         if self.events is not None:
             diagnostics |= self.events.to_datasets()
         if self.calibration is not None:
-            diagnostics["calibration"] = self.calibration.to_dataset()
+            diagnostics["calibration"] = self._calibration_scores(self.calibration)
+        if self._exceedance is not None and self._exceedance.scored:
+            diagnostics["exceedance"] = self._exceedance.to_dataset()
         result = Verification(
             self.sums,
             model=model,

@@ -74,7 +74,9 @@ def fit_into(values: dict[str, Any], minutes: float, dataset: xr.Dataset | None 
         raise ConfigError(f"minutes is {minutes}; expected a number above zero.")
     values = copy.deepcopy(values)
     trainer = values["trainer"]
-    network = values["model"]["network"]["init_args"]["network"]["init_args"]
+    network = values["model"]["network"]["init_args"]
+    while "network" in network:
+        network = network["network"]["init_args"]
     seconds, most = 60 * minutes, trainer["max_epochs"]
     widths = [width for width in WIDTHS if width <= network["n_filters"]]
     network["n_filters"] = widths[0]

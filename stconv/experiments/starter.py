@@ -2,7 +2,8 @@
 
 The choices did well on the data of `configs/README.md`: a small network that forecasts the difference from
 damped persistence of the anomaly, with a size that follows the number of training windows, averaged weights,
-and as many optimizer steps as a laptop takes in some minutes.
+and as many optimizer steps as a laptop takes in some minutes. Where most values of a target are zero (rain,
+counts), the network forecasts a distribution instead of its mean alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from stconv.errors import ConfigError
 from stconv.plain import stated
 
 if TYPE_CHECKING:
-    from stconv.datasets.inspection.description import Description
+    from stconv.datasets.inspection.description import Description, VariableSummary
 
 MANY_WINDOWS = 1000
 """A network of full size needs at least this many training windows."""
@@ -35,6 +36,8 @@ CELLS_AT_ONCE = 40_000
 """Cells in a batch, which fit a few GiB of memory."""
 FLOPS = 3e13
 """Cost of a whole training: some ten minutes on two cores."""
+MEMBERS = 16
+"""Number of quantiles of a target that is mostly zero."""
 SHORTEST_GRID = 12
 """Cells along lat and lon below which a U-Net's coarser grids are useless."""
 
@@ -78,7 +81,8 @@ def starter(
         )
     split = _split(found)
     rows, columns = (axis.size for axis in found.axes)
-    network, flops = _network(found, rows, columns)
+    skewed = [v for v in found.variables if v.rain_like and v.name in (targets or inputs or [v.name])]
+    network, flops = _network(found, rows, columns, bool(skewed))
     batch_size = max(1, min(16, CELLS_AT_ONCE // (rows * columns), math.ceil(found.n_training_windows / 8)))
     batches = math.ceil(found.n_training_windows / batch_size)
     affordable = int(FLOPS / (flops * batch_size))
@@ -89,12 +93,13 @@ def starter(
         "data": _data(found, source, split, batch_size, inputs, targets),
         "model": {
             "network": network,
-            "loss": {"class_path": "stconv.losses.MaskedMSE"},
+            "loss": _loss(bool(skewed)),
             "optimizer": {
                 "class_path": "stconv.optimizers.Muon",
                 "init_args": {"lr": 0.003, "weight_decay": 0.05},
             },
             "lr_scheduler": {"class_path": "stconv.schedules.WarmupCosine"},
+            **_scoring(skewed),
         },
         "trainer": {
             "accelerator": "auto",
@@ -181,12 +186,38 @@ def _preparation(
         bounds={
             variable.name: [0, None]
             for variable in found.variables
-            if variable.never_negative and variable.name in (targets or inputs)
+            if (variable.never_negative or variable.rain_like) and variable.name in (targets or inputs)
         },
     )
 
 
-def _network(found: Description, rows: int, columns: int) -> tuple[dict[str, Any], float]:
+def _loss(skewed: bool) -> dict[str, Any]:
+    if not skewed:
+        return {"class_path": "stconv.losses.MaskedMSE"}
+    return {"class_path": "stconv.losses.CRPS", "init_args": {"squared_error": 1.0}}
+
+
+def _scoring(skewed: Sequence[VariableSummary]) -> dict[str, Any]:
+    """Score amounts above a usual one, and above four times as much, of targets that are mostly zero."""
+    thresholds = {}
+    for variable in skewed:
+        assert variable.mean is not None
+        assert variable.maximum is not None
+        usual = one_two_five(variable.mean / (1 - variable.zero_share)) if variable.zero_share < 1 else 0.0
+        values = [value for value in (usual, 4 * usual) if 0 < value < variable.maximum]
+        if values:
+            thresholds[variable.name] = values
+    return {"scoring": {"thresholds": thresholds}} if thresholds else {}
+
+
+def one_two_five(value: float) -> float:
+    """Return the nearest of ..., 0.1, 0.2, 0.5, 1, 2, 5, 10, ..., by ratio, to a number above 0."""
+    tens = math.floor(math.log10(value))
+    candidates = [float(f"{digit}e{power}") for power in (tens, tens + 1) for digit in (1, 2, 5)]
+    return min(candidates, key=lambda candidate: abs(math.log(candidate / value)))
+
+
+def _network(found: Description, rows: int, columns: int, skewed: bool) -> tuple[dict[str, Any], float]:
     """Choose the network; also returns the approximate FLOPs of a training step per window."""
     many, few = found.n_training_windows >= MANY_WINDOWS, found.n_training_windows < FEW_WINDOWS
     width = 32 if many else 8 if few else 16
@@ -205,6 +236,9 @@ def _network(found: Description, rows: int, columns: int) -> tuple[dict[str, Any
         }
         convolutions = 2 * 2 + 1 + 2 * 3 * 1.5**2 / 4
     flops = 3 * 2 * 9 * width**2 * (convolutions + 1) * rows * columns  # backward costs twice forward
+    if skewed:
+        quantiles = {"n_members": MEMBERS, "network": inner}
+        inner = {"class_path": "stconv.models.Quantiles", "init_args": quantiles}
     start = {"grid": [rows, columns], "neighbors": True}
     network = {"class_path": "stconv.models.LinearResidual", "init_args": {**start, "network": inner}}
     return network, flops

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from stconv.nn.normal_scores import normal_scores
 
 class DistributionLoss(nn.Module):
     """Base class: weighted mean of a pointwise error of a distribution."""
+
+    within_bounds: ClassVar[bool] = True
+    """Whether the members are drawn into the bounds of their target before the loss."""
 
     def error(self, members: Tensor, target: Tensor) -> Tensor:
         """Return the error of each cell, shaped like the target."""
@@ -53,18 +57,33 @@ class CRPS(DistributionLoss):
     Args:
         fair: Whether to average the second term over n (n - 1) pairs instead of n^2, for members drawn at
             random; not for quantiles.
+        squared_error: Weight of the squared error of the mean of the members, which is added. The mean then
+            is trained by it alone, the members around it by the CRPS: for rain and counts, where few members
+            cannot show how rare large values raise the mean.
+
+    Raises:
+        ConfigError: squared_error is negative.
 
     Source:
         Zamo and Naveau (2018), Mathematical Geosciences 50, 209-234; Broecker (2012), QJRMS 138,
         1611-1617: the quantiles that minimize it.
     """
 
-    def __init__(self, fair: bool = False) -> None:
+    def __init__(self, fair: bool = False, squared_error: float = 0.0) -> None:
         super().__init__()
-        self.fair = fair
+        if not squared_error >= 0:
+            raise ConfigError(f"CRPS: squared_error is {squared_error}; expected 0 or a positive number.")
+        self.fair, self.squared_error = fair, squared_error
 
     def error(self, members: Tensor, target: Tensor) -> Tensor:
-        """Return the CRPS of each cell, from sorted members."""
+        """Return the CRPS of each cell, from sorted members, and the weighted squared error of their mean."""
+        if not self.squared_error:
+            return self._crps(members, target)
+        mean = members.mean(0)
+        crps = self._crps(members - mean + mean.detach(), target)
+        return crps + self.squared_error * (mean - target).square()
+
+    def _crps(self, members: Tensor, target: Tensor) -> Tensor:
         n = len(members)
         position = 2 * torch.arange(1, n + 1, dtype=target.dtype, device=target.device) - n - 1
         ordered = members.sort(dim=0).values
@@ -87,6 +106,8 @@ class GaussianCRPS(DistributionLoss):
     Source:
         Gneiting and Raftery (2007), JASA 102, 359-378, eq. 21.
     """
+
+    within_bounds = False
 
     def __init__(self, epsilon: float = 1e-6) -> None:
         super().__init__()

@@ -9,17 +9,22 @@ network that they are given, so they go directly around the network that makes t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError
 from stconv.models.registry import Network, build, describe, register
 from stconv.nn.normal_scores import normal_scores
+from stconv.nn.regression import Windows
 from stconv.nn.settings import check_count
 
 LEAST_DEVIATION, MOST_DEVIATION = 1e-3, 1e2
 """Bounds of the standard deviation of a normal distribution, normalized units."""
+ERRORS_OF_BATCH = 5000
+"""Approximate number of errors of a batch, for each target and lead, that a first spread is fitted on."""
 
 
 class _Head(Network):
@@ -51,7 +56,8 @@ class _Head(Network):
 class Quantiles(_Head):
     """Forecast quantiles (i - 1/2) / n of each target, i = 1 to n; train it with `stconv.losses.CRPS`.
 
-    They never cross: the output is sorted, which does not change a loss of the members.
+    They never cross: the output is sorted, which does not change a loss of the members. Inside
+    `LinearResidual`, training starts from the quantiles of the errors of its start, the same in all cells.
 
     Args:
         network: Network with a `c_out` argument; a copy with n times the output channels is trained.
@@ -64,12 +70,37 @@ class Quantiles(_Head):
         Chernozhukov et al. (2010), Econometrica 78, 1093-1125: sorting quantiles that cross.
     """
 
+    first_spread: Tensor
+
     def __init__(self, network: Network, *, n_members: int = 9) -> None:
         super().__init__(network, check_count("n_members", n_members, "Quantiles", at_least=2))
+        self.register_buffer("first_spread", torch.zeros(n_members, network.c_out, network.leads, 1, 1))
 
     def members(self, x: Tensor) -> Tensor:
-        """Return the sorted output channels."""
-        return self.channels_of(x).sort(dim=0).values
+        """Return the sorted sums of output channels and first spread."""
+        return (self.channels_of(x) + self.first_spread[:, None]).sort(dim=0).values
+
+    @torch.no_grad()
+    def fit_spread(self, errors: Windows) -> None:
+        """Set the first spread to the quantiles of the errors, less their mean."""
+        n = self.c_out * self.leads
+        pieces: list[list[Tensor]] = [[] for _ in range(n)]
+        for _, error, weight in errors():
+            rows, known = (t.transpose(0, 1).transpose(1, 2).reshape(n, -1) for t in (error, weight > 0))
+            for piece, row, here in zip(pieces, rows, known, strict=True):
+                found = row[here]
+                piece.append(found[:: 1 + len(found) // ERRORS_OF_BATCH].cpu())
+        levels = (np.arange(self.channels) + 0.5) / self.channels
+        for i, piece in enumerate(pieces):
+            values = torch.cat(piece).numpy() if piece else np.empty(0)
+            if len(values):
+                quantiles = torch.from_numpy(np.quantile(values, levels)).float()
+                self.first_spread[:, i // self.leads, i % self.leads, 0, 0] = quantiles - quantiles.mean()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take tensors of earlier bundles and checkpoints as well, which have no first spread."""
+        state_dict.setdefault(prefix + "first_spread", torch.zeros_like(self.first_spread))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 @register
@@ -116,6 +147,12 @@ class _Several(Network):
     def compute(self, x: Tensor) -> Tensor:
         """Return the mean of the forecasts of the networks."""
         return torch.stack([network(x) for network in self.each()]).mean(0)
+
+    def fit_spread(self, errors: Windows) -> None:
+        """Fit the first spread of each of the networks."""
+        for network in self.networks:
+            if isinstance(network, Network):
+                network.fit_spread(errors)
 
     def each(self) -> list[Network]:
         """Return the networks that take part in the forecast."""

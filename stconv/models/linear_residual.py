@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -126,9 +127,15 @@ class LinearResidual(Network):
         return self.climatology_start.grid
 
     def before_training(self, training: Windows, validation: Windows) -> None:
-        """Fit the starts on the training period."""
+        """Fit the starts on the training period, and the spread of the network's members around them."""
         for damping in self._dampings():
             damping.fit(training)
+        self.network.fit_spread(partial(self._errors, training))
+
+    @torch.no_grad()
+    def _errors(self, windows: Windows) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for x, y, weight in windows():
+            yield x, y - self._start(x), weight
 
     @torch.no_grad()
     def fit_combination(self, origins: Iterable[tuple[Windows, Windows]]) -> None:

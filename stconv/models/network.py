@@ -103,6 +103,16 @@ class Network(nn.Module):
             validation: Windows of the validation period, the same on every rank.
         """
 
+    def fit_spread(self, errors: Windows) -> None:
+        """Fit the spread of the members that training starts from; does nothing by default.
+
+        A network that adds this one to a start calls it before the first training step.
+
+        Args:
+            errors: Windows of the training period with the errors of the start, truth minus forecast, as
+                targets.
+        """
+
     def fit_combination(self, origins: Iterable[tuple[Windows, Windows]]) -> None:
         """Fit the weights of forecasts that are combined, before the first training step; nothing by default.
 

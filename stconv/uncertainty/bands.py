@@ -66,6 +66,8 @@ class Bands:
             (target, leads).
         quantiles: Lower and upper quantile of the scaled errors, (level, 2, target, leads).
         lowest: Smallest possible value of each target in its units, -inf if there is none, (target,).
+        widening: Widths of the band by which both of its bounds are moved outwards, (level, target, leads),
+            as learned from truths after the calibration; 0 without any.
         n_windows: Number of validation windows used for calibration.
     """
 
@@ -78,6 +80,7 @@ class Bands:
     spread_power: Tensor
     quantiles: Tensor
     lowest: Tensor
+    widening: Tensor
     n_windows: int
 
     def normalized(self, members: Tensor, cycles: Tensor, recent_change: Tensor) -> Tensor:
@@ -108,7 +111,8 @@ class Bands:
         )
         bounds = self.normalized(members, batch["target_cycles"], recent_change)
         fields = preparation.physical(bounds, batch)
-        return torch.maximum(fields, self.lowest.to(fields).view(-1, 1, 1, 1))
+        fields = torch.maximum(fields, self.lowest.to(fields).view(-1, 1, 1, 1))
+        return widened(fields, self.widening, self.lowest)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that a bundle stores with its weights."""
@@ -150,7 +154,27 @@ TENSORS = (
     "spread_power",
     "quantiles",
     "lowest",
+    "widening",
 )
+
+
+def widened(bounds: Tensor, widening: Tensor, lowest: Tensor) -> Tensor:
+    """Move both bounds of each band outwards by a number of its widths.
+
+    Args:
+        bounds: (level, 2, ..., target, leads, lat, lon), physical units.
+        widening: Widths, (level, target, leads).
+        lowest: Smallest possible value of each target, (target,); a bound there stays.
+
+    Returns:
+        The moved bounds, of the same shape.
+    """
+    lower, upper = bounds.unbind(1)
+    least = lowest.to(bounds).view(-1, 1, 1, 1)
+    inner = [1] * (bounds.ndim - widening.ndim - 3)
+    by = widening.to(bounds).view(len(widening), *inner, *widening.shape[1:], 1, 1) * (upper - lower)
+    moved = torch.where(lower > least, torch.maximum(lower - by, least), lower)
+    return torch.stack([moved, torch.maximum(upper + by, moved)], 1)
 
 
 def season_factor(terms: Sequence[Term], season: Tensor, cycles: Tensor) -> Tensor:

@@ -139,6 +139,7 @@ def cross_calibrate(
         spread_power,
         torch.from_numpy(quantiles),
         torch.tensor(lowest),
+        torch.zeros(len(LEVELS), *quantiles.shape[2:]),
         len(validation.values),
     )
 

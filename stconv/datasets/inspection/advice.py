@@ -98,9 +98,10 @@ def _about_variable(variable: VariableSummary) -> list[str]:
         advice.append(f"'{name}' is constant ({variable.minimum:g}); a network can learn nothing from it.")
     if variable.rain_like:
         advice.append(
-            f"{100 * variable.zero_share:.0f} % of '{name}' is zero: do not judge by RMSE alone, also use "
-            f"`stconv evaluate --thresholds`. `transforms: {{{name}: log1p}}` gives large values less "
-            "weight, and makes the forecast too low on average."
+            f"{100 * variable.zero_share:.0f} % of '{name}' is zero: do not judge by RMSE alone. The "
+            "suggested experiment forecasts quantiles, none below zero, whose mean is the forecast, and its "
+            f"test also scores CRPS and values above thresholds. `transforms: {{{name}: log1p}}` gives large "
+            "values less weight, and makes the forecast too low on average."
         )
     if variable.restarts:
         advice.append(

@@ -22,6 +22,7 @@ from stconv.datasets.preparation.settings import Block, PreparationSettings
 from stconv.datasets.preparation.spec import PreparationSpec
 from stconv.datasets.series.filling import fill_forward_and_backward, newest_known
 from stconv.errors import ConfigError, ShapeError
+from stconv.nn.bounding import drawn_above
 
 if TYPE_CHECKING:
     from stconv.datasets.series.store import Series
@@ -253,6 +254,35 @@ class Preparation(nn.Module):
         return torch.stack(
             [part if low is high is None else part.clamp(low, high) for part, (low, high) in parts], CHANNEL
         )
+
+    def members_in_bounds(self, members: Tensor, batch: Batch) -> Tensor:
+        """Draw the members of a forecast into the bounds of the targets without a change of their mean.
+
+        See `drawn_above`; a mean beyond a bound stays there, and `physical` clips it.
+
+        Args:
+            members: float32, (member, batch, c_out, leads, lat, lon), normalized.
+            batch: With "target_cycles".
+
+        Returns:
+            The same shape, normalized; a target without bounds, or a single member, is unchanged.
+        """
+        if len(members) == 1 or not self.settings.bounds:
+            return members
+        channels = []
+        for channel, name in enumerate(self.variables[: self.c_out]):
+            low, high = self.settings.bounds.get(name, (None, None))
+            drawn = members[:, :, channel]
+            if low is not None:
+                drawn = drawn_above(drawn, self._normalized_value(low, members[0], batch)[:, channel])
+            if high is not None:
+                drawn = -drawn_above(-drawn, -self._normalized_value(high, members[0], batch)[:, channel])
+            channels.append(drawn)
+        return torch.stack(channels, 2)
+
+    def _normalized_value(self, value: float, like: Tensor, batch: Batch) -> Tensor:
+        """Normalize one physical value of all targets, shaped like a forecast; 0 where that is unknown."""
+        return self.normalize(torch.full_like(like, value), batch["target_cycles"]).nan_to_num()
 
     def climatology(self, batch: Batch) -> Tensor:
         """Climatology of the targets at the target times: (batch, c_out, leads, lat, lon), physical units."""

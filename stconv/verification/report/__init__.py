@@ -37,7 +37,7 @@ def write_report(
     """Write the page: the verdict first, then the evidence.
 
     Sections on maps, spectra, events, uncertainty, seasons and regions appear if
-    `verification.diagnostics` has "maps", "spectra", "thresholds", "calibration" and "slices".
+    `verification.diagnostics` has "maps", "spectra", "thresholds", "exceedance", "calibration" and "slices".
 
     Args:
         verification: Scores to report.

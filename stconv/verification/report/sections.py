@@ -225,6 +225,13 @@ def sharpness(verification: Verification, variable: int) -> str:
     )
 
 
+CHANCE_SCORES = {
+    "brier_skill": "Brier skill of the forecast probability against its frequency here",
+    "reliability": "reliability term of the Brier score, 0 is perfect",
+}
+"""Scores of the probability of an event, in words."""
+
+
 def events(verification: Verification, variable: int) -> str:
     """Scores of the thresholds."""
     ds = verification.diagnostic("thresholds", variable)
@@ -244,10 +251,19 @@ def events(verification: Verification, variable: int) -> str:
                     continue
                 numbers = [number(x, 2) for x in values.sel(contender=contender).values]
                 rows.append((f"{title}, {who}", numbers))
+        chances = verification.diagnostic("exceedance", variable)
+        if chances is not None:
+            rows += [
+                (words, [number(x, 3) for x in chances[key].isel(threshold=i).values])
+                for key, words in CHANCE_SCORES.items()
+            ]
         units = verification.sums.units[name]
         n = int(here["n_events"].sel(contender=MODEL).sum())
         parts.append(f"<h3>At least {escape(_with(f'{value:.{PRECISE}g}', units))}</h3>")
         parts.append(table(["", *verification.labels], rows))
+        if chances is not None:
+            caption = "When the event is forecast with 70 %, does it happen 7 times in 10?"
+            parts.append(figure(charts.reliability_chart(chances.isel(threshold=i)), caption))
         parts.append(paragraph(f"{n:,} events in cells and leads of the test.", "soft"))
     return section(
         f"Events of {name}",
@@ -268,6 +284,29 @@ def _event_rows(ds: xr.Dataset) -> list[tuple[str, str, int | None]]:
     return rows + [(f"FSS, {scale} x {scale} cells", "fss", int(scale)) for scale in ds["scale"].values]
 
 
+ADAPTED = (
+    "The bands of each forecast are widened or narrowed by how often earlier ones held, as far as their "
+    "truth was known when it was made, as in the service. "
+)
+
+
+def about_bands(ds: xr.Dataset) -> str:
+    """Say how far the bands of the calibration were off, and by how much the others differ from them."""
+    level = float(ds["level"].max())
+    fixed = 100 * float(ds["fixed_coverage"].sel(level=level).mean())
+    ratio = float((ds["width"] / ds["fixed_width"]).sel(level=level).mean())
+    if not np.isfinite(fixed):
+        return ""
+    short = 100 * level - fixed
+    if abs(short) < 2:
+        return f"Those of the calibration held as well: {fixed:.1f} % inside of those of {level:.0%}."
+    return (
+        f"Those of the calibration contain {fixed:.1f} % instead of {level:.0%} of the truth: the test "
+        "differs from the validation period, by its season, its level, or how much varies. The adapted ones "
+        f"are {ratio:.2f} times as wide on average."
+    )
+
+
 def uncertainty(verification: Verification, variable: int) -> str:
     """Calibration of bands and probabilities; see `Calibration` in `scores.calibration`."""
     ds = verification.diagnostic("calibration", variable)
@@ -283,6 +322,9 @@ def uncertainty(verification: Verification, variable: int) -> str:
         for level in ds["level"].values:
             covered = 100 * ds["coverage"].sel(level=level).values
             rows.append((f"inside the {level:.0%} band, %", [number(x, 1) for x in covered]))
+            if "fixed_coverage" in ds:
+                fixed = 100 * ds["fixed_coverage"].sel(level=level).values
+                rows.append((f"inside the {level:.0%} band as calibrated, %", [number(x, 1) for x in fixed]))
             width = ds["width"].sel(level=level).values
             rows.append((with_units(f"width of the {level:.0%} band,", units), [number(x, 2) for x in width]))
     if "bin_count" in ds:
@@ -296,6 +338,7 @@ def uncertainty(verification: Verification, variable: int) -> str:
             rows.append((words, [number(x, 3) for x in ds[key].values]))
     return section(
         f"Do the stated uncertainties of {name} hold?",
+        paragraph(ADAPTED + about_bands(ds)) if "fixed_coverage" in ds else "",
         f'<div class="pair">{"".join(parts)}</div>',
         table(["", *verification.labels], rows) if rows else "",
     )

@@ -83,6 +83,11 @@ class Calibration:
             self._add(f"bin_probability@{i}", torch.where(here, chance, torch.nan), cell_weight)
             self._add(f"bin_event@{i}", torch.where(here, happened, torch.nan), cell_weight)
 
+    @property
+    def scored(self) -> bool:
+        """Whether anything was added."""
+        return bool(self._sums)
+
     def merge(self, *others: Calibration) -> Calibration:
         """Merge with the sums of others, for example of other ranks.
 

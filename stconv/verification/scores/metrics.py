@@ -44,13 +44,20 @@ def calibration_metrics(calibration: xr.Dataset, stage: str) -> dict[str, float]
     """Name coverage and CRPS for a log: `test_coverage_80_lead_1`, `test_crps_lead_1`; see `score_metrics`.
 
     Args:
-        calibration: Result of `Calibration.to_dataset`; coverage is logged in percent.
+        calibration: Result of `Calibration.to_dataset`; coverage is logged in percent, and that of bands that
+            do not adapt as `fixed_coverage`.
         stage: Prefix of the names, such as "test".
     """
     fields = {
         f"coverage_{round(100 * float(level))}": 100 * calibration["coverage"].sel(level=level).values
         for level in calibration.get("level", [])
     }
+    if "fixed_coverage" in calibration:
+        fields |= {
+            f"fixed_coverage_{round(100 * float(level))}": 100
+            * calibration["fixed_coverage"].sel(level=level).values
+            for level in calibration["level"]
+        }
     if "crps" in calibration:
         fields["crps"] = calibration["crps"].values
     return _finite(_per_lead(fields, list(calibration["variable"].values), stage))
