@@ -31,7 +31,7 @@ from stconv.losses import MaskedMSE
 from stconv.models import UNet
 from stconv.task import ForecastTask
 
-FRAMES, LEADS, STEPS, CROP = 5, 5, 40, 128
+FRAMES, LEADS, STEPS, CROP = 5, 5, 80, 128
 LIMIT_BYTES = 4 * 2**30
 
 
@@ -59,7 +59,7 @@ def train(path: Path, bundle: Path) -> int:
     )
     data.setup()
     torch.manual_seed(0)
-    network = UNet(data.c_in, data.c_out, FRAMES, LEADS, maker="2d", n_filters=16, depth=2, norm="batch")
+    network = UNet(data.c_in, data.c_out, FRAMES, LEADS, n_filters=16, n_levels=2, norm="batch")
     task = ForecastTask(network, MaskedMSE())
     task._trainer = SimpleNamespace(datamodule=data)
     task.setup("fit")

@@ -34,7 +34,7 @@ def rows() -> list[dict[str, Any]]:
     found = []
     for name, size in SIZES.items():
         found += _of_size(name, size)
-    return found + on_gpu()
+    return found
 
 
 def training_step(network: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:
@@ -143,39 +143,3 @@ def _check_equal(theirs: nn.Module, ours: nn.Module, x: Tensor) -> None:
     error = float((fresh.eval()(x) - expected).abs().max() / expected.abs().max())
     if error > 1e-4:
         raise SystemExit(f"the two networks differ by {error:.2g}, relative; expected at most 1e-4")
-
-
-def on_gpu() -> list[dict[str, Any]]:
-    """A training step in bf16-mixed, channels-last, compiled, against eager float32; none without a GPU."""
-    if not torch.cuda.is_available():
-        print("networks: no GPU here, so that bf16-mixed, channels-last, compiled was not measured")
-        return []
-    settings = dict(SIZES["CFSR"])
-    grid = settings.pop("grid")
-    eager = STConvS2S(1, 1, 5, 5, variant="R", **settings).cuda()
-    fast = torch.compile(channels_last(copy.deepcopy(eager)))
-    x = torch.randn(8 * BATCH, 1, 5, *grid, device="cuda")
-    y = torch.randn_like(x)
-    steps = {"eager": training_step(eager, x, y), "fast": training_step(fast, x, y)}
-    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-
-    def timed(run: Callable[[], object], mixed: bool) -> Callable[[], None]:
-        def call() -> None:
-            with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
-                run()
-            torch.cuda.synchronize()
-
-        return call
-
-    runs = {name: timed(run, mixed=name == "fast") for name, run in steps.items()}
-    seconds = interleaved(runs | {"limit": timed(lambda: a @ a, mixed=False)})
-    flops = 2 * sum(layer.multiply_adds for layer in anatomy(eager, (1, 5, *grid))) * len(x) * 3
-    share = flops / seconds["fast"] / (2 * 8192**3 / seconds["limit"])
-    return [
-        row(
-            "GPU, CFSR, training step, bf16-mixed: times eager float32",
-            seconds["eager"] / seconds["fast"],
-            "x",
-        ),
-        row("GPU, CFSR, training step, bf16: share of the bf16 limit", share),
-    ]
