@@ -1,8 +1,12 @@
-"""A worker of a hindcast against the bare batched model, by turns: time of the processor, on one thread."""
+"""A worker of a hindcast: its peak memory, and its speed against the bare batched model.
+
+Speed is measured by turns, in time of the processor on one thread.
+"""
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +27,13 @@ from stconv.datasets.series.windows import WindowSpec
 from stconv.datasets.source.grid import GridSpec, canonicalize
 from stconv.datasets.summary import DataSummary
 from stconv.hindcasts.cluster import Means
+from stconv.hindcasts.job import Block, Job
 from stconv.hindcasts.layout import blocks_of, chunks_of
 from stconv.hindcasts.plan import Plan, Wish
 from stconv.hindcasts.run import output_of
 from stconv.hindcasts.worker import compute
 from stconv.models import Conv2Plus1D
 
-MEMORY = 4 * 2**30
 FRAMES, LEADS = 5, 5
 GRIDS = {"32 x 32": (32, 32, 64), "181 x 360": (181, 360, 8), "721 x 1440": (721, 1440, 2)}
 """Rows, columns and forecasts of each measurement."""
@@ -67,14 +71,23 @@ def save_bundle(folder: Path, path: Path) -> Path:
     return made.save(folder)
 
 
-def measured(grid: str) -> dict[str, Any]:
-    """Forecasts a second of the bare model and of the worker, by turns, the better of two each."""
+def peak(job: Job, blocks: list[Block]) -> int:
+    """Peak resident memory of a worker, bytes; in a process that does nothing else."""
+    torch.set_num_threads(1)
+    for block in blocks:
+        compute(job, block)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def measured(grid: str, memory: int, turns: int = 2) -> dict[str, Any]:
+    """Forecasts a second of the bare model and of the worker, by turns, the better of each."""
     rows, columns, n = GRIDS[grid]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "air.zarr")
         archive(path, n + FRAMES - 1, rows, columns)
         bundle = save_bundle(Path(folder, "bundle"), path)
-        means = Means(workers=1, memory=MEMORY, threads=1)
+        means = Means(workers=1, memory=memory, threads=1)
         wish = Wish(bundle, None, [str(path)], GridSpec(), Path(folder, "h.zarr"))
         plan = Plan(wish, means)
         store = output_of(plan)
@@ -83,9 +96,12 @@ def measured(grid: str) -> dict[str, Any]:
         forecaster, size = plan.forecasts.forecaster, plan.job.effort.batch
         frames = plan.forecasts.read(plan.positions)
         torch.set_num_threads(1)
-        bare, worker = [], []
-        compute(plan.job, blocks[0])  # opens model and archive, which a worker does once
-        for _ in range(2):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            most = pool.apply(peak, (plan.job, blocks))
+        bare, worker = [0.0], [0.0]
+        if turns:
+            compute(plan.job, blocks[0])  # opens model and archive, which a worker does once
+        for _ in range(turns):
             began = process_time()
             for start in range(0, n, size):
                 chosen = plan.positions[start : start + size]
@@ -99,6 +115,7 @@ def measured(grid: str) -> dict[str, Any]:
         return {
             "grid": grid,
             "batch": size,
+            "peak": most,
             "bare": max(bare),
             "worker": max(worker),
             "bytes": stored / n,
@@ -116,10 +133,20 @@ def batch_of(plan: Plan, chosen: list[int], frames: Any) -> dict[str, torch.Tens
     }
 
 
-def rows(grids: Sequence[str] = tuple(GRIDS)) -> list[dict[str, Any]]:
+def rows(grids: Sequence[str], memory: int, turns: int) -> list[dict[str, Any]]:
     found = []
     for grid in grids:
-        one = measured(grid)
+        one = measured(grid, memory, turns)
+        found.append(
+            {
+                "name": f"{grid}: memory",
+                "value": one["peak"] / memory,
+                "unit": f"of {memory / 2**30:g} GiB",
+                "target": "<= 1",
+            }
+        )
+        if not turns:
+            continue
         share = one["worker"] / one["bare"]
         found += [
             {"name": f"{grid}: bare model", "value": one["bare"], "unit": "forecasts/s", "target": ""},
@@ -138,5 +165,10 @@ def rows(grids: Sequence[str] = tuple(GRIDS)) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("grid", nargs="*", default=list(GRIDS), help=f"among {', '.join(GRIDS)}")
-    for row in rows(parser.parse_args().grid):
+    parser.add_argument("--memory", type=float, default=4.0, help="of a worker, GiB (default: %(default)s)")
+    parser.add_argument(
+        "--turns", type=int, default=2, help="0 measures the memory alone (default: %(default)s)"
+    )
+    chosen = parser.parse_args()
+    for row in rows(chosen.grid, int(chosen.memory * 2**30), chosen.turns):
         print(f"{row['name']:<28}{row['value']:>10.3g} {row['unit']} {row['target']}")

@@ -15,9 +15,9 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 import xarray as xr
 
@@ -61,13 +61,16 @@ def train(path: Path, bundle: Path) -> int:
     torch.manual_seed(0)
     network = UNet(data.c_in, data.c_out, FRAMES, LEADS, n_filters=16, n_levels=2, norm="batch")
     task = ForecastTask(network, MaskedMSE())
-    task._trainer = SimpleNamespace(datamodule=data)
-    task.setup("fit")
-    optimizer = torch.optim.AdamW(network.parameters())
-    for _, batch in zip(range(3), data.train_dataloader(), strict=False):
-        optimizer.zero_grad()
-        task.loss_of(batch).backward()
-        optimizer.step()
+    trainer = pl.Trainer(
+        max_steps=3,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        limit_val_batches=0,
+    )
+    trainer.fit(task, datamodule=data)
     task.network.eval()
     make_bundle(task, data, name="large").save(bundle)
     return sum(p.numel() for p in network.parameters())

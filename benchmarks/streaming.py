@@ -27,7 +27,8 @@ from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSett
 from stconv.models import ResNet2D
 
 NAMES = ("t2m", "msl", "u10", "v10")
-STEPS_A_DAY = 4
+STEPS_A_DAY, STRIDE = 4, 2
+"""Every second window is trained on, so that a step pays for half a day of the store."""
 LATENCY_SECONDS = 0.02
 MEBIBYTE = 2**20
 
@@ -82,7 +83,7 @@ def train(source: str, held_mebibytes: int) -> None:
     data = GridDataModule(
         SourceSettings(source, memory_share=2 * held_mebibytes * MEBIBYTE / available_bytes()),
         PreparationSettings(NAMES, scaling="zscore"),
-        WindowSettings(t_in=2, leads=1),
+        WindowSettings(t_in=2, leads=1, stride=STRIDE),
         SplitSpec(fractions=[0.8, 0.1, 0.1], purge=0),
         LoadingSettings(batch_size=1),
         cache="never",
