@@ -80,7 +80,7 @@ BASE = {
 }
 LONGEST_SECONDS = 60.0
 """A size is left out where the work is expected to take longer."""
-REPEATED_SECONDS = 4.0
+REPEATED_SECONDS = 1.0
 """Shorter work is done three times, in fresh processes, and the quickest counts."""
 
 
@@ -256,10 +256,10 @@ Found = dict[tuple[str, str], list[tuple[int, float, float]]]
 """Size, seconds and bytes by work and by what grows."""
 
 
-def measure(names: list[str], along: str, folder: Path) -> Found:
+def measure(names: list[str], along: str, sizes: list[int], folder: Path) -> Found:
     """Measure along one direction, size by size, as far as the work is short enough."""
     found: Found = {(name, along): [] for name in names}
-    for n in SIZES[along]:
+    for n in sizes:
         size = dataclasses.replace(BASE.get(along, Size()), **{along: n})
         files = folder / f"{along}_{n}"
         for name in names:
@@ -308,12 +308,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("along", nargs="*", default=list(SIZES), help=f"among {', '.join(SIZES)}")
     parser.add_argument("--work", action="append", choices=list(WORK), help="repeatable; default: all")
+    parser.add_argument("--sizes", nargs="*", type=int, help="of one direction (default: all)")
     parser.add_argument("--with", dest="others", type=Path, help="file of results: joined to, and added")
     arguments = parser.parse_args()
     found = kept(arguments.others) if arguments.others else {}
     with tempfile.TemporaryDirectory() as folder:
         for along in arguments.along:
-            found |= measure(arguments.work or list(WORK), along, Path(folder))
+            sizes = arguments.sizes or SIZES[along]
+            for key, points in measure(arguments.work or list(WORK), along, sizes, Path(folder)).items():
+                both = {point[0]: point for point in [*found.get(key, []), *points]}
+                found[key] = [both[n] for n in sorted(both)]
             if arguments.others:
                 arguments.others.write_text(json.dumps([[*key, points] for key, points in found.items()]))
     table = Table("work", "against", "sizes", "seconds", "exponent", "MB above the start")
