@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from stconv.compute.allocation import keep_freed_memory
 
+from stconv.allocation import keep_freed_memory
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.splits import SplitSpec
