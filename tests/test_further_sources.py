@@ -324,6 +324,9 @@ def test_a_forecast_and_an_upload_take_the_sources_as_they_come(series, tmp_path
     )
     model = stconv.load(make_bundle(task, data, name="air").save(tmp_path / "bundle"))
     expected = model.forecast(series)
+    assert model.forecaster.input_schema()["further"] == [
+        {"variables": ["sst"], "regrid": "bilinear", "combine": "mean", "delay": "1d"}
+    ]
     path.unlink()  # from here on, what is sent has to do
     with xr.open_dataset(series) as air:
         both = beside(air.load(), daily)

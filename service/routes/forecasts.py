@@ -123,7 +123,8 @@ async def create_forecast(
 ) -> Response:
     """Forecast from the newest window of the fields in the body.
 
-    The answer keeps the names, dimension order, conventions and units of the uploaded fields.
+    The answer keeps the names, dimension order, conventions and units of the uploaded fields. A NetCDF file
+    may hold the variables under `further` of the model's input on axes of their own.
     """
     settings: Settings = request.app.state.settings
     intake = Intake.announced(request)

@@ -22,7 +22,8 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
 
     Returns:
         JSON types only. Coordinates are canonical: ascending, longitude from -180; those of an input may have
-        another order or convention.
+        another order or convention. `further` lists the variables that an input may hold on axes of their
+        own, and how they are brought to its grid and steps.
     """
     contract = bundle.contract
     grid, offsets = contract.grid, list(contract.offsets)
@@ -51,6 +52,15 @@ def input_schema(bundle: Bundle) -> dict[str, Any]:
             "dims": list(grid.dims),
             **{dim: _describe_axis(grid.axes[dim]) for dim in grid.dims},
         },
+        "further": [
+            {
+                "variables": list(source.variables),
+                "regrid": source.regrid,
+                "combine": source.combine,
+                "delay": source.delay,
+            }
+            for source in contract.source.sources
+        ],
         "step": {"label": contract.step.label, **contract.step.to_json()},
         "frames": {"count": len(offsets), "offsets": offsets, "span": 1 - offsets[0]},
         "calendar": contract.calendar,
