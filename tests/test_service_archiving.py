@@ -142,7 +142,7 @@ def test_when_no_file_can_be_read_clients_get_503_and_no_path(made, service_bund
         assert str(tmp_path) not in httpx.get(f"{server.url}/readyz").text
         put(made, tmp_path / "in", frames(made, 0, 36), "a.nc")
         until(lambda: len(names(server.url)) == BACKFILL)
-        assert httpx.get(f"{server.url}/v1/forecast?latitude=45&longitude=0").status_code == 200
+        assert httpx.get(f"{server.url}/v1/forecast?latitude=45&longitude=0", timeout=60).status_code == 200
         until(lambda: "archive" not in httpx.get(f"{server.url}/readyz").json())
     finally:
         server.kill()
@@ -302,3 +302,36 @@ def test_an_address_names_the_version_and_a_chunk_is_never_404(made, service_bun
         assert f"The folder '{tmp_path / 'state'}' is in use by another server." in second.output
     finally:
         server.kill()
+
+
+def test_bands_of_later_forecasts_follow_the_truth_of_earlier_ones(made, service_bundle, tmp_path):
+    """Bands of a hundredth of the spread miss nearly all truths: the next stored forecast has wider ones."""
+    from dataclasses import replace
+
+    from service.model.archiving import Archivist
+    from service.model.source import Source
+    from service.wire.model_messages import UpdateArchive
+    from stconv.bundle import Bundle
+    from stconv.forecast import Forecaster
+    from stconv.forecast.computation import NetworkComputation
+
+    banded = made.with_bands(Bundle.load(service_bundle))
+    bundle = replace(banded, bands=replace(banded.bands, quantiles=0.01 * banded.bands.quantiles))
+    computation = NetworkComputation(bundle)
+    forecaster = Forecaster(bundle, computation=computation)
+    put(made, tmp_path / "in", frames(made, 0, 36), "a.nc")
+    alone = Alone(forecaster, tmp_path)
+    alone.archivist = Archivist(forecaster, Source([tmp_path / "in"], forecaster), computation.widen)
+    alone.request = UpdateArchive("air", str(tmp_path / "state"), BACKFILL, KEEP, keep_days=None, cases=50)
+    answer = alone.rest()
+    put(made, tmp_path / "in", frames(made, 36, 38), "b.nc")
+    answer = alone.rest()
+
+    def width(name):
+        with xr.open_zarr(f"{answer.folder}/{name}.zarr") as ds:
+            return float((ds["t2m_upper_80"] - ds["t2m_lower_80"]).isel({ds["t2m"].dims[-3]: 0}).mean())
+
+    first, *_, last = held(answer)
+    assert width(last) > 1.3 * width(first)
+    kept = (answer.folder, "widening.json")
+    assert os.path.exists(os.path.join(*kept)), "the next start of the server goes on from it"

@@ -2,6 +2,7 @@
 
 FOLDER/MODEL/VERSION/20141231T180000Z.zarr    written under a temporary name, never changed, removed when old
 FOLDER/MODEL/VERSION/scores.nc                error sums of the verified forecasts
+FOLDER/MODEL/VERSION/widening.json            how far the bands were widened by what the truth showed
 FOLDER/MODEL/record.json                      what was ever stored, see `record.py`
 """
 
@@ -20,6 +21,7 @@ SUFFIX = ".zarr"
 SET_ASIDE = ".set-aside"
 """Ends the name of a store, or of scores, that is damaged or of a wrong time."""
 SCORES = "scores.nc"
+WIDENING = "widening.json"
 VERSION_LETTERS = 12
 _STORED = re.compile(r"\d{8}T\d{6}Z")
 

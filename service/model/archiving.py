@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Container
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch import Tensor
 
 from service.archive.soundness import BrokenStore, aside, set_aside, sound_metadata
 from service.archive.stores import SUFFIX, iso_time, prune, reference_name, stored, version_folder
@@ -35,11 +36,15 @@ class Archivist:
     Args:
         forecaster: Forecaster of the model.
         source: The server's own data.
+        widen: Takes the widening of the bands of forecasts that are made from now on.
     """
 
-    def __init__(self, forecaster: Forecaster, source: Source) -> None:
+    def __init__(
+        self, forecaster: Forecaster, source: Source, widen: Callable[[Tensor], None] | None = None
+    ) -> None:
         self._forecaster = forecaster
         self._source = source
+        self._widen = widen
         self._refused: dict[str, Any] = {}  # by name, the state of the source that was refused
         self._sound: set[Path] = set()
         self._faults: tuple[Fault, ...] = ()
@@ -68,6 +73,9 @@ class Archivist:
         newest = reference_name(series[0][TIME].values[-1])
         self._newest = iso_time(newest)
         self._check_stores(folder, newest)
+        if self._live is None:
+            self._live = LiveVerification(self._forecaster, self._source, folder)
+            self._adapt()
         refused = [name for name, seen in self._refused.items() if seen == state]
         reference = self._next_reference(series[0], list(stored(folder)), refused, request)
         if reference is not None:
@@ -80,17 +88,21 @@ class Archivist:
             *(Fault("input", f"The input from {iso_time(name)} is refused.") for name in refused),
             *(Fault("store", f"The store of {name} was damaged and set aside.") for name in aside(folder)),
         )
-        self._live = self._live or LiveVerification(self._forecaster, self._source, folder)
         if self._round != state:
             self._round = state
             self._live.begin(list(stores), request.cases, series[0])
         more = self._live.update(series, stores, request.cases)
+        self._adapt()
         if not more:
             self._done = state
         return self._answer(more, folder, self._live.summary())
 
     def _answer(self, more: bool, folder: Path, verification: dict[str, Any] | None = None) -> ArchiveState:
         return ArchiveState(more, str(folder), verification, self._faults, self._newest)
+
+    def _adapt(self) -> None:
+        if self._widen is not None and self._live is not None and self._live.bands is not None:
+            self._widen(self._live.bands.widening)
 
     def _check_stores(self, folder: Path, newest: str) -> None:
         """Set aside what is damaged, and what lies in the future while the source does not."""
@@ -145,6 +157,8 @@ class Archivist:
             made=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), made_when_truth_was_known=int(known)
         )
         write_store(forecast, folder / f"{name}{SUFFIX}")
+        if self._widen is not None and self._live is not None and self._live.bands is not None:
+            self._live.bands.issue(name)
 
 
 def write_store(forecast: xr.Dataset, path: Path) -> None:

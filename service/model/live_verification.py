@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import torch
 import xarray as xr
 
 from service.archive.soundness import set_aside
-from service.archive.stores import SCORES
+from service.archive.stores import SCORES, reference_name
 from service.formats.layout import Layout, find_layout
+from service.model.live_bands import LiveBands
 from service.model.source import Source, say
 from stconv.contenders import MODEL
 from stconv.datasets.references.baselines import baseline_forecasts
@@ -30,6 +32,7 @@ from stconv.forecast import Forecaster
 from stconv.forecast.output import reference_of, valid_time_of
 from stconv.forecast.units import Conversion
 from stconv.sphere import DEGREE, area_weights
+from stconv.uncertainty.bands import BOUNDS, LEVELS, Bands
 from stconv.verification import ScoreSums, lead_labels
 from stconv.verification.scores.circular import circles, with_angles
 
@@ -46,9 +49,13 @@ class LiveVerification:
         forecaster: Forecaster of the model, with the climatology of its training period.
         source: The server's own data, which hold the observed fields.
         folder: Folder of the version in the archive.
+
+    Attributes:
+        bands: Bands that learn from each truth; None for a model without bands.
     """
 
     def __init__(self, forecaster: Forecaster, source: Source, folder: Path) -> None:
+        self.bands = None if forecaster.bundle.bands is None else LiveBands(_bands_of(forecaster), folder)
         self._forecaster, self._source, self._path = forecaster, source, folder / SCORES
         self._targets = [target.name for target in forecaster.targets]
         self._circles = circles(forecaster.directions, self._targets)
@@ -141,11 +148,21 @@ class LiveVerification:
             return stacked(source.as_forecast(fields, series, reference, times))
 
         fields = {MODEL: stacked(forecast)} | {name: laid_out(found) for name, found in contenders.items()}
-        sums.add(laid_out(truth), fields, weight, [_number(reference)])
+        observed = laid_out(truth)
+        sums.add(observed, fields, weight, [_number(reference)])
+        if self.bands is not None and f"{self._targets[0]}{BOUNDS[0]}" in forecast:
+            bounds = [
+                np.stack(
+                    [self._in_model_units(forecast[f"{name}{bound}"], layout, name) for name in self._targets]
+                )
+                for bound in BOUNDS
+            ]
+            stack = torch.from_numpy(np.stack(bounds)).unflatten(0, (len(LEVELS), 2))
+            self.bands.learn(reference_name(reference), stack, observed[0, : len(self._targets)])
 
-    def _in_model_units(self, array: xr.DataArray, layout: Layout) -> np.ndarray:
-        """Values of a target in the units of the scores; a forecast has those of the data source."""
-        name, fields = str(array.name), layout.fields(array)
+    def _in_model_units(self, array: xr.DataArray, layout: Layout, target: str | None = None) -> np.ndarray:
+        """Values of a target, or of a bound of it, in the units of the scores, from those of the source."""
+        name, fields = target or str(array.name), layout.fields(array)
         units = self._sums.units[name]
         factor, offset = linear_conversion(str(array.attrs.get("units", units)), units, name, "the forecast")
         return fields if (factor, offset) == (1.0, 0.0) else fields * factor + offset
@@ -208,6 +225,14 @@ class LiveVerification:
                 "skill": {who: _plain(sums.skill(sums.model, who)[i]) for who in sums.references},
             }
         return found
+
+
+def _bands_of(forecaster: Forecaster) -> Bands:
+    """Return the bands of a forecast as it goes out: values kept as departures have no smallest one there."""
+    bands = forecaster.bundle.bands
+    assert bands is not None
+    departs = torch.tensor([target.center != 0 for target in forecaster.targets])
+    return replace(bands, lowest=bands.lowest.masked_fill(departs, -torch.inf))
 
 
 def _number(time: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -66,6 +67,15 @@ class NetworkComputation:
         self.network = Tiled(network, tile, memory, members, tiles)
         self._preparation = bundle.preparation.to(self.device).eval()
         self._bands = bundle.bands
+
+    def widen(self, widening: Tensor) -> None:
+        """Widen the bands of forecasts from now on.
+
+        Args:
+            widening: See `Bands.widening`; without effect on a bundle without bands.
+        """
+        if self._bands is not None:
+            self._bands = replace(self._bands, widening=widening)
 
     @torch.inference_mode()
     def __call__(self, batch: Batch, with_bands: bool) -> Tensor:

@@ -16,7 +16,7 @@ from stconv.uncertainty.bands import LEVELS
 RATE = 0.5
 """Change of the widening for one truth, divided by the lead plus 1: what is learned late is applied slowly,
 so that it does not overshoot."""
-LEAST, MOST = -0.15, 3.0
+LEAST, MOST = -0.25, 3.0
 """Bounds of the widening, in widths of the band."""
 
 

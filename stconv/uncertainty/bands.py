@@ -177,6 +177,16 @@ def widened(bounds: Tensor, widening: Tensor, lowest: Tensor) -> Tensor:
     return torch.stack([moved, torch.maximum(upper + by, moved)], 1)
 
 
+def as_calibrated(bounds: Tensor, widening: Tensor, lowest: Tensor) -> Tensor:
+    """Undo `widened`; a bound that was stopped at the smallest value stays there."""
+    lower, upper = bounds.unbind(1)
+    stays = lower <= lowest.to(bounds).view(-1, 1, 1, 1)
+    inner = [1] * (bounds.ndim - widening.ndim - 3)
+    moved = widening.to(bounds).view(len(widening), *inner, *widening.shape[1:], 1, 1)
+    by = moved * (upper - lower) / (1 + torch.where(stays, moved, 2 * moved))
+    return torch.stack([torch.where(stays, lower, lower + by), upper - by], 1)
+
+
 def season_factor(terms: Sequence[Term], season: Tensor, cycles: Tensor) -> Tensor:
     """Return the seasonal factor of the error at the valid times, (batch, target, leads or 1, lat, lon)."""
     basis = torch.from_numpy(harmonic_basis(cycles[:, 0].cpu().numpy(), terms)).to(season)
