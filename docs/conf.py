@@ -33,4 +33,4 @@ html_css_files = ["style.css"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 napoleon_google_docstring = True
-napoleon_custom_sections = [("Source", "params_style")]
+napoleon_custom_sections = ["Source"]

@@ -70,6 +70,33 @@ def test_docstrings_are_read_as_they_are_meant(reference_pages):
     assert reference_pages.docstrings.to_markup(given) == expected
 
 
+def test_words_before_a_colon_are_no_type(reference_pages):
+    keep = reference_pages.docstrings.without_types
+    assert keep(["A row for each run: its scores."], "property") == [": A row for each run: its scores."]
+    lines = ["Do it.", "", "Returns:", "    The runs: a table."]
+    assert keep(lines, "function") == [*lines[:3], "    : The runs: a table."]
+    assert keep(["Scores: all of them."], "class") == ["Scores: all of them."]
+
+
+def test_a_class_has_the_arguments_that_a_class_above_describes(reference_pages):
+    class Above:
+        """Above.
+
+        Args:
+            width: Share of the filters.
+            other: Not taken below.
+        """
+
+    class Below(Above):
+        """Below."""
+
+        def __init__(self, width: float, own: int = 0) -> None: ...
+
+    inherited = reference_pages.docstrings.inherited_arguments
+    assert inherited(Below) == ["", "Args:", "    width: Share of the filters."]
+    assert inherited(Above) == []
+
+
 @pytest.mark.parametrize("page", ["networks", "blocks", "losses"])
 def test_examples_run(page, written):
     (example,) = re.findall(r"^```python\n(.*?)^```", written[page], re.M | re.S)

@@ -47,7 +47,9 @@ def write(folder: Path) -> list[Path]:
 
 
 def _convert(app: Any, what: str, name: str, documented: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = docstrings.to_markup(lines)
+    if what == "class":
+        lines += docstrings.inherited_arguments(documented)
+    lines[:] = docstrings.to_markup(docstrings.without_types(lines, what))
 
 
 def setup(app: Any) -> dict[str, bool]:
