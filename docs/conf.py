@@ -23,7 +23,6 @@ source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "reference_pages"]
-smartquotes_action = "qe"  # quotes and dots; FIRST--LAST and --option keep their hyphens
 
 html_theme = "furo"
 html_title = "stconv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -334,7 +335,9 @@ class WeightAveraging(EMAWeightAveraging):
                 "spreads them over processes. Take it out of trainer.callbacks, or set the strategy to ddp."
             )
         pl_module.setup(stage)
-        super().setup(trainer, pl_module, stage)
+        with warnings.catch_warnings():  # that sharded weights are not averaged, which is refused above
+            warnings.filterwarnings("ignore", ".*doesn't support sharding", UserWarning)
+            super().setup(trainer, pl_module, stage)
 
 
 def combination_of(network: Network) -> list[dict[str, Tensor]]:

@@ -32,7 +32,7 @@ def inherited_arguments(documented: type[Any]) -> list[str]:
 def without_types(lines: Sequence[str], what: str) -> list[str]:
     """Keep napoleon from taking words before a colon for a type, in a property and in what is returned."""
     found = list(lines)
-    if what == "property" and found and ":" in found[0]:
+    if what in {"property", "attribute"} and found and ":" in found[0]:
         found[0] = f": {found[0]}"
     for i, line in enumerate(found[1:], 1):
         if found[i - 1].strip() in {"Returns:", "Yields:"} and ":" in line:

@@ -32,7 +32,7 @@ FILES: Answers = {
 READ = ["GET", "HEAD"]
 FOREVER = "private, max-age=3600, immutable"
 """Only for an address with a version."""
-Group = Annotated[str, InPath(max_length=80, description="A reference time, or FIRST--LAST; and .VERSION.")]
+Group = Annotated[str, InPath(max_length=80, description="Reference time, or `FIRST--LAST`; and `.VERSION`.")]
 Key = Annotated[str, InPath(max_length=300, description="Key of the Zarr store.")]
 
 
