@@ -82,6 +82,18 @@ def test_the_gradient_of_each_way_is_that_of_finite_differences():
         )
 
 
+def test_the_gradient_of_many_rows_is_summed_in_parts(monkeypatch):
+    """48 rows in parts of 7, the last one of 6."""
+    monkeypatch.setattr("stconv.nn.temporal.SUMMED_ROWS", 7)
+    x, weight, bias = double(1, 2, 5, 8, 6), double(3, 2, 3, 1, 1), double(3)
+    change = double(1, 3, 5, 8, 6).detach()
+    found = from_cells(temporal_convolution(to_cells(x), weight[..., 0, 0], bias, (1, 1)))
+    expected = F.conv3d(x, weight, bias, padding=(1, 0, 0))
+    ours, theirs = (torch.autograd.grad(y, (x, weight, bias), change) for y in (found, expected))
+    for a, b in zip(ours, theirs, strict=True):
+        close(a, b)
+
+
 def _temporal(x, weight, bias, zeros):
     return temporal_convolution(to_cells(x), weight[..., 0, 0], bias, zeros)
 

@@ -12,6 +12,10 @@ from stconv.nn.cells import FRAMES, steps_seen
 from stconv.nn.fast_paths import takes_fast_paths
 from stconv.nn.gradients import convolution_gradients
 
+SUMMED_ROWS = 2**13
+"""Rows that are summed at once to the gradient of a weight. BLAS takes up to four times as long for a row
+where it sums half a million of them in one product."""
+
 
 class TemporalProduct(torch.autograd.Function):
     """Convolution along time: y[t] = sum over j of x[t + j - before] w[j].
@@ -76,9 +80,12 @@ class TemporalProduct(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             frames = x.view(rows, steps * c_in)
             total = x.new_zeros(k * c_in, c_out)
-            for t, (seen_frames, by) in enumerate(found):
-                seen = frames[:, seen_frames.start * c_in : seen_frames.stop * c_in]
-                total[by.start * c_in : by.stop * c_in].addmm_(seen.T, flat[:, t * c_out : (t + 1) * c_out])
+            for start in range(0, rows, SUMMED_ROWS):
+                part = slice(start, start + SUMMED_ROWS)
+                for t, (seen_frames, by) in enumerate(found):
+                    seen = frames[part, seen_frames.start * c_in : seen_frames.stop * c_in]
+                    change = flat[part, t * c_out : (t + 1) * c_out]
+                    total[by.start * c_in : by.stop * c_in].addmm_(seen.T, change)
             dw = total.view(k, c_in, c_out).permute(2, 1, 0)
         return dx, dw, dy.sum((0, 1)) if ctx.needs_input_grad[2] else None, None
 
