@@ -253,6 +253,30 @@ def test_starts_are_weighed_on_what_follows_their_fit():
     torch.testing.assert_close(network(batches[0][40:]), forecast)
 
 
+def test_the_regression_sees_as_many_frames_as_it_is_told():
+    x = torch.randn(60, 3, 4, 5, 6)
+    y = (0.8 * x[:, :2, :1]).expand(-1, -1, 3, -1, -1)  # the fourth newest frame alone says what follows
+
+    def windows(first: int, end: int):
+        return partial(zip, *(a[first:end].split(7) for a in (x, y, torch.ones_like(y))), strict=True)
+
+    for frames, lags in ((3, 3), (9, 4)):
+        network = LinearResidual(Persistence(*SIZES), neighbors=True, frames=frames).eval()
+        assert (network.climatology_start.lags, network.pooled_start.lags) == (3, lags)
+        assert describe(build(describe(network))) == describe(network)
+        network.before_training(windows(0, 40), windows(40, 60))
+        network.fit_combination([(windows(0, 20), windows(20, 40)), (windows(0, 40), windows(40, 60))])
+        error = (network.pooled_start(x[40:]) - y[40:]).square().mean().sqrt()
+        assert error < 1e-2 if lags == 4 else error > 0.7
+    network.residual_weight.zero_()
+    torch.testing.assert_close(network(x[40:]), y[40:], atol=1e-2, rtol=0)
+    alone = LinearResidual(Persistence(*SIZES), neighbors=True, frames=4, combine=False).eval()
+    alone.before_training(windows(0, 40), windows(40, 60))
+    torch.testing.assert_close(alone.climatology_start(x), y, atol=1e-2, rtol=0)
+    with pytest.raises(ConfigError, match="frames of LinearResidual is 0"):
+        LinearResidual(Persistence(*SIZES), neighbors=True, frames=0)
+
+
 @pytest.mark.parametrize(("n_windows", "n_blocks"), [(30, 8), (12, 4), (3, 1)])
 def test_the_network_is_used_as_far_as_other_windows_say(n_windows: int, n_blocks: int):
     rng = np.random.default_rng(0)

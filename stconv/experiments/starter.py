@@ -38,6 +38,8 @@ FLOPS = 3e13
 """Cost of a whole training: some ten minutes on two cores."""
 MEMBERS = 16
 """Number of quantiles of a target that is mostly zero."""
+MOST_FRAMES = 12
+"""Frames in the regression on the past; its cost grows with the square of their number."""
 SHORTEST_GRID = 12
 """Cells along lat and lon below which a U-Net's coarser grids are useless."""
 
@@ -239,6 +241,6 @@ def _network(found: Description, rows: int, columns: int, skewed: bool) -> tuple
     if skewed:
         quantiles = {"n_members": MEMBERS, "network": inner}
         inner = {"class_path": "stconv.models.Quantiles", "init_args": quantiles}
-    start = {"grid": [rows, columns], "neighbors": True}
+    start = {"grid": [rows, columns], "neighbors": True, "frames": min(found.t_in, MOST_FRAMES)}
     network = {"class_path": "stconv.models.LinearResidual", "init_args": {**start, "network": inner}}
     return network, flops

@@ -21,6 +21,7 @@ from stconv.nn.combination import (
 )
 from stconv.nn.damping import Damping
 from stconv.nn.regression import LAGS, Windows
+from stconv.nn.settings import check_count
 
 CLIMATOLOGY, PERSISTENCE = "climatology", "persistence"
 DAMPED, NEIGHBORS = "damped", "damped, neighbors"
@@ -60,6 +61,8 @@ class LinearResidual(Network):
         grid: (lat, lon) cells of the data, for a damping factor per cell; otherwise all cells share one.
         neighbors: Add starts with a linear regression on the 3 x 3 neighborhood in the three newest frames of
             the same target, so that only what is not linear is left to the network.
+        frames: Number of newest frames in the regression of the start that all cells share, or of the only
+            start without `combine`; more than the window has mean all.
         combine: Fit the two weights. Otherwise the start is the newest frame damped towards the climatology,
             with the regression if there is one, and residual_weight is 1: for a loss whose minimum is not
             that of least squares over all cells.
@@ -79,12 +82,16 @@ class LinearResidual(Network):
         *,
         grid: Sequence[int] | None = None,
         neighbors: bool = False,
+        frames: int = LAGS,
         combine: bool = True,
     ) -> None:
         super().__init__(network.c_in, network.c_out, network.t_in, network.leads)
         check_history(self)
         lags = min(LAGS, network.t_in) if neighbors else None
-        self.climatology_start = Damping(network.c_out, network.leads, grid, lags).requires_grad_(False)
+        most = min(check_count("frames", frames, type(self).__name__), network.t_in) if neighbors else None
+        self.climatology_start = Damping(
+            network.c_out, network.leads, grid, lags if combine else most
+        ).requires_grad_(False)
         self.recent_start = self.pooled_start = None
         weight = None
         if combine:
@@ -93,7 +100,7 @@ class LinearResidual(Network):
             )
             if neighbors:
                 self.pooled_start = Damping(
-                    network.c_out, network.leads, None, lags, constant=True
+                    network.c_out, network.leads, None, most, constant=True
                 ).requires_grad_(False)
             weight = torch.zeros(len(self.start_names), network.c_out, network.leads, 1, 1)
             weight[self.start_names.index(NEIGHBORS if neighbors else DAMPED)] = 1

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LAGS = 3
-"""Largest number of newest frames in a regression; more of them do not improve it."""
+"""Largest number of newest frames in a regression, unless it is told to take more."""
 MAX_ROWS = 2_000_000
 """Approximate number of cells, drawn at random from all windows, in a fit of shared weights."""
 Windows = Callable[[], Iterable[tuple[Tensor, Tensor, Tensor]]]
