@@ -118,7 +118,6 @@ _COMMANDS = (
     (re.compile(r"`stconv test(?: --config FILE)?`(?: with its configuration)?"), "`run.test()`"),
     (re.compile(r"`stconv fit(?: --config FILE)?`"), "`experiment.fit()`"),
     (re.compile(r"`stconv promote(?: \S+)?`"), "`version.promote()`"),
-    (re.compile(r"`stconv evaluate --thresholds`"), "`experiment.model.scoring.thresholds`"),
     (re.compile(r"use --force"), "use force=True"),
     (re.compile(r", on the command line --[a-z-]+"), ""),
 )
