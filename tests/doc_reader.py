@@ -30,6 +30,7 @@ QUICK: tuple[tuple[str, str], ...] = (
     (r"--trials \d+", "--trials 2"),
     (r"trials=\d+", "trials=2"),
     (r"steps=120\b", "steps=20"),
+    (r"(--minutes |\bminutes=)\d+", r"\g<1>60"),  # a minute is too short on a busy machine
     (r"models:/NAME/3", "models:/my_model/1"),
     (r"\bmodels/NAME", "models/my_model"),
 )

@@ -126,5 +126,7 @@ def _introduce(served: Served) -> None:
         f"{url}/v1/forecasts"
     )
     if served.has_data:
-        print(f"  curl{key} '{url}/v1/forecast?latitude=LAT&longitude=LON'")
+        at_places = served.workers[name].facts.geographic
+        asked = "forecast?latitude=LAT&longitude=LON" if at_places else "forecasts/latest"
+        print(f"  curl{key} '{url}/v1/{asked}'")
     print(f"\n{url} in a browser is a map, {url}/docs lists everything. Ctrl-C stops.", flush=True)
