@@ -1,6 +1,7 @@
 """Experiments as Python objects: YAML and back, editing, and the data that they refuse."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from stconv.errors import (
     ConfigError,
     FileError,
     GridError,
+    StconvError,
     TimeAxisError,
     TrackingError,
     VariableError,
     WindowError,
 )
-from stconv.front.reading import in_keywords
+from stconv.front.remedies import in_keywords
 from stconv.resources import config_path, list_configs
 from stconv.task import ForecastTask
 
@@ -253,6 +255,13 @@ def test_options_become_keywords():
     both = "forecast(..., convert_units=True), on the command line --convert-units."
     assert said(both) == "forecast(..., convert_units=True)."
     assert said("no option here") == "no option here"
+    both = "snap them with `--snap-times`, or `snap_times: true` of the grid specification."
+    assert said(both) == "snap them with `snap_times=True`."
+    wanted = "with `select: {level: VALUE}` of the grid specification"
+    assert said(wanted) == 'with `select={"level": VALUE}`'
+    assert said("`units: {t: deg C}` of the grid specification") == '`units={"t": "deg C"}`'
+    assert said("State `step` in the grid specification.") == "State `step`."
+    assert said("--grown is -1; give --plot DIR") == "grown is -1; give plot=DIR"
 
 
 def test_the_command_line_keeps_its_options(tmp_path, capsys, monkeypatch):
@@ -271,10 +280,37 @@ def test_a_file_that_changes_under_a_lazy_dataset(tmp_path):
     field(400).to_netcdf(path, engine="h5netcdf", encoding={"t": {"chunksizes": (10, 6, 7), "zlib": True}})
     lazy = xr.open_dataset(path, engine="h5netcdf")
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2] + bytes(len(content) // 2))
+    half = len(content) // 2
+    path.write_bytes(content[:half] + bytes(len(content) - half))
     with pytest.raises(FileError, match=r"a\.nc opens but its values cannot be read.*open the Dataset again"):
         stconv.inspect(lazy)
     lazy.close()
+
+
+@pytest.mark.parametrize("form", ["NETCDF4", "NETCDF3_64BIT"])
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_a_file_that_becomes_shorter_under_a_lazy_dataset(tmp_path, form, chunks):
+    """The libraries return zeros for what is gone, without a word."""
+    path = tmp_path / "a.nc"
+    field(400).to_netcdf(path, format=form)
+    with xr.open_dataset(path, chunks=chunks) as lazy:
+        os.truncate(path, path.stat().st_size // 2)
+        with pytest.raises(FileError, match=r"a\.nc' is truncated: .* Then open the Dataset again"):
+            stconv.inspect(lazy)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda ds: stconv.suggest(ds, minutes="5"), "minutes is '5'; expected a number above zero"),
+        (lambda ds: stconv.suggest(ds, t_in="a"), "t_in is 'a'; expected 1 or more input steps"),
+        (lambda ds: stconv.inspect(ds, leads=2.5), "leads is 2.5; expected 1 or more steps to forecast"),
+        (lambda ds: stconv.suggest(ds).replace(t_in="a"), "data.window.t_in is 'a'; expected a whole number"),
+    ],
+)
+def test_what_is_no_number(wrong, message):
+    with pytest.raises(StconvError, match=re.escape(message)):
+        wrong(field())
 
 
 def test_a_file_that_is_closed_and_gone_under_a_lazy_dataset(tmp_path):
@@ -307,6 +343,10 @@ def test_an_interrupted_training(tmp_path, monkeypatch, suggested):
     killed = stconv.runs("wave")[0]
     assert killed.status == "KILLED"
     assert (killed.folder / "checkpoints" / "best.ckpt").is_file()
-    again = experiment.replace(max_epochs=1).fit()
+    remarks: list[str] = []
+    again = experiment.replace(max_epochs=1).fit(say=remarks.append)
+    assert any(re.search(r"epoch.* takes? about|about .* for 1 epoch|1 epoch", text) for text in remarks), (
+        remarks
+    )
     assert again.status == "FINISHED"
     assert again.id != killed.id

@@ -109,6 +109,7 @@ def test_every_door_gives_the_same_forecast(version, tested, ds, folder):
     expected = tested.forecast(ds)
     assert set(expected.t2m.dims) == {"lead", "lat", "lon"}
     model = stconv.load("models:/field@champion")
+    assert model.version == str(version.number)
     xr.testing.assert_identical(model.forecast("field.nc").drop_attrs(), expected.drop_attrs())
     lazy = xr.open_dataset("field.nc", chunks={"time": 50})
     xr.testing.assert_identical(model.forecast(lazy).drop_attrs(), expected.drop_attrs())
@@ -153,6 +154,24 @@ def test_mlflow_models_predict_on_files(version, ds, folder):
         for name, found in answer.items():
             values = np.array(found["values"], np.float32)
             assert values.tobytes() == expected[name].values.tobytes(), (name, list(asked))
+
+
+@pytest.mark.slow
+def test_the_command_mlflow_models_predict(version, ds, folder):
+    """The real command, in a process of its own, with and without a content type."""
+    expected = stconv.load(version.reference).forecast(ds)
+    Path("question.json").write_text(json.dumps({"inputs": {"file": "field.nc"}}))
+    command = [sys.executable, "-m", "mlflow", "models", "predict", "-m", "models:/field@champion"]
+    command += ["-i", "question.json", "--env-manager", "local"]
+    for n, more in enumerate(([], ["-t", "json"])):
+        done = subprocess.run(
+            [*command, *more, "-o", f"{n}.json"], capture_output=True, text=True, check=False, timeout=900
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        answer = json.loads(Path(f"{n}.json").read_text())["predictions"]["variables"]
+        for name, found in answer.items():
+            values = np.array(found["values"], np.float32)
+            assert values.tobytes() == expected[name].values.tobytes(), name
 
 
 def test_a_question_that_mlflow_passes_on_and_nobody_understands(version):
@@ -269,7 +288,7 @@ def test_a_run_on_a_dataset_in_memory_is_evaluated_again(tested, folder):
     assert "280" in repr(scores)
     with pytest.raises(ConfigError, match="were a Dataset in memory"):
         stconv.evaluate(tested.id)
-    with pytest.raises(ConfigError, match="hindcast= names forecasts that are stored already"):
+    with pytest.raises(ConfigError, match="hindcast names forecasts that are stored already"):
         stconv.evaluate(tested, hindcast="h.zarr", forecasts="f.nc")
 
 
@@ -281,7 +300,7 @@ def test_a_network_is_explained_before_and_after_its_training(experiment, tested
     assert f"{n:,} parameters" in repr(untrained)
     assert f"{n:,} parameters" in trained._repr_html_()
     assert [path.name for path in trained.pictures] == ["filters.png"]
-    with pytest.raises(ConfigError, match="visualize= needs plot="):
+    with pytest.raises(ConfigError, match="visualize needs plot=DIR"):
         experiment.explain(visualize=[("features.0", 0)])
 
 
@@ -307,7 +326,7 @@ def test_a_sweep_on_a_dataset_in_memory(experiment, folder, ds):
     assert best.model.optimizer.lr == found.trials[0].values[experiment._key("lr")]
     assert "Best configuration" in repr(found)
     assert "<table" in found._repr_html_()
-    with pytest.raises(ConfigError, match="metric= is test_rmse; expected a validation score"):
+    with pytest.raises(ConfigError, match="metric is test_rmse; expected a validation score"):
         experiment.sweep(space, metric="test_rmse")
 
 

@@ -21,7 +21,7 @@ from stconv.datasets.inspection.text import description_text
 from stconv.datasets.source import reading
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import ConfigError
-from stconv.front.reading import said_in_options
+from stconv.front.remedies import said_in_options
 
 
 def series(n=600, **values):

@@ -58,10 +58,18 @@ def test_any_frames_leads_and_classes_on_the_least_grid(network, least):
         assert built(torch.zeros(1, 2, 4, least, least + 1)).shape == (1, 3, 5, 1, 1)
 
 
-@pytest.mark.parametrize(("network", "small"), [(LeNet5, 15), (AlexNet, 66), (VGG16, 31)])
-def test_a_grid_that_pooling_leaves_nothing_of_is_refused(network, small):
-    with pytest.raises(ConfigError, match=r"too small for its poolings\. Use a larger grid"):
+@pytest.mark.parametrize(
+    ("network", "small", "fits"),
+    [(LeNet5, 15, ResNet18), (AlexNet, 66, LeNet5), (VGG16, 31, LeNet5), (VGG16, 15, ResNet18)],
+)
+def test_a_grid_that_pooling_leaves_nothing_of_is_refused(network, small, fits):
+    with pytest.raises(
+        ConfigError, match=r"too small for its poolings\. Use a larger grid, or (\w+)"
+    ) as refused:
         network(1, 1, 1, 1, grid=(small, 300))
+    assert f"or {fits.__name__}" in str(refused.value)
+    with torch.device("meta"):
+        fits(1, 1, 1, 1, grid=(small, 300))
 
 
 def test_sliding_gives_the_probability_of_each_cube():

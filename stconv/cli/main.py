@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = parser.parse_args(argv[:1]).command
     warnings.formatwarning = _format_warning
     choose_threads()
-    from stconv.front.reading import said_in_options
+    from stconv.front.remedies import said_in_options
 
     try:
         with said_in_options():

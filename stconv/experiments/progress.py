@@ -15,9 +15,14 @@ def progress_bar() -> ProgressBar:
     return EpochBar() if sys.stdout.isatty() else EpochLines()
 
 
+def is_watched() -> bool:
+    """Whether somebody sees the output: a notebook or a terminal."""
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
 def interactive_bar() -> ProgressBar | None:
-    """A bar in a notebook or a terminal; a program that reads our output elsewhere gets none."""
-    return EpochBar() if sys.stdout.isatty() or "ipykernel" in sys.modules else None
+    """A bar where somebody sees it; a program that reads our output elsewhere gets none."""
+    return EpochBar() if is_watched() else None
 
 
 class EpochBar(RichProgressBar):

@@ -70,8 +70,8 @@ def fit_into(values: dict[str, Any], minutes: float, dataset: xr.Dataset | None 
     Raises:
         ConfigError: The time is not above zero, or too short for one epoch of the smallest network.
     """
-    if not (math.isfinite(minutes) and minutes > 0):
-        raise ConfigError(f"minutes is {minutes}; expected a number above zero.")
+    if not (isinstance(minutes, int | float) and math.isfinite(minutes) and minutes > 0):
+        raise ConfigError(f"minutes is {minutes!r}; expected a number above zero.")
     values = copy.deepcopy(values)
     trainer = values["trainer"]
     network = values["model"]["network"]["init_args"]

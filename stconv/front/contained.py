@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-from stconv.front.reading import said_in_keywords
+from stconv.front.remedies import said_in_keywords
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +52,7 @@ def containment() -> Iterator[None]:
     wording = warnings.formatwarning
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of one library to another
             for name in QUIET:
                 logging.getLogger(name).setLevel(logging.WARNING)
             yield

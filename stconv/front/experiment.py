@@ -166,7 +166,13 @@ class Experiment:
         return cls(values, name, data)
 
     @contained
-    def fit(self, *, progress: bool = True, resume: str | Path | None = None) -> Run:
+    def fit(
+        self,
+        *,
+        progress: bool = True,
+        resume: str | Path | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> Run:
         """Train, and record the run in MLflow and in runs/NAME/RUN, as `stconv fit` does.
 
         The state of the process is unchanged afterwards: random numbers, threads, warnings, logging.
@@ -174,6 +180,8 @@ class Experiment:
         Args:
             progress: Show a progress bar in a notebook or a terminal.
             resume: Checkpoint to go on from, in the run that wrote it.
+            say: Takes each remark on the way, such as how long the training will take, before its first
+                epoch; default: printed where the progress bar is shown.
 
         Returns:
             The run, with the best weights of the training as its bundle.
@@ -186,7 +194,7 @@ class Experiment:
         """
         from stconv.front.run import train
 
-        return train(self.to_yaml(), self.name, self.dataset, progress=progress, resume=resume)
+        return train(self.to_yaml(), self.name, self.dataset, progress=progress, resume=resume, say=say)
 
     @contained
     def sweep(

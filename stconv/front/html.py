@@ -63,6 +63,11 @@ def fact_list(facts: Sequence[tuple[str, str]]) -> str:
     return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'
 
 
+def count(n: Any, noun: str) -> str:
+    """Count things, one or several."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def sentences(lines: Sequence[str]) -> str:
     """List sentences; words in backticks are set as code."""
     items = (re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(line)) for line in lines)
@@ -159,7 +164,7 @@ def experiment_html(name: str, values: Mapping[str, Any]) -> str:
         ("forecast", f"{_words(targets)}, {window.get('leads', 5)} steps ahead"),
         ("from", f"{_words(inputs)}, {window.get('t_in', 5)} steps"),
         ("network", " over ".join(reversed(_networks(model.get("network"))))),
-        ("training", f"at most {trainer.get('max_epochs', '?')} epochs"),
+        ("training", f"at most {count(trainer.get('max_epochs', '?'), 'epoch')}"),
     ]
     text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
     whole = folded("YAML", f"<pre>{escape(text)}</pre>")
@@ -232,7 +237,7 @@ def runs_html(infos: Sequence[RunInfo]) -> str:
         for info in infos
     ]
     head = ["run", "id", "experiment", "status", "started, UTC", *METRICS[2:]]
-    return card(f"{len(infos)} runs", rows_table(head, rows))
+    return card(count(len(infos), "run"), rows_table(head, rows))
 
 
 def comparison_html(title: str, table: pd.DataFrame, figure: Figure) -> str:
@@ -276,7 +281,9 @@ def sweep_html(table: pd.DataFrame, config: str) -> str:
         for number, row in zip(table.index, table.to_dict("records"), strict=True)
     ]
     head = ["trial", *map(str, table.columns)]
-    return card(f"Sweep of {len(rows)} trials", rows_table(head, rows), soft=f"best configuration: {config}")
+    return card(
+        f"Sweep of {count(len(rows), 'trial')}", rows_table(head, rows), soft=f"best configuration: {config}"
+    )
 
 
 def explanation_html(found: Explanation, pictures: Sequence[Path]) -> str:
@@ -318,7 +325,7 @@ def diagnosis_html(findings: Sequence[Finding]) -> str:
 
 
 def markdown(text: str) -> str:
-    """Show the headings, lists, tables and bold words of a model card."""
+    """Show the headings, lists, tables, bold words and code of a model card."""
     html: list[str] = []
     table: list[list[str]] = []
     for line in [*text.splitlines(), ""]:
@@ -333,15 +340,16 @@ def markdown(text: str) -> str:
         if line.startswith("#"):
             html.append(f"<p><b>{escape(line.lstrip('# '))}</b></p>")
         elif line.startswith("- "):
-            html.append(f"<p>• {_bold(line[2:])}</p>")
+            html.append(f"<p>• {_marked(line[2:])}</p>")
         elif line:
-            html.append(f"<p>{_bold(line)}</p>")
+            html.append(f"<p>{_marked(line)}</p>")
     return "".join(html)
 
 
-def _bold(text: str) -> str:
-    parts = escape(text).split("**")
-    return "".join(f"<b>{part}</b>" if i % 2 else part for i, part in enumerate(parts))
+def _marked(text: str) -> str:
+    """Bold words and code of Markdown."""
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(text))
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
 
 
 def _map(ds: xr.Dataset, name: str) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from stconv.errors import ConfigError
 from stconv.front.contained import contained
-from stconv.front.reading import Reading, grid_spec, in_keywords, said_in_keywords, source_of
+from stconv.front.reading import Reading, grid_spec, source_of
+from stconv.front.remedies import in_keywords, said_in_keywords
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -131,9 +132,11 @@ def inspect(
         ConfigError: A keyword is unknown.
     """
     from stconv.datasets.inspection.inspect import describe
+    from stconv.datasets.series.windows import WindowSpec
     from stconv.datasets.source.attributes import SourceWarning
 
     with said_in_keywords():
+        WindowSpec.consecutive(t_in, leads)  # refuses sizes that are none
         spec = grid_spec(reading)
         if "fill_gaps" not in reading:
             spec = replace(spec, fill_gaps=t_in // 2)

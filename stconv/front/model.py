@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from stconv.errors import VariableError
 from stconv.front.contained import contained
-from stconv.front.reading import Reading, grid_spec, said_in_keywords, source_of
+from stconv.front.reading import Reading, grid_spec, source_of
+from stconv.front.remedies import said_in_keywords
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -244,12 +245,12 @@ def load(
         BundleError: The bundle is missing, incomplete or changed.
     """
     from stconv.forecast import Forecaster
-    from stconv.tracking.registry import resolve_bundle
+    from stconv.tracking.registry import find_version, resolve_bundle
 
     reference = str(model)
     is_address = reference.startswith(("models:/", "runs:/"))
     folder = resolve_bundle(reference) if is_address else Path(reference).expanduser()
-    version = reference.rpartition("/")[2] if reference.startswith("models:/") else None
+    version = str(find_version(reference).version) if reference.startswith("models:/") else None
     return Model(Forecaster.from_path(folder, device, version, tile, engine), folder, reference)  # type: ignore[arg-type]
 
 

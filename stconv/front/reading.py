@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from stconv.errors import ConfigError, StconvError
+from stconv.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,61 +107,3 @@ def source_of(data: Data, spec: GridSpec) -> xr.Dataset | list[str]:
         "pattern "
         f"or a Zarr store; found {kind}. Convert it, for example with `xarray.Dataset`."
     )
-
-
-_OPTION = re.compile(r"--([a-z][a-z0-9-]*)(?: (\w+)=([^\s`]*[^\s`.;]))?")
-_SPECIFICATION = re.compile(r"`(\w+)` of the grid specification")
-_COMMANDS = (
-    (re.compile(r"`stconv register --name (\S+)`"), r'`run.register("\1")`'),
-    (re.compile(r"`stconv test(?: --config FILE)?`(?: with its configuration)?"), "`run.test()`"),
-    (re.compile(r"`stconv fit(?: --config FILE)?`"), "`experiment.fit()`"),
-    (re.compile(r"`stconv promote(?: \S+)?`"), "`version.promote()`"),
-    (re.compile(r"use --force"), "use force=True"),
-    (re.compile(r", on the command line --[a-z-]+"), ""),
-)
-"""Commands in messages, and the calls that do the same."""
-_in_options: ContextVar[bool] = ContextVar("in_options", default=False)
-
-
-def in_keywords(text: str) -> str:
-    """Rewrite the options and commands in a message as Python, unless the command line is the caller."""
-    if _in_options.get():
-        return text
-
-    def keyword(match: re.Match[str]) -> str:
-        name, key, value = match[1].replace("-", "_"), match[2], match[3]
-        name = {"reader": "engine"}.get(name, name)
-        if key is None:
-            return f"{name}="
-        if name == "valid_range":
-            value = f"[{', '.join(end or 'None' for end in value.split(','))}]"
-        elif name == "thresholds":
-            value = f"[{value}]"
-        return f'{name}={{"{key}": {value}}}'
-
-    for command, call in _COMMANDS:
-        text = command.sub(call, text)
-    text = _SPECIFICATION.sub(r"`\1=`", text)
-    return _OPTION.sub(keyword, text)
-
-
-@contextlib.contextmanager
-def said_in_keywords() -> Iterator[None]:
-    """Raise errors of the library with the same remedy in Python instead of options and commands."""
-    try:
-        yield
-    except StconvError as error:
-        said = in_keywords(str(error))
-        if said == str(error):
-            raise
-        raise type(error)(said) from error
-
-
-@contextlib.contextmanager
-def said_in_options() -> Iterator[None]:
-    """Leave remedies as options: the caller is the command line."""
-    token = _in_options.set(True)
-    try:
-        yield
-    finally:
-        _in_options.reset(token)

@@ -230,7 +230,13 @@ def find(run: str | None = None, experiment: str | None = None) -> Run:
 
 
 def train(
-    config: str, name: str, dataset: xr.Dataset | None, *, progress: bool, resume: str | Path | None
+    config: str,
+    name: str,
+    dataset: xr.Dataset | None,
+    *,
+    progress: bool,
+    resume: str | Path | None,
+    say: Callable[[str], None] | None = None,
 ) -> Run:
     """Train a configuration, as `stconv fit --config` does, and return its run.
 
@@ -240,11 +246,12 @@ def train(
         dataset: The data, if they are in memory.
         progress: Whether to show a progress bar in a notebook or a terminal.
         resume: Checkpoint to go on from.
+        say: Takes each remark on the way; default: printed where the progress bar is shown.
 
     Raises:
         ConfigError: The configuration is not understood, or has no logger that records a run.
     """
-    from stconv.experiments.progress import interactive_bar
+    from stconv.experiments.progress import interactive_bar, is_watched
     from stconv.experiments.running import run_experiment
     from stconv.tracking.callbacks import run_logger
 
@@ -252,7 +259,9 @@ def train(
         file = Path(folder, f"{name}.yaml")
         file.write_text(config, encoding="utf-8")
         argv = ["--config", str(file)] + ([] if resume is None else ["--ckpt_path", str(resume)])
-        done = run_experiment("fit", argv, dataset=dataset, bar=interactive_bar if progress else no_bar)
+        say = print if say is None and progress and is_watched() else say
+        bar = interactive_bar if progress else no_bar
+        done = run_experiment("fit", argv, say=say, dataset=dataset, bar=bar)
     logger = run_logger(done.trainer)
     if logger is None:
         raise ConfigError(

@@ -20,6 +20,9 @@ UNSET = inspect.Parameter.empty
 SIZES = ("c_in", "c_out", "t_in", "leads")
 """Arguments of a network that follow from the data."""
 
+NUMBERS: dict[Any, tuple[Any, str]] = {int: (int, "a whole number"), float: ((int, float), "a number")}
+"""Types that a value may have where a number is expected, and their name."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -130,6 +133,7 @@ class Section:
         if self._kind is None or "class_path" in self._values:
             return
         kind = self._kind()
+        self._check_numbers(kind)
         if dataclasses.is_dataclass(kind) and all(
             field.name in self._values or _default_of(field) is not UNSET
             for field in dataclasses.fields(kind)
@@ -140,6 +144,19 @@ class Section:
                     kind(**self._values)  # type: ignore[operator]
                 except TypeError as error:
                     raise ConfigError(f"{self._path} is not understood: {error}.") from error
+
+    def _check_numbers(self, kind: type) -> None:
+        """Refuse what is no number where one is expected."""
+        if not dataclasses.is_dataclass(kind):
+            return
+        import typing
+
+        for name, expected in typing.get_type_hints(kind).items():
+            value = self._values.get(name)
+            if name in self._values and expected in NUMBERS:
+                allowed, words = NUMBERS[expected]
+                if isinstance(value, bool) or not isinstance(value, allowed):
+                    raise ConfigError(f"{self._path}.{name} is {value!r}; expected {words}.")
 
     def _unknown(self, name: str) -> str:
         names = self._names()

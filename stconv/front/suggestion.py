@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Unpack
 from stconv.front.contained import contained
 from stconv.front.experiment import Experiment
 from stconv.front.inspection import Inspection, inspect
-from stconv.front.reading import Reading, said_in_keywords
+from stconv.front.reading import Reading
+from stconv.front.remedies import said_in_keywords
 
 if TYPE_CHECKING:
     from stconv.front.reading import Data

@@ -27,6 +27,9 @@ from stconv.nn.probability import probability
 from stconv.nn.residual import channel_dropout, residual_block
 from stconv.nn.settings import check_count, check_odd
 
+LEAST_OF_LENET5 = 16
+"""Least number of cells along lat and lon of LeNet5."""
+
 
 @dataclass(frozen=True)
 class LayerStyle:
@@ -165,8 +168,12 @@ class EventNetwork(Network):
             y = ghost(torch.zeros(1, self.c_in, self.t_in, *grid, device="meta"))
         except RuntimeError as error:
             raise ConfigError(
-                f"grid of {type(self).__name__} is {self.grid}, too small for its poolings. Use a "
-                "larger grid, or a network with fewer poolings such as LeNet5."
+                f"grid of {type(self).__name__} is {self.grid}, too small for its poolings. Use a larger "
+                + (
+                    "grid, or LeNet5."
+                    if min(grid) >= LEAST_OF_LENET5
+                    else "grid, or ResNet18, which takes any."
+                )
             ) from error
         return y.shape[1], (y.shape[3], y.shape[4])
 

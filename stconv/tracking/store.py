@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import hashlib
 import logging
@@ -248,4 +249,5 @@ def download(reference: str, subpath: str = "") -> Path:
 
 
 _scratch = tempfile.TemporaryDirectory(prefix="stconv-artifacts-", ignore_cleanup_errors=True)
+atexit.register(_scratch.cleanup)
 """Downloaded artifacts; removed when the process ends."""

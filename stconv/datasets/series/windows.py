@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 from stconv.errors import WindowError
 
@@ -41,14 +42,14 @@ class WindowSpec:
             raise WindowError(
                 f"input_offsets {list(offsets)} must be strictly ascending, as in [-24, -1, 0]."
             )
-        if self.leads < 1:
-            raise WindowError(f"leads is {self.leads}; expected 1 or more steps to forecast.")
+        if not isinstance(self.leads, Integral) or self.leads < 1:
+            raise WindowError(f"leads is {self.leads!r}; expected 1 or more steps to forecast.")
 
     @classmethod
     def consecutive(cls, t_in: int, leads: int) -> WindowSpec:
         """Make a window of the last `t_in` steps and the next `leads` steps."""
-        if t_in < 1:
-            raise WindowError(f"t_in is {t_in}; expected 1 or more input steps.")
+        if not isinstance(t_in, Integral) or t_in < 1:
+            raise WindowError(f"t_in is {t_in!r}; expected 1 or more input steps.")
         return cls(tuple(range(1 - t_in, 1)), leads)
 
     @property

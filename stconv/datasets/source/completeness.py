@@ -10,6 +10,11 @@ from stconv.datasets.source.grib_messages import damaged_messages, valid_time
 from stconv.datasets.source.netcdf_classic import announced
 from stconv.errors import FileError
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""The first bytes of an HDF5 file."""
+UNKNOWN = 2**64 - 1
+"""An address that the file does not state."""
+
 
 def check_complete(path: Path, kind: str) -> None:
     """Refuse a truncated or damaged file of a format whose library returns zeros or skips the missing part.
@@ -25,6 +30,29 @@ def check_complete(path: Path, kind: str) -> None:
         _check_records(path)
     elif kind == "grib":
         _check_messages(path)
+
+
+def check_end(path: Path) -> None:
+    """Refuse an HDF5 file that is shorter than its superblock says; the library checks that on opening alone.
+
+    Of a file that was open when it became shorter, the library returns zeros for what is gone.
+
+    Raises:
+        FileError: The file is truncated.
+
+    Source:
+        HDF5 File Format Specification, version 3.0, II.A (the superblock).
+    """
+    with path.open("rb") as file:
+        head = file.read(52)
+    if not head.startswith(HDF5) or len(head) < 52:
+        return
+    at = {0: 40, 1: 44}.get(head[8], 28)
+    n_bytes, end = path.stat().st_size, int.from_bytes(head[at : at + 8], "little")
+    if head[13 if head[8] < 2 else 9] == 8 and n_bytes < end < UNKNOWN:
+        raise FileError(
+            f"'{path}' is truncated: it ends after {n_bytes} bytes of {end}. Download or write it again."
+        )
 
 
 def _check_messages(path: Path) -> None:

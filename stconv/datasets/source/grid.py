@@ -20,7 +20,7 @@ from stconv.datasets.source.joining import Part, join
 from stconv.datasets.source.layouts import unfold
 from stconv.datasets.source.origin import Origin, restore
 from stconv.datasets.source.own_axes import Apart, taken_apart
-from stconv.datasets.source.reading import decode_stored, load, name_of, open_file, readable
+from stconv.datasets.source.reading import check_whole, decode_stored, load, name_of, open_file, readable
 from stconv.datasets.source.selection import split_values
 from stconv.datasets.source.time_axis import time_step
 from stconv.dims import TIME
@@ -118,6 +118,7 @@ def open_parts(
     spec = spec or GridSpec()
     if isinstance(paths, xr.Dataset):
         name = name_of(paths)
+        check_whole(paths)
         with readable(paths):
             opened = [(name, _series(_masked(paths, spec, name), spec, name))]
     else:

@@ -21,7 +21,7 @@ from stconv.datasets.remote.kinds import store_kind
 from stconv.datasets.remote.ranged_file import lost, opened
 from stconv.datasets.source import arrays
 from stconv.datasets.source.absent import hdf5_chunks, mark_absent
-from stconv.datasets.source.completeness import check_complete
+from stconv.datasets.source.completeness import HDF5, check_complete, check_end
 from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grib_skipped import tell_of_skipped
 from stconv.datasets.source.grid_spec import GridSpec
@@ -89,6 +89,24 @@ def open_file(path: Place, spec: GridSpec) -> xr.Dataset:
 def name_of(ds: xr.Dataset) -> str:
     """Name of a Dataset in messages: the file that it was opened from, if xarray knows it."""
     return str(ds.encoding.get("source") or "the Dataset")
+
+
+def check_whole(ds: xr.Dataset) -> None:
+    """Refuse a lazy Dataset whose file has become shorter: its library returns zeros for what is gone.
+
+    Raises:
+        FileError: A file is truncated.
+    """
+    lazy = [variable for variable in ds.variables.values() if not isinstance(variable._data, np.ndarray)]
+    for source in dict.fromkeys(variable.encoding.get("source") for variable in lazy):
+        path = Path(str(source))
+        if not path.is_file():
+            continue
+        try:
+            kind = _kind(path)
+            check_end(path) if kind == "hdf5" else check_complete(path, kind)
+        except FileError as error:
+            raise FileError(f"{error} Then open the Dataset again.") from error
 
 
 @contextmanager
@@ -306,7 +324,7 @@ def _kind(path: Place) -> str:
         raise FileError(f"'{path}' is empty (0 bytes). Download or write it again.")
     if head[:4] in (b"CDF\x01", b"CDF\x02", b"CDF\x05"):
         return "netcdf3"
-    if b"\x89HDF\r\n\x1a\n" in signatures:
+    if HDF5 in signatures:
         return "hdf5"
     if b"GRIB" in head:
         return "grib"
