@@ -261,15 +261,15 @@ def test_prometheus_asks_the_service_with_its_key(compose):
     assert f"{provider['options']['path']}/stconv.json" in mounted
 
 
-def test_a_second_server_shares_the_folder_and_is_found_under_the_name_of_the_first(compose):
+def test_a_second_server_shares_the_folder_and_the_proxy_asks_both(compose):
     first, second = compose["services"]["service"], compose["services"]["replica"]
     for service in (first, second):
         assert service["environment"]["STCONV_SERVE_SHARED"] == "true"
         (volume,) = (v for v in service["volumes"] if isinstance(v, str) and v.startswith("cache:"))
         assert service["environment"]["STCONV_SERVE_STATE"].startswith(volume.partition(":")[2])
     assert set(second["networks"]) == set(first["networks"])
-    asked = re.search(r"dynamic a (\w+) (\d+)", (ROOT / "docker/Caddyfile").read_text())
-    assert second["networks"]["front"]["aliases"] == [asked[1]]
+    asked = re.search(r"reverse_proxy (\w+):(\d+) (\w+):(\d+)", (ROOT / "docker/Caddyfile").read_text())
+    assert asked.groups() == ("service", "8000", "replica", "8000")
     assert f"--port={asked[2]}" in second["command"]
     assert "front" in compose["services"]["proxy"]["networks"]
 

@@ -35,7 +35,7 @@ trainer:
 """
 DIFFERENCES = (
     "images are named, not built; configs are mounted as files; free ports on loopback; "
-    "commands run in a service `trainer`, because the proxy would find a run of `service` by its name; "
+    "commands run in a service `trainer`, because podman-compose names a run of `service` like the server; "
     "the folder of PostgreSQL's socket is a volume, because Podman 4 gives a tmpfs no owner"
 )
 
