@@ -87,7 +87,7 @@ def test_the_weights_are_those_of_one_process(nodes, one_plain, strategy):
     """Muon, clipped gradients and a fitted start, also where each process has a part of the weights."""
     two = train_on_two(nodes, PLAIN, f"plain {strategy}", *SHORT, strategy=strategy)
     close(one_plain, two, rtol=1e-3, atol=LEARNING_RATE / 30)  # of rounding, after sums in another order
-    for part in ("bundle.json", "weights.safetensors"):
+    for part in ("spec.json", "weights.safetensors"):
         assert (two.folder / "bundle" / part).is_file()
 
 
