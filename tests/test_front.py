@@ -308,8 +308,8 @@ def test_a_network_is_explained_before_and_after_its_training(experiment, tested
 def test_an_exported_network_computes_the_same(tested, folder):
     model = tested.model()
     program = torch.export.load(model.export("field.pt2")).module()
-    x = torch.randn(2, model.bundle.preparation.channels, 3, 8, 8)
     network = model.bundle.network.eval()
+    x = torch.randn(2, network.c_in, 3, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(program(x), network(x))
     with pytest.raises(ConfigError, match=r"'field.tar' ends in '.tar'; expected .onnx or .pt2"):
