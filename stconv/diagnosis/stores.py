@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from stconv.diagnosis.finding import Finding, State
@@ -11,10 +10,9 @@ from stconv.errors import TrackingError
 
 def check_tracking() -> Iterator[Finding]:
     """Ask the tracking store for experiments, and the registry for models."""
-    from stconv.tracking import tracking_uri
-    from stconv.tracking.store import connect, explained
+    from stconv.tracking.store import connect, explained, shown_uri
 
-    address = without_password(tracking_uri())
+    address = shown_uri()
     try:
         client = connect(reading=True)
         with explained("list the experiments"):
@@ -22,8 +20,8 @@ def check_tracking() -> Iterator[Finding]:
         with explained("list the registered models"):
             n_models = len(client.search_registered_models())
     except TrackingError as error:
-        text, _, remedy = without_password(str(error)).partition("\n")
-        if tracking_uri().startswith("sqlite") and "No experiments are recorded" in text:
+        text, _, remedy = str(error).partition("\n")
+        if address.startswith("sqlite") and "No experiments are recorded" in text:
             yield Finding("tracking", State.OK, f"{address} does not exist yet; the first run makes it.")
         else:
             yield Finding("tracking", State.FAULT, text, remedy)
@@ -31,8 +29,3 @@ def check_tracking() -> Iterator[Finding]:
     yield Finding(
         "tracking", State.OK, f"{address} answers: {n_experiments} experiments, {n_models} registered models."
     )
-
-
-def without_password(text: str) -> str:
-    """Replace the password of an address."""
-    return re.sub(r"(\w+://[^:/@\s]+):[^@\s]+@", r"\1:***@", text)

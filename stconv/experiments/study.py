@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stconv.diagnosis.stores import without_password
 from stconv.errors import ConfigError, TrackingError
+from stconv.passwords import without_password
 
 if TYPE_CHECKING:
     import optuna

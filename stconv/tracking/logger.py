@@ -20,7 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from stconv.bundle import code_version
 from stconv.tracking.outbox import Outbox
 from stconv.tracking.run_layout import LONG_PARAMETERS, TAG_COMMAND, TAG_COMMIT, TAG_FOLDER, TAG_VERSION
-from stconv.tracking.store import RunInfo, connect, experiment_id_of, explained, tracking_uri
+from stconv.tracking.store import RunInfo, connect, experiment_id_of, explained, shown_uri
 from stconv.tracking.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class RunLogger(Logger):
         if self._client is not None:
             return
         client = connect()
-        self._outbox = Outbox(tracking_uri())
+        self._outbox = Outbox(shown_uri())
         with explained("continue the run" if self._continues else "start a run"):
             if self._run_id is not None:
                 client.get_run(self._run_id)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from stconv.errors import TrackingError
+from stconv.passwords import without_password
 from stconv.tracking.run_layout import TEST_METRIC
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
+def shown_uri() -> str:
+    """Address of the tracking store for a message or a log, without its password."""
+    return without_password(tracking_uri())
+
+
 def connect(reading: bool = False) -> MlflowClient:
     """Open the tracking store.
 
@@ -82,7 +88,7 @@ def connect(reading: bool = False) -> MlflowClient:
         uri = uri.replace(str(path), str(path.absolute()), 1)  # MLflow keeps a store open for each address
         if reading and not path.exists():
             raise TrackingError(
-                f"No experiments are recorded here: {tracking_uri()} does not exist in '{Path.cwd()}'. Go "
+                f"No experiments are recorded here: {shown_uri()} does not exist in '{Path.cwd()}'. Go "
                 "to the folder in which you ran `stconv fit`, or set MLFLOW_TRACKING_URI."
             )
         folder = path.absolute().parent
@@ -140,10 +146,10 @@ def explained(action: str) -> Iterator[None]:
     except TrackingError:
         raise
     except Exception as error:  # MLflow does not wrap errors of requests, SQLAlchemy and the operating system
-        text = str(error).strip()
+        text = without_password(str(error).strip())
         reason = text.splitlines()[0] if text else type(error).__name__
         raise TrackingError(
-            f"Could not {action} at {tracking_uri()}: {reason}\nCheck that the server runs and that "
+            f"Could not {action} at {shown_uri()}: {reason}\nCheck that the server runs and that "
             "MLFLOW_TRACKING_URI names it; without that variable runs are recorded in ./mlflow.db."
         ) from error
 
@@ -163,7 +169,7 @@ def list_runs(experiment: str | None = None, name: str | None = None) -> list[Ru
         known = {e.name: e.experiment_id for e in client.search_experiments()}
         if experiment is not None and experiment not in known:
             names = ", ".join(sorted(set(known) - {"Default"})) or "none"
-            raise TrackingError(f"No experiment '{experiment}' at {tracking_uri()}. There are: {names}.")
+            raise TrackingError(f"No experiment '{experiment}' at {shown_uri()}. There are: {names}.")
         wanted = known if experiment is None else {experiment: known[experiment]}
         by_id = {experiment_id: name for name, experiment_id in wanted.items()}
         runs = client.search_runs(list(by_id), order_by=["attributes.start_time DESC"], max_results=MAX_RUNS)
@@ -191,7 +197,7 @@ def find_run(run: str | None = None, experiment: str | None = None) -> RunInfo:
         where = f" in experiment '{experiment}'" if experiment else ""
         known = ", ".join(dict.fromkeys(info.name for info in list_runs(experiment))) or "none"
         raise TrackingError(
-            f"No run{f' {run!r}' if run else ''}{where} at {tracking_uri()}. Runs there: {known}."
+            f"No run{f' {run!r}' if run else ''}{where} at {shown_uri()}. Runs there: {known}."
         )
     return candidates[0]
 
