@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,8 @@ collect_ignore = ["compose", "nodes"]  # started by `make test-compose` and `mak
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # no example has to be quick
 hypothesis.settings.load_profile("any machine")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # the shell's choice for a process in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _load(name: str) -> ModuleType:

@@ -133,7 +133,7 @@ class Assessment:
         preparation = self._preparation
         forecast, bounds = preparation.physical(members.mean(0), batch), None
         if self._bands is not None:
-            bounds = self._adapted(self._bands.physical(members, batch, preparation), batch).flatten(0, 1)
+            bounds = self._bands.physical(members, batch, preparation).flatten(0, 1)
         self.add_forecast(batch, forecast, bounds)
         if self.calibration is not None and len(members) > 1:
             fields = preparation.physical(preparation.members_in_bounds(members, batch), batch)
@@ -164,8 +164,8 @@ class Assessment:
         Args:
             batch: Batch from a loader of the data module.
             forecast: (batch, target, leads, lat, lon), physical units.
-            bounds: Bounds of the bands in the order of `BOUNDS`, (bounds, batch, target, leads, lat, lon);
-                required if the assessment has bands.
+            bounds: Bounds of the bands as calibrated, in the order of `BOUNDS`, (bounds, batch, target,
+                leads, lat, lon); required if the assessment has bands.
         """
         preparation, index = self._preparation, batch["reference_index"]
         truth, weight, possible = preparation.truth(batch), preparation.score_weight, preparation.forecastable
@@ -190,7 +190,8 @@ class Assessment:
                 diagnostic.add(truth[rows], {key: fields[key] for key in of})
         if self.calibration is not None:
             assert bounds is not None
-            for level, (lower, upper) in zip(LEVELS, bounds.unflatten(0, (len(LEVELS), 2)), strict=True):
+            calibrated = bounds.unflatten(0, (len(LEVELS), 2))
+            for level, (lower, upper) in zip(LEVELS, self._adapted(calibrated, batch), strict=True):
                 self.calibration.add_band(batch["targets"], lower, upper, level / 100)
 
     @property

@@ -46,9 +46,11 @@ def compute(job: Job, block: Block) -> Done:
 
 
 def make_forecaster(bundle: Path, version: str | None, effort: Effort) -> Forecaster:
-    """Load a model for a worker, within its memory."""
+    """Load a model for a worker, within its memory; its bands are as calibrated, without hindsight."""
     loaded = Bundle.load(bundle)
     computation = NetworkComputation(loaded, effort.device, effort.tile, effort.engine, effort.memory)
+    if loaded.bands is not None:
+        computation.widen(torch.zeros_like(loaded.bands.widening))
     return Forecaster(loaded, version=version, computation=computation)
 
 
