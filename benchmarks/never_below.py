@@ -16,14 +16,10 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-
+from benchmarks.short_training import tested, trained
 from benchmarks.varied_series import SERIES, part
-
-if TYPE_CHECKING:
-    from stconv.verification import Verification
 
 SHARES = {1: "whole", 3: "third", 9: "ninth"}
 DOUBT = {"loses to": "**", "beats": "", "undecided": ""}
@@ -33,13 +29,16 @@ def trial(name: str, share: int, steps: int, folder: Path) -> dict[str, Any]:
     """Train the suggested experiment and score its best weights; a series that is too short says so."""
     import stconv
     from stconv.errors import StconvError
+    from stconv.evaluation.assessment import Assessment
+    from stconv.verification.scores.scoring import Scoring
 
     series, file = folder / f"{name}_{SHARES[share]}.nc", folder / "experiment.yaml"
     part(SERIES[name](), share).to_netcdf(series)
     found: dict[str, Any] = {"series": name, "share": share}
     try:
         stconv.suggest(series).to_yaml(file)
-        result = scored(file, steps, folder)
+        task, data = trained(file, steps, folder)
+        result = tested(task, data, Assessment(data, task.preparation, Scoring()))
     except StconvError as error:
         return {**found, "refused": str(error)}
     sums, rows = result.sums, {}
@@ -55,38 +54,6 @@ def trial(name: str, share: int, steps: int, folder: Path) -> dict[str, Any]:
             "outcome": [str(outcomes[best[lead]][i, lead]) for lead in range(sums.n_leads)],
         }
     return {**found, "n_windows": sums.n_windows, "variables": rows}
-
-
-def scored(file: Path, steps: int, folder: Path) -> Verification:
-    """Train with about so many optimizer steps, and score the best weights, or the start, on the test
-    period."""
-    from stconv.evaluation.assessment import Assessment
-    from stconv.experiments.running import run_experiment
-    from stconv.experiments.trained_model import load_data
-    from stconv.verification.scores.scoring import Scoring
-
-    data = load_data(file)
-    data.setup("fit")
-    epochs = max(1, round(steps * data.loading.batch_size / len(data.references["train"])))
-    words = [
-        f"--trainer.max_epochs={epochs}",
-        "--trainer.logger=false",
-        f"--trainer.default_root_dir={folder}",
-    ]
-    if steps == 0:
-        words += ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
-    done = run_experiment("fit", ["--config", str(file), *words], bar=lambda: None)
-    task, data = done.model, done.datamodule
-    best = done.trainer.checkpoint_callback.best_model_path
-    task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
-    if steps == 0:
-        task.network.residual_weight.zero_()
-    task.eval()
-    assessment = Assessment(data, task.preparation, Scoring())
-    with torch.inference_mode():
-        for batch in data.test_dataloader():
-            assessment.add(batch, task.network.members(task.preparation.inputs(batch)))
-    return assessment.verification(task.network.display_name)
 
 
 def table(results: list[dict[str, Any]]) -> str:

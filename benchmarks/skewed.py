@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import yaml
 
+from benchmarks.short_training import tested, trained
 from benchmarks.varied_series import SERIES, part
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ THRESHOLDS = {"rain": 1.0, "pickups": 1.0, "new_flow": 10.0, "end_flow": 10.0}
 def trial(name: str, head: str, share: int, steps: int, folder: Path) -> dict[str, Any]:
     """Train one contender and score its best weights, or the start alone, on the test period."""
     import stconv
+    from stconv.evaluation.assessment import Assessment
+    from stconv.uncertainty.conformal import calibrate
 
     series, file = folder / f"{name}.nc", folder / "experiment.yaml"
     ds = part(SERIES[name](), share)
@@ -63,39 +66,13 @@ def trial(name: str, head: str, share: int, steps: int, folder: Path) -> dict[st
     values["model"]["scoring"] = {"thresholds": thresholds, "scales": [5], "seasons": False}
     file.write_text(yaml.safe_dump(values))
     began = time.process_time()
-    result = scored(file, steps, folder)
+    task, data = trained(file, steps, folder)
+    with torch.inference_mode():
+        bands = calibrate(task.network, task.preparation, data)
+    result = tested(task, data, Assessment(data, task.preparation, task._scoring, bands))
     found: dict[str, Any] = {"series": name, "share": share, "head": head, "steps": steps}
     found |= {"n_windows": result.sums.n_windows, "minutes": (time.process_time() - began) / 60}
     return {**found, "variables": {v: _row(result, i, v) for i, v in enumerate(result.sums.variables)}}
-
-
-def scored(file: Path, steps: int, folder: Path) -> Verification:
-    """Train with about so many optimizer steps, and test the best weights with their bands."""
-    from stconv.evaluation.assessment import Assessment
-    from stconv.experiments.running import run_experiment
-    from stconv.experiments.trained_model import load_data
-    from stconv.uncertainty.conformal import calibrate
-
-    data = load_data(file)
-    data.setup("fit")
-    epochs = max(1, round(steps * data.loading.batch_size / len(data.references["train"])))
-    words = [f"--trainer.max_epochs={epochs}", f"--trainer.default_root_dir={folder}"]
-    words += ["--trainer.logger=false", "--trainer.enable_progress_bar=false"]
-    if steps == 0:
-        words += ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
-    done = run_experiment("fit", ["--config", str(file), *words], bar=lambda: None)
-    task, data = done.model, done.datamodule
-    best = done.trainer.checkpoint_callback.best_model_path
-    task.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
-    if steps == 0:
-        task.network.residual_weight.zero_()
-    task.eval()
-    with torch.inference_mode():
-        bands = calibrate(task.network, task.preparation, data)
-        assessment = Assessment(data, task.preparation, task._scoring, bands)
-        for batch in data.test_dataloader():
-            assessment.add(batch, task.network.members(task.preparation.inputs(batch)))
-    return assessment.verification(task.network.display_name)
 
 
 def _row(result: Verification, i: int, variable: str) -> dict[str, Any]:
