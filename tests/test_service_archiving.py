@@ -321,17 +321,18 @@ def test_bands_of_later_forecasts_follow_the_truth_of_earlier_ones(made, service
     forecaster = Forecaster(bundle, computation=computation)
     put(made, tmp_path / "in", frames(made, 0, 36), "a.nc")
     alone = Alone(forecaster, tmp_path)
-    alone.archivist = Archivist(forecaster, Source([tmp_path / "in"], forecaster), computation.widen)
+    alone.archivist = Archivist(forecaster, Source([tmp_path / "in"], forecaster))
     alone.request = UpdateArchive("air", str(tmp_path / "state"), BACKFILL, KEEP, keep_days=None, cases=50)
     answer = alone.rest()
     put(made, tmp_path / "in", frames(made, 36, 38), "b.nc")
     answer = alone.rest()
 
-    def width(name):
-        with xr.open_zarr(f"{answer.folder}/{name}.zarr") as ds:
-            return float((ds["t2m_upper_80"] - ds["t2m_lower_80"]).isel({ds["t2m"].dims[-3]: 0}).mean())
+    def width(ds):
+        return float((ds["t2m_upper_80"] - ds["t2m_lower_80"]).isel({ds["t2m"].dims[-3]: 0}).mean())
 
-    first, *_, last = held(answer)
+    first, *_, last = (xr.open_zarr(f"{answer.folder}/{name}.zarr") for name in held(answer))
     assert width(last) > 1.3 * width(first)
+    uploaded = forecaster.forecast(frames(made, 0, 38))
+    assert width(last) > 1.3 * width(uploaded), "an upload has the bands of the bundle, as from every door"
     kept = (answer.folder, "widening.json")
     assert os.path.exists(os.path.join(*kept)), "the next start of the server goes on from it"

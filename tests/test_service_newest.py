@@ -30,7 +30,7 @@ def made(service_bundle, service_data):
     counting = Counting(bundle)
     batches = Batches(counting)
     forecaster = Forecaster(bundle, computation=batches)
-    newest = NewestForecast(forecaster, Source([service_data], forecaster), batches)
+    newest = NewestForecast(forecaster, Source([service_data], forecaster), batches, lambda fields: fields)
 
     def ask(number, steps):
         batches.announce(number)

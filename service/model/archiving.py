@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Container
+from collections.abc import Container
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from torch import Tensor
 
 from service.archive.soundness import BrokenStore, aside, set_aside, sound_metadata
 from service.archive.stores import SUFFIX, iso_time, prune, reference_name, stored, version_folder
 from service.model.future import later_than_now
+from service.model.live_bands import adapted
 from service.model.live_verification import LiveVerification
 from service.model.source import Source, say
 from service.wire.model_messages import ArchiveState, Fault, UpdateArchive
@@ -36,15 +36,11 @@ class Archivist:
     Args:
         forecaster: Forecaster of the model.
         source: The server's own data.
-        widen: Takes the widening of the bands of forecasts that are made from now on.
     """
 
-    def __init__(
-        self, forecaster: Forecaster, source: Source, widen: Callable[[Tensor], None] | None = None
-    ) -> None:
+    def __init__(self, forecaster: Forecaster, source: Source) -> None:
         self._forecaster = forecaster
         self._source = source
-        self._widen = widen
         self._refused: dict[str, Any] = {}  # by name, the state of the source that was refused
         self._sound: set[Path] = set()
         self._faults: tuple[Fault, ...] = ()
@@ -75,7 +71,6 @@ class Archivist:
         self._check_stores(folder, newest)
         if self._live is None:
             self._live = LiveVerification(self._forecaster, self._source, folder)
-            self._adapt()
         refused = [name for name, seen in self._refused.items() if seen == state]
         reference = self._next_reference(series[0], list(stored(folder)), refused, request)
         if reference is not None:
@@ -92,17 +87,22 @@ class Archivist:
             self._round = state
             self._live.begin(list(stores), request.cases, series[0])
         more = self._live.update(series, stores, request.cases)
-        self._adapt()
         if not more:
             self._done = state
         return self._answer(more, folder, self._live.summary())
 
+    def adapted(self, fields: np.ndarray) -> np.ndarray:
+        """Give a forecast of the server's own data, from `Forecaster.fields`, bands that have learned.
+
+        Those of an upload stay the bundle's, the same on every server and in every other door.
+        """
+        bands = self._forecaster.bundle.bands
+        if bands is None or self._live is None or self._live.bands is None:
+            return fields
+        return adapted(fields, bands, self._live.bands.widening)
+
     def _answer(self, more: bool, folder: Path, verification: dict[str, Any] | None = None) -> ArchiveState:
         return ArchiveState(more, str(folder), verification, self._faults, self._newest)
-
-    def _adapt(self) -> None:
-        if self._widen is not None and self._live is not None and self._live.bands is not None:
-            self._widen(self._live.bands.widening)
 
     def _check_stores(self, folder: Path, newest: str) -> None:
         """Set aside what is damaged, and what lies in the future while the source does not."""
@@ -146,7 +146,9 @@ class Archivist:
                 warnings.simplefilter(
                     "ignore"
                 )  # unusual input is described in the attributes of the forecast
-                forecast = self._forecaster.forecast(ds, reference_time=reference, origin=origin)
+                checked = self._forecaster.check(ds, reference_time=reference, origin=origin)
+                fields = self.adapted(self._forecaster.fields(checked))
+                forecast = self._forecaster.describe(fields, checked)
         except (StconvError, OSError) as error:
             say(f"cannot store a forecast from {name}: {error}")
             self._refused = {other: seen for other, seen in self._refused.items() if seen == state}
@@ -157,7 +159,7 @@ class Archivist:
             made=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), made_when_truth_was_known=int(known)
         )
         write_store(forecast, folder / f"{name}{SUFFIX}")
-        if self._widen is not None and self._live is not None and self._live.bands is not None:
+        if self._live is not None and self._live.bands is not None:
             self._live.bands.issue(name)
 
 

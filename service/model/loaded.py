@@ -67,8 +67,8 @@ class LoadedModel:
             )
         self.source = Source([Path(path) for path in settings.data], self.forecaster)
         self.rollouts = Rollouts(self.forecaster)
-        self.archivist = Archivist(self.forecaster, self.source, network.widen)
-        self._newest = NewestForecast(self.forecaster, self.source, self.batches)
+        self.archivist = Archivist(self.forecaster, self.source)
+        self._newest = NewestForecast(self.forecaster, self.source, self.batches, self.archivist.adapted)
         self.batches.announce(WARM_UP)
         with self.batches.turn(WARM_UP):
             self._warm_up()

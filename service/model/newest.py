@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,17 @@ class NewestForecast:
         forecaster: Forecaster of the model.
         source: The server's own data.
         batches: Computation of the forecaster, whose turn the caller of `of` holds.
+        adapted: Gives the bands of a block what they have learned, see `Archivist.adapted`.
     """
 
-    def __init__(self, forecaster: Forecaster, source: Source, batches: Batches) -> None:
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        source: Source,
+        batches: Batches,
+        adapted: Callable[[np.ndarray], np.ndarray],
+    ) -> None:
+        self._adapted = adapted
         self._forecaster, self._source, self._batches = forecaster, source, batches
         self._one_at_a_time = threading.Lock()
         self._state: Any = None
@@ -61,6 +70,6 @@ class NewestForecast:
             ds, origin = self._source.open()
             self._checked = self._forecaster.check(ds, origin=origin)
         for block in self._forecaster.blocks(self._checked, steps, tuple(self._blocks)):
-            self._blocks.append(block)
+            self._blocks.append(self._adapted(block))
         fields = np.concatenate(self._blocks, axis=2)[:, :, :steps]
         return self._forecaster.describe(fields, self._checked)

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         _command("inspect", DATA)
         _command("fit", "--config", CONFIG)
         _command("test", "--config", CONFIG)
-        scores = find(NAME).scores
+        scores = find(experiment=NAME).scores
         print(f"\n{scores.verdict}")
         _command("register", "--name", NAME)
         won = _promoted()
