@@ -16,14 +16,15 @@ test: $(VENV)/.dev         ## the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -q
 
 test-slow: $(VENV)/.dev    ## the tests that take longer than a few seconds each
-	$(BIN)/python -m pytest -m slow -q
+# In a worker, because native libraries may fault when the process that loaded them all ends.
+	$(BIN)/python -m pytest -n 1 -m slow -q
 
 test-nodes: $(VENV)/.dev   ## training on two nodes, in network namespaces: needs root and `ip`; minutes
 	$(BIN)/python -m pytest -x -q tests/nodes/test_two_nodes.py
 
 test-compose: $(VENV)/.dev ## the compose set, started with podman: needs root; minutes, most of them for the images
 	$(PIP) podman-compose
-	$(BIN)/python -m pytest -x -q tests/compose/test_started.py
+	$(BIN)/python -m pytest -x -q --capture=sys tests/compose/test_started.py
 
 coverage: $(VENV)/.dev     ## the test suite again, with the lines and branches it runs; fails below the share reached so far
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -q --cov --cov-report=term:skip-covered
