@@ -54,6 +54,8 @@ FRAMES, BATCH, N_WINDOWS = 3, 4, 8
 WARM = 2
 """Steps, forecasts or answers that are not counted: the first ones take their memory from the system."""
 PICTURE = Path(__file__).with_name("scale.png")
+MANY_STEPS = 300_000
+"""A series of so many steps is hourly instead of six-hourly."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def archive(folder: Path, size: Size) -> list[str]:
     there = sorted(str(path) for path in folder.glob("*.nc"))
     if len(there) == size.files:
         return there
-    times = np.datetime64("1990-01-01", "ns") + np.arange(size.steps) * np.timedelta64(6, "h")
+    hours = 6 if size.steps < MANY_STEPS else 1  # nanoseconds count no further than the year 2262
+    times = np.datetime64("1990-01-01", "ns") + np.arange(size.steps) * np.timedelta64(hours, "h")
     random = np.random.default_rng(0)
     paths = []
     for i, part in enumerate(np.array_split(np.arange(size.steps), size.files)):
