@@ -15,7 +15,7 @@ import xarray as xr
 from service.archive.soundness import BrokenStore, aside, set_aside, sound_metadata
 from service.archive.stores import SUFFIX, iso_time, prune, reference_name, stored, version_folder
 from service.model.future import later_than_now
-from service.model.live_bands import adapted
+from service.model.live_bands import LiveBands, adapted
 from service.model.live_verification import LiveVerification
 from service.model.source import Source, say
 from service.wire.model_messages import ArchiveState, Fault, UpdateArchive
@@ -96,10 +96,12 @@ class Archivist:
 
         Those of an upload stay the bundle's, the same on every server and in every other door.
         """
-        bands = self._forecaster.bundle.bands
-        if bands is None or self._live is None or self._live.bands is None:
-            return fields
-        return adapted(fields, bands, self._live.bands.widening)
+        bands, learned = self._forecaster.bundle.bands, self._learned
+        return fields if bands is None or learned is None else adapted(fields, bands, learned.widening)
+
+    @property
+    def _learned(self) -> LiveBands | None:
+        return None if self._live is None else self._live.bands
 
     def _answer(self, more: bool, folder: Path, verification: dict[str, Any] | None = None) -> ArchiveState:
         return ArchiveState(more, str(folder), verification, self._faults, self._newest)
@@ -159,8 +161,8 @@ class Archivist:
             made=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), made_when_truth_was_known=int(known)
         )
         write_store(forecast, folder / f"{name}{SUFFIX}")
-        if self._live is not None and self._live.bands is not None:
-            self._live.bands.issue(name)
+        if self._learned is not None:
+            self._learned.issue(name)
 
 
 def write_store(forecast: xr.Dataset, path: Path) -> None:

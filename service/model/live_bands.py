@@ -94,15 +94,15 @@ class LiveBands:
         write_whole(self._path, json.dumps(kept).encode())
 
 
-def adapted(fields: np.ndarray, bands: Bands, widening: Tensor | None) -> np.ndarray:
+def adapted(fields: np.ndarray, bands: Bands, widening: Tensor) -> np.ndarray:
     """Give a forecast of the server's own data the bands of the present widening.
 
     Args:
         fields: As from `Forecaster.fields`, float32, (1 + bounds, target, lead, lat, lon).
         bands: Bands of the bundle, which the forecast was made with.
-        widening: See `Bands.widening`; None to leave it as it is.
+        widening: See `Bands.widening`.
     """
-    if widening is None or torch.equal(widening, bands.widening):
+    if torch.equal(widening, bands.widening):
         return fields
     bounds = torch.from_numpy(fields[1:]).unflatten(0, (len(widening), 2))
     moved = widened(as_calibrated(bounds, bands.widening, bands.lowest), widening, bands.lowest)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from stconv.datasets.preparation.preparation import Preparation
+from stconv.datasets.series.splits import periods_after_origins
 from stconv.errors import DataError
 
 if TYPE_CHECKING:
     from stconv.datasets.datamodule import GridDataModule
-
-ORIGINS = 4
-"""Number of rolling origins."""
-FIRST_ORIGIN = 0.6
-"""Position of the first origin, as a share of the training and validation periods together."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class Origin:
 
 
 def rolling_origins(data: GridDataModule) -> Iterator[Origin]:
-    """Place origins evenly between `FIRST_ORIGIN` and the end of the validation period.
+    """Place origins in the training and validation periods, see `periods_after_origins`.
 
     The test period is never read. An origin before or after which there is no window is left out, and so is
     one before which a variable has no value.
@@ -47,11 +42,10 @@ def rolling_origins(data: GridDataModule) -> Iterator[Origin]:
     Source:
         Tashman (2000), International Journal of Forecasting 16, 437-450: rolling-origin evaluation.
     """
-    end = data.periods.val.stop
-    ends = [round(end * (FIRST_ORIGIN + (1 - FIRST_ORIGIN) * i / ORIGINS)) for i in range(ORIGINS + 1)]
-    for origin, following in pairwise(ends):
+    for period in periods_after_origins(data.periods.val.stop):
+        origin = period.start
         before = data.windows_within(range(origin), data.window.stride)
-        after = data.windows_within(range(origin, following))
+        after = data.windows_within(period)
         if not before or not after:
             continue
         try:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import xarray as xr
 
 from stconv.datasets.preparation.harmonics import fit_harmonics, harmonic_values
 from stconv.datasets.series.filling import newest_known
-from stconv.datasets.series.splits import SplitSpec
+from stconv.datasets.series.splits import SplitSpec, periods_after_origins
 from stconv.datasets.series.windows import WindowSpec, reference_indices
 from stconv.datasets.source.cycles import cycles
 from stconv.datasets.source.precision import center_of
@@ -27,8 +26,6 @@ TRAIN_SHARE = 0.6
 """Fraction of the steps that belongs to the training period by default."""
 KNOWN_SHARE = 0.8
 """Fraction of the steps that does not belong to the test period by default."""
-ORIGINS, FIRST_ORIGIN = 4, 0.6
-"""Number of rolling origins, and position of the first one as a fraction of the known steps."""
 ENOUGH_VALUES = 4_000_000
 """A variable with more values is thinned to every second, third, ... row and column."""
 
@@ -127,9 +124,9 @@ def persistence_gain(variable: xr.DataArray, spec: WindowSpec, breaks: Sequence[
     values = departures(variable)[:n_known].copy()
     values[np.isinf(values)] = np.nan
     phases, squares = cycles(variable[TIME].values[:n_known]), []
-    ends = [round(n_known * (FIRST_ORIGIN + (1 - FIRST_ORIGIN) * i / ORIGINS)) for i in range(ORIGINS + 1)]
-    for origin, following in pairwise(ends):
-        references = np.array(reference_indices(range(origin, following), spec, breaks, 1, 0), dtype=int)
+    for period in periods_after_origins(n_known):
+        origin = period.start
+        references = np.array(reference_indices(period, spec, breaks, 1, 0), dtype=int)
         if not references.size or not np.isfinite(values[:origin]).any():
             continue
         terms, coefficients = fit_harmonics(values[:origin, None], phases[:origin])

@@ -17,6 +17,10 @@ from typing import Any
 from stconv.datasets.source.time_axis import iso
 from stconv.errors import SplitError
 
+ORIGINS = 4
+"""Number of rolling origins."""
+FIRST_ORIGIN = 0.6
+"""Position of the first origin, as a share of the training and validation periods together."""
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2})?)?)?)?)?")
 
 
@@ -309,3 +313,16 @@ def _periods(n_steps: int, train_end: int, val_end: int, purge: int) -> Periods:
         val=range(train_end, max(train_end, val_end - purge)),
         test=range(val_end, n_steps),
     )
+
+
+def periods_after_origins(n_known: int) -> list[range]:
+    """Place rolling origins evenly between `FIRST_ORIGIN` and the end of the known steps.
+
+    Args:
+        n_known: Number of steps before the test period.
+
+    Returns:
+        For each origin, the steps from it to the next one.
+    """
+    ends = [round(n_known * (FIRST_ORIGIN + (1 - FIRST_ORIGIN) * i / ORIGINS)) for i in range(ORIGINS + 1)]
+    return [range(origin, following) for origin, following in pairwise(ends)]
