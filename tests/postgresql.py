@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,24 +34,32 @@ def programs() -> Path:
 
 
 @contextmanager
-def empty_database(folder: Path) -> Iterator[str]:
-    """Start a server in a folder of a test, and give the address of its empty database."""
+def empty_database() -> Iterator[str]:
+    """Start a server in a folder of its own, and give the address of its empty database.
+
+    The folder is not the test's: PostgreSQL does not run as root, and its account may not enter the folders
+    that pytest makes for root.
+    """
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
+        yield from _serve(Path(name))
+
+
+def _serve(folder: Path) -> Iterator[str]:
     bin_folder, port = programs(), free_port()
     who = {}
-    if os.getuid() == 0:  # PostgreSQL does not run as root
+    if os.getuid() == 0:
         account = pwd.getpwnam("postgres")
         who = {"user": account.pw_uid, "group": account.pw_gid}
         os.chown(folder, account.pw_uid, account.pw_gid)
-        for parent in folder.parents[:3]:
-            parent.chmod(0o755)
     password = folder / "password"
     password.write_text("of-this-test-only")
     password.chmod(0o644)
     data = folder / "data"
-    subprocess.run(
+    made = subprocess.run(
         [bin_folder / "initdb", "-D", data, "-U", "mlflow", "-A", "scram-sha-256", f"--pwfile={password}"],
-        check=True, capture_output=True, **who,
+        check=False, capture_output=True, text=True, **who,
     )  # fmt: skip
+    assert made.returncode == 0, made.stderr
     server = subprocess.Popen(
         [bin_folder / "postgres", "-D", data, "-p", str(port), "-k", folder, "-h", "127.0.0.1"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **who,

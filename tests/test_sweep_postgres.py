@@ -45,13 +45,12 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_the_trial_of_a_killed_process_is_tried_again_and_counted_once(tmp_path, monkeypatch):
-    (tmp_path / "database").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     generate(tmp_path / "made.nc", n_steps=120, n_lat=4, n_lon=5)
     Path("made.yaml").write_text(yaml.safe_dump(CONFIG))
     Path("worker.py").write_text(WORKER)
-    with empty_database(tmp_path / "database") as storage:
+    with empty_database() as storage:
         command = [sys.executable, "-u", "worker.py", "sweep", "--config", "made.yaml", "--storage", storage]
         command += ["--space", f"{LR}=1e-4:0.3:log", "--trials", str(N_TRIALS)]
         workers = [

@@ -35,9 +35,9 @@ trainer:
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def database() -> Iterator[str]:
     """Address of an empty database on a server of its own."""
-    with empty_database(tmp_path_factory.mktemp("postgres")) as address:
+    with empty_database() as address:
         yield address
 
 
