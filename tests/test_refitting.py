@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import xarray as xr
 import yaml
 
 import stconv
+from service_server import NETCDF, Server
 from stconv.bundle import Bundle
 from stconv.cli.main import main
 from stconv.datasets.series.splits import SplitSpec
@@ -25,6 +28,7 @@ from stconv.experiments.trained_model import find_trained_model
 from stconv.front.run import Run
 from stconv.tracking import promote, register
 from stconv.tracking.store import connect, find_run
+from waiting import until
 
 N, GROWN = 260, 320
 """Steps of the series when it is verified, and later."""
@@ -178,7 +182,12 @@ def test_the_gate_asks_the_verified_run_and_a_grown_series_refreshes_the_champio
     write(GROWN)
     with pytest.raises(DataError, match=r"from 260 to 320 steps \(\+23\.1 %\): no reason.*grown by 50 %"):
         refresh("wave", Occasion(grown=0.5))
-    assert main(["refresh", "wave", "--grown", "0.2"]) == 0
+    with followed("wave", Path(SOURCE)) as answers:
+        assert main(["refresh", "wave", "--grown", "0.2"]) == 0
+    assert {status for status, _ in answers} == {200}
+    versions = [version for _, version in answers]
+    assert versions == sorted(versions)
+    assert set(versions) == {"2", "3"}
     said = capsys.readouterr().out
     assert "The data have grown from 260 to 320 steps (+23.1 %)." in said
     assert "Training on the first 290 of 320 steps, to compare with the champion, version 2" in said
@@ -190,6 +199,39 @@ def test_the_gate_asks_the_verified_run_and_a_grown_series_refreshes_the_champio
     assert renewed.spec["refit"]["sibling"] == made.verified.id
     assert "against" in renewed.spec["refit"]["evidence"][0]
     write(N)
+
+
+@contextmanager
+def followed(name: str, source: Path) -> Iterator[list[tuple[int, str]]]:
+    """Ask a server that follows the champion all the while, and until it has changed over.
+
+    Yields:
+        Status and version of each answer so far.
+    """
+    server = Server("--model", f"models:/{name}@champion", "--follow-alias", follow_seconds="1")
+    answers: list[tuple[int, str]] = []
+    over = threading.Event()
+    with xr.open_dataset(source) as ds:
+        body = bytes(ds.isel(time=slice(-4, None)).load().to_netcdf(engine="h5netcdf"))
+
+    def ask() -> None:
+        with server.client(headers={"Content-Type": NETCDF}) as client:
+            while not over.is_set():
+                found = client.post("/v1/forecasts", content=body)
+                answers.append((found.status_code, found.headers.get("Stconv-Model-Version", "")))
+                over.wait(0.1)
+
+    asker = threading.Thread(target=ask)
+    try:
+        asker.start()
+        until(lambda: answers)
+        before = answers[-1][1]
+        yield answers
+        until(lambda: answers[-1][1] != before, says=lambda: server.output)
+    finally:
+        over.set()
+        asker.join()
+        server.kill()
 
 
 def _champion(name: str) -> str:
