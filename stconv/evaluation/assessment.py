@@ -17,6 +17,7 @@ from stconv.datasets.references.baselines import baseline_forecasts
 from stconv.datasets.references.fitted import ReferenceForecasts
 from stconv.datasets.references.optical_flow import OpticalFlow
 from stconv.datasets.series.extent import lowest_and_highest
+from stconv.evaluation.likeness import likeness
 from stconv.sphere import DEGREE
 from stconv.uncertainty.adaptive import Adaptation, outside_shares
 from stconv.uncertainty.bands import LEVELS, Bands, widened
@@ -214,11 +215,14 @@ class Assessment:
         return torch.from_numpy(self._adaptation.at(sys.maxsize)).float()
 
     def _calibration_scores(self, calibration: Calibration) -> xr.Dataset:
-        """Scores of the bands as truth came in, and of those of the calibration."""
+        """Scores of adapted and of calibrated bands, and how the test differs from the calibration."""
         ds = calibration.to_dataset()
         if self._fixed is not None and self._fixed.scored:
             fixed = self._fixed.to_dataset()
             ds["fixed_coverage"], ds["fixed_width"] = fixed["coverage"], fixed["width"]
+            periods, index = self._data.periods, self.sums.reference_index
+            scored = range(int(index[0]) + 1, int(index[-1]) + self._data.leads + 1)
+            ds = ds.merge(likeness(self._data.series, self._names, periods.train, periods.val, scored))
         return ds
 
     def verification(self, model: str) -> Verification:

@@ -12,6 +12,7 @@ from stconv.contenders import MODEL
 from stconv.digits import both_ends
 from stconv.sphere import TURN, wrapped
 from stconv.verification.report import charts, pixels
+from stconv.verification.report.bands import ADAPTED, about_bands
 from stconv.verification.report.field_plot import CIRCLE_COLORS, ERROR_COLORS, FIELD_COLORS
 from stconv.verification.report.page import color_bar, figure, paragraph, section, table
 from stconv.verification.report.table import PRECISE, SAYING, decimals, number, percent, with_units
@@ -284,29 +285,6 @@ def _event_rows(ds: xr.Dataset) -> list[tuple[str, str, int | None]]:
     return rows + [(f"FSS, {scale} x {scale} cells", "fss", int(scale)) for scale in ds["scale"].values]
 
 
-ADAPTED = (
-    "The bands of each forecast are widened or narrowed by how often earlier ones held, as far as their "
-    "truth was known when it was made, as in the service. "
-)
-
-
-def about_bands(ds: xr.Dataset) -> str:
-    """Say how far the bands of the calibration were off, and by how much the others differ from them."""
-    level = float(ds["level"].max())
-    fixed = 100 * float(ds["fixed_coverage"].sel(level=level).mean())
-    ratio = float((ds["width"] / ds["fixed_width"]).sel(level=level).mean())
-    if not np.isfinite(fixed):
-        return ""
-    short = 100 * level - fixed
-    if abs(short) < 2:
-        return f"Those of the calibration held as well: {fixed:.1f} % inside of those of {level:.0%}."
-    return (
-        f"Those of the calibration contain {fixed:.1f} % instead of {level:.0%} of the truth: the test "
-        "differs from the validation period, by its season, its level, or how much varies. The adapted ones "
-        f"are {ratio:.2f} times as wide on average."
-    )
-
-
 def uncertainty(verification: Verification, variable: int) -> str:
     """Calibration of bands and probabilities; see `Calibration` in `scores.calibration`."""
     ds = verification.diagnostic("calibration", variable)
@@ -338,7 +316,7 @@ def uncertainty(verification: Verification, variable: int) -> str:
             rows.append((words, [number(x, 3) for x in ds[key].values]))
     return section(
         f"Do the stated uncertainties of {name} hold?",
-        paragraph(ADAPTED + about_bands(ds)) if "fixed_coverage" in ds else "",
+        paragraph(ADAPTED + about_bands(ds, units)) if "fixed_coverage" in ds else "",
         f'<div class="pair">{"".join(parts)}</div>',
         table(["", *verification.labels], rows) if rows else "",
     )
