@@ -69,6 +69,15 @@ def test_every_difference_is_said_in_words(values):
     assert f"values change by {float(found['change']):.2f} K from step to step" in text
 
 
+def test_a_drier_test_is_said():
+    values = np.random.default_rng(0).normal(size=(300, 3, 4))
+    values[100:140] = 0
+    values[200:280] = 0
+    found = likeness(series(values), ["t"], TRAIN, VALIDATION, TEST)
+    assert (found["usual_zero_share"].item(), found["zero_share"].item()) == pytest.approx((0.4, 0.8))
+    assert "80 % of the values are 0 instead of 40 %, and a band" in differences(found.isel(variable=0), "K")
+
+
 def test_nothing_is_said_that_does_not_differ():
     rng = np.random.default_rng(0)
     alike = likeness(series(rng.normal(size=(300, 3, 4))), ["t"], TRAIN, VALIDATION, VALIDATION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -32,17 +33,20 @@ def likeness(
         By variable, in its units: `level_shift`, the mean of the scored period minus that of the validation
         period; `deviation`, the standard deviation in time in the validation period; `change` and
         `usual_change`, the root mean square change from one step to the next in the scored period and in the
-        validation period. Each is a mean over cells that have values in both periods. By (period, month):
+        validation period; `zero_share` and `usual_zero_share`, the shares of values that are 0. Each is a
+        mean over cells that have values in both periods. By (period, month):
         `month_share`, the share of the steps of "train", "val" and "scored" in each calendar month.
     """
     ours, usual = (_moments(series, period) for period in (scored, validation))
-    common = np.isfinite(ours[0]) & np.isfinite(usual[0])
+    common = np.isfinite(ours.mean) & np.isfinite(usual.mean)
     n = series.n_targets
     found = {
-        "level_shift": _mean(ours[0] - usual[0], common),
-        "deviation": np.sqrt(_mean(usual[1], common)),
-        "change": np.sqrt(_mean(ours[2], common)),
-        "usual_change": np.sqrt(_mean(usual[2], common)),
+        "level_shift": _mean(ours.mean - usual.mean, common),
+        "deviation": np.sqrt(_mean(usual.variance, common)),
+        "change": np.sqrt(_mean(ours.change, common)),
+        "usual_change": np.sqrt(_mean(usual.change, common)),
+        "zero_share": _mean(ours.zeros, common),
+        "usual_zero_share": _mean(usual.zeros, common),
     }
     periods = {"train": train, "val": validation, "scored": scored}
     months = [_month_shares(series, period) for period in periods.values()]
@@ -58,23 +62,32 @@ def _month_shares(series: Series, period: range) -> np.ndarray:
     return np.bincount(months, minlength=13)[1:] / max(1, len(months))
 
 
-def _moments(series: Series, period: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, variance and mean square change per step of each cell: (channel, lat, lon), NaN where unknown."""
-    total, squares, changes = np.zeros((3, *series.values.shape[1:]))
-    n, n_changes = np.zeros((2, *series.values.shape[1:]))
+@dataclass(frozen=True)
+class _Moments:
+    """Mean, variance, mean square change per step and share of zeros of each cell, (channel, lat, lon)."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    change: np.ndarray
+    zeros: np.ndarray
+
+
+def _moments(series: Series, period: range) -> _Moments:
+    """Moments of the cells in a period, NaN where no value is known."""
+    n, total, squares, zeros, n_changes, changes = np.zeros((6, *series.values.shape[1:]))
     for step in evenly_spaced(period, MOST_STEPS):
         now = np.asarray(series.values[step], np.float64)
-        known = np.isfinite(now)
-        n += known
-        total += np.where(known, now, 0)
-        squares += np.where(known, now, 0) ** 2
+        n += np.isfinite(now)
+        total += np.nan_to_num(now)
+        squares += np.nan_to_num(now) ** 2
+        zeros += now == 0
         if step > period.start and step not in series.breaks:
             change = now - np.asarray(series.values[step - 1])
             n_changes += np.isfinite(change)
             changes += np.nan_to_num(change) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = total / n
-        return mean, np.maximum(squares / n - mean**2, 0), changes / n_changes
+        return _Moments(mean, np.maximum(squares / n - mean**2, 0), changes / n_changes, zeros / n)
 
 
 def _mean(values: np.ndarray, cells: np.ndarray) -> np.ndarray:

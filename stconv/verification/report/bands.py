@@ -20,6 +20,8 @@ SHIFTED = 0.5
 """Shift of the level that is worth a word, in standard deviations."""
 RESTLESS = 1.1
 """Factor between the changes per step of two periods that is worth a word."""
+DRIER = 0.05
+"""Difference between the shares of zeros of two periods that is worth a word."""
 
 
 def about_bands(ds: xr.Dataset, units: str) -> str:
@@ -46,7 +48,7 @@ def differences(ds: xr.Dataset, units: str) -> str:
     """Say what differs between the test and the validation period: season, level, how much values change."""
     if "level_shift" not in ds:  # a result of an earlier version
         return "The test differs from the validation period, by its season, its level, or how much varies."
-    found = [_season(ds["month_share"]), _level(ds, units), _change(ds, units)]
+    found = [_season(ds["month_share"]), _level(ds, units), _change(ds, units), _zeros(ds)]
     reasons = [reason for reason in found if reason]
     if not reasons:
         return (
@@ -87,3 +89,11 @@ def _change(ds: xr.Dataset, units: str) -> str:
         f"values change by {with_units(number(change, places), units)} from step to step (root mean square) "
         f"instead of {number(usual, places)}"
     )
+
+
+def _zeros(ds: xr.Dataset) -> str:
+    here, usual = float(ds["zero_share"]), float(ds["usual_zero_share"])
+    if not abs(here - usual) > DRIER:
+        return ""
+    why = ", and a band that contains 0 contains all of these" if here > usual else ""
+    return f"{100 * here:.0f} % of the values are 0 instead of {100 * usual:.0f} %{why}"
