@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         description="Alias of the registry, models:/NAME@ALIAS, that each model follows; default: none.",
     )
     follow_seconds: float = Field(
-        default=20.0, gt=0, description="Interval between two checks of a followed alias, s."
+        default=10.0, gt=0, description="Interval between two checks of a followed alias, s."
     )
     watch_seconds: float = Field(
         default=10.0, gt=0, description="Interval between two checks of the data source, s."
