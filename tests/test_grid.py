@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from stconv.datasets.source import reading
+from stconv.datasets.source.attributes import SourceWarning
 from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grid import GridSpec, Origin, canonicalize, open_series, restore
 from stconv.errors import FileError, GridError, TimeAxisError, UnitsError, VariableError
@@ -312,6 +313,24 @@ def test_times_that_do_not_decode_say_what_would_help():
         TimeAxisError, match=r"no time axis found; its dimensions are lat \(3: 10.0 to 30.0\)"
     ):
         canonicalize(made().isel(time=0, drop=True))
+
+
+def test_times_that_nothing_states_are_counted():
+    ds = made(4).drop_vars("time")
+    counted, _ = canonicalize(ds, GridSpec(step="1d", start="1999-12-31"))
+    assert list(counted.time.values) == list(np.arange("1999-12-31", "2000-01-04", dtype="datetime64[D]"))
+    other, _ = canonicalize(ds.rename(time="run"), GridSpec(step="6h", start="2001-01-01", time="run"))
+    assert other.time.values[-1] == np.datetime64("2001-01-01T18:00")
+    with pytest.warns(SourceWarning, match="has no times: its steps are counted from 2000-01-01"):
+        canonicalize(ds, GridSpec(step="1d"))
+    with pytest.raises(TimeAxisError, match=r"the dimension 'time' has no times\. State `step`.*found none"):
+        canonicalize(ds)
+    with pytest.raises(TimeAxisError, match="start is 'yesterday'; expected a time such as 1979-01-01"):
+        canonicalize(ds, GridSpec(step="1d", start="yesterday"))
+    elsewhere = ds.assign_coords(
+        valid=("time", np.array(["2003-01-01", "2003-01-02", "2003-01-03", "2003-01-04"], "M8[ns]"))
+    )
+    assert canonicalize(elsewhere)[0].time.values[0] == np.datetime64("2003-01-01")
 
 
 def test_bad_times_are_refused_and_gaps_are_not():

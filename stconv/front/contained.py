@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 from stconv.front.remedies import said_in_keywords
+from stconv.front.warned import warned_at_the_caller
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +52,7 @@ def containment() -> Iterator[None]:
     known, names = _logging_state(), set(logging.root.manager.loggerDict)
     wording = warnings.formatwarning
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), warned_at_the_caller():
             warnings.simplefilter("ignore", DeprecationWarning)  # of one library to another
             for name in QUIET:
                 logging.getLogger(name).setLevel(logging.WARNING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -207,12 +206,7 @@ class Model:
                 from stconv.forecast.sliding import slide_over
 
                 forecaster = Forecaster(slide_over(self.bundle, ds), version=forecaster.version)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", UserWarning)
-                found = forecaster.forecast(ds, origin=origin, **options)
-        for warning in caught:
-            warnings.warn(warning.message, warning.category, stacklevel=5)
-        return found
+            return forecaster.forecast(ds, origin=origin, **options)
 
     def __repr__(self) -> str:
         return f"Model {self.name} {self.version}, from {self.reference}"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from stconv.datasets.source.attributes import SourceWarning
+from stconv.datasets.source.counted_times import counted_times
 from stconv.datasets.source.grid_spec import GridSpec
-from stconv.datasets.source.step_text import step_length
 from stconv.dims import LAT, LON, TIME, X, Y
-from stconv.errors import FileError, GridError, TimeAxisError, VariableError
+from stconv.errors import FileError, GridError, VariableError
 
 FORMS = {3: (TIME, Y, X), 4: (TIME, "channel", Y, X)}
 """Dimensions of an array, by their number, unless the specification names them."""
-DEFAULT_START = "2000-01-01"
-"""Time of the first step where nothing states it."""
 
 
 def open_numpy(path: Path, spec: GridSpec) -> xr.Dataset:
@@ -139,23 +135,4 @@ def _times(ds: xr.Dataset, lines: Mapping[str, np.ndarray], spec: GridSpec, sour
     n, given = ds.sizes[TIME], lines.get(TIME)
     if given is not None and given.dtype.kind == "M" and len(given) == n:
         return given.astype("datetime64[ns]")
-    step = step_length(spec.step)
-    if step is None:
-        found = "none" if spec.step is None else repr(spec.step)
-        raise TimeAxisError(
-            f"{source}: an array has no times. State `step`, such as 6h, 1d or 10min (found {found}), and "
-            "`start`, the time of its first step, such as 1979-01-01."
-        )
-    if spec.start is None:
-        warnings.warn(
-            f"{source} has no times: its steps are counted from {DEFAULT_START}. Time of day and season are "
-            "then arbitrary; state `start` if you know it.",
-            SourceWarning,
-            stacklevel=2,
-        )
-    try:
-        return np.datetime64(spec.start or DEFAULT_START, "ns") + np.arange(n) * step
-    except ValueError as error:
-        raise TimeAxisError(
-            f"{source}: start is {spec.start!r}; expected a time such as 1979-01-01 or 1979-01-01T06:00."
-        ) from error
+    return counted_times(n, spec, source, "an array")

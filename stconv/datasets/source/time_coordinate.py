@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.source.axes import TIME_NAMES
+from stconv.datasets.source.counted_times import counted_times
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.time_axis import whole_seconds
 from stconv.datasets.source.time_decoding import decode_times
@@ -46,17 +47,21 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
     Raises:
         TimeAxisError: There are no times, or they cannot be decoded; the message says what to do.
     """
-    if spec.time is not None and spec.time not in ds.variables:
+    if spec.time is not None and spec.time not in ds.variables and spec.time not in ds.dims:
         raise TimeAxisError(
             f"{source}: no variable '{spec.time}' for the time; available: "
             f"{', '.join(map(str, ds.variables))}. Correct `time` of the grid specification."
         )
     ds = _decode_numbers(ds, spec, source)
     names = [spec.time] if spec.time is not None else [str(name) for name in ds.variables]
-    variables = {name: ds.variables[name] for name in names}
+    variables = {name: ds.variables[name] for name in names if name in ds.variables}
     candidates = [n for n, v in variables.items() if v.ndim <= 1 and v.size and is_time(v)]
     if not candidates:
-        raise TimeAxisError(_no_time(ds, spec, source))
+        bare = _without_values(ds, spec)
+        if bare is None:
+            raise TimeAxisError(_no_time(ds, spec, source))
+        times = counted_times(ds.sizes[bare], spec, source, f"the dimension '{bare}'")
+        return ds.assign_coords({bare: times}), TimeCoordinate(bare, bare)
     name = max(candidates, key=lambda n: _score(ds, n))
     if ds[name].ndim == 0:
         return ds, TimeCoordinate(name, None)
@@ -75,6 +80,12 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
     if name not in ds.coords or not np.array_equal(whole, times):
         ds = ds.assign_coords({name: ds[name].copy(data=whole)})
     return ds, TimeCoordinate(name, dim)
+
+
+def _without_values(ds: xr.Dataset, spec: GridSpec) -> str | None:
+    """Return the dimension with the name of a time that has no variable."""
+    names = TIME_NAMES if spec.time is None else (spec.time,)
+    return next((name for name in names if name in ds.dims and name not in ds.variables), None)
 
 
 def is_time(variable: xr.DataArray | xr.Variable) -> bool:
@@ -96,7 +107,9 @@ def _score(ds: xr.Dataset, name: str) -> float:
 
 def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
     """Decode numeric times with units in another attribute (``Unit``) or in the specification."""
-    for name in [spec.time] if spec.time is not None else list(ds.variables):
+    for name in list(ds.variables) if spec.time is None else [spec.time]:
+        if name not in ds.variables:
+            continue
         variable = ds.variables[name]
         if variable.ndim > 1 or not variable.size or is_time(variable):
             continue
