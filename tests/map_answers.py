@@ -101,14 +101,18 @@ def listed(values: np.ndarray) -> list[float | None]:
 
 
 def grids() -> dict[str, Made]:
-    """A region, the globe, a region over the date line, a sea between shores, and pixels."""
+    """A region, the globe, a region over the date line, a sea between shores, an island, and pixels."""
     y, x = np.linspace(30, 46, 33), np.linspace(-6, 36, 43)
+    lat, lon = np.linspace(50, 40, 11), np.linspace(0, 12, 13)
     shore = np.sin(np.radians(9 * y))[:, None] * np.cos(np.radians(7 * x)) > 0.3
     return {
         "region": Made(np.linspace(60, 36, 33), np.linspace(-12, 28, 41)),
         "globe": Made(np.linspace(90, -90, 37), np.arange(0, 360, 5.0)),
         "date line": Made(np.linspace(-50, -30, 21), np.linspace(160, 190, 31)),
         "sea": Made(y, x, names=("t2m",), missing=shore),
+        "island": Made(
+            lat, lon, names=("t2m",), missing=(abs(lat - 45) < 1.5)[:, None] & (abs(lon - 6) < 2.5)
+        ),
         "pixels": Made(np.arange(20.0), np.arange(30.0), geographic=False, names=("t2m",)),
     }
 

@@ -339,6 +339,12 @@ def test_globe_and_date_line(opened):
     assert f"{value:.1f} °C" in opened.text("cell")
 
 
+def test_it_opens_at_the_cell_with_a_value_that_is_nearest_to_the_middle(opened):
+    opened.show("island")
+    assert opened.text("cell").startswith("43° N, 6° E")
+    assert "no value" not in opened.text("cell")
+
+
 def test_grid_without_geography(opened):
     opened.show("pixels")
     assert opened.text("cell").startswith("y 10, x 15")

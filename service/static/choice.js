@@ -6,7 +6,7 @@ import { at, say } from "./page.js";
 import { place } from "./panes.js";
 import { drawAll, drawQuality } from "./screen.js";
 import * as service from "./service.js";
-import { state, title } from "./state.js";
+import { chooseNear, state, title } from "./state.js";
 import { clock } from "./words.js";
 
 const OWN = "own file";
@@ -127,7 +127,7 @@ function take(request, grid, truth) {
   at("remark").hidden = !grid.remarks.length;
   at("origin").textContent = `Made by the model ${grid.model}, version ${grid.version}.`;
   place(grid, same);
-  if (!same) state.cell = { row: grid.rows.rank(state.view.middle[1]), column: grid.columns.rank(state.view.middle[0]) };
+  if (!same) chooseNear(...state.view.middle);
   applyLink(link);
   link = {};
   drawAll();

@@ -61,3 +61,20 @@ export function chooseAt({ x, y }) {
   state.cell = cell;
   return true;
 }
+
+/** Choose the cell that is nearest to these coordinates, counted in cells, among those with a value; where none has
+ * one, the cell itself. */
+export function chooseNear(x, y) {
+  const { rows, columns } = state.grid;
+  const middle = { row: rows.rank(y), column: columns.rank(x) };
+  let [nearest, least] = [middle, Infinity];
+  for (let row = 0; row < rows.size; row += 1) {
+    for (let column = 0; column < columns.size; column += 1) {
+      const distance = (row - middle.row) ** 2 + (column - middle.column) ** 2;
+      if (distance >= least) continue;
+      const value = state.grid.value(state.name, state.lead, rows.indices[row], columns.indices[column]);
+      if (value !== null && !Number.isNaN(value)) [nearest, least] = [{ row, column }, distance];
+    }
+  }
+  state.cell = nearest;
+}
