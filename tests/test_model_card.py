@@ -35,6 +35,9 @@ SCORES = {
 def test_the_card_says_what_is_known():
     card = model_card({**SPEC, "scores": SCORES})
     assert "A ResNet2D that forecasts t2m (K), 2 steps ahead, from the newest 2 fields" in card
+    within = {"name": "LinearResidual", "arguments": {}}
+    named = model_card({**SPEC, "network": within, "network_name": "UNet-2D"})
+    assert "A UNet-2D over a linear start that forecasts t2m (K)" in named
     assert "**Beats persistence at every lead.**" in card
     assert "99 windows, 2014-08-08 to 2014-12-31" in card
     assert table(card) == {"this model": ["1.25", "-"], "persistence": ["2", "3"]}, (

@@ -47,6 +47,7 @@ def make_bundle(
 
     The keys of the spec:
         network, preparation: specifications to build both from; their tensors are in the weights.
+        network_name: name of the network in scores and cards, such as UNet-2D within a LinearResidual.
         modules: for networks outside of stconv, the module of each, to be named if it is not imported.
         variables: name, units, long_name, whether the network sees it and whether it is a target; in the
             order of the channels, targets first.
@@ -93,6 +94,7 @@ def make_bundle(
         "name": name or network["name"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "network": network,
+        "network_name": task.network.display_name,
         "preparation": task.preparation.spec.to_json(),
         "variables": [stated(variable) for variable in _variables(series, task.preparation.settings.inputs)],
         "grid": _grid(series).to_json(),
