@@ -3,8 +3,8 @@
 Each series of `benchmarks.varied_series` is taken whole, and cut to its newest third and ninth. For each of
 them `stconv.suggest` writes the experiment, which is trained for some hundred steps, and the test period is
 read once. The table holds the RMSE over that of the reference which is best at that lead on the same test
-windows, chosen in hindsight. Results are kept in a file, one line for each, so that an interrupted run goes
-on.
+windows, chosen in hindsight, and the same for the start alone, without the network. Results are kept in a
+file, one line for each, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.short_training import tested, trained
 from benchmarks.varied_series import SERIES, part
+
+if TYPE_CHECKING:
+    from stconv.verification import Verification
 
 SHARES = {1: "whole", 3: "third", 9: "ninth"}
 DOUBT = {"loses to": "**", "beats": "", "undecided": ""}
 
 
 def trial(name: str, share: int, steps: int, folder: Path) -> dict[str, Any]:
-    """Train the suggested experiment and score its best weights; a series that is too short says so."""
+    """Train the suggested experiment, and score its best weights and its start alone; or say why not."""
     import stconv
     from stconv.errors import StconvError
     from stconv.evaluation.assessment import Assessment
@@ -34,42 +37,60 @@ def trial(name: str, share: int, steps: int, folder: Path) -> dict[str, Any]:
 
     series, file = folder / f"{name}_{SHARES[share]}.nc", folder / "experiment.yaml"
     part(SERIES[name](), share).to_netcdf(series)
-    found: dict[str, Any] = {"series": name, "share": share}
+    found: dict[str, Any] = {"series": name, "share": share, "steps": steps}
+    began = time.process_time()
     try:
         stconv.suggest(series).to_yaml(file)
         task, data = trained(file, steps, folder)
         result = tested(task, data, Assessment(data, task.preparation, Scoring()))
     except StconvError as error:
         return {**found, "refused": str(error)}
-    sums, rows = result.sums, {}
+    share_of_network = task.network.residual_weight[..., 0, 0].tolist()
+    task.network.residual_weight.zero_()
+    alone = rows(tested(task, data, Assessment(data, task.preparation, Scoring())))
+    variables = {
+        variable: {**row, "residual_weight": weight, "start": alone[variable]}
+        for (variable, row), weight in zip(rows(result).items(), share_of_network, strict=True)
+    }
+    minutes = (time.process_time() - began) / 60
+    return {**found, "n_windows": result.sums.n_windows, "minutes": minutes, "variables": variables}
+
+
+def rows(result: Verification) -> dict[str, dict[str, Any]]:
+    """By variable and lead: RMSE over that of the best reference, its name, and the outcome against it."""
+    sums, found = result.sums, {}
     outcomes = {reference: result.outcome(reference) for reference in sums.references}
     for i, variable in enumerate(sums.variables):
         errors = {reference: sums.rmse(reference)[i] for reference in sums.references}
         best = [min(errors, key=lambda reference: errors[reference][lead]) for lead in range(sums.n_leads)]
-        rows[variable] = {
+        found[variable] = {
             "ratio": [
                 sums.rmse(sums.model)[i, lead] / errors[best[lead]][lead] for lead in range(sums.n_leads)
             ],
             "reference": best,
             "outcome": [str(outcomes[best[lead]][i, lead]) for lead in range(sums.n_leads)],
         }
-    return {**found, "n_windows": sums.n_windows, "variables": rows}
+    return found
+
+
+def ratios(row: dict[str, Any]) -> str:
+    """Ratios by lead; one that is above 1 beyond doubt stands between **."""
+    pairs = zip(row["ratio"], row["outcome"], strict=True)
+    return " ".join(f"{DOUBT[outcome]}{ratio:.3f}{DOUBT[outcome]}" for ratio, outcome in pairs)
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The results as a table in Markdown; a ratio that is above 1 beyond doubt stands between **."""
-    lines = ["| series | part | windows | RMSE over the best reference, by lead |", "|---|---|---|---|"]
+    """The results as a table in Markdown: RMSE over that of the best reference, by lead."""
+    lines = ["| series | part | windows | start alone | with the network |", "|---|---|---|---|---|"]
     for result in sorted(results, key=lambda r: (list(SERIES).index(r["series"]), r["share"])):
-        about = f"{result['series'].replace('_', ' ')} | {SHARES[result['share']]}"
+        name, part_of = result["series"].replace("_", " "), SHARES[result["share"]]
         if "refused" in result:
-            lines.append(f"| {about} | | too short: {result['refused'].split('.')[0]} |")
+            lines.append(f"| {name} | {part_of} | | too short: {result['refused'].split('.')[0]} | |")
         for variable, row in result.get("variables", {}).items():
-            several = f" ({variable})" if len(result["variables"]) > 1 else ""
-            ratios = [
-                f"{DOUBT[outcome]}{ratio:.3f}{DOUBT[outcome]}"
-                for ratio, outcome in zip(row["ratio"], row["outcome"], strict=True)
-            ]
-            lines.append(f"| {about}{several} | {result['n_windows']} | {' '.join(ratios)} |")
+            several = f", {variable}" if len(result["variables"]) > 1 else ""
+            with_network = ratios(row) if result["steps"] else ""
+            about = f"{name}{several} | {part_of} | {result['n_windows']}"
+            lines.append(f"| {about} | {ratios(row['start'])} | {with_network} |")
     return "\n".join(lines)
 
 

@@ -237,7 +237,7 @@ def test_starts_are_weighed_on_what_follows_their_fit():
         errors = np.stack([y[coming] - forecast for forecast in forecasts])
         products.append(np.einsum("ibclhw,jbclhw,bclhw->bclij", errors, errors, weight[coming]))
     network.fit_combination([(windows(0, 20), windows(20, 40)), (windows(0, 40), windows(40, 60))])
-    expected = combination_weights(torch.from_numpy(np.concatenate(products)))
+    expected = combination_weights(torch.from_numpy(np.concatenate(products)), 2)
     torch.testing.assert_close(network.start_weight[..., 0, 0].double(), expected, atol=2e-5, rtol=0)
     assert ((expected > 0.1) & (expected < 0.9)).any()
     before = network.start_weight.clone()
@@ -262,11 +262,12 @@ def test_the_regression_sees_as_many_frames_as_it_is_told():
 
     for frames, lags in ((3, 3), (9, 4)):
         network = LinearResidual(Persistence(*SIZES), neighbors=True, frames=frames).eval()
-        assert (network.climatology_start.lags, network.pooled_start.lags) == (3, lags)
+        more = network.reference_start if network.pooled_start is None else network.pooled_start
+        assert (network.climatology_start.lags, network.reference_start.lags, more.lags) == (3, 3, lags)
         assert describe(build(describe(network))) == describe(network)
         network.before_training(windows(0, 40), windows(40, 60))
         network.fit_combination([(windows(0, 20), windows(20, 40)), (windows(0, 40), windows(40, 60))])
-        error = (network.pooled_start(x[40:]) - y[40:]).square().mean().sqrt()
+        error = (more(x[40:]) - y[40:]).square().mean().sqrt()
         assert error < 1e-2 if lags == 4 else error > 0.7
     network.residual_weight.zero_()
     torch.testing.assert_close(network(x[40:]), y[40:], atol=1e-2, rtol=0)

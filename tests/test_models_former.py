@@ -61,7 +61,9 @@ def said_to_be(present: str, former: str) -> AbstractContextManager[object]:
 def former_state(network: Network) -> dict[str, torch.Tensor]:
     """The tensors as they were when two starts were weighed against each other, with one weight."""
     state = {
-        name: tensor for name, tensor in network.state_dict().items() if not name.startswith("pooled_start.")
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if not name.startswith(("pooled_start.", "reference_start."))
     }
     weight = state.pop("start_weight")
     state["trust"] = weight[TWO_STARTS[len(weight)][0]]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from stconv.contenders import LINEAR_3X3
 from stconv.models.baselines import check_history
 from stconv.models.registry import Network, register
 from stconv.nn.combination import (
@@ -27,6 +28,8 @@ CLIMATOLOGY, PERSISTENCE = "climatology", "persistence"
 DAMPED, NEIGHBORS = "damped", "damped, neighbors"
 RECENT, RECENT_NEIGHBORS = "towards recent level", "towards recent level, neighbors"
 POOLED = "neighbors, all cells alike"
+N_SIMPLE = 2
+"""Number of leading starts that have no coefficients: the climatology and persistence."""
 ROWS_AT_ORIGIN = 200_000
 """Approximate number of cells in the fit of a regression at a rolling origin, which weighs starts alone."""
 FORMER_TENSORS = {
@@ -47,22 +50,22 @@ class LinearResidual(Network):
     for each target and lead. The starts are what is known without a network: the climatology,
     which is zero if the data are anomalies; persistence; the newest frame damped towards the climatology, and
     the newest frame damped towards the mean of the window's frames, which is still right if the climate has
-    changed since training; with `neighbors` also the latter two with a linear regression on neighbors. All
-    are fitted in closed form before training and then fixed.
+    changed since training; with `neighbors` also the latter two with a linear regression on neighbors, and
+    the linear reference forecast of a test. All are fitted in closed form before training and then fixed.
 
     start_weight is fitted before training on what follows several rolling origins in the training and
     validation periods; at each of them the starts are fitted on what came before. It is at least 0 with the
-    sum 1, and the less certain it is, the closer it is to the best single start. residual_weight is 1 during
-    training and then fitted on the validation period, in [0, 1]; the less certain it is, the closer it is to
-    0, so that an overfit network is drawn back to the start.
+    sum 1, and the less certain it is, the closer it is to the climatology or persistence. residual_weight is
+    1 during training and then fitted on the validation period, in [0, 1]; the less certain it is, the closer
+    it is to 0, so that an overfit network is drawn back to the start.
 
     Args:
         network: Network of the residual; it determines channels, frames and leads.
         grid: (lat, lon) cells of the data, for a damping factor per cell; otherwise all cells share one.
         neighbors: Add starts with a linear regression on the 3 x 3 neighborhood in the three newest frames of
             the same target, so that only what is not linear is left to the network.
-        frames: Number of newest frames in the regression of the start that all cells share, or of the only
-            start without `combine`; more than the window has mean all.
+        frames: Number of newest frames in the regression of one more start, if more than three, that all
+            cells share, or of the only start without `combine`; more than the window has mean all.
         combine: Fit the two weights. Otherwise the start is the newest frame damped towards the climatology,
             with the regression if there is one, and residual_weight is 1: for a loss whose minimum is not
             that of least squares over all cells.
@@ -92,16 +95,17 @@ class LinearResidual(Network):
         self.climatology_start = Damping(
             network.c_out, network.leads, grid, lags if combine else most
         ).requires_grad_(False)
-        self.recent_start = self.pooled_start = None
+        self.recent_start = self.pooled_start = self.reference_start = None
         weight = None
         if combine:
             self.recent_start = Damping(network.c_out, network.leads, grid, lags, recent=True).requires_grad_(
                 False
             )
-            if neighbors:
-                self.pooled_start = Damping(
-                    network.c_out, network.leads, None, most, constant=True
-                ).requires_grad_(False)
+            if lags is not None and most is not None:
+                pooled = partial(Damping, network.c_out, network.leads, None, constant=True)
+                if most > lags:
+                    self.pooled_start = pooled(most).requires_grad_(False)
+                self.reference_start = pooled(lags, equal=True).requires_grad_(False)
             weight = torch.zeros(len(self.start_names), network.c_out, network.leads, 1, 1)
             weight[self.start_names.index(NEIGHBORS if neighbors else DAMPED)] = 1
         self.network = network
@@ -114,7 +118,8 @@ class LinearResidual(Network):
         regression = self.climatology_start.lags is not None
         names = [CLIMATOLOGY, PERSISTENCE, DAMPED, *([NEIGHBORS] if regression else [])]
         names += [RECENT, *([RECENT_NEIGHBORS] if regression else [])]
-        return (*names, *([POOLED] if self.pooled_start is not None else []))
+        names += [POOLED] if self.pooled_start is not None else []
+        return (*names, *([LINEAR_3X3] if self.reference_start is not None else []))
 
     def compute(self, x: Tensor) -> Tensor:
         """Add the weighted residual to the linear start."""
@@ -160,7 +165,7 @@ class LinearResidual(Network):
             for x, y, weight in after():
                 products.append(error_products(_starts(dampings, x), y, weight).cpu())
         if products:
-            self.start_weight.copy_(combination_weights(torch.cat(products))[..., None, None])
+            self.start_weight.copy_(combination_weights(torch.cat(products), N_SIMPLE)[..., None, None])
 
     def after_epoch(self, validation: Windows) -> None:
         """Fit residual_weight on the validation period."""
@@ -200,14 +205,36 @@ class LinearResidual(Network):
             weight[names.index(RECENT_NEIGHBORS if regression else RECENT)] = 1 - former
             state_dict[prefix + "start_weight"] = weight
             if self.pooled_start is not None:  # without weight
-                for name, tensor in self.pooled_start.state_dict().items():
-                    state_dict[f"{prefix}pooled_start.{name}"] = torch.zeros_like(tensor)
+                self._add_start(state_dict, prefix, "pooled_start", self.pooled_start)
+        self._take_former_reference(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _take_former_reference(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Take tensors without a reference start: it is that of all cells alike, or has no weight."""
+        key, weight = f"{prefix}reference_start.weight", state_dict.get(prefix + "start_weight")
+        if self.reference_start is None or weight is None or key in state_dict:
+            return
+        if self.pooled_start is None:
+            for name in [name for name in state_dict if name.startswith(f"{prefix}pooled_start.")]:
+                state_dict[name.replace("pooled_start", "reference_start")] = state_dict.pop(name)
+        if key not in state_dict:
+            self._add_start(state_dict, prefix, "reference_start", self.reference_start)
+        if len(weight) < len(self.start_names):
+            state_dict[prefix + "start_weight"] = torch.cat([weight, torch.zeros_like(weight[:1])])
+
+    @staticmethod
+    def _add_start(state_dict: dict[str, Any], prefix: str, name: str, start: Damping) -> None:
+        """Add a start of zeros, to which nothing gives weight."""
+        for part, tensor in start.state_dict().items():
+            state_dict[f"{prefix}{name}.{part}"] = torch.zeros_like(tensor)
 
     def _dampings(self) -> list[Damping]:
         return [
             damping
-            for damping in (self.climatology_start, self.recent_start, self.pooled_start)
+            for damping in (
+                *(self.climatology_start, self.recent_start),
+                *(self.pooled_start, self.reference_start),
+            )
             if damping is not None
         ]
 
@@ -227,8 +254,7 @@ def _starts(dampings: Sequence[Damping], x: Tensor) -> list[Tensor]:
     """Return the forecasts that are known without a network, in the order of `start_names`.
 
     Args:
-        dampings: Damping towards the climatology, damping towards recent frames and, if there is one, that of
-            all cells alike.
+        dampings: Damping towards the climatology, damping towards recent frames and those of all cells alike.
         x: Inputs, as for a network.
     """
     found = []

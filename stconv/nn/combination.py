@@ -1,7 +1,7 @@
 """Weights of a combination of forecasts, from their errors on windows that none of them was fitted on.
 
-The weights lie between the choice of a single forecast and the best mixture: the less certain it is that the
-mixture is better on other windows, the closer they are to that choice.
+A forecast has to earn its weight: the less certain it is that it, or a mixture, is better on other windows,
+the closer the weights are to a forecast that has no coefficients.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from stconv.nn.regression import ratio_with_error
 
@@ -20,6 +21,9 @@ BLOCKS = 8
 T_QUANTILES = (math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365)
 """Half width of the 95 % interval in standard errors for 1, 2, ... blocks: the 97.5 % quantile of Student's t
 with one degree of freedom less than blocks."""
+DOUBT = 0.5
+"""Standard errors by which a forecast may be worse than the best one and still be chosen, and by which the
+choice has to be better than a forecast without coefficients to have any weight."""
 RIDGE = 1e-9
 """Ridge term as a share of the mean squared error, which decides between forecasts that are equal."""
 
@@ -39,22 +43,26 @@ def error_products(forecasts: Sequence[Tensor], y: Tensor, weight: Tensor) -> Te
     return errors @ errors.mT
 
 
-def combination_weights(products: Tensor) -> Tensor:
+def combination_weights(products: Tensor, n_simple: int) -> Tensor:
     """Weights of a combination for each target and lead, at least 0, with the sum 1.
 
-    w = u + s (v - u),  u the choice of a single forecast, v the best mixture, s in [0, 1]
+    w = u + s (v - u),  u a careful choice of single forecasts, v the best mixture, s in [0, 1]
 
-    u is the choice by all halves of the blocks of windows, proportional to the square of the share of them in
-    which a forecast is the best: 1 for one that is clearly the best, divided where now one and now another
-    is. The square draws it towards the one that is the best most often. s =
-    r max(0, 1 - (q e / r)^2), clipped to [0, 1], where r is the least-squares factor of the step from u to a
-    mixture, each block being forecast by the mixture that is best on the other blocks; e is its standard
-    error, q the 97.5 % quantile of Student's t. s is then raised as far as needed for a combination that is
-    not worse than the best single forecast on the windows of the fit.
+    First, forecasts are chosen by all halves of the blocks of windows, in proportion to the share of them in
+    which each is the best: 1 for one that is clearly the best, divided where now one and now another is. One
+    whose error over all blocks is more than `DOUBT` standard errors above the least has no part in it. Then
+    the choice is drawn towards the better of the forecasts without coefficients, and becomes u: its distance
+    from there is multiplied by max(0, 1 - (DOUBT e / g)^2), where g is its mean gain and e the standard error
+    of that; by 0 without a gain.
+
+    s = r max(0, 1 - (q e / r)^2), clipped to [0, 1], where r is the least-squares factor of the step from u
+    to a mixture, each block being forecast by the mixture that is best on the other blocks; e is its standard
+    error, q the 97.5 % quantile of Student's t.
 
     Args:
         products: Products of errors, from `error_products`, of windows in the order of time, float64,
             (window, target, leads, forecast, forecast).
+        n_simple: Number of leading forecasts that have no coefficients, 1 or more.
 
     Returns:
         Weights, float64, (forecast, target, leads).
@@ -62,46 +70,56 @@ def combination_weights(products: Tensor) -> Tensor:
     Source:
         Bates and Granger (1969), Operational Research Quarterly 20, 451-468: weights of a combination of
         forecasts from their past errors. Breiman (1996), Machine Learning 24, 123-140: a choice that is
-        unstable is improved by averaging it over samples. Stone (1974), Journal of the Royal Statistical
-        Society B 36, 111-147: weights judged on what they were not fitted on. Efron and Morris (1973),
-        Journal of the American Statistical Association 68, 117-130: estimates shrunk towards a prior value,
-        the more the less certain they are.
+        unstable is improved by averaging it over samples. Breiman et al. (1984), Classification and
+        Regression Trees, 3.4.3: the simplest within a standard error of the best. Stone (1974), Journal of
+        the Royal Statistical Society B 36, 111-147: weights judged on what they were not fitted on. Efron and
+        Morris (1973), Journal of the American Statistical Association 68, 117-130: estimates shrunk towards a
+        prior value, the more the less certain they are.
     """
     blocks = torch.stack([block.sum(0) for block in in_blocks(products, products.shape[2])])
     total = blocks.sum(0)
     choice, mixture = _choice(blocks), _best_mixture(total)
     share = torch.zeros(total.shape[:-2], dtype=total.dtype)
     if len(blocks) > 1:
+        choice = _towards_simple(choice, blocks, n_simple)
         steps = _best_mixture(total - blocks) - choice
         towards = _form(blocks, -steps, choice.expand_as(steps))
         share = shrunk(*ratio_with_interval(towards, _form(blocks, steps, steps))).clamp(0, 1)
-    known = total.diagonal(dim1=-2, dim2=-1).sum(-1) > 0
-    share = torch.maximum(share, _least_share(total, choice, mixture)) * known
+    share = share * (total.diagonal(dim1=-2, dim2=-1).sum(-1) > 0)
     return (choice + share[..., None] * (mixture - choice)).movedim(-1, 0)
 
 
 def _choice(blocks: Tensor) -> Tensor:
-    """Return the choice of a single forecast, (..., forecast), see `combination_weights`."""
+    """Return the choice of single forecasts, (..., forecast), see `combination_weights`."""
     squares = blocks.diagonal(dim1=-2, dim2=-1)
-    halves = combinations(range(len(blocks)), (len(blocks) + 1) // 2)
+    n = len(squares)
+    halves = combinations(range(n), (n + 1) // 2)
     best = [squares[list(half)].sum(0).argmin(-1) for half in halves]
-    share = torch.nn.functional.one_hot(torch.stack(best), squares.shape[-1]).double().mean(0).square()
+    share = one_hot(torch.stack(best), squares.shape[-1]).double().mean(0)
+    least = squares.sum(0).argmin(-1, keepdim=True)
+    mean, error = _mean_with_error(squares - squares.gather(-1, least.expand(n, *least.shape)))
+    share = share * (mean <= DOUBT * error)
+    share = share.where(share.sum(-1, keepdim=True) > 0, one_hot(least[..., 0], share.shape[-1]).double())
     return share / share.sum(-1, keepdim=True)
 
 
-def _least_share(products: Tensor, choice: Tensor, mixture: Tensor) -> Tensor:
-    """Return the least step from the choice to the mixture whose error is that of the best forecast or less.
+def _towards_simple(choice: Tensor, blocks: Tensor, n_simple: int) -> Tensor:
+    """Draw a choice towards the better of the forecasts without coefficients, by how sure its gain is."""
+    squares = blocks.diagonal(dim1=-2, dim2=-1)
+    simple = squares[..., :n_simple].sum(0).argmin(-1)
+    ours = _form(blocks, choice.expand(len(blocks), *choice.shape), choice.expand(len(blocks), *choice.shape))
+    theirs = squares.gather(-1, simple.expand(len(blocks), *simple.shape)[..., None])[..., 0]
+    gain, error = _mean_with_error(theirs - ours)
+    kept = shrunk(torch.ones_like(gain), DOUBT * error / gain.abs().clamp(min=1e-300)) * (gain > 0)
+    start = one_hot(simple, choice.shape[-1]).double()
+    return start + kept[..., None] * (choice - start)
 
-    The error falls along the step, a (1 - t)^2 + b with its end at t = 1 where the mixture may be bounded, so
-    that the quadratic in t is solved for its smaller root.
-    """
-    step = mixture - choice
-    level = products.diagonal(dim1=-2, dim2=-1).amin(-1)
-    a, half_b = _form(products, step, step), _form(products, step, choice)
-    c = _form(products, choice, choice) - level
-    root = (half_b.square() - a * c).clamp(min=0).sqrt()
-    least = torch.where(a > 0, (-half_b - root) / a.where(a > 0, 1), 0)
-    return torch.where(c > 0, least, 0).clamp(0, 1)
+
+def _mean_with_error(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean over the first axis, and its standard error, which is 0 for a single value."""
+    if len(values) == 1:
+        return values[0], torch.zeros_like(values[0])
+    return values.mean(0), values.std(0) / math.sqrt(len(values))
 
 
 def in_blocks(values: Tensor, overlap: int) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ network on top of them learns only what is not linear.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class Damping(PerCell):
             cells share; beyond the grid the edge cells are repeated. None for no regression.
         recent: Damp towards the mean of the window's frames instead of towards zero.
         constant: Whether the regression has a constant, for each target and lead.
+        equal: Fit with equal weights for all cells that have a value, as in the linear reference forecast.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -54,6 +55,7 @@ class Damping(PerCell):
         *,
         recent: bool = False,
         constant: bool = False,
+        equal: bool = False,
     ) -> None:
         super().__init__()
         where = type(self).__name__
@@ -65,7 +67,7 @@ class Damping(PerCell):
         start = START ** torch.arange(1.0, leads + 1)
         self.grid = None if grid is None else (cells[0], cells[1])
         self.factor = nn.Parameter(start.view(1, leads, 1, 1).expand(c_out, leads, *cells).clone())
-        self.recent = recent
+        self.recent, self.equal = recent, equal
         self.lags = None if neighbors is None else check_count("neighbors", neighbors, where)
         if self.lags is not None:
             self.weight = nn.Parameter(torch.zeros(c_out * leads, self.lags, 3, 3))
@@ -89,7 +91,7 @@ class Damping(PerCell):
             ShapeError: The damping was built for another grid.
         """
         slopes, rows = CellSlopes(), 0
-        for x, y, weight in windows():
+        for x, y, weight in self._weighted(windows):
             history, level = self._history(x)
             slopes.add(history[:, :, -1:], y - level, weight)
             rows += weight[:, 0, 0].numel()
@@ -101,7 +103,7 @@ class Damping(PerCell):
         n_targets, leads = self.factor.shape[:2]
         constant = self.bias is not None
         regression = NeighborRegression(n_targets, leads, self.lags, most_rows / rows, constant)
-        for x, y, weight in windows():
+        for x, y, weight in self._weighted(windows):
             history, level = self._history(x)
             regression.add(history, y - level - self._damped(history), weight)
         fitted = regression.solve()
@@ -109,6 +111,11 @@ class Damping(PerCell):
             self.bias.copy_(fitted[..., -1, None, None])
             fitted = fitted[..., :-1]
         self.weight.copy_(fitted.reshape(self.weight.shape))
+
+    def _weighted(self, windows: Windows) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+        if not self.equal:
+            return windows()
+        return ((x, y, (weight > 0).to(weight)) for x, y, weight in windows())
 
     def _history(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return the targets' frames as departures from the level they are damped to, and that level."""
