@@ -165,7 +165,10 @@ class LinearResidual(Network):
             for x, y, weight in after():
                 products.append(error_products(_starts(dampings, x), y, weight).cpu())
         if products:
-            self.start_weight.copy_(combination_weights(torch.cat(products), N_SIMPLE)[..., None, None])
+            names = self.start_names
+            simpler = {names.index(POOLED): names.index(LINEAR_3X3)} if POOLED in names else {}
+            weights = combination_weights(torch.cat(products), N_SIMPLE, simpler)
+            self.start_weight.copy_(weights[..., None, None])
 
     def after_epoch(self, validation: Windows) -> None:
         """Fit residual_weight on the validation period."""

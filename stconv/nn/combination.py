@@ -7,8 +7,9 @@ the closer the weights are to a forecast that has no coefficients.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ with one degree of freedom less than blocks."""
 DOUBT = 0.5
 """Standard errors by which a forecast may be worse than the best one and still be chosen, and by which the
 choice has to be better than a forecast without coefficients to have any weight."""
+EARNED = 2.0
+"""Standard errors by which a forecast has to be better than the same one with fewer coefficients."""
 RIDGE = 1e-9
 """Ridge term as a share of the mean squared error, which decides between forecasts that are equal."""
 
@@ -43,17 +46,20 @@ def error_products(forecasts: Sequence[Tensor], y: Tensor, weight: Tensor) -> Te
     return errors @ errors.mT
 
 
-def combination_weights(products: Tensor, n_simple: int) -> Tensor:
+def combination_weights(
+    products: Tensor, n_simple: int, simpler: Mapping[int, int] = MappingProxyType({})
+) -> Tensor:
     """Weights of a combination for each target and lead, at least 0, with the sum 1.
 
     w = u + s (v - u),  u a careful choice of single forecasts, v the best mixture, s in [0, 1]
 
     First, forecasts are chosen by all halves of the blocks of windows, in proportion to the share of them in
     which each is the best: 1 for one that is clearly the best, divided where now one and now another is. One
-    whose error over all blocks is more than `DOUBT` standard errors above the least has no part in it. Then
-    the choice is drawn towards the better of the forecasts without coefficients, and becomes u: its distance
-    from there is multiplied by max(0, 1 - (DOUBT e / g)^2), where g is its mean gain and e the standard error
-    of that; by 0 without a gain.
+    whose error over all blocks is more than `DOUBT` standard errors above the least has no part in it. Of
+    the weight of a forecast that has a simpler one of its kind, that one gets all but the share
+    max(0, 1 - (k e / g)^2), where g is the mean gain over it, e the standard error of the gain, and k
+    `EARNED`; without a gain it gets all. Then the choice is drawn towards the better of the forecasts without
+    coefficients, in the same way with k `DOUBT`, and becomes u.
 
     s = r max(0, 1 - (q e / r)^2), clipped to [0, 1], where r is the least-squares factor of the step from u
     to a mixture, each block being forecast by the mixture that is best on the other blocks; e is its standard
@@ -63,6 +69,7 @@ def combination_weights(products: Tensor, n_simple: int) -> Tensor:
         products: Products of errors, from `error_products`, of windows in the order of time, float64,
             (window, target, leads, forecast, forecast).
         n_simple: Number of leading forecasts that have no coefficients, 1 or more.
+        simpler: Index of the forecast of the same kind with fewer coefficients, by that of a forecast.
 
     Returns:
         Weights, float64, (forecast, target, leads).
@@ -81,7 +88,13 @@ def combination_weights(products: Tensor, n_simple: int) -> Tensor:
     choice, mixture = _choice(blocks), _best_mixture(total)
     share = torch.zeros(total.shape[:-2], dtype=total.dtype)
     if len(blocks) > 1:
-        choice = _towards_simple(choice, blocks, n_simple)
+        for ours, theirs in simpler.items():
+            own, other = (one_hot(torch.tensor(i), choice.shape[-1]).to(choice) for i in (ours, theirs))
+            lost = 1 - _kept(own.expand_as(choice), other.expand_as(choice), blocks, EARNED)
+            choice = choice + (choice[..., ours] * lost)[..., None] * (other - own)
+        simple = blocks.diagonal(dim1=-2, dim2=-1)[..., :n_simple].sum(0).argmin(-1)
+        start = one_hot(simple, choice.shape[-1]).to(choice)
+        choice = start + _kept(choice, start, blocks, DOUBT)[..., None] * (choice - start)
         steps = _best_mixture(total - blocks) - choice
         towards = _form(blocks, -steps, choice.expand_as(steps))
         share = shrunk(*ratio_with_interval(towards, _form(blocks, steps, steps))).clamp(0, 1)
@@ -103,16 +116,14 @@ def _choice(blocks: Tensor) -> Tensor:
     return share / share.sum(-1, keepdim=True)
 
 
-def _towards_simple(choice: Tensor, blocks: Tensor, n_simple: int) -> Tensor:
-    """Draw a choice towards the better of the forecasts without coefficients, by how sure its gain is."""
-    squares = blocks.diagonal(dim1=-2, dim2=-1)
-    simple = squares[..., :n_simple].sum(0).argmin(-1)
-    ours = _form(blocks, choice.expand(len(blocks), *choice.shape), choice.expand(len(blocks), *choice.shape))
-    theirs = squares.gather(-1, simple.expand(len(blocks), *simple.shape)[..., None])[..., 0]
+def _kept(weights: Tensor, simple: Tensor, blocks: Tensor, doubt: float) -> Tensor:
+    """Return the share of the step from simple weights to others that their gain over them justifies."""
+    ours, theirs = (
+        _form(blocks, w.expand(len(blocks), *w.shape), w.expand(len(blocks), *w.shape))
+        for w in (weights, simple)
+    )
     gain, error = _mean_with_error(theirs - ours)
-    kept = shrunk(torch.ones_like(gain), DOUBT * error / gain.abs().clamp(min=1e-300)) * (gain > 0)
-    start = one_hot(simple, choice.shape[-1]).double()
-    return start + kept[..., None] * (choice - start)
+    return shrunk(torch.ones_like(gain), doubt * error / gain.abs().clamp(min=1e-300)) * (gain > 0)
 
 
 def _mean_with_error(values: Tensor) -> tuple[Tensor, Tensor]:
