@@ -27,6 +27,14 @@ def air() -> xr.Dataset:
     return xr.open_dataset(shared("benchmark", "ncep_air_temperature.zarr"), engine="zarr")[["air"]]
 
 
+def clouded_air() -> xr.Dataset:
+    """The same under made clouds: more than half of the values missing, and a seventh of the cells always."""
+    ds, rng = air(), np.random.default_rng(10)
+    n, rows, columns = ds["air"].shape
+    sky = advected(rng, n, rows, columns, memory=0.8, wind=(0.2, 0.8), length=4)
+    return ds.where((sky > 0) & (rng.random((rows, columns)) > 1 / 7))
+
+
 def trips() -> xr.Dataset:
     """Hourly trips in New York, started and ended, six months."""
     return xr.open_dataset(shared("benchmark", "bikenyc.nc"))
@@ -224,7 +232,7 @@ def _dataset(
 SERIES: dict[str, Callable[[], xr.Dataset]] = {
     make.__name__: make
     for make in (
-        air, trips, sea_surface, one_month, radar, warming, daily_highest, daily_highest_360,
+        air, clouded_air, trips, sea_surface, one_month, radar, warming, daily_highest, daily_highest_360,
         waves, drifting_eddies, counts, showers, rain_beside_temperature, rising_sea,
         noise_around_a_year, random_walk, shifted_level,
     )
