@@ -64,7 +64,11 @@ def test_a_change_across_a_gap_in_time_does_not_count():
 def test_every_difference_is_said_in_words(values):
     found = likeness(series(values), ["t"], TRAIN, VALIDATION, TEST).isel(variable=0)
     text = differences(found, "K")
-    assert "August, September and October are not in the validation period, and training has none" in text
+    warmer = likeness(series(values), ["t"], range(250, 300), VALIDATION, TEST).isel(variable=0)
+    assert "validation period; training has none of August either; the mean" in differences(warmer, "K")
+    assert (
+        "August, September and October are not in the validation period, nor in the training period" in text
+    )
     assert f"the mean is {float(found['level_shift']):.2f} K higher" in text
     assert f"values change by {float(found['change']):.2f} K from step to step" in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -63,10 +64,15 @@ def _season(share: xr.DataArray) -> str:
     new = [int(month) for month in share["month"].values[(here & ~usual).values]]
     if not new:
         return ""
-    names = enumerate_words([calendar.month_name[month] for month in new])
-    unseen = [calendar.month_name[month] for month in new if not bool(trained.sel(month=month))]
-    never = f", and training has none of {enumerate_words(unseen)}" if unseen else ""
-    return f"{names} {'is' if len(new) == 1 else 'are'} not in the validation period{never}"
+    unseen = [month for month in new if not bool(trained.sel(month=month))]
+    training = ", nor in the training period" if unseen == new else ""
+    if unseen and unseen != new:
+        training = f"; training has none of {_names(unseen)} either"
+    return f"{_names(new)} {'is' if len(new) == 1 else 'are'} not in the validation period{training}"
+
+
+def _names(months: Sequence[int]) -> str:
+    return enumerate_words([calendar.month_name[month] for month in months])
 
 
 def _level(ds: xr.Dataset, units: str) -> str:
