@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from stconv.allocation import keep_freed_memory
+from stconv.allocation import joining_freed_memory, keep_freed_memory
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.series.splits import SplitSpec
@@ -134,6 +135,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("disk", "web"), help="one of the two sources")
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
+    os.environ.update(joining_freed_memory(os.environ))  # as `stconv fit` does
     with tempfile.TemporaryDirectory() as folder:
         make_store(Path(folder) / "store.zarr", arguments.days, *arguments.grid)
         here, there = context.Pipe()

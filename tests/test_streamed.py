@@ -151,6 +151,15 @@ def make_series(values):
     )
 
 
+def test_a_series_holds_no_blocks_beside_those_of_its_windows():
+    values = streamed(Source(), 3)
+    np.testing.assert_array_equal(np.asarray(values[:40]), VALUES[:40])  # such as for statistics
+    assert values.blocks._held
+    WindowDataset(make_series(values), SPEC, reference_indices(range(N), SPEC))
+    assert values.blocks._held == 0
+    assert not values.blocks._blocks
+
+
 def test_a_block_that_cannot_be_read_is_told_where_it_is_needed():
     def read(start, stop):
         if start >= 40:

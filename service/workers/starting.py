@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 
+from stconv.allocation import joining_freed_memory
+
 _BEGIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from importlib import import_module; import_module(sys.argv.pop(1)).main()"
@@ -36,6 +38,7 @@ def start(module: str, *arguments: str) -> tuple[subprocess.Popen[bytes], socket
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", _BEGIN, *given],
             stdin=subprocess.DEVNULL,
+            env=joining_freed_memory(os.environ),
             pass_fds=[theirs.fileno()],
         )
     return process, ours

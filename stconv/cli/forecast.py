@@ -6,7 +6,6 @@ import argparse
 import sys
 import warnings
 
-from stconv.allocation import keep_freed_memory
 from stconv.cli.grid_arguments import add_grid_arguments, given, pairs
 
 EPILOG = """examples:
@@ -77,7 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the forecast, write it, and print a summary."""
-    keep_freed_memory(None)
     from stconv.front.forecast_file import forecast_to_file
 
     with warnings.catch_warnings(record=True) as caught:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stconv.allocation import keep_freed_memory
-
 if TYPE_CHECKING:
     from stconv.front.scores import Scores
 
@@ -122,7 +120,6 @@ def run_argv(command: str, argv: list[str]) -> int:
         return 2
     from stconv.front.lightning import run_command
 
-    keep_freed_memory(None)
     done = run_command(command, ["--help" if word == "--help-all" else word for word in argv], say=print)
     if done.scores is not None:
         _print_scores(done.scores)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stconv import __version__
+from stconv.allocation import keep_freed_memory, restart_joining_freed_memory
 from stconv.errors import StconvError
 from stconv.processor import choose_threads
 
@@ -84,6 +85,11 @@ BUILDING_NETWORKS = {
 The Lightning commands read the key `import` of a configuration as well, and `serve` imports them in the
 model's process.
 """
+COMPUTING = {
+    *("pretrain", "fit", "validate", "test", "predict", "ensemble", "sweep", "refit", "refresh"),
+    *("forecast", "hindcast"),
+}
+"""Commands that train or forecast in this process, which sets its memory up for large arrays."""
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
@@ -155,7 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: Command line words after `stconv`; default: those of the process.
+        argv: Command line words after `stconv`; default: those of the process, which a command that trains or
+            forecasts starts anew.
 
     Returns:
         Exit status: 0 for success, 1 for an error with a message, 130 when interrupted.
@@ -163,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With status 2 for a usage error, 0 after `--help` and `--version`.
     """
+    is_program = argv is None
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     if not argv:
@@ -171,6 +179,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = parser.parse_args(argv[:1]).command
     warnings.formatwarning = _format_warning
     choose_threads()
+    if name in COMPUTING:
+        if is_program:
+            restart_joining_freed_memory()
+        keep_freed_memory(None)
     from stconv.front.remedies import said_in_options
 
     try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from stconv.allocation import keep_freed_memory
-
 EPILOG = """examples:
   stconv sweep --config my.yaml --trials 30 --space model.optimizer.init_args.lr=1e-4:1e-2:log
   stconv sweep --config my.yaml --space space.yaml --timeout 3600 --study width
@@ -66,7 +64,6 @@ def run(args: argparse.Namespace) -> int:
     """
     from stconv.front.sweep import sweep
 
-    keep_freed_memory(None)
     found = sweep(
         args.config,
         args.space,

@@ -44,7 +44,10 @@ class ReadAhead:
         self._pool: ThreadPoolExecutor | None = None
 
     def apart(self) -> ReadAhead:
-        """Another reader of the same blocks, with a plan and memory of its own."""
+        """Another reader of the same blocks, with a plan and memory of its own; this one drops its blocks."""
+        with self._lock:
+            for block in list(self._blocks):
+                self._drop(block)
         return ReadAhead(self._read, self.edges, self.most_bytes, self._frame_bytes)
 
     def most_blocks(self) -> int:
