@@ -18,6 +18,7 @@ from stconv.errors import ConfigError
 from stconv.models import Network
 from stconv.models.transfer import Transfer
 from stconv.nn.memory import channels_last
+from stconv.ranks import pooled
 from stconv.schedules import WarmupCosine
 from stconv.sharding import gather, shard
 
@@ -158,7 +159,9 @@ class TrainingTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch; log it by step and as the mean of the epoch."""
-        loss, n = self.loss_of(batch), len(batch["inputs"])
+        with pooled(self.trainer.world_size):
+            loss = self.loss_of(batch)
+        n = len(batch["inputs"])
         self.log("train_loss_step", loss, on_step=True, on_epoch=False, batch_size=n)
         self.log(
             "train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=n, sync_dist=True

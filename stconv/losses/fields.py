@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stconv.errors import ConfigError, ShapeError
+from stconv.ranks import sums_of_all
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Average over all cells, sum(weight * values) / sum(weight).
+    """Average over all cells, sum(weight * values) / sum(weight), in a training those of all processes.
 
     Args:
         values: Values of any shape, floating point.
@@ -21,8 +22,8 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     Returns:
         Weighted mean, a scalar; 0 if every weight is 0, so that a batch without valid cells has no effect.
     """
-    total = weight.sum()
-    return (values * weight).sum() / torch.where(total > 0, total, 1)
+    of_values, total = sums_of_all(torch.stack([(values * weight).sum(), weight.sum()]))
+    return of_values / torch.where(total > 0, total, 1)
 
 
 def check_shapes(prediction: Tensor, target: Tensor, weight: Tensor) -> None:

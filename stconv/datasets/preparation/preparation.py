@@ -23,6 +23,7 @@ from stconv.datasets.preparation.spec import PreparationSpec
 from stconv.datasets.series.filling import fill_forward_and_backward, newest_known
 from stconv.errors import ConfigError, ShapeError
 from stconv.nn.bounding import drawn_above
+from stconv.ranks import sums_of_all
 
 if TYPE_CHECKING:
     from stconv.datasets.series.store import Series
@@ -196,7 +197,8 @@ class Preparation(nn.Module):
     def _weighted(self, z: Tensor) -> tuple[Tensor, Tensor]:
         valid = torch.isfinite(z)
         weight = valid * self.cell_weight
-        weight = weight * (valid.sum() / weight.sum().clamp(min=1e-12))
+        n_valid, total = sums_of_all(torch.stack([valid.sum(), weight.sum()]))
+        weight = weight * (n_valid / total.clamp(min=1e-12))
         return torch.where(valid, z, 0.0), weight
 
     def truth(self, batch: Batch) -> Tensor:
