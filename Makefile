@@ -56,7 +56,7 @@ bench: $(VENV)/.dev        ## speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks
 
 bench-scale: $(VENV)/.dev  ## time and memory against cells, steps, variables, leads and files, with exponents
-	$(BIN)/python -m benchmarks.scale
+	GLIBC_TUNABLES=glibc.malloc.tcache_count=0 $(BIN)/python -m benchmarks.scale
 
 bench-service: $(VENV)/.dev   ## the service against the bare model: latency, throughput, overload, goodput; SOAK=minutes
 	$(BIN)/python -m benchmarks.service $(if $(SOAK),--soak $(SOAK))

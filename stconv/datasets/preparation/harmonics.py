@@ -120,16 +120,25 @@ def supported_terms(cycles: np.ndarray, weekly: bool = False) -> list[Term]:
             (0, 0, w, q) for w in range(1, WEEK_HARMONICS + 1) if gap <= 1 / (2 * w) + 1e-9 for q in (0, 1)
         ]
         wanted = [(j, k, 0, q) for j, k, q in wanted] + week
+    wanted = wanted[: max(1, len(cycles) // STEPS_PER_TERM)]
     kept: list[Term] = []
-    orthonormal: list[np.ndarray] = []
-    for term in wanted[: max(1, len(cycles) // STEPS_PER_TERM)]:
-        rest = harmonic_basis(cycles, [term])[:, 0]
-        for direction in orthonormal:
-            rest = rest - direction * (direction @ rest)
-        if np.linalg.norm(rest) > 1e-3 * math.sqrt(len(cycles)):
+    rest = _products(cycles, wanted)
+    for i, term in enumerate(wanted):  # Gram and Schmidt, by the products alone
+        if rest[i, i] > (1e-3) ** 2 * len(cycles):
             kept.append(term)
-            orthonormal.append(rest / np.linalg.norm(rest))
+            along = rest[i] / math.sqrt(rest[i, i])
+            rest -= np.outer(along, along)
     return kept
+
+
+def _products(cycles: np.ndarray, terms: Sequence[Term]) -> np.ndarray:
+    """Products of all pairs of terms, summed over the times, in blocks: (term, term)."""
+    at_once = max(1, _BYTES_AT_ONCE // (8 * len(terms)))
+    products = np.zeros((len(terms), len(terms)))
+    for start in range(0, len(cycles), at_once):
+        basis = harmonic_basis(cycles[start : start + at_once], terms)
+        products += basis.T @ basis
+    return products
 
 
 def _largest_gap(fractions: np.ndarray) -> float:
