@@ -1,6 +1,7 @@
 """A model trained on crops serves a quarter-degree grid: memory of all processes of the service, and time.
 
-Memory is the proportional set size (PSS), in which a page that several processes share counts once.
+Memory is the proportional set size (PSS), in which a page that several processes share counts once. With
+`--limit` the service runs in a control group that gives it no more; this needs root.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,11 @@ from stconv.task import ForecastTask
 
 FRAMES, LEADS, STEPS, CROP = 5, 5, 40, 128
 LIMIT_BYTES = 4 * 2**30
+GROUPS = (
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.peak"),
+)
+"""Control groups of memory, version 1 and 2: their root, and the files of the limit and of the peak."""
 
 
 def archive(path: Path, rows: int, columns: int) -> xr.Dataset:
@@ -103,17 +110,37 @@ def memory_of(parent: int) -> int:
     return total
 
 
+@contextlib.contextmanager
+def limited(n_bytes: int) -> Iterator[list[str]]:
+    """Make a control group, give the words that start a command in it, and print its peak at the end."""
+    root, limit, peak = next(found for found in GROUPS if (found[0] / "cgroup.procs").exists())
+    group = root / f"stconv{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / limit).write_text(str(n_bytes))
+        yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
+        most = int((group / peak).read_text())
+        print(f"in a group of {n_bytes / MEBIBYTE:.0f} MiB, {most / MEBIBYTE:.0f} at most, with cached files")
+    finally:
+        group.rmdir()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large_grid", description=__doc__)
     parser.add_argument("--grid", type=int, nargs=2, default=(721, 1440), metavar=("ROWS", "COLUMNS"))
-    rows, columns = parser.parse_args().grid
-    with tempfile.TemporaryDirectory() as folder:
+    parser.add_argument("--limit", type=float, metavar="GIB", help="memory that the service is given")
+    arguments = parser.parse_args()
+    rows, columns = arguments.grid
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        within = stack.enter_context(limited(int(arguments.limit * 2**30))) if arguments.limit else []
         path, bundle = Path(folder) / "archive.nc", Path(folder) / "bundle"
         window = archive(path, rows, columns)
         n_parameters = train(path, bundle)
         seconds = ("DEADLINE", "HANG", "LOAD", "PARSE", "BODY", "ANSWER")
         environment = os.environ | {f"STCONV_SERVE_{name}_SECONDS": "600" for name in seconds}
         command = [
+            *within,
             sys.executable,
             "-m",
             "stconv",

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from pytorch_lightning.strategies import FSDPStrategy, ModelParallelStrategy, StrategyRegistry
-from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 from stconv.errors import ConfigError
@@ -78,6 +83,74 @@ def whole_weights(network: nn.Module) -> Iterator[None]:
     yield
     if isinstance(network, FSDPModule):
         network.reshard()
+
+
+class AveragedShards:
+    """Exponential moving average of weights that are spread: each process averages its part of them.
+
+    average <- decay * average + (1 - decay) * weights
+
+    It stands in for the `AveragedModel` of torch, which copies a network and cannot copy a spread one.
+
+    Args:
+        module: Module whose weights are spread already.
+        decay: Weight of the old average at each step, in [0, 1).
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay, self.n_averaged = decay, 0
+        reshard(module)
+        self._weights = [weight.detach().clone() for weight in module.parameters()]
+        self._buffers = [buffer.detach().clone() for buffer in module.buffers()]
+
+    @property
+    def module(self) -> AveragedShards:
+        """Itself: `AveragedModel` has the network here, and Lightning asks it for what follows."""
+        return self
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Averages of the parts of the weights that lie in this process, in the order of the module's."""
+        return iter(self._weights)
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Copies of the buffers, which are not averaged."""
+        return iter(self._buffers)
+
+    @torch.no_grad()
+    def update_parameters(self, module: nn.Module) -> None:
+        """Take a step of the weights into the average."""
+        reshard(module)
+        decay = self.decay if self.n_averaged else 0.0
+        for average, weight in zip(self._weights, module.parameters(), strict=True):
+            average.copy_(decay * average + (1 - decay) * weight)
+        self._take_buffers(module)
+        self.n_averaged += 1
+
+    @torch.no_grad()
+    def take(self, module: nn.Module, n_averaged: int) -> None:
+        """Take over the weights of a module that are averages already."""
+        reshard(module)
+        for average, weight in zip(self._weights, module.parameters(), strict=True):
+            average.copy_(weight)
+        self._take_buffers(module)
+        self.n_averaged = n_averaged
+
+    def _take_buffers(self, module: nn.Module) -> None:
+        for ours, buffer in zip(self._buffers, module.buffers(), strict=True):
+            ours.copy_(buffer)
+
+
+def reshard(module: nn.Module) -> None:
+    """Drop the whole weights that the last computation left, so that each process has its part alone."""
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
+def scatter(weights: dict[str, Any], module: nn.Module) -> None:
+    """Give a module whose weights are spread the whole ones of a checkpoint; all processes call this."""
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(module, weights, options=options)
 
 
 def gather(network: nn.Module, into: nn.Module) -> None:

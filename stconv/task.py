@@ -30,7 +30,7 @@ from stconv.nn.freezing import Freezing
 from stconv.nn.memory import recompute
 from stconv.nn.placing import placed
 from stconv.nn.regression import Windows
-from stconv.sharding import Sharded, whole_weights
+from stconv.sharding import AveragedShards, Sharded, reshard, scatter, whole_weights
 from stconv.spacing import evenly_spaced
 from stconv.training import Batch, Optimization, TrainingTask
 from stconv.uncertainty.bands import Bands, refuse_names_of_bounds
@@ -322,22 +322,61 @@ class WeightAveraging(EMAWeightAveraging):
         if not 0 <= decay < 1:
             raise ConfigError(f"decay of WeightAveraging is {decay}; expected at least 0 and below 1.")
         super().__init__(decay=decay, use_buffers=False)
+        self.decay = decay
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Copy the task once it has its preparation: Lightning sets callbacks up before the task.
-
-        Raises:
-            ConfigError: The strategy spreads the weights over processes.
-        """
+        """Copy the task once it has its preparation: Lightning sets callbacks up before the task."""
         if isinstance(trainer.strategy, Sharded):
-            raise ConfigError(
-                f"WeightAveraging averages whole weights, and trainer.strategy {Sharded.strategy_name} "
-                "spreads them over processes. Take it out of trainer.callbacks, or set the strategy to ddp."
-            )
+            return  # until the weights are spread
         pl_module.setup(stage)
-        with warnings.catch_warnings():  # that sharded weights are not averaged, which is refused above
+        with (
+            warnings.catch_warnings()
+        ):  # that sharded weights are not averaged; they are, by `AveragedShards`
             warnings.filterwarnings("ignore", ".*doesn't support sharding", UserWarning)
             super().setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Copy the part of the weights that lies in this process, if the strategy has spread them."""
+        if isinstance(trainer.strategy, Sharded):
+            self._average_model: Any = AveragedShards(pl_module, self.decay)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Write the averages as the weights, and the newest weights next to them; whole ones in both."""
+        if not isinstance(self._average_model, AveragedShards):
+            super().on_save_checkpoint(trainer, pl_module, checkpoint)
+            return
+        checkpoint["current_model_state"] = _copied(checkpoint["state_dict"])
+        self._swap_models(pl_module)
+        checkpoint["state_dict"] = _copied(trainer.strategy.lightning_module_state_dict())
+        self._swap_models(pl_module)
+        checkpoint["averaging_state"] = {"n_averaged": torch.tensor(self._average_model.n_averaged)}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take averages and newest weights over; the former are in the task already."""
+        if not isinstance(self._average_model, AveragedShards):
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+            return
+        state = checkpoint.get("averaging_state", {"n_averaged": 0})
+        self._average_model.take(pl_module, int(state["n_averaged"]))
+        if "current_model_state" in checkpoint:
+            scatter(checkpoint["current_model_state"], pl_module)
+
+    def _swap_models(self, pl_module: pl.LightningModule) -> None:
+        reshard(pl_module)
+        super()._swap_models(pl_module)
+
+    def _copy_average_to_current(self, pl_module: pl.LightningModule) -> None:
+        reshard(pl_module)
+        super()._copy_average_to_current(pl_module)
+
+
+def _copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors, since those that are not spread are the tensors of the task itself."""
+    return {name: weight.clone() for name, weight in weights.items()}
 
 
 def combination_of(network: Network) -> list[dict[str, Tensor]]:

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
 from stconv.cli.main import main
 from stconv.models import LinearResidual, ResNet2D
 from stconv.optimizers import Muon
-from stconv.sharding import gather, shard, whole_weights
+from stconv.sharding import AveragedShards, gather, scatter, shard, whole_weights
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "configs" / "quickstart.yaml"
 
@@ -30,12 +31,14 @@ def network(seeded):
     )
 
 
-def trained(network, x):
+def trained(network, x, average=None):
     optimizer = Muon([weight for weight in network.parameters() if weight.requires_grad], lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
         network.members(x).square().mean().backward()
         optimizer.step()
+        if average is not None:
+            average.update_parameters(network)
 
 
 def test_muon_takes_the_steps_of_whole_weights(mesh, network):
@@ -52,6 +55,29 @@ def test_muon_takes_the_steps_of_whole_weights(mesh, network):
         not torch.equal(before, after)
         for before, after in zip(first.parameters(), into.parameters(), strict=True)
     )
+
+
+def test_averages_of_parts_are_those_of_whole_weights(mesh, network):
+    whole, into = copy.deepcopy(network), copy.deepcopy(network)
+    x = torch.randn(4, 1, 3, 6, 7)
+    averaged = AveragedModel(whole, avg_fn=get_ema_avg_fn(0.6))
+    trained(whole, x, averaged)
+    shard(network, mesh)
+    shards = AveragedShards(network, 0.6)
+    trained(network, x, shards)
+    with torch.no_grad():
+        for weight, average in zip(network.parameters(), shards.parameters(), strict=True):
+            weight.copy_(average)
+    gather(network, into)
+    for name, weight in averaged.module.state_dict().items():
+        torch.testing.assert_close(into.state_dict()[name], weight)
+    assert shards.n_averaged == int(averaged.n_averaged) == 3
+    scatter(whole.state_dict(), network)
+    shards.take(network, 5)
+    gather(network, into)
+    for name, weight in whole.state_dict().items():
+        torch.testing.assert_close(into.state_dict()[name], weight)
+    assert shards.n_averaged == 5
 
 
 def test_what_is_not_trained_stays_whole(mesh, network):

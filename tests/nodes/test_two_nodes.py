@@ -50,11 +50,16 @@ def whole(nodes, folder):
 
 
 def close(one, other, rtol, atol):
+    """Averaged and newest weights."""
     assert one.checkpoint["global_step"] == other.checkpoint["global_step"] == 2 * STEPS
-    for name, weight in one.checkpoint["state_dict"].items():
-        torch.testing.assert_close(
-            other.checkpoint["state_dict"][name], weight, rtol=rtol, atol=atol, equal_nan=True
-        )
+    for weights in ("state_dict", "current_model_state"):
+        assert set(one.checkpoint[weights]) == set(other.checkpoint[weights])
+        for name, weight in one.checkpoint[weights].items():
+            torch.testing.assert_close(
+                other.checkpoint[weights][name], weight, rtol=rtol, atol=atol, equal_nan=True
+            )
+    averaged = other.checkpoint["averaging_state"]["n_averaged"]
+    assert averaged == one.checkpoint["averaging_state"]["n_averaged"]
 
 
 def test_no_window_is_seen_by_both_nodes_and_each_step_is_that_of_one_process(whole, folder):
@@ -70,25 +75,41 @@ def test_no_window_is_seen_by_both_nodes_and_each_step_is_that_of_one_process(wh
 
 @pytest.fixture(scope="module")
 def one_plain(folder):
-    """Training of one process without averaged weights, and without dropout, which draws for each process."""
+    """Training of one process with averaged weights, and without dropout, which draws for each process."""
     config = yaml.safe_load(SHIPPED.read_text())
-    (checkpoint,) = (
-        callback for callback in config["trainer"]["callbacks"] if "Averaging" not in callback["class_path"]
-    )
+    checkpoint, averaging = config["trainer"]["callbacks"]
+    assert averaging["class_path"].endswith("WeightAveraging")
     del checkpoint["init_args"]["monitor"]  # the last epoch is kept, also where it is not the best one
-    config["trainer"]["callbacks"] = [checkpoint]
     config["model"]["network"]["init_args"]["network"]["init_args"]["dropout"] = 0.0
     (folder / PLAIN).write_text(yaml.safe_dump(config))
     return train_on_one(PLAIN, "one plain process", *SHORT)
 
 
+@pytest.fixture(scope="module")
+def two_plain(nodes, one_plain):
+    """The same training on two nodes, by strategy."""
+    return {
+        strategy: train_on_two(nodes, PLAIN, f"plain {strategy}", *SHORT, strategy=strategy)
+        for strategy in ("ddp", "fsdp2")
+    }
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_the_weights_are_those_of_one_process(nodes, one_plain, strategy):
-    """Muon, clipped gradients and a fitted start, also where each process has a part of the weights."""
-    two = train_on_two(nodes, PLAIN, f"plain {strategy}", *SHORT, strategy=strategy)
+def test_the_weights_are_those_of_one_process(one_plain, two_plain, strategy):
+    """Muon, clipped gradients, a fitted start and averages, also where each process has a part of them."""
+    two = two_plain[strategy]
     close(one_plain, two, rtol=1e-3, atol=LEARNING_RATE / 30)  # of rounding, after sums in another order
     for part in ("spec.json", "weights.safetensors"):
         assert (two.folder / "bundle" / part).is_file()
+
+
+def test_spread_weights_and_averages_go_on_in_the_middle_of_an_epoch(nodes, two_plain):
+    killed = f"0 {KILLED_AT}"
+    resumed = train_on_two(
+        nodes, PLAIN, "plain lost", *SHORT, "--ckpt_path", "resume", strategy="fsdp2", killed=killed
+    )
+    assert resumed.restarts == {0, 1}
+    close(two_plain["fsdp2"], resumed, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
