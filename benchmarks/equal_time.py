@@ -201,18 +201,19 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     names = [series for series in SERIES if any(one["series"] == series for one in found)]
-    figure = Figure(figsize=(4 * len(names), 3.4), layout="constrained")
+    figure = Figure(figsize=(4 * len(names), 3.6), layout="constrained")
+    lines = {}
     for axes, series in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for one in found:
             if one["series"] == series:
                 looks = one["curve"]
                 color = f"C{list(NETWORKS).index(one['network'])}"
-                axes.plot(
+                lines[one["network"]], = axes.plot(
                     [look["minutes"] for look in looks], [look["rmse"] for look in looks],
-                    color=color, label=one["network"],
+                    color=color,
                 )  # fmt: skip
         axes.set(title=series, xlabel="minutes of the processor / threads", ylabel="RMSE, validation")
-        axes.legend(fontsize=7)
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(NETWORKS))
     figure.savefig(path, dpi=110)
 
 
