@@ -4,7 +4,6 @@ It is no part of `make test`, because it needs root and the program `ip`, and ta
 test-nodes`. The configuration is `configs/quickstart.yaml` as it is shipped, on a smaller file.
 """
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,11 @@ def folder(tmp_path_factory):
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         generate(folder / "quickstart.nc", n_steps=260, n_lat=8, n_lon=10)
-        shutil.copy(SHIPPED, folder)
+        config = yaml.safe_load(SHIPPED.read_text())
+        checkpoint, averaging = config["trainer"]["callbacks"]
+        assert averaging["class_path"].endswith("WeightAveraging")
+        del checkpoint["init_args"]["monitor"]  # the last epoch is kept, also where it is not the best one
+        (folder / CONFIG).write_text(yaml.safe_dump(config))
         yield folder
 
 
@@ -76,10 +79,7 @@ def test_no_window_is_seen_by_both_nodes_and_each_step_is_that_of_one_process(wh
 @pytest.fixture(scope="module")
 def one_plain(folder):
     """Training of one process with averaged weights, and without dropout, which draws for each process."""
-    config = yaml.safe_load(SHIPPED.read_text())
-    checkpoint, averaging = config["trainer"]["callbacks"]
-    assert averaging["class_path"].endswith("WeightAveraging")
-    del checkpoint["init_args"]["monitor"]  # the last epoch is kept, also where it is not the best one
+    config = yaml.safe_load((folder / CONFIG).read_text())
     config["model"]["network"]["init_args"]["network"]["init_args"]["dropout"] = 0.0
     (folder / PLAIN).write_text(yaml.safe_dump(config))
     return train_on_one(PLAIN, "one plain process", *SHORT)
