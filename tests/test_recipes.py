@@ -1,6 +1,7 @@
 """Every shipped recipe is well formed; malformed ones are refused with the place."""
 
 import re
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -134,6 +135,8 @@ def test_windows_cut_beforehand_become_the_series_again(name, shape, step, monke
     xr.Dataset({"x": (dims, whole), "y": (dims, y)}, {"lat": lat, "lon": lon}).to_netcdf(file)
     with pytest.raises(TimeAxisError, match=r"have no times. State `start`, such as 1979-01-01, and `step`"):
         open_series(file)
+    with pytest.raises(TimeAxisError, match="start is 'yesterday'; expected a time such as 1979-01-01"):
+        open_series(file, replace(recipe.grid, start="yesterday"))
 
 
 def test_slots_that_are_no_hours_are_refused(tmp_path):

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.counted_times import counted_times
 from stconv.datasets.source.forecast_steps import at_valid_times
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.step_text import step_length
@@ -66,14 +67,13 @@ def _axes(ds: xr.Dataset) -> dict[str, xr.Variable]:
 
 
 def _times(n: int, spec: GridSpec, source: str) -> np.ndarray:
-    step = step_length(spec.step)
-    if spec.start is None or step is None:
+    if spec.start is None or step_length(spec.step) is None:
         raise TimeAxisError(
             f"{source}: ready-made windows have no times. State `start`, such as 1979-01-01, and `step`, "
             f"such as 6h, 1d or 10min, in the grid specification; found start {spec.start!r}, step "
             f"{spec.step!r}."
         )
-    return np.datetime64(spec.start, "ns") + np.arange(n) * step
+    return counted_times(n, spec, source, "the series of ready-made windows")
 
 
 def _from_flows(ds: xr.Dataset, source: str) -> xr.Dataset:
