@@ -1,7 +1,8 @@
 """Two nodes of one process each train as one process does, also after one of them was lost.
 
 It is no part of `make test`, because it needs root and the program `ip`, and takes minutes: `make
-test-nodes`. The configuration is `configs/quickstart.yaml` as it is shipped, on a smaller file.
+test-nodes`. The configuration is `configs/quickstart.yaml` on a smaller file, but that the last epoch is
+kept instead of the best one.
 """
 
 from pathlib import Path
