@@ -23,6 +23,7 @@ import pytorch_lightning as pl
 import torch
 import xarray as xr
 
+from benchmarks.processes import memory
 from benchmarks.streaming import MEBIBYTE
 from stconv.bundle import make_bundle
 from stconv.client import Client
@@ -84,30 +85,6 @@ def train(path: Path, bundle: Path) -> int:
     task.network.eval()
     make_bundle(task, data, name="large").save(bundle)
     return sum(p.numel() for p in network.parameters())
-
-
-def processes_of(parent: int) -> list[int]:
-    """The process and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = status.read_text().rpartition(") ")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    found, new = [], [parent]
-    while new:
-        found += new
-        new = [child for each in new for child in children.get(each, [])]
-    return found
-
-
-def memory_of(parent: int) -> int:
-    """Proportional set size of a process and its descendants, bytes."""
-    total = 0
-    for process in processes_of(parent):
-        with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            total += next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total
 
 
 @contextlib.contextmanager
@@ -172,11 +149,11 @@ def report(server: subprocess.Popen[str], window: xr.Dataset, title: str) -> Non
             raise SystemExit("The service did not start.")
         url = re.match(r"^  (http://\S+:\d+)$", line)
     threading.Thread(target=server.stdout.read, daemon=True).start()
-    peaks, done = [memory_of(server.pid)], threading.Event()
+    peaks, done = [memory(server.pid)], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.05):
-            peaks.append(memory_of(server.pid))
+            peaks.append(memory(server.pid))
 
     watching = threading.Thread(target=watch)
     watching.start()
@@ -188,7 +165,7 @@ def report(server: subprocess.Popen[str], window: xr.Dataset, title: str) -> Non
     finally:
         done.set()
         watching.join()
-    rest, most, after = (n / MEBIBYTE for n in (peaks[0], max(peaks), memory_of(server.pid)))
+    rest, most, after = (1e6 * n / MEBIBYTE for n in (peaks[0], max(peaks), memory(server.pid)))
     print(
         f"{title}: {rest:.0f} MiB at rest, at most {most:.0f} MiB, afterwards {after:.0f} MiB "
         f"(aim: at most {LIMIT_BYTES / MEBIBYTE:.0f}); "

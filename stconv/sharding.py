@@ -116,26 +116,21 @@ class AveragedShards:
         """Copies of the buffers, which are not averaged."""
         return iter(self._buffers)
 
-    @torch.no_grad()
     def update_parameters(self, module: nn.Module) -> None:
         """Take a step of the weights into the average."""
-        reshard(module)
-        decay = self.decay if self.n_averaged else 0.0
-        for average, weight in zip(self._weights, module.parameters(), strict=True):
-            average.copy_(decay * average + (1 - decay) * weight)
-        self._take_buffers(module)
+        self._mix(module, self.decay if self.n_averaged else 0.0)
         self.n_averaged += 1
 
-    @torch.no_grad()
     def take(self, module: nn.Module, n_averaged: int) -> None:
         """Take over the weights of a module that are averages already."""
-        reshard(module)
-        for average, weight in zip(self._weights, module.parameters(), strict=True):
-            average.copy_(weight)
-        self._take_buffers(module)
+        self._mix(module, 0.0)
         self.n_averaged = n_averaged
 
-    def _take_buffers(self, module: nn.Module) -> None:
+    @torch.no_grad()
+    def _mix(self, module: nn.Module, decay: float) -> None:
+        reshard(module)
+        for average, weight in zip(self._weights, module.parameters(), strict=True):
+            average.copy_(decay * average + (1 - decay) * weight)
         for ours, buffer in zip(self._buffers, module.buffers(), strict=True):
             ours.copy_(buffer)
 

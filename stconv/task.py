@@ -329,9 +329,7 @@ class WeightAveraging(EMAWeightAveraging):
         if isinstance(trainer.strategy, Sharded):
             return  # until the weights are spread
         pl_module.setup(stage)
-        with (
-            warnings.catch_warnings()
-        ):  # that sharded weights are not averaged; they are, by `AveragedShards`
+        with warnings.catch_warnings():  # spread weights are averaged by `AveragedShards`, see above
             warnings.filterwarnings("ignore", ".*doesn't support sharding", UserWarning)
             super().setup(trainer, pl_module, stage)
 

@@ -127,7 +127,7 @@ function take(request, grid, truth) {
   at("remark").hidden = !grid.remarks.length;
   at("origin").textContent = `Made by the model ${grid.model}, version ${grid.version}.`;
   place(grid, same);
-  if (!same) chooseNear(...state.view.middle);
+  if (!same) chooseNear({ x: state.view.middle[0], y: state.view.middle[1] });
   applyLink(link);
   link = {};
   drawAll();

@@ -9,7 +9,7 @@ import { loadPlaces } from "./places.js";
 import { pause, step, toggle } from "./player.js";
 import { drawAll, drawLead, drawMaps, drawSoon, whenDrawn } from "./screen.js";
 import { find, suggest } from "./search.js";
-import { placeText, state, written } from "./state.js";
+import { cellAt, center, placeText, state, valueAt, written } from "./state.js";
 
 const LOOK_AGAIN_MILLISECONDS = 15000;
 
@@ -30,13 +30,11 @@ for (const [name, action] of Object.entries(BUTTONS)) at(name).addEventListener(
 function point(where, canvas) {
   const corner = canvas.parentElement.querySelector(".below-mouse");
   const { grid, truth, name, lead } = state;
-  const row = where ? grid.rows.rank(where.y) : -1;
-  const column = where ? grid.columns.rank(where.x) : -1;
-  corner.hidden = row < 0 || column < 0;
+  const cell = where && cellAt(where);
+  corner.hidden = !cell;
   if (corner.hidden) return;
   const source = canvas === at("map") ? grid : truth;
-  const value = source.value(name, lead, grid.rows.indices[row], grid.columns.indices[column]);
-  corner.textContent = `${placeText({ x: grid.columns.centers[column], y: grid.rows.centers[row] })}: ${written(value)}`;
+  corner.textContent = `${placeText(center(cell))}: ${written(valueAt(source, name, lead, cell))}`;
 }
 connect({ moved: drawMaps, chosen: choose, pointed: point });
 

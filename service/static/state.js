@@ -19,14 +19,21 @@ export const truthHere = () => (state.truth?.names.includes(state.name) ? state.
 /** How a variable is shown: label of its unit, and conversions of values and differences. */
 export const unitOf = (name) => shownIn(state.grid.units(name), state.units, `${name} ${state.grid.label(name)}`);
 
-/** A value of the chosen cell, in the unit of the file. */
-export function valueHere(source, name, lead) {
-  const { rows, columns } = state.grid;
-  return source.value(name, lead, rows.indices[state.cell.row], columns.indices[state.cell.column]);
+/** The cell with these coordinates, as ranks of row and column; null if they lie outside of the grid. */
+export function cellAt({ x, y }) {
+  const cell = { row: state.grid.rows.rank(y), column: state.grid.columns.rank(x) };
+  return cell.row < 0 || cell.column < 0 ? null : cell;
 }
 
-/** Coordinates of the center of the chosen cell. */
-export const center = () => ({ x: state.grid.columns.centers[state.cell.column], y: state.grid.rows.centers[state.cell.row] });
+/** A value of a cell, in the unit of the file. */
+export const valueAt = (source, name, lead, { row, column }) => (
+  source.value(name, lead, state.grid.rows.indices[row], state.grid.columns.indices[column]));
+
+/** A value of the chosen cell, in the unit of the file. */
+export const valueHere = (source, name, lead) => valueAt(source, name, lead, state.cell);
+
+/** Coordinates of the center of a cell, by default of the chosen one. */
+export const center = ({ row, column } = state.cell) => ({ x: state.grid.columns.centers[column], y: state.grid.rows.centers[row] });
 
 /** The chosen cell as latitude and longitude, null on a plane. */
 export const point = () => (state.grid.geographic ? { latitude: center().y, longitude: center().x } : null);
@@ -55,25 +62,24 @@ export const localClock = () => (state.times.hours && state.grid.reference insta
   ? clockOf(state.places, point(), state.clock) : null);
 
 /** Choose the cell with these coordinates; false if they lie outside of the grid. */
-export function chooseAt({ x, y }) {
-  const cell = { row: state.grid.rows.rank(y), column: state.grid.columns.rank(x) };
-  if (cell.row < 0 || cell.column < 0) return false;
-  state.cell = cell;
-  return true;
+export function chooseAt(where) {
+  const cell = cellAt(where);
+  state.cell = cell ?? state.cell;
+  return cell !== null;
 }
 
 /** Choose the cell that is nearest to these coordinates, counted in cells, among those with a value; where none has
  * one, the cell itself. */
-export function chooseNear(x, y) {
+export function chooseNear(where) {
   const { rows, columns } = state.grid;
-  const middle = { row: rows.rank(y), column: columns.rank(x) };
+  const middle = cellAt(where);
   let [nearest, least] = [middle, Infinity];
   for (let row = 0; row < rows.size; row += 1) {
     for (let column = 0; column < columns.size; column += 1) {
       const distance = (row - middle.row) ** 2 + (column - middle.column) ** 2;
       if (distance >= least) continue;
-      const value = state.grid.value(state.name, state.lead, rows.indices[row], columns.indices[column]);
-      if (value !== null && !Number.isNaN(value)) [nearest, least] = [{ row, column }, distance];
+      const cell = { row, column };
+      if (valueAt(state.grid, state.name, state.lead, cell) !== null) [nearest, least] = [cell, distance];
     }
   }
   state.cell = nearest;

@@ -36,8 +36,9 @@ def model_card(spec: Mapping[str, Any]) -> str:
 def _summary(spec: Mapping[str, Any]) -> str:
     targets = [variable for variable in spec["variables"] if variable.get("target")]
     names = ", ".join(f"{v['name']} ({v['units'] or 'no unit'})" for v in targets)
-    network = spec.get("network_name") or (spec.get("network") or {}).get("name", "network")
-    start = " over a linear start" if (spec.get("network") or {}).get("name") == "LinearResidual" else ""
+    whole = (spec.get("network") or {}).get("name", "network")
+    network = spec.get("network_name", whole)
+    start = " over a linear start" if whole == "LinearResidual" else ""
     return (
         f"A {network}{start} that forecasts {names}, {spec['leads']} steps ahead, from the newest "
         f"{len(spec['input_offsets'])} fields on the grid it was trained on."

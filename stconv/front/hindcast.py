@@ -169,7 +169,7 @@ def finished(wish: Wish, workers: Workers, progress: bool = True) -> tuple[Resul
             f"{result.missing} forecasts of {len(plan.positions)} were not made, since too many values of "
             "their inputs are missing; they are NaN, and their `hindcast_status` is 2.",
             MissingForecastsWarning,
-            stacklevel=4,
+            stacklevel=2,
         )
     found = _scores(plan) if wish.scores else open_hindcast(wish.output)
     return result, found

@@ -51,8 +51,6 @@ def _caller() -> tuple[str, int] | None:
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(BETWEEN):
         frame = frame.f_back  # type: ignore[assignment]
-    return (
-        None
-        if frame is None or frame.f_globals.get("__name__") == "runpy"
-        else (frame.f_code.co_filename, frame.f_lineno)
-    )
+    if frame is None or frame.f_globals.get("__name__") == "runpy":
+        return None
+    return frame.f_code.co_filename, frame.f_lineno

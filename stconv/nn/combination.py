@@ -90,7 +90,7 @@ def combination_weights(
     if len(blocks) > 1:
         for ours, theirs in simpler.items():
             own, other = (one_hot(torch.tensor(i), choice.shape[-1]).to(choice) for i in (ours, theirs))
-            lost = 1 - _kept(own.expand_as(choice), other.expand_as(choice), blocks, EARNED)
+            lost = 1 - _kept(own, other, blocks, EARNED)
             choice = choice + (choice[..., ours] * lost)[..., None] * (other - own)
         simple = blocks.diagonal(dim1=-2, dim2=-1)[..., :n_simple].sum(0).argmin(-1)
         start = one_hot(simple, choice.shape[-1]).to(choice)
@@ -118,11 +118,7 @@ def _choice(blocks: Tensor) -> Tensor:
 
 def _kept(weights: Tensor, simple: Tensor, blocks: Tensor, doubt: float) -> Tensor:
     """Return the share of the step from simple weights to others that their gain over them justifies."""
-    ours, theirs = (
-        _form(blocks, w.expand(len(blocks), *w.shape), w.expand(len(blocks), *w.shape))
-        for w in (weights, simple)
-    )
-    gain, error = _mean_with_error(theirs - ours)
+    gain, error = _mean_with_error(_form(blocks, simple, simple) - _form(blocks, weights, weights))
     return shrunk(torch.ones_like(gain), doubt * error / gain.abs().clamp(min=1e-300)) * (gain > 0)
 
 
@@ -151,7 +147,7 @@ def shrunk(estimate: Tensor, half_width: Tensor) -> Tensor:
 
 
 def _form(products: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return a' P b for matrices (..., forecast, forecast) and vectors (..., forecast)."""
+    """Return a' P b for matrices and vectors, (..., forecast, forecast) and (..., forecast), broadcast."""
     return torch.einsum("...i,...ij,...j->...", a, products, b)
 
 

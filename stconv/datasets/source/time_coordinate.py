@@ -53,8 +53,7 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
             f"{', '.join(map(str, ds.variables))}. Correct `time` of the grid specification."
         )
     ds = _decode_numbers(ds, spec, source)
-    names = [spec.time] if spec.time is not None else [str(name) for name in ds.variables]
-    variables = {name: ds.variables[name] for name in names if name in ds.variables}
+    variables = {name: ds.variables[name] for name in _eligible(ds, spec)}
     candidates = [n for n, v in variables.items() if v.ndim <= 1 and v.size and is_time(v)]
     if not candidates:
         bare = _without_values(ds, spec)
@@ -82,6 +81,11 @@ def find_time(ds: xr.Dataset, spec: GridSpec, source: str) -> tuple[xr.Dataset, 
     return ds, TimeCoordinate(name, dim)
 
 
+def _eligible(ds: xr.Dataset, spec: GridSpec) -> list[str]:
+    """Return the names of the variables that may hold the times: all, or the one that is stated."""
+    return [str(name) for name in ds.variables if spec.time in (None, name)]
+
+
 def _without_values(ds: xr.Dataset, spec: GridSpec) -> str | None:
     """Return the dimension with the name of a time that has no variable."""
     names = TIME_NAMES if spec.time is None else (spec.time,)
@@ -107,13 +111,11 @@ def _score(ds: xr.Dataset, name: str) -> float:
 
 def _decode_numbers(ds: xr.Dataset, spec: GridSpec, source: str) -> xr.Dataset:
     """Decode numeric times with units in another attribute (``Unit``) or in the specification."""
-    for name in list(ds.variables) if spec.time is None else [spec.time]:
-        if name not in ds.variables:
-            continue
+    for name in _eligible(ds, spec):
         variable = ds.variables[name]
         if variable.ndim > 1 or not variable.size or is_time(variable):
             continue
-        named = _is_named_time(ds, str(name), spec)
+        named = _is_named_time(ds, name, spec)
         calendar = str((spec.calendar if named else None) or variable.attrs.get("calendar", "standard"))
         units, order = _stated_units(variable, spec if named else GridSpec())
         try:
