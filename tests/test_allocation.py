@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from stconv.allocation import RESTARTED, TUNABLES, joining_freed_memory
@@ -42,7 +43,7 @@ import ctypes
 import random
 from stconv.allocation import keep_freed_memory
 assert keep_freed_memory(None)
-libc, drawn = ctypes.CDLL(None), random.Random(0)
+libc, drawn = ctypes.CDLL(None), random.Random({seed})
 libc.malloc.restype = ctypes.c_void_p
 def taken(mebibytes):
     address = ctypes.c_void_p()
@@ -92,11 +93,16 @@ def test_only_so_much_is_kept():
 
 
 def test_pieces_of_freed_memory_are_joined():
-    """Arrays of 66 MiB and three passing ones, taken and freed a hundred times in the order of a training."""
-    joined = printed(TRAINING, **joining_freed_memory({}))
-    assert joined < 160 * 2**20
+    """Arrays of 66 MiB and three passing ones, taken and freed a hundred times in the order of a training.
+
+    Where a piece lies is chance, which also the length of the environment changes: one sequence takes from
+    130 to 195 MiB where pieces are joined, from 330 to 380 where they are not. Hence the mean of eight.
+    """
+    joined = np.mean([printed(TRAINING.format(seed=n), **joining_freed_memory({})) for n in range(8)])
+    assert joined < 200 * 2**20
     if tuple(int(part) for part in platform.libc_ver()[1].split(".")) < (2, 38):  # it joins them by itself
-        assert printed(TRAINING) > 2 * joined, "the control: otherwise the test measures nothing"
+        apart = np.mean([printed(TRAINING.format(seed=n)) for n in range(8)])
+        assert apart > 1.5 * joined, "the control: otherwise the test measures nothing"
 
 
 @pytest.mark.parametrize(
