@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from range_server import serving
+from s3_server import serving_bucket
 from stconv.datasets.datamodule import GridDataModule
 from stconv.datasets.inspection.inspect import describe
 from stconv.datasets.preparation.settings import PreparationSettings
@@ -82,28 +83,11 @@ def web(running, monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def bucket(folder):
     """An S3 bucket `data` with the files, on a server that this test starts."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    patch = pytest.MonkeyPatch()
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "who",
-        "AWS_SECRET_ACCESS_KEY": "pass-word",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        patch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="data")
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            client.upload_file(str(path), "data", path.relative_to(folder).as_posix())
-    yield client
-    patch.undo()
-    server.stop()
+    with serving_bucket("data") as client:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                client.upload_file(str(path), "data", path.relative_to(folder).as_posix())
+        yield client
 
 
 def expected(folder):

@@ -9,8 +9,11 @@ import torch
 import xarray as xr
 import yaml
 
+from s3_server import serving_bucket
+from stconv.bundle import Bundle
 from stconv.cli.main import main
 from stconv.datasets.recipes.synthetic import generate
+from stconv.hindcasts.fingerprint import fingerprint_of_model
 from stconv.models import Conv2Plus1D
 from stconv.task import ForecastTask
 from stconv.tracking import find_run
@@ -193,6 +196,27 @@ def test_a_stored_hindcast_has_the_scores_of_the_test(inside, capsys):
     for name in ("calibration", "maps", "similarity"):
         xr.testing.assert_allclose(written[name], tested[name], rtol=1e-5, atol=1e-4)
     assert "test windows, from h.zarr" in Path("of_store/report.html").read_text()
+    loaded = Bundle.load(Path(bundle))
+    known = fingerprint_of_model(loaded, bands=True)
+    loaded.bands.widening.add_(1)  # as a later test does
+    assert fingerprint_of_model(loaded, bands=True) == known
+
+
+@pytest.mark.slow
+def test_a_hindcast_in_a_bucket_has_the_scores_of_the_test(inside, capsys):
+    bundle = str(Path(find_run().tags["stconv.folder"], "bundle"))
+    words = ["--model", bundle, "--input", "field.nc", "--workers", "0", "--first", "2000-02-15"]
+    assert main(["evaluate", "net", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    with serving_bucket("data"):
+        assert main(["hindcast", *words, "--output", "s3://data/h.zarr"]) == 0
+        capsys.readouterr()
+        there = ["--hindcast", "s3://data/h.zarr", "--output", "of_bucket"]
+        assert main(["evaluate", "net", *there, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n_windows"] == expected["n_windows"]
+    for name, scores in _numbers(found["variables"]).items():
+        assert scores == pytest.approx(_numbers(expected["variables"])[name], rel=1e-6, abs=2e-6, nan_ok=True)
 
 
 def _numbers(values, at=""):

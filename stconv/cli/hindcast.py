@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, metavar="REF", help="folder, runs:/ID, models:/NAME@ALIAS or models:/NAME/3"
     )
     add("--input", required=True, nargs="+", metavar="FILE", help="the archive: NetCDF, Zarr or GRIB")
-    add("--output", metavar="FILE", help="Zarr store to write; one that is incomplete is continued")
+    add(
+        "--output",
+        metavar="FILE",
+        help="Zarr store to write, or its address; an incomplete one is continued",
+    )
     add("--scores", metavar="FOLDER", help="write scores to this folder instead of the forecasts")
     add("--first", metavar="T", help="first reference time, ISO 8601 (default: first complete window)")
     add("--last", metavar="T", help="last reference time (default: last complete window)")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from stconv.experiments.trained_model import TrainedModel, check_data, load_scoring
 
 if TYPE_CHECKING:
+    from stconv.datasets.remote.address import Place
     from stconv.verification import Verification
     from stconv.verification.scores.scoring import Scoring
 
 
 def evaluate_hindcast(
-    store: Path, trained: TrainedModel, output: Path | None = None, scoring: Scoring | None = None
+    store: Place, trained: TrainedModel, output: Path | None = None, scoring: Scoring | None = None
 ) -> tuple[Verification, Path]:
     """Score the forecasts of a store from the reference times of the test period, batch by batch.
 

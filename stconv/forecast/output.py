@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.clock import largest_unit
+from stconv.datasets.remote.address import address_of
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.dims import LEAD, TIME
 from stconv.errors import FileError, VariableError
@@ -150,6 +151,11 @@ def check_destination(path: str | Path) -> Path:
         FileError: The name ends in neither .nc nor .zarr, the folder does not exist, or the path exists and
             is not a forecast.
     """
+    if address_of(path) is not None:
+        raise FileError(
+            f"'{path}' is an address; a forecast is written to a path. Name one, and copy the file from "
+            "there; `stconv hindcast` writes to object stores."
+        )
     path = Path(path)
     if path.suffix not in {".nc", ".zarr"}:
         raise FileError(

@@ -49,7 +49,8 @@ def evaluate(
         regions: Boxes to score too, by name: first and last latitude, first and last longitude (y, then x, on
             other grids).
         optical_flow: Compare with the optical flow of pysteps as well (`pip install 'stconv[pysteps]'`).
-        hindcast: Store of `stconv.hindcast` whose forecasts are scored instead of computing them.
+        hindcast: Store of `stconv.hindcast`, a path or an address; its forecasts are scored, and none is
+            computed.
         forecasts: NetCDF file to write every forecast of the test period to.
 
     Raises:
@@ -57,6 +58,7 @@ def evaluate(
         ConfigError: Data and model do not fit each other, or an argument is invalid.
         SplitError: The test period reaches into what the model was trained on.
     """
+    from stconv.datasets.remote.address import place_of
     from stconv.experiments.evaluating import evaluate
     from stconv.experiments.scoring_hindcasts import evaluate_hindcast
     from stconv.experiments.trained_model import find_trained_model, load_scoring
@@ -72,7 +74,7 @@ def evaluate(
     scoring = load_scoring(trained, _by_variable(thresholds), boxes, optical_flow)
     folder = None if output is None else Path(output)
     if hindcast is not None:
-        return Scores(*evaluate_hindcast(Path(hindcast), trained, folder, scoring))
+        return Scores(*evaluate_hindcast(place_of(hindcast), trained, folder, scoring))
     file = None if forecasts is None else Path(forecasts)
     return Scores(*evaluate(trained, folder, device, scoring, file))
 

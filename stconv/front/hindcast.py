@@ -67,7 +67,8 @@ def hindcast(
     Args:
         model: A model, or a reference as for `stconv.load`.
         data: Paths of the archive; a Dataset is computed in this process.
-        output: Store to write the forecasts to, ending in .zarr.
+        output: Store to write the forecasts to, a path or an address (s3://bucket/h.zarr),
+            ending in .zarr.
         scores: Folder to write scores to, instead of the forecasts.
         first: First reference time, ISO 8601; default: the first complete window.
         last: Last reference time; default: the last complete window.
@@ -126,6 +127,7 @@ def make_wish(
     Raises:
         ConfigError: Not exactly one of `output` and `scores` is given.
     """
+    from stconv.datasets.remote.address import place_of
     from stconv.hindcasts.plan import Wish
 
     if (output is None) == (scores is None):
@@ -135,14 +137,20 @@ def make_wish(
         )
     loaded = model if isinstance(model, Model) else load(model)
     given = grid_spec(reading)
-    destination = output if output is not None else scores
-    assert destination is not None
+    given_place = output if output is not None else scores
+    assert given_place is not None
+    place = place_of(given_place)
+    if scores is not None and not isinstance(place, Path):
+        raise ConfigError(
+            f"'{place}' is an address; scores, some kilobytes a window, are written to a folder. Name one "
+            "that all workers see."
+        )
     return Wish(
         bundle=loaded.folder,
         version=loaded.version,
         source=source_of(data, given),
         grid=changed(loaded.forecaster.source, given),
-        output=Path(destination),
+        output=place,
         scores=scores is not None,
         **options,
     )

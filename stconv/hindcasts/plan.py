@@ -13,7 +13,7 @@ from typing import Any
 import xarray as xr
 
 from stconv.compute.tiling import bytes_of
-from stconv.datasets.remote.address import address_of
+from stconv.datasets.remote.address import Place, address_of
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.time_axis import text
 from stconv.errors import WindowError
@@ -58,7 +58,7 @@ class Wish:
     version: str | None
     source: list[str] | xr.Dataset
     grid: GridSpec
-    output: Path
+    output: Place
     scores: bool = False
     steps: int | None = None
     first: Any = None
@@ -116,13 +116,14 @@ class Plan:
             self.sizes, len(self.positions), means.memory, means.workers
         )
         fingerprint = fingerprint_of(wish.source, wish.grid, archive.ds)
+        bands = self.forecasts.bands
         times = [text(archive.times[self.positions[i]]) for i in (0, -1)]
         self.origin = Origin(
-            model=fingerprint_of_model(forecaster.bundle, wish.bands),
+            model=fingerprint_of_model(forecaster.bundle, bands),
             source=fingerprint,
             engine=wish.engine,
             steps=steps,
-            bands=wish.bands,
+            bands=bands,
             allowed_missing_share=wish.allowed_missing_share,
             first=times[0],
             last=times[1],
@@ -135,7 +136,7 @@ class Plan:
             source=wish.source if isinstance(wish.source, xr.Dataset) else _absolute(wish.source),
             grid=wish.grid,
             fingerprint=fingerprint,
-            output=str(wish.output.absolute()),
+            output=_absolute([str(wish.output)])[0],
             scores=wish.scores,
             task=task,
             effort=dataclasses.replace(effort, batch=wish.batch or self._batch()),

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stconv.datasets.remote.address import place_of
 from stconv.errors import DataError
 from stconv.hindcasts import cluster
+from stconv.hindcasts.beginning import check_store, is_begun, write_template
 from stconv.hindcasts.cluster import Means
 from stconv.hindcasts.job import Done
 from stconv.hindcasts.journal import refuse_other
@@ -18,7 +20,7 @@ from stconv.hindcasts.plan import Plan, Wish
 from stconv.hindcasts.progress import Progress
 from stconv.hindcasts.scores import ScoreFolder
 from stconv.hindcasts.store import Store
-from stconv.hindcasts.template import check_store, template, write_template
+from stconv.hindcasts.template import template
 from stconv.hindcasts.worker import compute
 
 
@@ -119,17 +121,19 @@ def _over(client: Any, means: Means) -> Any:
 
 def output_of(plan: Plan) -> Store | ScoreFolder:
     """Open the output, and begin it if it is not there yet."""
-    path, n = Path(plan.job.output), len(plan.positions)
+    n = len(plan.positions)
     if plan.job.scores:
+        path = Path(plan.job.output)
         if not (path / "hindcast.json").exists():
             return ScoreFolder.create(path, n, plan.per_chunk, plan.origin)
         return ScoreFolder(path, n)
-    check_store(path)
-    if not path.exists():
+    place = place_of(plan.job.output)
+    check_store(place)
+    if not is_begun(place, plan.origin.to_text()):
         forecasts = plan.forecasts
         sample = forecasts.forecaster.describe(forecasts.empty(1)[:, :, 0], forecasts.archive.checked)
         times = forecasts.archive.times[plan.positions]
         leads = leads_per_chunk(plan.sizes)
         found = template(forecasts.forecaster, sample, times, plan.per_chunk, leads, plan.origin)
-        write_template(found, path)
-    return Store(path)
+        write_template(found, place)
+    return Store(place)

@@ -1,4 +1,4 @@
-"""The Zarr store of a hindcast: its chunks and its journal on the disk."""
+"""The Zarr store of a hindcast: its chunks and its journal, on the disk or in an object store."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import errno
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 
+from stconv.datasets.remote.address import Address, Place
+from stconv.datasets.remote.store import open_store, writable_store
 from stconv.durable import sync
 from stconv.errors import FileError
 from stconv.hindcasts.journal import ATTRIBUTE, MADE, MISSING, OPEN, STATUS, read_origin
@@ -22,15 +23,20 @@ PARTIAL = ".partial"
 
 
 class Store:
-    """A hindcast on the disk, written in whole chunks along the reference times.
+    """A hindcast that is written in whole chunks along the reference times.
 
     Args:
-        path: Folder of the store.
+        place: Folder or address of the store.
+
+    Raises:
+        FileError: There is no store.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._group = zarr.open_group(path, mode="r+", use_consolidated=True)
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        with _told(place):
+            target = writable_store(place) if isinstance(place, Address) else place
+            self._group = zarr.open_group(target, mode="r+", use_consolidated=True)
 
     @property
     def origin(self) -> dict[str, object]:
@@ -39,7 +45,7 @@ class Store:
         Raises:
             ConfigError: The store is not a hindcast.
         """
-        return read_origin(self._group.attrs.get(ATTRIBUTE), str(self.path))
+        return read_origin(self._group.attrs.get(ATTRIBUTE), str(self.place))
 
     @property
     def per_chunk(self) -> int:
@@ -63,26 +69,35 @@ class Store:
             made: Whether the forecast of each reference time was made.
 
         Raises:
-            FileError: The disk is full.
+            FileError: The disk is full, or the object store refuses to write.
         """
         start = number * self.per_chunk
         rows = slice(start, start + len(made))
-        with full_disk(self.path):
+        with full_disk(self.place):
             for name, values in fields.items():
                 self._put(name, rows, values)
-                for file in Path(self.path, name).glob(f"{number}.*"):
-                    if file.suffix != PARTIAL:
-                        sync(file)
-                sync(Path(self.path, name))
+                self._settle(name, f"{number}.*")
             self._put(STATUS, rows, np.where(made, MADE, MISSING).astype(np.int8))
-            sync(Path(self.path, STATUS))
+            self._settle(STATUS, f"{number}")
 
     def _put(self, name: str, rows: slice, values: np.ndarray) -> None:
         self._array(name)[rows.start : rows.start + len(values)] = values
 
+    def _settle(self, name: str, pattern: str) -> None:
+        """Wait until files of a variable are on the disk; an object store has what it has answered for."""
+        if isinstance(self.place, Address):
+            return
+        folder = self.place / name
+        for file in folder.glob(pattern):
+            if file.suffix != PARTIAL:
+                sync(file)
+        sync(folder)
+
     def sweep(self) -> None:
         """Remove the files that a killed worker has not renamed."""
-        for file in self.path.glob(f"*/*{PARTIAL}"):
+        if isinstance(self.place, Address):
+            return
+        for file in self.place.glob(f"*/*{PARTIAL}"):
             file.unlink(missing_ok=True)
 
     def _array(self, name: str) -> zarr.Array[Any]:
@@ -92,7 +107,7 @@ class Store:
 
 
 @contextmanager
-def full_disk(path: Path) -> Iterator[None]:
+def full_disk(place: Place) -> Iterator[None]:
     """Turn the error of a full disk into one that says what to do.
 
     Raises:
@@ -101,15 +116,38 @@ def full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+        if isinstance(place, Address) or not full:
             raise
-        free = shutil.disk_usage(path if path.exists() else path.parent).free
+        free = shutil.disk_usage(place if place.exists() else place.parent).free
         raise FileError(
-            f"'{path}' cannot be written ({error.strerror}; {free / 1e9:.3g} GB are free). What is complete "
+            f"'{place}' cannot be written ({error.strerror}; {free / 1e9:.3g} GB are free). What is complete "
             "stays. Free some space, and run the same command again: it goes on from there."
         ) from error
 
 
-def open_hindcast(path: Path) -> xr.Dataset:
-    """Open a hindcast lazily, a chunk of the store as a chunk of dask."""
-    return xr.open_zarr(path, consolidated=True, decode_timedelta=False)
+def open_hindcast(place: Place) -> xr.Dataset:
+    """Open a hindcast lazily, a chunk of the store as a chunk of dask.
+
+    Raises:
+        FileError: There is no store.
+    """
+    with _told(place):
+        return xr.open_zarr(
+            open_store(place, "zarr", lambda key: None), consolidated=True, decode_timedelta=False
+        )
+
+
+@contextmanager
+def _told(place: Place) -> Iterator[None]:
+    """Turn the errors of a store that cannot be opened into one that names it.
+
+    Raises:
+        FileError: There is no store.
+    """
+    try:
+        yield
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        raise FileError(
+            f"'{place}' is not a Zarr store of `stconv hindcast` that can be opened ({error})."
+        ) from error

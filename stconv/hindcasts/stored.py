@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import dask
 import numpy as np
 import xarray as xr
 
 from stconv.bundle import Contract
+from stconv.datasets.remote.address import Place
 from stconv.datasets.series.store import Series
 from stconv.datasets.source.axis_match import positions
 from stconv.datasets.source.units import linear_conversion
 from stconv.dims import LAT, LON, X, Y
-from stconv.errors import ConfigError, FileError, GridError
+from stconv.errors import ConfigError, GridError
 from stconv.forecast.output import lead_of
 from stconv.forecast.units import Conversion
 from stconv.forecast.window import Frames
@@ -24,10 +24,10 @@ from stconv.uncertainty.bands import BOUNDS
 
 
 class Stored:
-    """A hindcast on the disk, read chunk by chunk.
+    """A stored hindcast, read chunk by chunk.
 
     Args:
-        path: The store.
+        place: Folder or address of the store.
 
     Attributes:
         origin: Origin of the forecasts, see `journal.Origin`.
@@ -38,16 +38,13 @@ class Stored:
         ConfigError: The store is not a hindcast.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._ds = open_hindcast(path)
-        except (FileNotFoundError, ValueError, KeyError) as error:
-            raise FileError(f"'{path}' is not a Zarr store that can be opened ({error}).") from error
-        self.origin = read_origin(self._ds.attrs.get(ATTRIBUTE), str(path))
+    def __init__(self, place: Place) -> None:
+        self._ds = open_hindcast(place)
+        self.origin = read_origin(self._ds.attrs.get(ATTRIBUTE), str(place))
         self.made: np.ndarray = self._ds[STATUS].values == MADE
         (self._reference,) = self._ds[STATUS].dims
         self._lead = lead_of(self._ds)
-        self.path = path
+        self.place = place
 
     def rows(self, series: Series, references: Sequence[int]) -> dict[int, int]:
         """Find the forecasts that were made from some reference times.
@@ -87,7 +84,7 @@ class Stored:
         n_leads = self._ds.sizes[self._lead]
         if n_leads < contract.leads:
             raise ConfigError(
-                f"'{self.path}' holds {n_leads} leads, the model has {contract.leads}; a test scores all of "
+                f"'{self.place}' holds {n_leads} leads, the model has {contract.leads}; a test scores all of "
                 "them. Make the hindcast without --steps."
             )
         suffixes = ["", *(BOUNDS if bands else ())]
@@ -108,7 +105,7 @@ class Stored:
         units = {variable.name: (variable.units, variable.center) for variable in contract.targets}
         expected, center = units[target]
         stated = str(array.attrs.get("units", expected))
-        factors = linear_conversion(stated, expected, name, str(self.path)) if expected else (1.0, 0.0)
+        factors = linear_conversion(stated, expected, name, str(self.place)) if expected else (1.0, 0.0)
         row_dim, column_dim, rows_at, columns_at = self._cells(array, series)
         single = [dim for dim in array.dims if dim not in (self._reference, self._lead, row_dim, column_dim)]
         values = array.isel(dict.fromkeys(single, 0)).transpose(
@@ -132,7 +129,7 @@ class Stored:
                     break
             else:
                 raise GridError(
-                    f"'{self.path}' lacks cells of the grid along {canonical}. Score it with the data that "
+                    f"'{self.place}' lacks cells of the grid along {canonical}. Score it with the data that "
                     "it was made from."
                 )
         (row_dim, rows), (column_dim, columns) = found

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from datetime import timedelta
-from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -13,12 +10,10 @@ import xarray as xr
 
 import stconv
 from stconv.datasets.source.time_axis import TimeStep, advance, text
-from stconv.durable import beside
-from stconv.errors import FileError, VariableError
+from stconv.errors import VariableError
 from stconv.forecast import Forecaster
-from stconv.forecast.output import check_destination, lead_of, reference_of, valid_time_of
+from stconv.forecast.output import lead_of, reference_of, valid_time_of
 from stconv.hindcasts.journal import ATTRIBUTE, OPEN, STATUS, STATUS_ATTRIBUTES, Origin
-from stconv.hindcasts.store import full_disk
 
 
 def template(
@@ -100,33 +95,6 @@ def _valid_times(times: np.ndarray, step: TimeStep, n_leads: int) -> np.ndarray:
         return np.stack([times + second * (step.seconds * (lead + 1)) for lead in range(n_leads)], axis=1)
     ahead = [[advance(time, step, lead + 1) for lead in range(n_leads)] for time in times]
     return np.array(ahead, dtype=times.dtype)
-
-
-def check_store(path: str | Path) -> Path:
-    """Check, before anything is computed, that a hindcast can be written to a path.
-
-    Raises:
-        FileError: The name does not end in .zarr, or the path cannot be a store.
-    """
-    path = check_destination(path)
-    if path.suffix != ".zarr":
-        raise FileError(f"'{path}' ends in '{path.suffix}'; a hindcast is written as .zarr.")
-    return path
-
-
-def write_template(found: xr.Dataset, path: Path) -> None:
-    """Write the template as a store; complete or not at all.
-
-    Raises:
-        FileError: The disk is full.
-    """
-    scratch = beside(path)
-    try:
-        with full_disk(path):
-            found.to_zarr(scratch, zarr_format=2, consolidated=True, compute=False)
-            os.replace(scratch, path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def stacked(found: xr.Dataset, n: int) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import torch
 
 from stconv.allocation import KEPT_BYTES, keep_freed_memory
 from stconv.bundle import Bundle
+from stconv.datasets.remote.address import place_of
 from stconv.errors import DataError
 from stconv.forecast import Forecaster
 from stconv.forecast.computation import NetworkComputation
@@ -109,4 +110,4 @@ class Worker:
         flat = fields.reshape(*fields.shape[:2], n_leads, *fields.shape[-2:])
         times = [checked.reference_time] * n_leads
         described = forecasts.forecaster.in_form_of_user(flat, checked, times)
-        Store(Path(self.job.output)).write(chunk.number, stacked(described, len(made)), made)
+        Store(place_of(self.job.output)).write(chunk.number, stacked(described, len(made)), made)

@@ -120,6 +120,15 @@ def address_of(item: str | Path | Address) -> Address | None:
     return Address(plain)
 
 
+def place_of(item: str | Path | Address) -> Place:
+    """Return the address or the path that a user gave.
+
+    Raises:
+        FileError: See `address_of`.
+    """
+    return address_of(item) or Path(str(item))
+
+
 def refuse_secrets(paths: Iterable[str]) -> None:
     """Refuse addresses that hold a secret or cannot be read, before they are written anywhere.
 

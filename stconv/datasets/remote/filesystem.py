@@ -116,6 +116,16 @@ def content(address: Address, start: int | None = None, stop: int | None = None)
         raise _no_such(address) from error
 
 
+def put(address: Address, content: bytes) -> None:
+    """Write a file, which is there as a whole or not at all.
+
+    Raises:
+        FileError: It may not be written, or there is no such bucket.
+        ConnectionLostError: The connection failed repeatedly.
+    """
+    patiently(lambda: filesystem(address).pipe_file(address.url, content), address, "written")
+
+
 def size(address: Address) -> int | None:
     """Bytes of a file; None if the server does not say.
 

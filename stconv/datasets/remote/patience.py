@@ -6,12 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from stconv.datasets.remote.address import Address
 from stconv.errors import ConnectionLostError, FileError, StconvError
 
 T = TypeVar("T")
+Wanted = Literal["read", "written"]
 
 ATTEMPTS = 5
 """Number of times that a request is sent before it fails."""
@@ -23,34 +24,37 @@ _TO_RETRY = {408, 425, 429}
 _NO_ACCESS = {401, 403}
 
 
-def patiently(ask: Callable[[], T], address: Address | str) -> T:
+def patiently(ask: Callable[[], T], address: Address | str, wanted: Wanted = "read") -> T:
     """Send a request until it succeeds; see `ATTEMPTS`.
 
     Args:
         ask: Sends the request once.
         address: Its address, for messages.
+        wanted: Purpose of the request, for messages.
 
     Raises:
         ConnectionLostError: The connection failed each time.
-        FileError: The server refuses access.
-        FileNotFoundError: The server says that there is no such file.
+        FileError: The server refuses access, or has no place to write to.
+        FileNotFoundError: The server says that there is no such file to read.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return ask()
         except Exception as error:  # each library raises its own errors
-            _raise_unless_transient(error, address, attempt)
+            _raise_unless_transient(error, address, attempt, wanted)
         time.sleep(_wait_seconds(attempt))
     raise AssertionError("the last attempt returns or raises")
 
 
-async def patiently_async(ask: Callable[[], Awaitable[T]], address: Address | str) -> T:
+async def patiently_async(
+    ask: Callable[[], Awaitable[T]], address: Address | str, wanted: Wanted = "read"
+) -> T:
     """Send a request of a coroutine until it succeeds, as `patiently` does."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return await ask()
         except Exception as error:  # each library raises its own errors
-            _raise_unless_transient(error, address, attempt)
+            _raise_unless_transient(error, address, attempt, wanted)
         await asyncio.sleep(_wait_seconds(attempt))
     raise AssertionError("the last attempt returns or raises")
 
@@ -59,24 +63,26 @@ def _wait_seconds(attempt: int) -> float:
     return FIRST_WAIT_SECONDS * 2.0 ** (attempt - 1) * random.uniform(1, 1.5)
 
 
-def _raise_unless_transient(error: Exception, address: Address | str, attempt: int) -> None:
+def _raise_unless_transient(error: Exception, address: Address | str, attempt: int, wanted: Wanted) -> None:
     cause = _origin_of(error)
     if isinstance(error, StconvError):
         raise error
     status = _status(cause)
     if isinstance(cause, FileNotFoundError) or status == 404:
+        if wanted == "written":
+            raise FileError(f"'{address}' cannot be written: {_text(cause)}. Create the bucket.") from error
         if isinstance(error, FileNotFoundError):
             raise error
         raise FileError(f"{address}: it refers to something that is not there ({_text(cause)}).") from error
     if isinstance(cause, PermissionError) or status in _NO_ACCESS or "Credential" in type(cause).__name__:
         raise FileError(
-            f"'{address}' may not be read ({_text(cause)}). Set the credentials in the environment, as "
-            "for other programs that read this storage: AWS_PROFILE or AWS_ACCESS_KEY_ID, "
+            f"'{address}' may not be {wanted} ({_text(cause)}). Set the credentials in the environment, as "
+            "for other programs that use this storage: AWS_PROFILE or AWS_ACCESS_KEY_ID, "
             "GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, or ~/.netrc."
         ) from error
     permanent = status is not None and status < 500 and status not in _TO_RETRY
     if permanent or isinstance(cause, _PERMANENT):
-        raise FileError(f"'{address}' cannot be read: {_text(cause)}. Check the address.") from error
+        raise FileError(f"'{address}' cannot be {wanted}: {_text(cause)}. Check the address.") from error
     if attempt == ATTEMPTS:
         raise ConnectionLostError(
             f"The connection to '{address}' was lost {ATTEMPTS} times in a row (at last: {_text(cause)}). "

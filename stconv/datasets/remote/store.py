@@ -9,7 +9,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, WrapperStore
 
-from stconv.datasets.remote.address import Place
+from stconv.datasets.remote.address import Address, Place
 from stconv.datasets.remote.filesystem import filesystem, path_in
 from stconv.datasets.remote.kinds import METADATA
 from stconv.datasets.remote.patience import patiently_async
@@ -42,6 +42,16 @@ def open_store(place: Place, kind: str, tell_absent: Callable[[str], None]) -> S
     return PatientStore(inner, place, tell_absent)
 
 
+def writable_store(address: Address) -> Store:
+    """Open a store of Zarr on the network, for reading and writing.
+
+    Raises:
+        FileError: The extra is absent.
+    """
+    inner = FsspecStore(filesystem(address, asynchronous=True), path=path_in(address))
+    return PatientStore(inner, address, lambda key: None)
+
+
 class PatientStore(WrapperStore[FsspecStore]):
     """A store that tries requests again, and says which chunks are absent.
 
@@ -66,6 +76,10 @@ class PatientStore(WrapperStore[FsspecStore]):
         if found is None and not key.endswith((*METADATA, ".zarray", ".zattrs")):
             self._tell_absent(key)
         return found
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a key; its value is there as a whole or not at all."""
+        await patiently_async(lambda: self._store.set(key, value), f"{self.place}", "written")
 
     async def exists(self, key: str) -> bool:
         """Whether the store has a key."""
