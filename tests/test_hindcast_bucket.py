@@ -126,7 +126,7 @@ def test_forecasts_that_are_not_made_are_told_from_those_that_are_not_made_yet(f
         ({"output": "s3://nowhere/h.zarr"}, FileError, r"cannot be written: .*bucket.*Create the bucket"),
         ({"output": "s3://data/h.nc"}, FileError, "a hindcast is written as .zarr"),
         ({"output": "https://a.org/h.zarr"}, FileError, "on a web server, which is only read; expected a"),
-        ({"scores": "s3://data/scores"}, ConfigError, "is an address; scores are written to a folder"),
+        ({"scores": "s3://data/scores"}, ConfigError, "is an address; scores, .* are written to a folder"),
     ],
 )
 def test_refusals(folder, bucket, options, error, message):
