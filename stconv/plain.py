@@ -51,7 +51,7 @@ def from_plain(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     if unknown:
         raise ConfigError(
             f"{where} has the unknown key '{unknown[0]}'; expected some of: {', '.join(fields)}. "
-            "It was written by a newer stconv: update stconv, or take the key out."
+            "Correct the key. If a newer stconv wrote it, update stconv, or take the key out."
         )
     missing = [
         name

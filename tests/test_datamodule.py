@@ -18,6 +18,7 @@ from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
 from stconv.datasets.series.splits import SplitSpec
 from stconv.datasets.settings import LoadingSettings, SourceSettings, WindowSettings
+from stconv.datasets.source.grid_spec import GridSpec
 from stconv.datasets.source.static import read_static
 from stconv.datasets.source.time_axis import TimeStep
 from stconv.datasets.summary import DataSummary
@@ -64,6 +65,14 @@ def test_sizes_are_known_before_any_file_is_opened():
     )
     assert (datamodule.c_in, datamodule.c_out) == (2 + 2 + 2 + 4, 1)
     assert (datamodule.t_in, datamodule.leads) == (4, 7)
+
+
+def test_an_option_for_a_variable_that_no_file_holds_is_refused(path):
+    make(path, inputs=["t2m"], grid=GridSpec(valid_range={"q": [0, None]})).setup("fit")
+    with pytest.raises(
+        VariableError, match=r"`valid_range` names 'qq', which is no variable; available: t2m, q"
+    ):
+        make(path, inputs=["t2m"], grid=GridSpec(valid_range={"qq": [0, None]})).setup("fit")
 
 
 def test_setup_keeps_its_promises(path):

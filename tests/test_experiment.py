@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import yaml
@@ -202,6 +204,12 @@ def test_arrays_at_the_command_line(tmp_path, capsys, monkeypatch):
         ),
         (lambda: stconv.inspect(3.5), ConfigError, "Data are expected as an xarray Dataset.*found float"),
         (lambda: stconv.inspect(field(), stop="6h"), ConfigError, "no keyword `stop`. Did you mean `step`"),
+        (
+            lambda: stconv.inspect(field(), lead=5),
+            ConfigError,
+            "no keyword `lead`. Did you mean `leads`\\? `inspect` has data, variables, t_in, leads; those",
+        ),
+        (lambda: stconv.suggest(field(), input=["t"]), ConfigError, "Did you mean `inputs`.*`suggest` has"),
         (lambda: stconv.inspect("missing.nc"), FileError, "No file 'missing.nc'"),
         (lambda: stconv.suggest(field(), inputs=["air"]), VariableError, "no variable 'air'; available: t"),
         (lambda: stconv.suggest(field(), targets=["air"], inputs=["t"]), VariableError, "no variable 'air'"),
@@ -220,6 +228,67 @@ def test_arrays_at_the_command_line(tmp_path, capsys, monkeypatch):
 def test_data_that_are_not_understood(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "expected"),
+    [
+        ("time", 5, "text or None"),
+        ("start", 2001, "text or None"),
+        ("step", 6, "text or None"),
+        ("names", 3, "a list of texts"),
+        ("select", "lev=3", "a mapping from names to any values"),
+        ("valid_range", (0, 300), "a mapping from names to lists of numbers or None"),
+        ("valid_range", {"t": 3}, "a mapping from names to lists of numbers or None"),
+        ("units", {"t": 4}, "a mapping from names to texts"),
+        ("fill_gaps", "2", "a whole number"),
+        ("snap_times", "yes", "True or False"),
+        ("sources", {"t": "a.nc"}, "a list of settings by name"),
+        ("variables", 3, "names of variables, such as"),
+        ("variables", [], "names of variables, such as"),
+    ],
+)
+def test_a_keyword_of_another_type_says_what_is_expected(keyword, value, expected):
+    with pytest.raises(ConfigError, match=f"^{keyword} is .*; expected {expected}"):
+        stconv.inspect(field(), **{keyword: value})
+
+
+@pytest.mark.parametrize(
+    ("step", "start"),
+    [
+        (pd.Timedelta("6h"), pd.Timestamp("2001-02-03T06:00")),
+        (np.timedelta64(6, "h"), np.datetime64("2001-02-03T06:00")),
+        (timedelta(hours=6), datetime(2001, 2, 3, 6)),
+    ],
+)
+def test_times_of_an_array_may_be_objects(step, start):
+    values = np.zeros((12, 3, 3))
+    found = stconv.inspect(values, step=step, start=start)
+    expected = stconv.inspect(values, step="6h", start="2001-02-03T06:00")
+    assert found.description.first == expected.description.first == "2001-02-03T06:00"
+    assert found.description.step == expected.description.step
+    with pytest.raises(ConfigError, match="expected whole minutes"):
+        stconv.inspect(values, step=timedelta(seconds=90))
+    with pytest.raises(TimeAxisError, match=r"State `step`.*found '0h'"):
+        stconv.inspect(values, step="0h")
+
+
+@pytest.mark.parametrize(
+    ("option", "stated"),
+    [
+        ("valid_range", {"air": [0, None]}),
+        ("units", {"air": "K"}),
+        ("accumulated", {"air": "1d"}),
+    ],
+)
+def test_an_option_for_a_variable_that_is_not_there(option, stated):
+    with pytest.raises(VariableError, match=f"`{option}` names 'air', which is no variable; available: t"):
+        stconv.inspect(field(), **{option: stated})
+
+
+def test_what_was_inspected_is_not_read_again_with_other_options():
+    with pytest.raises(ConfigError, match="inspected already, so `units` has no effect"):
+        stconv.suggest(stconv.inspect(field()), units={"t": "degC"})
 
 
 def test_a_damaged_array_file(tmp_path):

@@ -196,12 +196,14 @@ class GridDataModule(pl.LightningDataModule):
                     "data=ds)`, or write it to a file and name that in data.source.paths instead of "
                     "in_memory."
                 )
-            return open_series(self.dataset, self.grid, self.settings.variables)  # lazy if the Dataset is
+            return open_series(self.dataset, self.grid, self.settings.variables, strict=True)
         if self.source.recipe is not None and self.source.grid == GridSpec():
             from stconv.datasets.recipes.recipe import load_recipe
 
             self.grid = replace(load_recipe(self.source.recipe).grid, sources=self.further)
-        return open_series(self._paths, self.grid, self.settings.variables, stay=self.cache == "never")
+        return open_series(
+            self._paths, self.grid, self.settings.variables, stay=self.cache == "never", strict=True
+        )
 
     def _files(self) -> list[Place]:
         """All files, those of further sources included."""

@@ -136,7 +136,7 @@ def make_wish(
             "Name one of the two."
         )
     loaded = model if isinstance(model, Model) else load(model)
-    given = grid_spec(reading)
+    given = grid_spec(reading, hindcast)
     given_place = output if output is not None else scores
     assert given_place is not None
     place = place_of(given_place)

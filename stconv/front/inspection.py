@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from stconv.errors import ConfigError
 from stconv.front.contained import contained
-from stconv.front.reading import Reading, grid_spec, source_of
+from stconv.front.reading import Reading, grid_spec, names_of, source_of
 from stconv.front.remedies import in_keywords, said_in_keywords
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Inspection:
 @contained
 def inspect(
     data: Data,
-    variables: Sequence[str] | None = None,
+    variables: Sequence[str] | str | None = None,
     *,
     t_in: int = 5,
     leads: int = 5,
@@ -137,12 +137,13 @@ def inspect(
 
     with said_in_keywords():
         WindowSpec.consecutive(t_in, leads)  # refuses sizes that are none
-        spec = grid_spec(reading)
+        wanted = names_of(variables, "variables")
+        spec = grid_spec(reading, inspect)
         if "fill_gaps" not in reading:
             spec = replace(spec, fill_gaps=t_in // 2)
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always", SourceWarning)
             source = source_of(data, spec)
-        description, ds = describe(source, spec, variables, t_in, leads)
+        description, ds = describe(source, spec, wanted, t_in, leads)
         description.advice.extend(str(remark.message) for remark in remarks)
     return Inspection(description, ds, source, spec)

@@ -197,7 +197,7 @@ class Model:
 
         forecaster = self.forecaster
         with said_in_keywords():
-            spec = changed(forecaster.source, grid_spec(reading))
+            spec = changed(forecaster.source, grid_spec(reading, self.forecast))
             spec = replace(spec, sources=relocated(spec.sources, further))
             source = source_of(data, spec)
             ds, origin = open_series(source, _readable(spec, source), forecaster.names)

@@ -14,14 +14,12 @@ import yaml
 
 from stconv.errors import ConfigError
 from stconv.front.contained import contained, containment
+from stconv.front.value_types import check_types
 from stconv.plain import to_plain
 
 UNSET = inspect.Parameter.empty
 SIZES = ("c_in", "c_out", "t_in", "leads")
 """Arguments of a network that follow from the data."""
-
-NUMBERS: dict[Any, tuple[Any, str]] = {int: (int, "a whole number"), float: ((int, float), "a number")}
-"""Types that a value may have where a number is expected, and their name."""
 
 
 @dataclass(frozen=True)
@@ -133,30 +131,19 @@ class Section:
         if self._kind is None or "class_path" in self._values:
             return
         kind = self._kind()
-        self._check_numbers(kind)
-        if dataclasses.is_dataclass(kind) and all(
+        if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+            return
+        check_types(kind, self._values, f"{self._path}.")
+        if all(
             field.name in self._values or _default_of(field) is not UNSET
             for field in dataclasses.fields(kind)
         ):
             simple = {name: value for name, value in self._values.items() if not isinstance(value, dict)}
             if len(simple) == len(self._values):
                 try:
-                    kind(**self._values)  # type: ignore[operator]
+                    kind(**self._values)
                 except TypeError as error:
                     raise ConfigError(f"{self._path} is not understood: {error}.") from error
-
-    def _check_numbers(self, kind: type) -> None:
-        """Refuse what is no number where one is expected."""
-        if not dataclasses.is_dataclass(kind):
-            return
-        import typing
-
-        for name, expected in typing.get_type_hints(kind).items():
-            value = self._values.get(name)
-            if name in self._values and expected in NUMBERS:
-                allowed, words = NUMBERS[expected]
-                if isinstance(value, bool) or not isinstance(value, allowed):
-                    raise ConfigError(f"{self._path}.{name} is {value!r}; expected {words}.")
 
     def _unknown(self, name: str) -> str:
         names = self._names()
@@ -271,4 +258,4 @@ def plain(value: Any) -> Any:
         return [plain(inner) for inner in value]
     if isinstance(value, Path):
         return str(value)
-    return value.item() if hasattr(value, "item") and not isinstance(value, str | bytes) else value
+    return value.tolist() if hasattr(value, "tolist") else value  # numbers and arrays of NumPy

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from stconv.errors import ConfigError
 from stconv.front.contained import contained
 from stconv.front.experiment import Experiment
 from stconv.front.inspection import Inspection, inspect
-from stconv.front.reading import Reading
+from stconv.front.reading import Reading, grid_spec, names_of
 from stconv.front.remedies import said_in_keywords
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 @contained
 def suggest(
     data: Data | Inspection,
-    inputs: Sequence[str] | None = None,
-    targets: Sequence[str] | None = None,
+    inputs: Sequence[str] | str | None = None,
+    targets: Sequence[str] | str | None = None,
     *,
     t_in: int = 5,
     leads: int = 5,
@@ -31,7 +32,7 @@ def suggest(
     """Suggest an experiment: a small network over damped persistence, as large as the data can feed.
 
     Args:
-        data: As for `stconv.inspect`, or its result.
+        data: As for `stconv.inspect`, or its result, whose input steps and leads then count.
         inputs: Variables to forecast from; default: every field.
         targets: Variables to forecast; default: the inputs.
         t_in: Input steps.
@@ -51,10 +52,15 @@ def suggest(
     from stconv.datasets.settings import SourceSettings
     from stconv.experiments.starter import absolute, starter
 
-    wanted = [inputs] if isinstance(inputs, str) else inputs
-    outputs = [targets] if isinstance(targets, str) else targets
+    grid_spec(reading, suggest)  # refuses what is no keyword
+    wanted, outputs = names_of(inputs, "inputs"), names_of(targets, "targets")
     both = None if wanted is None else list(dict.fromkeys([*wanted, *(outputs or ())]))
     if isinstance(data, Inspection):
+        if reading:
+            raise ConfigError(
+                f"The data are inspected already, so `{next(iter(reading))}` has no effect. Give it to "
+                "`stconv.inspect`, or give `stconv.suggest` the data themselves."
+            )
         found = data
     else:
         found = inspect(data, both, t_in=t_in, leads=leads, **reading)

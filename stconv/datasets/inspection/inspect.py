@@ -128,7 +128,7 @@ class _Opened:
 def _open(files: DataSource, spec: GridSpec, variables: Sequence[str] | None) -> _Opened:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SourceWarning)
-        parts = open_parts(files, spec, variables)
+        parts = open_parts(files, spec, variables, strict=True)
         ds, origin = join_parts(parts, spec, variables)
     remarks = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SourceWarning))
     first_field = next(iter(ds.data_vars))

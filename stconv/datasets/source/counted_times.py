@@ -31,7 +31,7 @@ def counted_times(n: int, spec: GridSpec, source: str, bare: str) -> np.ndarray:
         TimeAxisError: `step` is not stated or no length of time, or `start` is no time.
     """
     step = step_length(spec.step)
-    if step is None:
+    if not step:
         found = "none" if spec.step is None else repr(spec.step)
         raise TimeAxisError(
             f"{source}: {bare} has no times. State `step`, such as 6h, 1d or 10min (found {found}), and "

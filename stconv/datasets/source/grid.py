@@ -41,6 +41,7 @@ def open_series(
     spec: GridSpec | None = None,
     variables: Sequence[str] | None = None,
     stay: bool = False,
+    strict: bool = False,
 ) -> tuple[xr.Dataset, Origin]:
     """Open one or several files, or a Dataset, as one canonical series.
 
@@ -53,6 +54,8 @@ def open_series(
         spec: Options for a source that does not describe itself.
         variables: Names to read, in order; None for every field.
         stay: Whether small sources stay on disk as well, in small chunks, to be read window by window.
+        strict: Whether to refuse options for variables that the source does not hold. The options of a
+            trained model may name more variables than new data hold.
 
     Returns:
         The canonical dataset, see `canonicalize`, and its origin for `restore`.
@@ -71,7 +74,7 @@ def open_series(
     if own is not None:
         own = [name for name in own if not any(name in source.variables for source in elsewhere)]
         _check_own(own, variables)
-    ds, origin = join_parts(open_parts(paths, spec, own, stay), spec, own)
+    ds, origin = join_parts(open_parts(paths, spec, own, stay, strict), spec, own)
     ds = fill_gaps(ds, spec.fill_gaps)
     for source in elsewhere:
         wanted = [name for name in source.variables if variables is None or name in variables]
@@ -113,6 +116,7 @@ def open_parts(
     spec: GridSpec | None = None,
     variables: Sequence[str] | None = None,
     stay: bool = False,
+    strict: bool = False,
 ) -> list[Part]:
     """Open each file separately; `join_parts` joins them to one series. `open_series` does both."""
     spec = spec or GridSpec()
@@ -125,8 +129,10 @@ def open_parts(
         files = find_files(paths)
         opened = [(str(file), _series(open_file(file, spec), spec, str(file))) for file in files]
     _check_present(opened, variables)
-    if variables is None:
+    if variables is None or strict:
         _check_components(opened, spec)
+    if strict:
+        _check_options(opened, spec)
     lazy = stay or sum(_bytes(ds, variables) for _, ds in opened) > MEMORY_BYTES
     chunk_bytes = STREAMED_CHUNK_BYTES if stay else None
     parts = []
@@ -277,6 +283,21 @@ def _check_components(opened: Sequence[tuple[str, xr.Dataset]], spec: GridSpec) 
             f"{opened[0][0]}: no direction '{absent[0]}' to split into components; available: "
             f"{', '.join(present) or 'none'}. Correct `components`, with a space between several names."
         )
+
+
+def _check_options(opened: Sequence[tuple[str, xr.Dataset]], spec: GridSpec) -> None:
+    """Refuse an option for a variable that no file holds, unless a further source may hold it."""
+    if spec.sources:
+        return
+    present = dict.fromkeys(str(name) for _, ds in opened for name in ds.data_vars)
+    for option in ("valid_range", "units", "accumulated"):
+        for name in getattr(spec, option):
+            split = any(known.startswith(f"{name}_") for known in present)  # by level, or into components
+            if name not in present and not split:
+                raise VariableError(
+                    f"{opened[0][0]}: `{option}` names '{name}', which is no variable; available: "
+                    f"{', '.join(present) or 'none'}. Correct the name, or take it out."
+                )
 
 
 def _only(ds: xr.Dataset, variables: Sequence[str] | None) -> xr.Dataset:
