@@ -67,7 +67,7 @@ SCHEDULE = 10_000
 """Steps of the schedule; the share of the time that is over says which one is due."""
 
 
-def experiment(series: str, network: str, folder: Path) -> tuple[Network, GridDataModule]:
+def experiment(series: str, network: str, seed: int, folder: Path) -> tuple[Network, GridDataModule]:
     """Build an untrained network in its start, and its data."""
     name, start = SERIES[series]
     config = yaml.safe_load((configs_dir() / name).read_text())
@@ -83,7 +83,7 @@ def experiment(series: str, network: str, folder: Path) -> tuple[Network, GridDa
         config["data"]["source"]["paths"] = str(generate(folder / "made.nc"))
     file = folder / f"{series}_{network}.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False))
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     built, data = network_of_config(file)
     data.setup("fit")
     channels_last(built)  # as in a training on a processor
@@ -158,38 +158,46 @@ def train(network: Network, data: GridDataModule, minutes: float) -> Iterator[tu
                 break
 
 
-def run(series: str, network: str, minutes: float, folder: Path) -> None:
+def run(series: str, network: str, minutes: float, seed: int, folder: Path) -> None:
     """Train one network on one series, and write its curve."""
-    file = folder / f"{series}_{network}_{minutes:g}.json"
+    file = folder / f"{series}_{network}_{minutes:g}{f'_seed{seed}' if seed else ''}.json"
     if file.exists():
         return
-    built, data = experiment(series, network, folder)
+    built, data = experiment(series, network, seed, folder)
     weights = sum(weight.numel() for weight in built.parameters() if weight.requires_grad)
     curve = []
     for at, found, steps in train(built, data, minutes):
         curve.append({"minutes": round(at, 3), "rmse": found, "steps": steps})
         print(f"{series} {network}: {at:.2f} min, {steps} steps, {found:.4f}", flush=True)
-    result = {"series": series, "network": network, "budget": minutes, "weights": weights, "curve": curve}
+    result = {"series": series, "network": network, "seed": seed, "budget": minutes, "weights": weights}
+    result["curve"] = curve
     file.write_text(json.dumps(result, indent=1))
 
 
 def summary(folder: Path) -> None:
-    """Write all curves as a table, with minutes to the best rival's last error, and as a picture."""
-    found = [json.loads(file.read_text()) for file in sorted(folder.glob("*_*.json"))]
+    """Write all curves as a table, with minutes to the best rival's last error, and as a picture.
+
+    Rivals are other networks from the same seed.
+    """
+    found = [{"seed": 0, **json.loads(file.read_text())} for file in sorted(folder.glob("*_*.json"))]
     with (folder / "curves.csv").open("w") as file:
         rows = csv.writer(file)
-        rows.writerow(["series", "network", "weights", "budget", "minutes", "steps", "rmse"])
+        rows.writerow(["series", "network", "seed", "weights", "budget", "minutes", "steps", "rmse"])
         for one in found:
-            head = [one[key] for key in ("series", "network", "weights", "budget")]
+            head = [one[key] for key in ("series", "network", "seed", "weights", "budget")]
             rows.writerows([*head, look["minutes"], look["steps"], look["rmse"]] for look in one["curve"])
     for series in SERIES:
         ours = [one for one in found if one["series"] == series]
         for one in sorted(ours, key=lambda one: one["curve"][-1]["rmse"]):
-            rivals = [other["curve"][-1]["rmse"] for other in ours if other is not one]
+            rivals = [
+                other["curve"][-1]["rmse"]
+                for other in ours
+                if other["seed"] == one["seed"] and other is not one
+            ]
             best = min(rivals, default=float("nan"))
             reached = [look["minutes"] for look in one["curve"] if look["rmse"] <= best]
             print(
-                f"{series:6s} {one['network']:14s} {one['curve'][-1]['rmse']:8.4f} "
+                f"{series:6s} {one['network']:14s} seed {one['seed']} {one['curve'][-1]['rmse']:8.4f} "
                 f"{one['curve'][-1]['steps']:6d} steps {one['weights']:9d} weights; best rival's error "
                 + (f"after {reached[0]:.2f} min" if reached else "not reached")
             )
@@ -222,12 +230,13 @@ def main() -> None:
     parser.add_argument("--series", nargs="*", choices=list(SERIES), default=list(SERIES))
     parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--minutes", type=float, default=10, help="of training for each")
+    parser.add_argument("--seed", type=int, default=0, help="of first weights, batches and dropout")
     parser.add_argument("--folder", type=Path, default=Path("equal_time"), help="for curves")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for series in arguments.series:
         for network in arguments.networks:
-            run(series, network, arguments.minutes, arguments.folder)
+            run(series, network, arguments.minutes, arguments.seed, arguments.folder)
     summary(arguments.folder)
 
 
