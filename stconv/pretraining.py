@@ -13,16 +13,18 @@ from torch import Tensor
 from stconv.datasets.summary import DataSummary
 from stconv.errors import ConfigError
 from stconv.losses import DistributionLoss
+from stconv.losses.pooling import batch_weight, exponent_of
 from stconv.models import describe
 from stconv.models.reconstruction import Reconstruction, reconstruction_of
 from stconv.nn.masking import Masking
 from stconv.nn.memory import recompute
 from stconv.task import ForecastTask
 from stconv.training import Batch, TrainingTask
+from stconv.verification.scores.pooled import PooledMean
 
 N_SUMS = 5
-"""Sums over the validation period: of the loss, of windows, of squared errors of the reconstruction, of those
-of the substitutes, and of weights."""
+"""Sums over the validation period: of the weighted loss, of its weights, of squared errors of the
+reconstruction, of those of the substitutes, and of weights."""
 
 
 class MaskedFrames(TrainingTask):
@@ -119,9 +121,10 @@ class MaskedFrames(TrainingTask):
         seeded = [torch.Generator().manual_seed(int(index)) for index in batch["reference_index"]]
         prediction, truth, weight, substitute = self.reconstruct(batch, self._masks(batch, seeded))
         assert self.loss is not None
+        counts = batch_weight(self.loss, truth, weight, self.preparation.score_weight)
         sums = [
-            self.loss(prediction, truth, weight) * len(seeded),
-            torch.tensor(len(seeded), device=self.device),
+            self.loss(prediction, truth, weight) ** exponent_of(self.loss) * counts,
+            counts,
             (weight * (prediction - truth).square()).sum(),
             (weight * (substitute - truth).square()).sum(),
             weight.sum(),
@@ -131,13 +134,14 @@ class MaskedFrames(TrainingTask):
     def on_validation_epoch_end(self) -> None:
         """Log the loss and the RMSE of the masked cells, normalized, and the skill over the substitutes."""
         sums: Tensor = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
-        loss, n, error, of_substitute, weight = sums.tolist()
+        loss, counts, error, of_substitute, weight = sums.tolist()
         if weight == 0:
             raise ConfigError(
                 "No masked cell of the validation period has a value, so the pretraining cannot be judged. "
                 "Choose another split, or set data.window.max_missing."
             )
-        self.log("val_loss", loss / n, prog_bar=True)  # the same on all ranks, as all below
+        loss = PooledMean(exponent_of(self.loss), loss, counts).mean
+        self.log("val_loss", loss, prog_bar=True)  # the same on all ranks, as all below
         self.log("val_rmse", math.sqrt(error / weight), prog_bar=True)
         if of_substitute > 0:
             self.log("val_skill", 1 - math.sqrt(error / of_substitute))

@@ -24,6 +24,7 @@ from stconv.errors import ConfigError, ShapeError
 from stconv.evaluation.assessment import Assessment
 from stconv.evaluation.leakage import check_causality
 from stconv.losses import DistributionLoss
+from stconv.losses.pooling import batch_weight, exponent_of
 from stconv.models import Network
 from stconv.models.transfer import Transfer
 from stconv.nn.freezing import Freezing
@@ -37,6 +38,7 @@ from stconv.uncertainty.bands import Bands, refuse_names_of_bounds
 from stconv.uncertainty.conformal import calibrate
 from stconv.verification import Verification
 from stconv.verification.scores.metrics import calibration_metrics, event_metrics, score_metrics
+from stconv.verification.scores.pooled import PooledMean
 from stconv.verification.scores.scoring import Scoring
 
 if TYPE_CHECKING:
@@ -204,14 +206,16 @@ class ForecastTask(TrainingTask):
         members = members.narrow(-2, row, n_rows).narrow(-1, column, n_columns)
         return members, cropped(self.preparation, *kept)
 
-    def _step(self, batch: Batch) -> tuple[Tensor | None, Tensor]:
-        """Return the loss of a batch, if the task has one, and the members of the normalized forecast."""
+    def _members(self, batch: Batch) -> tuple[Tensor, Preparation]:
+        """Return the members of the normalized forecast, and the preparation of its cells."""
         if "crop" in batch:
-            members, preparation = self._on_crop(batch)
-        else:
-            members, preparation = self.whole.members(self.preparation.inputs(batch)), self.preparation
-        if self.loss is None:
-            return None, members
+            return self._on_crop(batch)
+        return self.whole.members(self.preparation.inputs(batch)), self.preparation
+
+    def _compared(
+        self, batch: Batch, members: Tensor, preparation: Preparation
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return prediction, target and weight as the loss takes them."""
         target, weight = preparation.targets(batch)
         prediction = members.mean(0)
         if isinstance(self.loss, DistributionLoss):
@@ -219,12 +223,12 @@ class ForecastTask(TrainingTask):
         if self._loss_units == "physical":
             prediction = preparation.physical(prediction, batch).nan_to_num()
             target = batch["targets"].nan_to_num()
-        return self.loss(prediction, target, weight), members
+        return prediction, target, weight
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Compute the loss of a batch."""
-        loss, _ = self._step(batch)
-        assert loss is not None
+        assert self.loss is not None
+        loss: Tensor = self.loss(*self._compared(batch, *self._members(batch)))
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -233,7 +237,7 @@ class ForecastTask(TrainingTask):
             with self.freezing.kept(), whole_weights(self.network):
                 for part in self.network.parts():
                     part.after_epoch(partial(self._windows, "val"))
-        self._assessment = Assessment(self.data, self.preparation)
+        self._begin(Assessment(self.data, self.preparation))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the loss and errors of a validation batch."""
@@ -256,7 +260,7 @@ class ForecastTask(TrainingTask):
         if self.bands is None:
             self.calibrate()
             self.bands = self.trainer.strategy.broadcast(self.bands)
-        self._assessment = Assessment(self.data, self.preparation, self._scoring, self.bands)
+        self._begin(Assessment(self.data, self.preparation, self._scoring, self.bands))
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Score a test batch and the references on the same windows; return the forecast."""
@@ -288,12 +292,18 @@ class ForecastTask(TrainingTask):
         """Return the forecast in physical units, and the reference index of each window."""
         return {"reference_index": batch["reference_index"], "forecast": self.forecast(batch)}
 
+    def _begin(self, assessment: Assessment) -> None:
+        assessment.loss = PooledMean(exponent_of(self.loss))
+        self._assessment = assessment
+
     def _assess(self, batch: Batch) -> Tensor:
         """Score a batch, and return its forecast in physical units."""
-        loss, members = self._step(batch)
+        members, preparation = self._members(batch)
         assert self._assessment is not None
-        if loss is not None:
-            self._assessment.loss.add(float(loss), len(batch["inputs"]))
+        if self.loss is not None:
+            prediction, target, weight = self._compared(batch, members, preparation)
+            counts = batch_weight(self.loss, target, weight, preparation.score_weight)
+            self._assessment.loss.add(float(self.loss(prediction, target, weight)), float(counts))
         return self._assessment.add(batch, members)
 
     def _gathered(self) -> Assessment:

@@ -175,7 +175,7 @@ def _children_of(pid, name):
     return found
 
 
-def test_a_loss_is_pooled_over_windows_also_where_processes_saw_different_numbers():
+def test_a_loss_is_pooled_over_values_also_where_processes_saw_different_numbers():
     first, second = PooledMean(), PooledMean()
     first.add(1.0, 8)
     first.add(4.0, 5)

@@ -248,7 +248,7 @@ def test_loss_in_physical_units_is_that_of_the_forecast_as_it_goes_out(path: Pat
     run.test(task, data, verbose=False)
     batch = next(iter(data.test_dataloader()))
     batch["targets"][0, 0, 1, 2, 3] = float("nan")
-    loss, _ = task._step(batch)
+    loss = task.loss_of(batch)
     forecast, truth = (x.detach().double().numpy() for x in (task.forecast(batch), batch["targets"]))
     assert forecast.max() == 285
     weight = np.isfinite(truth) * data.preparation.cell_weight.double().numpy()

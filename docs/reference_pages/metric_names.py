@@ -9,7 +9,7 @@ from reference_pages.markdown import code, table, written_by
 RECORDED = {
     "train_loss": "loss of the training, mean over the epoch",
     "train_loss_step": "loss of single training steps",
-    "val_loss": "loss on the validation period",
+    "val_loss": "loss of all values of the validation period",
     "STAGE_rmse": "root mean square error over all leads, weighted by area; over several variables the root "
     "mean "
     "square of theirs",

@@ -61,7 +61,7 @@ class Assessment:
 
     Attributes:
         sums: Pooled sums of the errors.
-        loss: Mean loss; the caller computes and adds it.
+        loss: Loss of all values; the caller computes and adds that of each batch.
         calibration: Scores of bands and members; None without bands.
         events: Probabilities and outcomes; None unless an event is forecast.
 

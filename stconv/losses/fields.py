@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -86,11 +87,13 @@ class MaskedMAE(PointwiseLoss):
         super().__init__()
         self.at_least = at_least
 
+    def counted(self, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the weight, 0 where a target does not count."""
+        return weight if self.at_least is None else weight * (target >= self.at_least)
+
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Average the error over the valid cells that count; see `PointwiseLoss.forward`."""
-        if self.at_least is not None:
-            weight = weight * (target >= self.at_least)
-        return super().forward(prediction, target, weight)
+        return super().forward(prediction, target, self.counted(target, weight))
 
     def error(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the absolute error of each cell."""
@@ -173,6 +176,9 @@ class RootMSE(MaskedMSE):
     Source:
         Castro et al. (2021), Neurocomputing 426, 285-298.
     """
+
+    exponent: ClassVar[int] = 2
+    """Over several batches the squares are averaged, see `exponent_of`."""
 
     def __init__(self, epsilon: float = 1e-6) -> None:
         super().__init__()
