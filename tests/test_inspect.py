@@ -18,9 +18,11 @@ from matplotlib.dates import ConciseDateFormatter
 from stconv.cli import inspect as command
 from stconv.datasets.inspection.inspect import describe, plot
 from stconv.datasets.inspection.text import description_text
+from stconv.datasets.settings import SourceSettings
 from stconv.datasets.source import reading
 from stconv.datasets.source.grid_spec import GridSpec
 from stconv.errors import ConfigError
+from stconv.experiments.starter import starter
 from stconv.front.remedies import said_in_options
 
 
@@ -311,6 +313,27 @@ def test_a_cycle_that_helps_once_keeps_the_climatology():
     noise = np.random.default_rng(2).normal(size=(900, 3, 4))
     found, _ = describe(ds.assign(t=ds["t"].copy(data=(year + noise).astype("f4"))), t_in=2, leads=5)
     assert found.variables[0].persistence_gain is None
+
+
+@pytest.mark.parametrize(
+    ("name", "lowest", "share", "bounds"),
+    [
+        ("pickups", 0, 0.3, {"pickups": [0, None]}),
+        ("level", 0, 0.01, {}),  # a lowest value that is 0 by chance
+        ("level", -1, 0.3, {}),
+        ("depth_anomaly", 0, 0.3, {}),
+    ],
+)
+def test_counts_end_at_zero(name, lowest, share, bounds):
+    """Many zeros and nothing below them are a bound, of which neither name nor units say a word."""
+    values = np.random.default_rng(0).integers(1, 50, (600, 3, 4)).astype("f4")
+    values.flat[: round(share * values.size)] = 0
+    values[0, 0, 0] = lowest
+    ds = series(t=values).rename(t=name)
+    ds[name].attrs = {"units": "1"}
+    found, _ = describe(ds)
+    values = starter(found, SourceSettings(paths=["a.nc"]), "made")
+    assert values["data"]["preparation"].get("bounds", {}) == bounds
 
 
 @pytest.mark.parametrize(("calendar", "label"), [("standard", ""), ("noleap", "step, from 2000-01-01T00:00")])

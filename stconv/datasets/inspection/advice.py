@@ -112,7 +112,8 @@ def _about_variable(variable: VariableSummary) -> list[str]:
     if variable.weekly_gain is not None:
         advice.append(
             f"'{name}' has a weekly cycle, which lowers the error of the climatology by "
-            f"{100 * variable.weekly_gain:.0f} %. Set `data.preparation.weekly_cycle` to true."
+            f"{100 * variable.weekly_gain:.0f} %. The suggested experiment follows it "
+            "(`data.preparation.weekly_cycle`)."
         )
     if not variable.units:
         advice.append(f"'{name}' has no units, so its scores will have none.")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stconv.datasets.source.physics import is_direction, never_negative
+from stconv.datasets.source.physics import either_sign, is_direction, never_negative
 from stconv.digits import digits_for
 
 RARE = 0.5
 """A positive field with more than this fraction of zeros is treated like rain."""
+MANY_ZEROS = 0.05
+"""A field without negative values and with more than this fraction of zeros ends at zero, as counts do."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,10 @@ class VariableSummary:
 
     @property
     def never_negative(self) -> bool:
-        """Whether there is no value below 0, and name and units rule one out."""
-        return self.positive and never_negative(
-            self.name, self.units, f"{self.standard_name} {self.long_name}"
-        )
+        """Whether there is no value below 0, and name and units, or many zeros, rule one out."""
+        words = self.name, self.units, f"{self.standard_name} {self.long_name}"
+        ends_at_zero = self.zero_share > MANY_ZEROS and not either_sign(*words)
+        return self.positive and (never_negative(*words) or ends_at_zero)
 
     @property
     def direction(self) -> bool:

@@ -1,4 +1,4 @@
-"""Quantities that are never negative or are directions, recognized by name and units, not by sample.
+"""Quantities that are never negative or are directions, recognized by name and units.
 
 What is doubtful has no bound: a forecast a little below zero does less harm than a wrong bound.
 
@@ -88,13 +88,17 @@ def never_negative(name: str, units: str, described: str) -> bool:
         units: Its units as the file spells them.
         described: Its standard name and long name.
     """
-    words = f"{name} {described}"
-    if _SIGNED.search(words) or _LOGARITHM.search(units):
+    if either_sign(name, units, described):
         return False
     plain = re.sub(r"[\s*^]|\*\*", "", units).lower()
     if plain in _UNITS_NEVER_NEGATIVE or _NEVER_NEGATIVE.search(f"{name.replace('_', ' ')} {described}"):
         return True
     return bool(_WATER.match(plain) and _FALLING_WATER.match(name))
+
+
+def either_sign(name: str, units: str, described: str) -> bool:
+    """Whether names or units say that a quantity may have either sign; arguments as for `never_negative`."""
+    return bool(_SIGNED.search(f"{name} {described}") or _LOGARITHM.search(units))
 
 
 def is_direction(
