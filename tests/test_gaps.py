@@ -107,7 +107,7 @@ def test_inspect_counts_the_windows_that_reach_across_and_the_experiment_fills_a
     data = yaml.safe_load(file.read_text())["data"]
     assert data["source"]["grid"] == {"fill_gaps": 2}
     assert data["preparation"]["mask_channel"]
-    assert data["preparation"]["impute"] == "persistence"
+    assert data["preparation"]["impute"] == "neighbors"
     found, _ = describe(tmp_path / "a.nc")
     assert found.filled_steps == 0
     assert found.n_windows == (20 - 9) + (20 - 9) + (27 - 9) + (47 - 9)

@@ -212,6 +212,23 @@ def test_what_the_window_last_knew_stands_in_for_a_missing_input(scaling):
         np.testing.assert_array_equal(found[window, channel, :, row, column], expected)
 
 
+def test_a_cell_hidden_in_the_whole_window_gets_the_departure_of_the_cells_around_it():
+    """And not the mean of the training period, from which the whole field has moved away."""
+    series = make_series()
+    series.values[200:, 0] += 40.0
+    batch = make_batch(series)
+    hidden = batch["inputs"].clone()
+    hidden[:, 0, :, 1:3, 2] = torch.nan
+    preparation = fit(series, TRAIN, scaling="anomaly", impute="neighbors")
+    shown, found = preparation.inputs(batch)[:, 0], preparation.inputs(dict(batch, inputs=hidden))[:, 0]
+    around = [(i, j) for i in (0, 1, 2) for j in (1, 3)] + [(0, 2)]
+    expected = torch.stack([shown[..., i, j] for i, j in around]).mean(0)
+    torch.testing.assert_close(found[..., 1, 2], expected)
+    in_field = torch.ones(4, 5, dtype=torch.bool)
+    in_field[1:3, 2] = False
+    torch.testing.assert_close(found[..., in_field], shown[..., in_field])
+
+
 @pytest.mark.parametrize(("hours", "whole_year"), [(6, False), (54, True)])
 def test_extra_channels_in_their_order(hours, whole_year):
     series = make_series(hours=hours)

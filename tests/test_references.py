@@ -10,6 +10,7 @@ from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
 from stconv.datasets.references.fitted import ReferenceForecasts
 from stconv.datasets.settings import SourceSettings, WindowSettings
+from tests.test_filling import filled_from_around
 
 LEADS, T_IN = 2, 4
 
@@ -41,7 +42,7 @@ def anomalies(data):
 
 
 def frames(a, reference):
-    """The inputs of a window, (t_in, lat, lon), each gap filled from before, else from after."""
+    """The inputs of a window, (t_in, lat, lon), each gap filled from before, after, or around."""
     found = a[reference - T_IN + 1 : reference + 1].copy()
     for i, j in np.ndindex(found.shape[1:]):
         known = [k for k in range(T_IN) if np.isfinite(found[k, i, j])]
@@ -49,7 +50,7 @@ def frames(a, reference):
             if known and k not in known:
                 earlier = [m for m in known if m < k]
                 found[k, i, j] = found[earlier[-1] if earlier else known[0], i, j]
-    return found
+    return np.array([filled_from_around(frame) for frame in found])
 
 
 def test_the_damping_is_the_regression_on_the_newest_frame_of_each_cell(data):
@@ -103,13 +104,24 @@ def test_a_missing_frame_is_carried_on_from_the_one_before(data):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_without_any_value_it_is_the_climatology_and_a_dead_cell_stays_unknown(data):
+def test_without_any_value_it_is_that_of_the_cells_around_and_a_dead_cell_stays_unknown(data):
     batch = next(iter(data.test_dataloader()))
     batch["inputs"][:, 0, :, 3, 3] = torch.nan
     forecast, climatology = fitted(data)(batch), data.preparation.climatology(batch)
-    np.testing.assert_array_equal(forecast[DAMPED_PERSISTENCE][..., 3, 3], climatology[..., 3, 3])
+    harmonics = data.preparation.harmonics(batch["input_cycles"])
+    newest = (batch["inputs"] - harmonics)[:, 0, -1, 2:5, 2:5].flatten(1)
+    expected = fitted(data).damping[0, :, 3, 3] * newest.nanmean(1, keepdim=True)
+    found = (forecast[DAMPED_PERSISTENCE] - climatology)[:, 0, :, 3, 3]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
     for values in forecast.values():
         assert torch.isfinite(values[..., 1:, :]).all()
+
+
+def test_without_any_frame_it_is_the_climatology(data):
+    batch = next(iter(data.test_dataloader()))
+    batch["inputs"][:] = torch.nan
+    forecast, climatology = fitted(data)(batch), data.preparation.climatology(batch)
+    np.testing.assert_array_equal(forecast[DAMPED_PERSISTENCE], climatology)
 
 
 def test_what_comes_after_the_training_period_changes_nothing(data):

@@ -180,7 +180,7 @@ def _preparation(
         inputs=inputs,
         targets=tuple(targets or ()),
         scaling="zscore" if without_cycle.issuperset(targets or inputs) else "anomaly",
-        impute="persistence" if gappy else "mean",
+        impute="neighbors",
         mask_channel=bool(gappy),
         static_fields=(*position, "climate"),
         time_features=True,

@@ -20,7 +20,7 @@ from stconv.datasets.preparation.fitting import fit_statistics
 from stconv.datasets.preparation.scaling import inverse_transform, transform
 from stconv.datasets.preparation.settings import Block, PreparationSettings
 from stconv.datasets.preparation.spec import PreparationSpec
-from stconv.datasets.series.filling import fill_forward_and_backward, newest_known
+from stconv.datasets.series.filling import fill_forward_and_backward, fill_from_around, newest_known
 from stconv.errors import ConfigError, ShapeError
 from stconv.nn.bounding import drawn_above
 from stconv.ranks import sums_of_all
@@ -145,11 +145,7 @@ class Preparation(nn.Module):
             )
         z = self.normalize(x, cycles)
         known = torch.isfinite(z)
-        if self.settings.impute == "persistence":
-            z = fill_forward_and_backward(z)
-        elif self.settings.impute == "climatology":
-            z = torch.where(known, z, self.normalize(self.harmonics(cycles), cycles))
-        z = torch.where(torch.isfinite(z), z, self.fill.view(-1, 1, 1, 1))
+        z = z if known.all() else self._imputed(torch.where(known, z, torch.nan), cycles)
         make: dict[Block, Callable[[], Tensor]] = {
             "values": lambda: z[:, self._visible],
             "validity": lambda: known[:, self._visible].to(z.dtype),
@@ -159,6 +155,15 @@ class Preparation(nn.Module):
             "climatology": lambda: self._climatology_at_leads(batch),
         }
         return torch.cat([make[block]() for block in self.settings.channels], dim=1)
+
+    def _imputed(self, z: Tensor, cycles: Tensor) -> Tensor:
+        """Substitute for missing normalized inputs, (batch, channel, time, lat, lon)."""
+        if self.settings.impute == "climatology":
+            z = z.where(~z.isnan(), self.normalize(self.harmonics(cycles), cycles))
+        elif self.settings.impute in ("persistence", "neighbors"):
+            z = fill_forward_and_backward(z)
+            z = fill_from_around(z) if self.settings.impute == "neighbors" else z
+        return z.where(torch.isfinite(z), self.fill.view(-1, 1, 1, 1))
 
     def _time(self, cycles: Tensor) -> Tensor:
         features = time_channels(cycles, self.settings.weekly_cycle, self.whole_year)

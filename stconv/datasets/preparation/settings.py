@@ -12,7 +12,7 @@ from stconv.errors import ConfigError
 
 Scaling = Literal["zscore", "minmax", "none", "anomaly"]
 Transform = Literal["identity", "log1p", "sqrt"]
-Impute = Literal["mean", "climatology", "persistence", "none"]
+Impute = Literal["mean", "climatology", "persistence", "neighbors", "none"]
 StaticField = Literal["latitude", "longitude", "position", "valid", "climate"]
 Block = Literal["values", "validity", "static", "time", "sun", "climatology"]
 """A group of channels of the network's input."""
@@ -41,9 +41,10 @@ class PreparationSettings:
             transform), divided by their standard deviation.
         per_cell: Center and scale each cell by its own statistics instead of those of its variable.
         transforms: log1p or sqrt by variable, before scaling.
-        impute: Substitute for missing inputs: mean, climatology, or persistence (the last value before it in
+        impute: Substitute for missing inputs: mean, climatology, persistence (the last value before it in
             the cell, else the first after it, as a normalized departure; the mean if the window has no
-            value); none refuses missing values.
+            value), or neighbors (as persistence, but if the window has no value in the cell, the mean of the
+            known cells around it); none refuses missing values.
         mask_channel: Whether the network sees which inputs are valid.
         static_fields: Static inputs: latitude, longitude, position, valid, or climate (the mean, the
             amplitudes of year and day, and the spread of each input in the training period).

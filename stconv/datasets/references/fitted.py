@@ -14,7 +14,7 @@ from torch import Tensor
 from stconv.contenders import DAMPED_PERSISTENCE, LINEAR_3X3
 from stconv.datasets.preparation.climatology import HarmonicClimatology
 from stconv.datasets.series.dataset import WindowDataset
-from stconv.datasets.series.filling import fill_forward_and_backward
+from stconv.datasets.series.filling import fill_forward_and_backward, fill_from_around
 from stconv.datasets.series.windows import WindowSpec
 from stconv.nn.regression import LAGS, MAX_ROWS, CellSlopes, NeighborRegression, on_neighborhoods
 from stconv.spacing import evenly_spaced
@@ -35,7 +35,8 @@ class ReferenceForecasts:
     cells; the edge cells are repeated beyond the grid.
 
     A missing value is replaced by the last departure before it in the window, else the first after it, else
-    by the climatology. The forecast is NaN where there is no climatology.
+    by the mean departure of the known cells around it (`fill_from_around`). The forecast is NaN where there
+    is no climatology.
 
     Args:
         climatology: Climatology of all channels, fitted on the training period.
@@ -106,6 +107,6 @@ class ReferenceForecasts:
 
 
 def _departures(batch: Mapping[str, Tensor], climatology: HarmonicClimatology, n_targets: int) -> Tensor:
-    """Departures of the targets from the climatology, with gaps filled from other frames of the window."""
-    past = batch["inputs"][:, :n_targets]
-    return fill_forward_and_backward(past - climatology(batch["input_cycles"])[:, :n_targets])
+    """Departures of the targets from the climatology; gaps are filled from other frames, then other cells."""
+    past = batch["inputs"][:, :n_targets] - climatology(batch["input_cycles"])[:, :n_targets]
+    return fill_from_around(fill_forward_and_backward(past))

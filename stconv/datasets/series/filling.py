@@ -1,4 +1,4 @@
-"""Missing values filled in time: the newest known value of a cell, and gaps filled from known frames.
+"""Missing values filled from known ones: those of the same cell at other times, and those of cells around it.
 
 The functions serve NumPy and torch but import only NumPy, since `stconv inspect` does not load torch.
 """
@@ -50,6 +50,42 @@ def fill_forward_and_backward(x: Tensor) -> Tensor:
         for step in steps:
             known = frames[step] = frames[step] if known is None else _filled(frames[step], known)
     return torch.stack(frames, dim=2)
+
+
+def fill_from_around(x: Tensor) -> Tensor:
+    """Fill each missing cell with the mean of the known cells around it.
+
+    It is the mean over the smallest square of 3 x 3, 9 x 9, 27 x 27, ... cells around the cell that contains
+    a known one; squares end at the edge of the grid.
+
+    Args:
+        x: (..., lat, lon), NaN where missing.
+
+    Returns:
+        Filled array of the same shape; NaN where a whole field is missing.
+    """
+    import torch
+
+    known = ~x.isnan()
+    sums = torch.stack([x.nan_to_num(0.0), known.to(x.dtype)])  # also beyond the grid, within reach
+    n_lat, n_lon = x.shape[-2:]
+    width, reach = 1, 0
+    while reach < max(n_lat, n_lon) and not known.all():
+        sums = _sums_of_three(_sums_of_three(sums, width).mT, width).mT
+        width, reach = 3 * width, reach + width
+        total, count = sums[..., reach : reach + n_lat, reach : reach + n_lon]
+        x = (total / count).where(~known & (count > 0), x)
+        known = known | (count > 0)
+    return x
+
+
+def _sums_of_three(x: Tensor, distance: int) -> Tensor:
+    """Sum each value and its neighbors at a distance along the last axis, which grows by it on both sides."""
+    import torch
+
+    before_and_after = ((2 * distance, 0), (distance, distance), (0, 2 * distance))
+    first, second, third = (torch.nn.functional.pad(x, pads) for pads in before_and_after)
+    return first + second + third
 
 
 def _filled(frame: Field, other: Field) -> Field:
