@@ -66,6 +66,20 @@ def test_the_time_is_said_before_the_first_epoch(monkeypatch):
     assert said == ["3 epochs of 8 steps take about 18 s (6.0 s each)."]
 
 
+def test_a_training_without_end_says_the_time_of_an_epoch(monkeypatch):
+    said = []
+    monkeypatch.setattr(budget, "measure", lambda task, data: Pace(0.5, 8, 2.0))
+    monkeypatch.setattr(TrainingTime, "on_train_epoch_end", lambda self, trainer, task: _stop(trainer))
+    lines = CONFIG.replace("max_epochs: 3", "max_epochs: -1").splitlines(keepends=True)
+    Path("endless.yaml").write_text("".join(line for line in lines if "lr_scheduler" not in line))
+    run_experiment("fit", ["--config", "endless.yaml"], say=said.append)
+    assert said == ["An epoch of 8 steps takes about 6.0 s."]
+
+
+def _stop(trainer):
+    trainer.should_stop = True
+
+
 def test_a_measurement_changes_nothing(monkeypatch):
     """Weights, random numbers and dropout are those of a training without a measurement."""
     measured = weights(fit())

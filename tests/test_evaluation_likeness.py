@@ -82,6 +82,22 @@ def test_a_drier_test_is_said():
     assert "80 % of the values are 0 instead of 40 %, and a band" in differences(found.isel(variable=0), "K")
 
 
+@pytest.mark.parametrize(
+    ("inside", "said"), [(0.83, "83.0 % are inside of the adapted ones of 80%"), (0.81, "")]
+)
+def test_bands_that_zeros_fill_are_explained(inside, said):
+    values = np.random.default_rng(0).normal(size=(300, 3, 4)).clip(0)
+    found = likeness(series(values), ["t"], TRAIN, VALIDATION, TEST).isel(variable=0)
+    sizes = {name: (("lead", "level"), [[1.0, 2.0]]) for name in ("width", "fixed_width")}
+    shares = {
+        "coverage": (("lead", "level"), [[inside, 0.95]]),
+        "fixed_coverage": (("lead", "level"), [[0.8, 0.95]]),
+    }
+    text = about_bands(found.assign(sizes | shares).assign_coords(level=[0.8, 0.95]), "mm")
+    assert ("of the values are 0, and where" in text) == bool(said)
+    assert said in text
+
+
 def test_nothing_is_said_that_does_not_differ():
     rng = np.random.default_rng(0)
     alike = likeness(series(rng.normal(size=(300, 3, 4))), ["t"], TRAIN, VALIDATION, VALIDATION)

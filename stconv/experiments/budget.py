@@ -50,7 +50,9 @@ class Pace:
         return self.step_seconds * self.n_steps + self.validation_seconds
 
     def training(self, epochs: int) -> str:
-        """Say how long a training takes."""
+        """Say how long a training takes, or one epoch of a training without end (`epochs` is -1)."""
+        if epochs < 0:
+            return f"An epoch of {self.n_steps} steps takes about {duration(self.epoch_seconds)}."
         return (
             f"{epochs} epoch{'s' * (epochs != 1)} of {self.n_steps} steps take about "
             f"{duration(epochs * self.epoch_seconds)} ({duration(self.epoch_seconds)} each)."
@@ -188,7 +190,8 @@ class TrainingTime(Callback):
         if trainer.is_global_zero and trainer.max_steps > 0:
             self.say(pace.stepping(trainer.max_steps))
         elif trainer.is_global_zero:
-            self.say(pace.training((trainer.max_epochs or ENDLESS) - self._first_epoch))
+            endless = trainer.max_epochs == -1
+            self.say(pace.training(-1 if endless else (trainer.max_epochs or ENDLESS) - self._first_epoch))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Correct the number of epochs by the time that those so far have taken."""

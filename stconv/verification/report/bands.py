@@ -38,10 +38,30 @@ def about_bands(ds: xr.Dataset, units: str) -> str:
     if not np.isfinite(fixed):
         return ""
     if abs(100 * level - fixed) < HELD:
-        return f"Those of the calibration held as well: {fixed:.1f} % inside of those of {level:.0%}."
+        return (
+            f"Those of the calibration held as well: {fixed:.1f} % inside of those of {level:.0%}.{_full(ds)}"
+        )
     return (
         f"Those of the calibration contain {fixed:.1f} % instead of {level:.0%} of the truth. "
-        f"{differences(ds, units)} The adapted ones are {wider:.2f} times as wide on average."
+        f"{differences(ds, units)} The adapted ones are {wider:.2f} times as wide on average.{_full(ds)}"
+    )
+
+
+def _full(ds: xr.Dataset) -> str:
+    """Say why adapted bands contain too much of a variable that is often 0."""
+    if "coverage" not in ds or "zero_share" not in ds:
+        return ""
+    held = 100 * ds["coverage"].mean("lead")
+    said = [
+        f"{float(held.sel(level=level)):.1f} % are inside of the adapted ones of {level:.0%}"
+        for level in ds["level"].values
+        if float(held.sel(level=level)) - 100 * level >= HELD and float(ds["zero_share"]) >= 1 - level
+    ]
+    if not said:
+        return ""
+    return (
+        f" {enumerate_words(said)}: {100 * float(ds['zero_share']):.0f} % of the values are 0, and where and "
+        "when there are even more, a band that contains 0 cannot be narrow enough to hold less."
     )
 
 
