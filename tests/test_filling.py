@@ -40,11 +40,12 @@ def test_frames_may_come_one_by_one():
 
 
 def filled_from_around(field):
-    """Mean of the known cells in the smallest square of 3, 9, 27, ... cells that has one, cell by cell."""
+    """Mean of the known cells in the 3 x 3 cells around a cell, else in the 3 x 3 blocks around its block."""
     filled = field.copy()
     for i, j in np.argwhere(np.isnan(field)):
-        for reach in (1, 4, 13, 40):
-            known = field[max(i - reach, 0) : i + reach + 1, max(j - reach, 0) : j + reach + 1]
+        for size in (1, 3, 9, 27):
+            row, column = i // size * size, j // size * size
+            known = field[max(row - size, 0) : row + 2 * size, max(column - size, 0) : column + 2 * size]
             known = known[~np.isnan(known)]
             if known.size:
                 filled[i, j] = known.mean()
@@ -70,6 +71,9 @@ def test_filling_from_around_by_hand(dtype):
     nan = float("nan")
     x = torch.tensor([[1, nan, nan, nan], [3, nan, nan, nan]], dtype=dtype)
     y = fill_from_around(x)
-    assert y.tolist() == [[1, 2, 2, 2], [3, 2, 2, 2]]  # 3 x 3 cells for the second column, then 9 x 9
+    assert y.tolist() == [
+        [1, 2, 2, 2],
+        [3, 2, 2, 2],
+    ]  # 3 x 3 cells for the second column, 3 x 3 blocks for the others
     assert y.dtype == dtype
     assert fill_from_around(torch.full((2, 3), nan)).isnan().all()

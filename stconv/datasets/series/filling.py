@@ -55,8 +55,8 @@ def fill_forward_and_backward(x: Tensor) -> Tensor:
 def fill_from_around(x: Tensor) -> Tensor:
     """Fill each missing cell with the mean of the known cells around it.
 
-    It is the mean over the smallest square of 3 x 3, 9 x 9, 27 x 27, ... cells around the cell that contains
-    a known one; squares end at the edge of the grid.
+    It is the mean over the 3 x 3 cells around the cell. If none of them is known, it is that over the 3 x 3
+    blocks of 3 x 3 cells around its block, then over blocks of 9 x 9, 27 x 27, ... cells.
 
     Args:
         x: (..., lat, lon), NaN where missing.
@@ -64,28 +64,23 @@ def fill_from_around(x: Tensor) -> Tensor:
     Returns:
         Filled array of the same shape; NaN where a whole field is missing.
     """
-    import torch
+    from torch.nn.functional import avg_pool2d
 
-    known = ~x.isnan()
-    sums = torch.stack([x.nan_to_num(0.0), known.to(x.dtype)])  # also beyond the grid, within reach
-    n_lat, n_lon = x.shape[-2:]
-    width, reach = 1, 0
-    while reach < max(n_lat, n_lon) and not known.all():
-        sums = _sums_of_three(_sums_of_three(sums, width).mT, width).mT
-        width, reach = 3 * width, reach + width
-        total, count = sums[..., reach : reach + n_lat, reach : reach + n_lon]
-        x = (total / count).where(~known & (count > 0), x)
-        known = known | (count > 0)
-    return x
-
-
-def _sums_of_three(x: Tensor, distance: int) -> Tensor:
-    """Sum each value and its neighbors at a distance along the last axis, which grows by it on both sides."""
-    import torch
-
-    before_and_after = ((2 * distance, 0), (distance, distance), (0, 2 * distance))
-    first, second, third = (torch.nn.functional.pad(x, pads) for pads in before_and_after)
-    return first + second + third
+    fields = x.reshape(-1, 1, *x.shape[-2:])
+    known = ~fields.isnan()
+    total, count, size = fields.nan_to_num(0.0), known.to(x.dtype), 1
+    while not known.all():
+        mean = avg_pool2d(total, 3, 1, 1) / avg_pool2d(count, 3, 1, 1)
+        mean = mean.repeat_interleave(size, -2).repeat_interleave(size, -1)
+        fields = fields.where(known, mean[..., : x.shape[-2], : x.shape[-1]])
+        known = ~fields.isnan()
+        if size >= max(x.shape[-2:]):
+            break
+        total, count = (
+            avg_pool2d(blocks, 3, ceil_mode=True, divisor_override=1) for blocks in (total, count)
+        )
+        size *= 3
+    return fields.reshape(x.shape)
 
 
 def _filled(frame: Field, other: Field) -> Field:
