@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import stconv
 from stconv.cli.main import COMMANDS, main
 from stconv.errors import ConfigError, StconvError
 
@@ -133,6 +134,49 @@ def test_missing_configuration(capsys: pytest.CaptureFixture[str]) -> None:
             r"Unknown key 'trainr.max_epochs'.*'trainer.max_epochs'\?",
         ),
         ({}, ["--model.lose", "x"], r"Unknown key 'model.lose'.* Did you mean 'model.loss'\?"),
+        (
+            {"trainer": "trainr: {logger: {class_path: a.B}}"},
+            [],
+            r"Unknown key 'trainr.logger.class_path'.*'trainer.logger.class_path'\?",
+        ),
+        (
+            {"network": "Conv3d"},
+            [],
+            r"no class 'Conv3d' at model.network. Did you mean 'stconv.models.Conv3D'\?",
+        ),
+        (
+            {"network": "Conv3D, init_args: {nfilters: 3}"},
+            [],
+            r"stconv.models.Conv3D takes no 'nfilters'. Did you mean 'n_filters'\? It takes ",
+        ),
+        (
+            {"network": "Conv3D}\n  optimizer: {class_path: stconv.optimizers.Moun"},
+            [],
+            r"no class 'stconv.optimizers.Moun' at model.optimizer. Did you mean 'stconv.optimizers.Muon'\?",
+        ),
+        (
+            {"network": "Conv3D}\n  optimizer: {class_path: stconv.optimizers.Muon, init_args: {lr: fast}"},
+            [],
+            r"model.optimizer.lr is 'fast'; expected a number\.$",
+        ),
+        ({"data": ", batch_size: 1.5"}, [], r"loading.batch_size is '1.5'; expected a whole number\.$"),
+        ({"data": ", scaling: std"}, [], r"preparation.scaling is 'std'; expected one of zscore, minmax, "),
+        ({"trainer": "trainer: {max_epochs: ten}"}, [], r"is 'ten'; expected a whole number or null\.$"),
+        (
+            {"trainer": "trainer: {callbacks: [{class_path: stconv.task.Nothing}]}"},
+            [],
+            r"no class 'stconv.task.N",
+        ),
+        (
+            {"trainer": "trainer: {accelerator: gpuu}"},
+            [],
+            r"The trainer refuses a setting .*accelerator='gpuu'",
+        ),
+        (
+            {},
+            ["made.yaml"],
+            r"'made.yaml' is no option. A configuration is given as `stconv fit --config FILE`",
+        ),
         ({"network": "Conv9D"}, [], r"The configuration in .*made.yaml is not understood: .*Conv9D"),
         ({"data": ", t_in: many"}, [], r"The configuration in .*made.yaml is not understood: .*t_in"),
     ],
@@ -144,6 +188,41 @@ def test_key_or_value_that_is_not_understood(
 
     with pytest.raises(ConfigError, match=rf"(?s){message}"):
         run_argv("fit", ["--config", config(tmp_path, **changes), *words])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no settings. Compare it with those of `stconv configs list`"),
+        (b"words", "holds no settings"),
+        (b"data:\nmodel:\n", "it lacks model.network, data.preparation.inputs"),
+        (b"data:\n\tpaths: a.nc\n", "it is not YAML: .*, line 2, column 1"),
+        (b"\x89HDF\r\n", "is no configuration: it holds no text in UTF-8. For data, write one first"),
+    ],
+)
+def test_a_file_that_is_no_configuration(content: bytes, message: str, tmp_path: Path) -> None:
+    from stconv.cli.lightning import run_argv
+
+    path = tmp_path / "wrong.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        run_argv("fit", ["--config", str(path)])
+
+
+def test_a_data_file_is_no_configuration_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.nc"
+    path.write_bytes(b"\x89HDF\r\n")
+    assert main(["sweep", "--config", str(path), "--space", "a=1"]) == 1
+    assert f"'{path}' is no configuration" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="is no configuration"):
+        stconv.Experiment.from_yaml(path)
+
+
+def test_sizes_of_windows_are_whole_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("x", "1.5", "0", "-3"):
+        with pytest.raises(SystemExit):
+            main(["inspect", "a.nc", f"--t-in={text}"])
+        assert f"expected a whole number of 1 or more, found '{text}'" in capsys.readouterr().err
 
 
 def test_yaml_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

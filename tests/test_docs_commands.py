@@ -9,7 +9,7 @@ import pytest
 import doc_pages
 from doc_pages import PROGRAMS, ROOT, TERMINAL, YAML
 from stconv.cli.main import COMMANDS, command_parser
-from stconv.experiments.running import _known_keys
+from stconv.experiments.parser_errors import known_keys
 
 PAGES = doc_pages.pages()
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
@@ -69,7 +69,7 @@ def fault_of(command, parser):
     if rest[0] in LIGHTNING:
         keys = {
             f"--{key}"
-            for key in (*_known_keys(), "seed_everything", "import", "init_from", "ckpt_path", "config")
+            for key in (*known_keys(), "seed_everything", "import", "init_from", "ckpt_path", "config")
         }
         keys |= {"-c", "--init-from", "--print_config", "--help-all"}
         below = ("--trainer.logger.", "--model.", "--masking.", "--data.event.", "--data.source.grid.")

@@ -268,6 +268,35 @@ def test_a_forecast_without_fields_is_not_drawn(tested, ds):
         model.plot(forecast)
 
 
+def test_data_are_not_drawn_as_a_forecast(tested, ds):
+    with pytest.raises(
+        VariableError, match="no forecast: expected the dimension 'lead', found time, lat, lon"
+    ):
+        tested.model().plot(ds)
+
+
+@pytest.mark.parametrize("name", ["", "air/sea", "air:1", "air@champion", 3])
+def test_what_is_no_name_of_a_model_is_not_registered(tested, name):
+    with pytest.raises(TrackingError, match=r"The name of the registered model is .*; expected text without"):
+        tested.register(name)
+
+
+@pytest.mark.parametrize("number", ["99", "one"])
+def test_a_version_that_does_not_exist_names_those_that_do(version, number):
+    with pytest.raises(
+        TrackingError, match=rf"'field' has no version '{number}'; it has: 1.*models:/field@champ"
+    ):
+        stconv.load(f"models:/field/{number}")
+    with pytest.raises(TrackingError, match="No registered model 'fields'"):
+        stconv.load("models:/fields/1")
+
+
+@pytest.mark.parametrize("what", [3, None, ["runs:/1"]])
+def test_what_is_no_reference_to_a_model(what):
+    with pytest.raises(ConfigError, match="expected the folder of a bundle, or text such as models:/NAME"):
+        stconv.load(what)
+
+
 def test_a_refused_promotion_says_why(version, tested):
     again = tested.register("field")
     with pytest.raises(SkillGateError, match=r"(?s)was not promoted:.*Train a better one, or use force=True"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from stconv.datasets.datamodule import GridDataModule
     from stconv.task import ForecastTask
+
+SIZES = ("c_in", "c_out", "t_in", "leads")
+"""Arguments of a network that follow from the data."""
 
 
 def data_class() -> type[GridDataModule]:
@@ -35,6 +38,33 @@ def trainer_class() -> type[Trainer]:
     from pytorch_lightning import Trainer
 
     return Trainer
+
+
+def config_text(path: Path) -> str:
+    """Read a configuration.
+
+    Raises:
+        ConfigError: The file holds no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"'{path}' is no configuration: it holds no text in UTF-8. For data, write one first: `stconv "
+            "inspect FILE --write-config my.yaml`."
+        ) from error
+
+
+def config_values(path: Path) -> Any:
+    """Read the values of a configuration.
+
+    Raises:
+        ConfigError: The file holds no text, or is not YAML.
+    """
+    try:
+        return yaml.safe_load(config_text(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{path}' is not YAML: {error}") from error
 
 
 def modules_of_config(path: Path) -> list[str]:

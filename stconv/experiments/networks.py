@@ -31,7 +31,7 @@ def network_of_config(path: Path) -> tuple[Network, GridDataModule]:
 
     from stconv.datasets.datamodule import GridDataModule
     from stconv.errors import ConfigError
-    from stconv.experiments.configuration import modules_of_config
+    from stconv.experiments.configuration import config_text, modules_of_config
     from stconv.experiments.former_keys import grouped
     from stconv.models import build
     from stconv.models.outside import import_modules
@@ -41,7 +41,7 @@ def network_of_config(path: Path) -> tuple[Network, GridDataModule]:
             f"No configuration '{path}'. `stconv configs list` names those that come with stconv."
         )
     try:
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load(config_text(path))
         described = config["model"]["network"]
         modules = _modules(described)
         parser = jsonargparse.ArgumentParser(exit_on_error=False)

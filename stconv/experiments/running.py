@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stconv.errors import ConfigError, StconvError
-from stconv.experiments.configuration import modules_of_config
+from stconv.experiments.configuration import config_text, modules_of_config
+from stconv.experiments.parser_errors import explained
 from stconv.experiments.quiet import silence_lightning
 
 if TYPE_CHECKING:
@@ -54,14 +54,16 @@ def run_experiment(
             return PretrainingCLI("fit", argv, callbacks, say or silence, **options)
         return (cli or ExperimentCLI)(command, argv, callbacks, say or silence, **options)
     except argparse.ArgumentError as error:
-        raise ConfigError(_explain(command, argv, str(error))) from error
+        raise ConfigError(explained(command, _configs(argv), str(error))) from error
     except StconvError:
         raise
     except Exception as error:
         cause = _cause_of_ours(error)
-        if cause is None:
-            raise
-        raise cause from error
+        if cause is not None:
+            raise cause from error
+        if _is_of_the_trainer(error):
+            raise ConfigError(f"The trainer refuses a setting under `trainer`: {error}") from error
+        raise
 
 
 def _with_imports(argv: list[str]) -> list[str]:
@@ -81,9 +83,8 @@ def _with_imports(argv: list[str]) -> list[str]:
             named.append(value if has_value else next(given, ""))
         else:
             words.append(word)
-    for flag, value in _options(words):
-        if flag in {"-c", "--config"}:
-            named += modules_of_config(Path(value))
+    for value in _configs(words):
+        named += modules_of_config(Path(value))
     load_entry_points()
     import_modules(named)
     return [*words, "--import", json.dumps(list(dict.fromkeys(named)))] if named else words
@@ -99,13 +100,27 @@ def _cause_of_ours(error: BaseException) -> StconvError | None:
     return None
 
 
+def _is_of_the_trainer(error: Exception) -> bool:
+    """Whether Lightning's trainer has refused its own arguments."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return place.startswith("pytorch_lightning.trainer.connectors.") and isinstance(error, ValueError)
+
+
+def _configs(argv: list[str]) -> list[str]:
+    return [value for flag, value in _options(argv) if flag in {"-c", "--config"}]
+
+
 def _check_files(argv: list[str]) -> None:
-    for flag, value in _options(argv):
-        if flag in {"-c", "--config"} and not Path(value).is_file():
+    for value in _configs(argv):
+        if not Path(value).is_file():
             raise ConfigError(
                 f"No configuration '{value}'. `stconv configs list` names those that come with stconv, "
                 "`stconv configs copy DIR` copies them."
             )
+        config_text(Path(value))
 
 
 def _options(argv: list[str]) -> list[tuple[str, str]]:
@@ -115,61 +130,3 @@ def _options(argv: list[str]) -> list[tuple[str, str]]:
             flag, has_value, value = word.partition("=")
             pairs.append((flag, value if has_value else argv[i + 1] if i + 1 < len(argv) else ""))
     return pairs
-
-
-def _explain(command: str, argv: list[str], message: str) -> str:
-    """Rephrase an error of the parser, with the key, the file and a likely spelling first."""
-    configs = [value for flag, value in _options(argv) if flag in {"-c", "--config"}]
-    where = f" in {', '.join(configs)}" if configs else ""
-    message = message.strip()
-    unknown = re.search(
-        r"(?:does not accept option|[Kk]ey) '([\w.]+)'|[Uu]nrecognized arguments: --([\w.]+)", message
-    )
-    if unknown:
-        key = unknown.group(1) or unknown.group(2)
-        hint = _closest(key) + _renamed(configs)
-        return f"Unknown key '{key}'{where}.{hint} `stconv {command} --help-all` lists all keys."
-    return f"The configuration{where} is not understood: {message}{_renamed(configs)}"
-
-
-def _renamed(configs: list[str]) -> str:
-    """Add the explanation of a network whose name formerly belonged to another network."""
-    from stconv.models import REGISTRY
-
-    texts = [Path(config).read_text(errors="replace") for config in configs if Path(config).is_file()]
-    former = {name: str(getattr(cls, "former", "")) for name, cls in REGISTRY.items()}
-    named = [
-        said for name, said in former.items() if said and any(f"models.{name}\n" in text for text in texts)
-    ]
-    return "".join(f" {said}" for said in named)
-
-
-def _closest(key: str) -> str:
-    known = _known_keys()
-    close = difflib.get_close_matches(key, known, n=1)
-    if not close:
-        last = {name.rpartition(".")[2]: name for name in known}
-        close = [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=1)]
-    return f" Did you mean '{close[0]}'?" if close else ""
-
-
-def _known_keys() -> list[str]:
-    import dataclasses
-    import inspect
-
-    from pytorch_lightning import Trainer
-
-    from stconv.datasets.datamodule import GridDataModule
-    from stconv.datasets.series.splits import SplitSpec
-    from stconv.experiments.former_keys import GROUPS
-    from stconv.task import ForecastTask
-
-    return [
-        f"{group}.{name}"
-        for group, cls in (("trainer", Trainer), ("model", ForecastTask), ("data", GridDataModule))
-        for name in inspect.signature(cls).parameters
-    ] + [
-        f"data.{group}.{field.name}"
-        for group, kind in {**GROUPS, "split": SplitSpec}.items()
-        for field in dataclasses.fields(kind)
-    ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from stconv.errors import ConfigError, FileError, StconvError
+from stconv.experiments.configuration import config_values
 from stconv.experiments.running import run_experiment
 from stconv.experiments.search_space import Dimension, read_space, with_values
 from stconv.experiments.study import (
@@ -81,7 +82,7 @@ def search(
     """
     if not config.is_file():
         raise FileError(f"No configuration '{config}'.")
-    dimensions, values = read_space(space), yaml.safe_load(config.read_text())
+    dimensions, values = read_space(space), config_values(config)
     study = open_study(study_name or config.stem, storage, seed)
     began = time.monotonic()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from stconv.errors import ConfigError
+from stconv.experiments.configuration import config_text
 from stconv.experiments.former_keys import grouped, grouped_key
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def read_space(words: Sequence[str]) -> list[Dimension]:
             dimensions.append(_dimension(key, text))
         elif Path(word).is_file():
             try:
-                entries = yaml.load(Path(word).read_text(), yaml.BaseLoader)  # as text: YAML reads 2:8 as 128
+                # as text: YAML reads 2:8 as 128
+                entries = yaml.load(config_text(Path(word)), yaml.BaseLoader)
             except yaml.YAMLError as error:
                 raise ConfigError(f"'{word}' is not YAML: {error}") from error
             if not isinstance(entries, dict):

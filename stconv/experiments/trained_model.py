@@ -131,6 +131,7 @@ def load_data(config: Path, dataset: xr.Dataset | None = None) -> GridDataModule
     from stconv.datasets.datamodule import GridDataModule
     from stconv.errors import ConfigError
     from stconv.experiments.former_keys import grouped
+    from stconv.experiments.parser_errors import plainly
 
     values = _read(config)
     if not isinstance(values.get("data"), dict):
@@ -143,7 +144,9 @@ def load_data(config: Path, dataset: xr.Dataset | None = None) -> GridDataModule
     try:
         parsed = parser.parse_object({"data": grouped(values)["data"]})
     except (argparse.ArgumentError, ValueError) as error:
-        raise ConfigError(f"The data section of '{config}' is not understood: {error}") from error
+        raise ConfigError(
+            f"The data section of '{config}' is not understood: {plainly(str(error))}"
+        ) from error
     data = parser.instantiate_classes(parsed).data
     assert isinstance(data, GridDataModule)
     data.dataset = dataset
@@ -203,6 +206,7 @@ def load_scoring(
 
     from stconv.errors import ConfigError
     from stconv.experiments.former_keys import grouped
+    from stconv.experiments.parser_errors import plainly
     from stconv.verification.scores.scoring import Scoring
 
     values = grouped(_read(trained.config))
@@ -214,7 +218,9 @@ def load_scoring(
             parser.parse_object({"scoring": model.get("scoring") or {}})
         ).scoring
     except (argparse.ArgumentError, ValueError) as error:
-        raise ConfigError(f"model.scoring of '{trained.config}' is not understood: {error}") from error
+        raise ConfigError(
+            f"model.scoring of '{trained.config}' is not understood: {plainly(str(error))}"
+        ) from error
     assert isinstance(scoring, Scoring)
     if thresholds:
         shown = data.get("preparation") or {}
@@ -243,12 +249,7 @@ def _named(thresholds: Mapping[str, Sequence[float]], targets: Sequence[str]) ->
 
 
 def _read(config: Path) -> dict[str, Any]:
-    import yaml
+    from stconv.experiments.configuration import config_values
 
-    from stconv.errors import ConfigError
-
-    try:
-        values = yaml.safe_load(config.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"'{config}' is not YAML: {error}") from error
+    values = config_values(config)
     return values if isinstance(values, dict) else {}

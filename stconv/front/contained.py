@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
+from stconv.brief_waits import brief_waits
 from stconv.front.remedies import said_in_keywords
 from stconv.front.warned import warned_at_the_caller
 
@@ -31,12 +32,13 @@ QUIET = ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabri
 def contained(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function of the front door.
 
-    The state of the process is the same before and after, and errors say their remedies in Python.
+    The state of the process is the same before and after, and errors say their remedies in Python. While
+    other programs are busy, torch's threads wait briefly for one another.
     """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with containment(), said_in_keywords():
+        with containment(), brief_waits(), said_in_keywords():
             return function(*args, **kwargs)
 
     return call

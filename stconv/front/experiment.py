@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from stconv.errors import ConfigError, FileError
-from stconv.experiments.configuration import data_class, model_class, trainer_class
+from stconv.experiments.configuration import config_text, data_class, model_class, trainer_class
 from stconv.experiments.former_keys import grouped, grouped_key
 from stconv.experiments.search_space import with_values
 from stconv.front.contained import contained
@@ -345,4 +345,4 @@ def _read(source: str | Path) -> tuple[str, str]:
         raise FileError(
             f"No experiment '{path}'. Check the path; `stconv configs list` names those of stconv."
         )
-    return path.read_text(encoding="utf-8"), path.stem
+    return config_text(path), path.stem

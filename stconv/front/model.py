@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from stconv.errors import VariableError
+from stconv.errors import ConfigError, VariableError
 from stconv.front.contained import contained
 from stconv.front.reading import Reading, grid_spec, source_of
 from stconv.front.remedies import said_in_keywords
@@ -237,7 +237,13 @@ def load(
     Raises:
         TrackingError: There is no such run, model, version or alias.
         BundleError: The bundle is missing, incomplete or changed.
+        ConfigError: The reference is neither text nor a path.
     """
+    if not isinstance(model, str | Path):
+        raise ConfigError(
+            f"The model is {model!r}; expected the folder of a bundle, or text such as models:/NAME@champion."
+            " A run has `run.model()`, a version `stconv.load(version.reference)`."
+        )
     from stconv.forecast import Forecaster
     from stconv.tracking.registry import find_version, resolve_bundle
 

@@ -28,9 +28,15 @@ def drawn_fields(forecast: xr.Dataset) -> dict[str, xr.DataArray]:
     """Return the variables of a forecast that are fields, (lead, rows, columns), without bands, by name.
 
     Raises:
-        VariableError: There is none, as in the forecast of an event.
+        VariableError: There is none, as in the forecast of an event, or the Dataset is no forecast.
     """
     lead = lead_of(forecast)
+    if lead not in forecast.dims:
+        dims = ", ".join(map(str, forecast.dims))
+        raise VariableError(
+            f"The Dataset is no forecast: expected the dimension '{lead}', found {dims}. Draw what "
+            "`model.forecast` returns."
+        )
     found = {}
     for name, field in without_bands(forecast).data_vars.items():
         single = [dim for dim in field.dims if dim != lead and field.sizes[dim] == 1]

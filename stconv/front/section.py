@@ -13,13 +13,12 @@ from typing import Any
 import yaml
 
 from stconv.errors import ConfigError
+from stconv.experiments.configuration import SIZES
 from stconv.front.contained import contained, containment
 from stconv.front.value_types import check_types
 from stconv.plain import to_plain
 
 UNSET = inspect.Parameter.empty
-SIZES = ("c_in", "c_out", "t_in", "leads")
-"""Arguments of a network that follow from the data."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+OUTSIDE_NAMES = ("/", ":", "@")
+"""Characters that separate the parts of a reference to a version."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,15 @@ def register(run_id: str, name: str) -> int:
         Number of the version.
 
     Raises:
-        TrackingError: The run is unknown, untested, or has no bundle.
+        TrackingError: The run is unknown, untested, or has no bundle, or the name is none.
     """
     from mlflow.exceptions import MlflowException
 
+    if not isinstance(name, str) or not name.strip() or set(name) & set(OUTSIDE_NAMES):
+        raise TrackingError(
+            f"The name of the registered model is {name!r}; expected text without {' '.join(OUTSIDE_NAMES)}, "
+            "which address versions, as in models:/NAME@champion."
+        )
     run = find_run(run_id)
     tested = find_run(run.tags[TAG_REFIT_OF]) if TAG_REFIT_OF in run.tags else run
     if not tested.tested:
@@ -236,8 +243,7 @@ def find_version(reference: str) -> ModelVersion:
         name, _, number = name.partition("/")
     client = connect(reading=True)
     if number:
-        with explained(f"find {reference}"):
-            return client.get_model_version(name, number)
+        return _by_number(client, name, number)
     version = _by_alias(client, name, alias or CHAMPION)
     if version is None:
         aliases = ", ".join(client.get_registered_model(name).aliases) or "none"
@@ -246,6 +252,23 @@ def find_version(reference: str) -> ModelVersion:
             "or name a version: models:/NAME/1."
         )
     return version
+
+
+def _by_number(client: MlflowClient, name: str, number: str) -> ModelVersion:
+    from mlflow.exceptions import MlflowException
+
+    with explained(f"find models:/{name}/{number}"):
+        try:
+            return client.get_model_version(name, number)
+        except MlflowException as error:
+            if number.isdecimal() and error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            _by_alias(client, name, CHAMPION)  # refuses a model that is not there
+            found = sorted(int(version.version) for version in client.search_model_versions(f"name='{name}'"))
+            raise TrackingError(
+                f"Model '{name}' has no version '{number}'; it has: {', '.join(map(str, found))}. Name one "
+                f"of them, or models:/{name}@{CHAMPION}."
+            ) from error
 
 
 def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
