@@ -1,5 +1,6 @@
 """Further sources: brought to the grid and the steps of the series, without a value from the future."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 import stconv
 from service.model.upload import stored_dataset
+from service.uploads.json_upload import parse_json
 from service.uploads.netcdf_upload import parse_netcdf
 from stconv.bundle import make_bundle
 from stconv.datasets.datamodule import GridDataModule
@@ -303,6 +305,15 @@ def test_one_dataset_holds_a_series_and_further_sources_on_axes_of_their_own(ser
         open_stored(both.drop_vars("sst"), spec, ["air", "sst"], "the input")
 
 
+def as_json(ds, name):
+    return {
+        "time": np.datetime_as_string(ds["time"].values, unit="s").tolist(),
+        "latitude": ds["lat"].values.tolist(),
+        "longitude": ds["lon"].values.tolist(),
+        "variables": {name: {"units": "K", "values": ds[name].values.tolist()}},
+    }
+
+
 def test_a_forecast_and_an_upload_take_the_sources_as_they_come(series, tmp_path):
     """The same forecast from files, from one Dataset and from an upload that holds the source on its axes."""
     path = tmp_path / "sst.nc"
@@ -337,6 +348,17 @@ def test_a_forecast_and_an_upload_take_the_sources_as_they_come(series, tmp_path
     np.testing.assert_array_equal(found.air, expected.air)
     assert found.air.dims == expected.air.dims
     assert "lat_of_the_sea" not in found.variables
+    with xr.open_dataset(series) as air:
+        body = as_json(air, "air") | {"further": [as_json(daily, "sst")]}
+    fields = parse_json(json.dumps(body).encode(), 2**24)
+    ds, origin = model.forecaster.open_stored(stored_dataset(fields))
+    sent = model.forecaster.forecast(ds, origin=origin)
+    np.testing.assert_allclose(sent.air, expected.air, rtol=1e-6)
+    assert not [name for name in sent.variables if "further" in name]
+    body["further"][0]["variables"]["ice"] = body["further"][0]["variables"].pop("sst")
+    fields = parse_json(json.dumps(body).encode(), 2**24)
+    with pytest.raises(VariableError, match="no variable 'sst'"):
+        model.forecaster.open_stored(stored_dataset(fields))
     with pytest.warns(TrainingRangeWarning, match="sst: .* lie outside"):
         warmer = model.forecast(both.assign(sst=both.sst + 20))
     assert float(abs(warmer.air - expected.air).max()) > 1e-3

@@ -25,37 +25,42 @@ from service.workers.worker import Worker
 router = APIRouter(tags=["forecasts"])
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
-_FIELDS = {
-    "type": "object",
-    "required": ["time", "variables"],
-    "additionalProperties": False,
-    "properties": {
-        "time": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "UTC, like 2014-12-31T18:00:00",
-        },
-        "calendar": {"type": "string", "default": "standard", "description": "CF calendar"},
-        "latitude": _NUMBERS,
-        "longitude": _NUMBERS,
-        "y": _NUMBERS,
-        "x": _NUMBERS,
-        "variables": {
+_MEMBERS = {
+    "time": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "UTC, like 2014-12-31T18:00:00",
+    },
+    "calendar": {"type": "string", "default": "standard", "description": "CF calendar"},
+    "latitude": _NUMBERS,
+    "longitude": _NUMBERS,
+    "y": _NUMBERS,
+    "x": _NUMBERS,
+    "variables": {
+        "type": "object",
+        "additionalProperties": {
             "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "required": ["values"],
-                "properties": {
-                    "units": {"type": "string"},
-                    "values": {
-                        "type": "array",
-                        "items": {},
-                        "description": "(time, latitude, longitude); null: missing",
-                    },
+            "required": ["values"],
+            "properties": {
+                "units": {"type": "string"},
+                "values": {
+                    "type": "array",
+                    "items": {},
+                    "description": "(time, latitude, longitude); null: missing",
                 },
             },
         },
     },
+}
+_ON_OWN_AXES = {
+    "type": "object",
+    "required": ["time", "variables"],
+    "additionalProperties": False,
+    "properties": _MEMBERS,
+}
+_FURTHER = "Variables under `further` of the model's input, on axes of their own"
+_FIELDS = _ON_OWN_AXES | {
+    "properties": _MEMBERS | {"further": {"type": "array", "items": _ON_OWN_AXES, "description": _FURTHER}}
 }
 _EXAMPLE = {
     "time": ["2020-01-10T12:00:00", "2020-01-10T18:00:00"],
@@ -123,8 +128,9 @@ async def create_forecast(
 ) -> Response:
     """Forecast from the newest window of the fields in the body.
 
-    The answer keeps the names, dimension order, conventions and units of the uploaded fields. A NetCDF file
-    may hold the variables under `further` of the model's input on axes of their own.
+    The answer keeps the names, dimension order, conventions and units of the uploaded fields. The variables
+    under `further` of the model's input may lie on axes of their own: in NetCDF as they come, in JSON as
+    items of `further`.
     """
     settings: Settings = request.app.state.settings
     intake = Intake.announced(request)

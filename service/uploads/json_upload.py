@@ -26,8 +26,14 @@ TIME_UNITS = "seconds since 1970-01-01T00:00:00"
 INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.0+)?)?)?(?:Z|\+00:00)?")
 
 
+MEMBERS = {"time", "calendar", "variables", *GEOGRAPHIC, *PROJECTED}
+
+
 def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
     """Read fields from JSON: `time`, `latitude`, `longitude` (or `y`, `x`) and `variables`.
+
+    `further` lists variables on axes of their own, each item with the same members; an axis of item 0 is
+    called `time_further_0`.
 
     Args:
         body: The JSON text, UTF-8.
@@ -41,36 +47,74 @@ def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
             axes.
     """
     document = _load(body)
-    known = {"time", "calendar", "variables", *GEOGRAPHIC, *PROJECTED}
-    if unknown := sorted(set(document) - known):
-        raise Unprocessable(f"Unknown member {names(unknown)}; expected {names(sorted(known))}.")
-    axes = PROJECTED if "y" in document or "x" in document else GEOGRAPHIC
-    variables = {"time": _time(document)}
-    for axis, attrs in axes.items():
-        values = _array(_member(document, axis, list), axis, missing=False)
-        if values.ndim != 1:
+    further = _member(document, "further", list, "") if "further" in document else []
+    check_count("items in further", len(further), MAX_VARIABLES)
+    found = _Fields(max_decoded_bytes)
+    found.add(document, MEMBERS | {"further"})
+    for number, item in enumerate(further):
+        where = f"further[{number}]"
+        if not isinstance(item, dict):
+            raise Unprocessable(f"{where} is a {type(item).__name__}; expected an object.", kind="shape")
+        own = {"calendar": document.get("calendar", "standard"), **item}
+        found.add(own, MEMBERS, f"{where}.", f"_further_{number}")
+    check_fields(found.variables, {})
+    return encode(found.variables, {})
+
+
+class _Fields:
+    """The variables and axes that were read so far.
+
+    Args:
+        max_decoded_bytes: Limit for all values together, as float64, bytes.
+    """
+
+    def __init__(self, max_decoded_bytes: int) -> None:
+        self.variables: dict[str, RawVariable] = {}
+        self._limit, self._needed = max_decoded_bytes, 0
+
+    def add(self, document: dict[str, Any], known: set[str], where: str = "", suffix: str = "") -> None:
+        """Add the variables of an object and their axes.
+
+        Args:
+            document: The object.
+            known: Members that it may have.
+            where: Its place in the body, for messages.
+            suffix: End of the names of its axes.
+        """
+        if unknown := sorted(f"{where}{name}" for name in set(document) - known):
+            raise Unprocessable(f"Unknown member {names(unknown)}; expected {names(sorted(known))}.")
+        axes = PROJECTED if "y" in document or "x" in document else GEOGRAPHIC
+        dims = tuple(f"{axis}{suffix}" for axis in ("time", *axes))
+        if both := sorted(set(dims) & set(self.variables)):
+            raise Unprocessable(f"variables.{names(both)} has the name of an axis.", kind="variable")
+        self.variables[dims[0]] = _time(document, where, dims[0])
+        for (axis, attrs), dim in zip(axes.items(), dims[1:], strict=True):
+            values = _array(_member(document, axis, list, where), f"{where}{axis}", missing=False)
+            if values.ndim != 1:
+                raise Unprocessable(
+                    f"{where}{axis} has {values.ndim} dimensions; expected a list of numbers.", kind="shape"
+                )
+            self.variables[dim] = RawVariable((dim,), values, dict(attrs))
+        shape = tuple(self.variables[dim].values.size for dim in dims)
+        fields = _member(document, "variables", dict, where)
+        if not fields:
             raise Unprocessable(
-                f"{axis} has {values.ndim} dimensions; expected a list of numbers.", kind="shape"
+                f"{where}variables is empty; expected {{NAME: {{units, values}}}}.", kind="variable"
             )
-        variables[axis] = RawVariable((axis,), values, dict(attrs))
-    dims = ("time", *axes)
-    shape = tuple(variables[dim].values.size for dim in dims)
-    fields = _member(document, "variables", dict)
-    if not fields:
-        raise Unprocessable("variables is empty; expected {NAME: {units, values}}.", kind="variable")
-    check_count("variables", len(fields), MAX_VARIABLES)
-    if (total := 8 * len(fields) * int(np.prod(shape, dtype=object))) > max_decoded_bytes:
-        raise TooLarge(
-            f"The axes and variables need {total} bytes; at most {max_decoded_bytes} are accepted.",
-            declared_bytes=total,
-            limit_bytes=max_decoded_bytes,
-        )
-    for name, field in fields.items():
-        if name in variables:
-            raise Unprocessable(f"variables.{names([name])} has the name of an axis.", kind="variable")
-        variables[name] = _field(name, field, dims, shape)
-    check_fields(variables, {})
-    return encode(variables, {})
+        check_count("variables", len(fields), MAX_VARIABLES)
+        self._needed += 8 * len(fields) * int(np.prod(shape, dtype=object))
+        if self._needed > self._limit:
+            raise TooLarge(
+                f"The axes and variables need {self._needed} bytes; at most {self._limit} are accepted.",
+                declared_bytes=self._needed,
+                limit_bytes=self._limit,
+            )
+        for name, field in fields.items():
+            at = f"{where}variables.{names([name])}"
+            if name in self.variables:
+                taken = "an axis" if self.variables[name].values.ndim == 1 else "another variable"
+                raise Unprocessable(f"{at} has the name of {taken}.", kind="variable")
+            self.variables[name] = _field(f"{where}variables.{name[:60]}", field, dims, shape)
 
 
 def _load(body: bytes) -> dict[str, Any]:
@@ -101,50 +145,51 @@ def _load_slowly(body: bytes) -> Any:
         raise Malformed(f"The body is not valid JSON: {error}") from error
 
 
-def _member(document: dict[str, Any], name: str, kind: type) -> Any:
+def _member(document: dict[str, Any], name: str, kind: type, where: str) -> Any:
     if name not in document:
         raise Unprocessable(
-            f"{name!r} is missing; found {names(sorted(document)) or 'nothing'}.", kind="member-missing"
+            f"{where + name!r} is missing; found {names(sorted(document)) or 'nothing'}.",
+            kind="member-missing",
         )
     if not isinstance(document[name], kind):
         expected = "an object" if kind is dict else "a list"
         raise Unprocessable(
-            f"{name} is a {type(document[name]).__name__}; expected {expected}.", kind="shape"
+            f"{where}{name} is a {type(document[name]).__name__}; expected {expected}.", kind="shape"
         )
     return document[name]
 
 
-def _time(document: dict[str, Any]) -> RawVariable:
+def _time(document: dict[str, Any], where: str, dim: str) -> RawVariable:
     calendar = document.get("calendar", "standard")
     if not isinstance(calendar, str):
         raise Unprocessable(
-            f"calendar is a {type(calendar).__name__}; expected text such as 'noleap'.", kind="time-axis"
+            f"{where}calendar is a {type(calendar).__name__}; expected text such as 'noleap'.",
+            kind="time-axis",
         )
     check_count("bytes in the calendar", len(calendar), MAX_UNITS_BYTES)
     instants = []
-    times = _member(document, "time", list)
+    times = _member(document, "time", list, where)
     check_count("times", len(times), MAX_TIMES)
     for index, text in enumerate(times):
         found = INSTANT.fullmatch(text) if isinstance(text, str) else None
         if found is None:
             raise Unprocessable(
-                f"time[{index}] is {str(text)[:60]!r}; expected UTC like '2014-12-31T18:00:00'.",
+                f"{where}time[{index}] is {str(text)[:60]!r}; expected UTC like '2014-12-31T18:00:00'.",
                 kind="time-axis",
             )
         try:
             instants.append(cftime.datetime(*(int(part or 0) for part in found.groups()), calendar=calendar))
         except (ValueError, TypeError) as error:
             raise Unprocessable(
-                f"time[{index}] is {text!r}, not in the calendar {str(calendar)[:60]!r}: {error}",
+                f"{where}time[{index}] is {text!r}, not in the calendar {str(calendar)[:60]!r}: {error}",
                 kind="time-axis",
             ) from error
     seconds = np.asarray(cftime.date2num(instants, TIME_UNITS, calendar) if instants else [], dtype="int64")
     attrs = {"units": TIME_UNITS, "calendar": calendar, "standard_name": "time"}
-    return RawVariable(("time",), seconds, attrs)
+    return RawVariable((dim,), seconds, attrs)
 
 
-def _field(name: str, field: Any, dims: tuple[str, ...], shape: tuple[int, ...]) -> RawVariable:
-    where = f"variables.{name[:60]}"
+def _field(where: str, field: Any, dims: tuple[str, ...], shape: tuple[int, ...]) -> RawVariable:
     if not isinstance(field, dict) or "values" not in field:
         raise Unprocessable(f"{where} is {type(field).__name__}; expected an object with units and values.")
     units = field.get("units")
