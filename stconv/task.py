@@ -333,6 +333,7 @@ class WeightAveraging(EMAWeightAveraging):
             raise ConfigError(f"decay of WeightAveraging is {decay}; expected at least 0 and below 1.")
         super().__init__(decay=decay, use_buffers=False)
         self.decay = decay
+        self._swapped = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Copy the task once it has its preparation: Lightning sets callbacks up before the task."""
@@ -373,9 +374,17 @@ class WeightAveraging(EMAWeightAveraging):
         if "current_model_state" in checkpoint:
             scatter(checkpoint["current_model_state"], pl_module)
 
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Put the newest weights back if a validation is broken off, so that a checkpoint holds both."""
+        if self._swapped:
+            self._swap_models(pl_module)
+
     def _swap_models(self, pl_module: pl.LightningModule) -> None:
         reshard(pl_module)
         super()._swap_models(pl_module)
+        self._swapped = not self._swapped
 
     def _copy_average_to_current(self, pl_module: pl.LightningModule) -> None:
         reshard(pl_module)

@@ -16,6 +16,7 @@ from stconv.datasets.series.loader import ResumableLoader
 from stconv.datasets.series.sampling import BlockShuffle, EpochShuffle, Shard
 from stconv.task import ForecastTask
 from stconv.tracking import find_run, list_runs
+from stconv.tracking.store import connect
 from waiting import until
 
 CONFIG = """\
@@ -133,6 +134,43 @@ def test_a_stopped_training_ends_with_the_weights_of_a_whole_one(folder, monkeyp
     assert not list(folder.rglob("resume.ckpt"))
 
 
+def same_scores(one, other):
+    for name in ("val_loss", "val_rmse", "val_rmse_lead_2"):
+        expected, found = (connect().get_metric_history(run.run_id, name) for run in (one, other))
+        assert [(point.step, point.value) for point in found] == [(p.step, p.value) for p in expected]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "epoch"), [("told", 0), ("told", 1), ("lost", 1)])
+def test_a_validation_that_is_broken_off_is_done_again_as_a_whole(folder, monkeypatch, fault, epoch):
+    """The averaged weights are in the network meanwhile, and the sums of errors are half full."""
+    assert main(["fit", "--config", "c.yaml"]) == 0
+    step, seen = ForecastTask.validation_step, []
+
+    def broken(task, batch, batch_idx):
+        seen.append(batch_idx)
+        if task.current_epoch == epoch and fault == "told":
+            signal.raise_signal(signal.SIGTERM)
+        elif task.current_epoch == epoch:
+            raise FloatingPointError("the machine is lost")
+        return step(task, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resuming, "INTERVAL_SECONDS", 1e9 if fault == "told" else 0.0)
+        patched.setattr(ForecastTask, "validation_step", broken)
+        if fault == "told":
+            assert main(STOPPED) == 130
+        else:
+            with pytest.raises(FloatingPointError):
+                main(STOPPED)
+    assert seen[-1] == 0, "it ends within the batch"
+    assert main([*STOPPED, "--ckpt_path", "resume"]) == 0
+    whole, stopped = find_run("whole"), find_run("stopped")
+    for name in ("last", "best"):
+        same_weights(weights(whole, name), weights(stopped, name))
+    same_scores(whole, stopped)
+
+
 @pytest.mark.slow
 def test_without_a_stopped_training_it_begins_at_the_start(folder, capsys):
     assert main([*STOPPED, "--ckpt_path", "resume", "--trainer.max_epochs", "1"]) == 0
@@ -142,10 +180,16 @@ def test_without_a_stopped_training_it_begins_at_the_start(folder, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("how", "ranks"),
-    [(signal.SIGKILL, 1), (signal.SIGTERM, 1), (signal.SIGKILL, 2), (signal.SIGTERM, 2)],
+    ("how", "ranks", "moment"),
+    [
+        (signal.SIGKILL, 1, "step 12"),
+        (signal.SIGTERM, 1, "step 12"),
+        (signal.SIGKILL, 2, "step 12"),
+        (signal.SIGTERM, 2, "step 12"),
+        (signal.SIGTERM, 2, "validation 1"),
+    ],
 )
-def test_a_killed_process_is_resumed(folder, how, ranks):
+def test_a_killed_process_is_resumed(folder, how, ranks, moment):
     several = ["--trainer.devices", "2", "--trainer.strategy", "ddp"] if ranks == 2 else []
     whole = [*STOPPED[:-1], "uninterrupted", *several]
     assert subprocess.run([sys.executable, "-m", "stconv", *whole], check=False).returncode == 0
@@ -156,6 +200,10 @@ def test_a_killed_process_is_resumed(folder, how, ranks):
         "def slow(self, batch, i):\n    time.sleep(0.2)\n"
         "    sys.stdout.write(f'step {self.global_step}\\n')\n    sys.stdout.flush()\n"
         "    return step(self, batch, i)\n"
+        "score = T.validation_step\n"
+        "def slow_too(self, batch, i):\n    sys.stdout.write(f'validation {self.current_epoch}\\n')\n"
+        "    sys.stdout.flush(); time.sleep(1)\n    return score(self, batch, i)\n"
+        "T.validation_step = slow_too\n"
         "T.training_step = slow; from stconv.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     Path("slowly.py").write_text(slowly)
@@ -163,7 +211,7 @@ def test_a_killed_process_is_resumed(folder, how, ranks):
         [sys.executable, "slowly.py", *STOPPED, *several],
         stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    assert any(line.startswith("step 12") for line in process.stdout)
+    assert any(line.startswith(moment) for line in process.stdout)
     if how is signal.SIGKILL:
         os.killpg(process.pid, how)
     else:
@@ -182,3 +230,4 @@ def test_a_killed_process_is_resumed(folder, how, ranks):
         )
     )
     same_weights(weights(find_run("uninterrupted")), weights(find_run("stopped")))
+    same_scores(find_run("uninterrupted"), find_run("stopped"))
