@@ -96,7 +96,15 @@ class ResumePoint(Callback):
             self._due = False
             self._write(trainer)
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         """Stop several processes together; a single one is stopped by Lightning.
 
         Raises:
@@ -104,7 +112,7 @@ class ResumePoint(Callback):
         """
         if trainer.world_size == 1 or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        if trainer.fit_loop.epoch_loop.val_loop.batch_progress.current.processed > self._common_batches:
+        if batch_idx >= self._common_batches:
             return  # the other processes have no such batch, and would not be there to answer
         if on_any_process(trainer, self._told_to_end)[0]:
             raise SIGTERMException
