@@ -26,6 +26,7 @@ _BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?P<shown>\n(?:```text\n.*?^```\n|!\[[^\]]*\]\([^)]*\)\n))?", re.M | re.S
 )
 
+LATER = "A newer stconv may suggest another start or network, with other scores."
 _TOOK = re.compile(r"^\*All of this page took .*\*$", re.M)
 
 
@@ -74,7 +75,7 @@ def write(page: Path) -> None:
     rest = iter(results)
     text = _BLOCK.sub(lambda block: f"```python\n{block['code']}```\n{next(rest)}", text)
     took = f"{time.monotonic() - started:.0f} s on {os.cpu_count()} processors, {date.today()}"
-    page.write_text(_TOOK.sub(f"*All of this page took {took}.*", text))
+    page.write_text(_TOOK.sub(f"*All of this page took {took}. {LATER}*", text))
 
 
 def _run_block(code: str, names: dict[str, Any]) -> Shown:

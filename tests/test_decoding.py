@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from stconv.datasets.source.attributes import SourceWarning
+from stconv.datasets.source.attributes import SourceWarning, numbers
 from stconv.datasets.source.decoding import decode
 from stconv.datasets.source.grid import GridSpec, canonicalize, open_series
 from stconv.errors import VariableError
@@ -210,8 +210,10 @@ def test_numbers_as_text_count_and_other_text_is_named(tmp_path):
     np.testing.assert_allclose(ds.v, stored * 0.01 + 290, rtol=1e-7)
     with pytest.raises(VariableError, match="scale_factor of variable 'v' is 'one'; expected a number"):
         open_series(write(tmp_path / "b4.nc", stored, {"scale_factor": "one"}))
-    with pytest.raises(VariableError, match=r"scale_factor of variable 'v' is .*0\.0.*; expected one number"):
+    with pytest.raises(VariableError, match=r"scale_factor of variable 'v' is 0\.0; expected one number"):
         open_series(write(tmp_path / "b4.nc", stored, {"scale_factor": 0.0}))
+    with pytest.raises(VariableError, match=r"`ncatted -a 'scale_factor,air temp,o,d,NUMBER' FILE`"):
+        numbers({"scale_factor": "one"}, "scale_factor", "air temp", "a.nc", strict=True)
     with pytest.warns(SourceWarning, match="missing_value of variable 'v' is 'none'; expected a number"):
         ds, _ = open_series(write(tmp_path / "c4.nc", stored, {"missing_value": "none"}))
     np.testing.assert_array_equal(ds.v, stored)

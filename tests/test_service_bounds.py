@@ -92,6 +92,15 @@ def test_counts_of_a_classic_header_are_held_before_it_is_read():
         parse(ReadNetcdf(body), LIMIT)
 
 
+def test_a_classic_header_that_promises_more_than_the_file_holds():
+    name = struct.pack(">i", 1) + b"a\0\0\0"
+    header = b"CDF\x01" + struct.pack(">iii", 0, 10, 1) + name + struct.pack(">iii", 2**31 - 1, 0, 0)
+    variable = name + struct.pack(">iiiiiii", 1, 0, 0, 0, 5, 4, 10)  # one dimension, no attributes, floats
+    body = header + struct.pack(">ii", 11, 1) + variable
+    with pytest.raises(Unprocessable, match="its content does not fit its header"):
+        parse(ReadNetcdf(body), LIMIT)
+
+
 def test_a_parser_that_does_not_return_is_killed_after_seconds(monkeypatch):
     from service.workers.parsers import Parsers
 

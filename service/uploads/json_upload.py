@@ -22,6 +22,17 @@ PROJECTED = {
     "y": {"standard_name": "projection_y_coordinate"},
     "x": {"standard_name": "projection_x_coordinate"},
 }
+KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+"""Values of JSON in words."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 TIME_UNITS = "seconds since 1970-01-01T00:00:00"
 INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.0+)?)?)?(?:Z|\+00:00)?")
 
@@ -47,6 +58,8 @@ def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
             axes.
     """
     document = _load(body)
+    if b"true" in body or b"false" in body:
+        _refuse_truth(document)
     further = _member(document, "further", list, "") if "further" in document else []
     check_count("items in further", len(further), MAX_VARIABLES)
     found = _Fields(max_decoded_bytes)
@@ -54,7 +67,7 @@ def parse_json(body: bytes, max_decoded_bytes: int) -> bytes:
     for number, item in enumerate(further):
         where = f"further[{number}]"
         if not isinstance(item, dict):
-            raise Unprocessable(f"{where} is a {type(item).__name__}; expected an object.", kind="shape")
+            raise Unprocessable(f"{where} is {KINDS[type(item)]}; expected an object.", kind="shape")
         own = {"calendar": document.get("calendar", "standard"), **item}
         found.add(own, MEMBERS, f"{where}.", f"_further_{number}")
     check_fields(found.variables, {})
@@ -118,14 +131,13 @@ class _Fields:
 
 
 def _load(body: bytes) -> dict[str, Any]:
+    body = body.removeprefix(BYTE_ORDER_MARK)  # RFC 8259, section 8.1: a parser may ignore it
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         document = _load_slowly(body)
     if not isinstance(document, dict):
-        raise Unprocessable(
-            f"The body is a JSON {type(document).__name__}; expected an object.", kind="shape"
-        )
+        raise Unprocessable(f"The body is {KINDS[type(document)]}; expected an object.", kind="shape")
     return document
 
 
@@ -136,13 +148,29 @@ def _load_slowly(body: bytes) -> Any:
         raise Malformed(f"The body holds {constant}, which is not valid JSON. Send null for a missing value.")
 
     try:
-        return json.loads(body, parse_constant=refuse)
+        return json.loads(body.decode("utf-8"), parse_constant=refuse)
     except Problem:
         raise
     except RecursionError as error:
         raise Malformed("The body is nested too deeply.") from error
-    except ValueError as error:  # includes UnicodeDecodeError and integers of thousands of digits
+    except UnicodeDecodeError as error:
+        raise Malformed("The body is not valid JSON: it is no text in UTF-8.") from error
+    except ValueError as error:  # includes integers of thousands of digits
         raise Malformed(f"The body is not valid JSON: {error}") from error
+
+
+def _refuse_truth(document: dict[str, Any]) -> None:
+    """Refuse true and false anywhere: no member takes them, and NumPy reads them as 1 and 0 among numbers."""
+    left: list[tuple[str, Any]] = [("The body", document)]
+    while left:
+        where, value = left.pop()
+        inner = value.values() if isinstance(value, dict) else value
+        if any(isinstance(each, bool) for each in inner):
+            raise Unprocessable(f"{where} holds true or false; expected numbers, text or null.")
+        if isinstance(value, dict):
+            left += [(name[:60], each) for name, each in value.items() if isinstance(each, dict | list)]
+        else:
+            left += [(where, each) for each in value if isinstance(each, dict | list)]
 
 
 def _member(document: dict[str, Any], name: str, kind: type, where: str) -> Any:
@@ -152,10 +180,8 @@ def _member(document: dict[str, Any], name: str, kind: type, where: str) -> Any:
             kind="member-missing",
         )
     if not isinstance(document[name], kind):
-        expected = "an object" if kind is dict else "a list"
-        raise Unprocessable(
-            f"{where}{name} is a {type(document[name]).__name__}; expected {expected}.", kind="shape"
-        )
+        found = KINDS[type(document[name])]
+        raise Unprocessable(f"{where}{name} is {found}; expected {KINDS[kind]}.", kind="shape")
     return document[name]
 
 
@@ -163,7 +189,7 @@ def _time(document: dict[str, Any], where: str, dim: str) -> RawVariable:
     calendar = document.get("calendar", "standard")
     if not isinstance(calendar, str):
         raise Unprocessable(
-            f"{where}calendar is a {type(calendar).__name__}; expected text such as 'noleap'.",
+            f"{where}calendar is {KINDS[type(calendar)]}; expected text such as 'noleap'.",
             kind="time-axis",
         )
     check_count("bytes in the calendar", len(calendar), MAX_UNITS_BYTES)
@@ -191,7 +217,8 @@ def _time(document: dict[str, Any], where: str, dim: str) -> RawVariable:
 
 def _field(where: str, field: Any, dims: tuple[str, ...], shape: tuple[int, ...]) -> RawVariable:
     if not isinstance(field, dict) or "values" not in field:
-        raise Unprocessable(f"{where} is {type(field).__name__}; expected an object with units and values.")
+        found = "an object without values" if isinstance(field, dict) else KINDS[type(field)]
+        raise Unprocessable(f"{where} is {found}; expected an object with units and values.")
     units = field.get("units")
     if units is not None and not isinstance(units, str):
         raise Unprocessable(f"{where}.units is {str(units)[:60]!r}; expected text like 'K'.", kind="units")
@@ -210,13 +237,10 @@ def _array(values: Any, where: str, *, missing: bool) -> np.ndarray:
         array = np.asarray(values)
     except ValueError as error:
         raise Unprocessable(f"{where} is ragged; expected lists of equal length.", kind="shape") from error
-    kinds = {type(item) for item in array.ravel()} if array.dtype.kind == "O" else set()
-    if (
-        array.dtype.kind not in "fiuO"
-        or kinds - {float, int, type(None)}
-        or (type(None) in kinds and not missing)
-    ):
-        found = sorted(kind.__name__ for kind in kinds) or array.dtype.name
+    kinds = set() if array.dtype.kind in "fiu" else {type(item) for item in array.ravel().tolist()}
+    wrong = kinds - ({float, int, type(None)} if missing else {float, int})
+    if wrong:
+        found = ", ".join(sorted(KINDS[kind] for kind in wrong))
         raise Unprocessable(f"{where} holds {found}; expected numbers{' or null' if missing else ''}.")
     try:
         array = array.astype("float64")

@@ -245,7 +245,10 @@ def _read_classic(body: bytes, limit: int) -> tuple[dict[str, RawVariable], dict
     except (TooLarge, MemoryError):
         raise
     except Exception as error:  # scipy's parser raises exceptions of many types
-        raise Unprocessable(f"The NetCDF file cannot be read: {error}", kind="unreadable-netcdf") from error
+        raise Unprocessable(
+            f"The NetCDF file cannot be read: its content does not fit its header ({error}).",
+            kind="unreadable-netcdf",
+        ) from error
 
 
 def _text_attributes(owner: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,22 @@ class SourceWarning(UserWarning):
     """A defect or peculiarity of a source that can nevertheless be read."""
 
 
+def plain_value(value: Any) -> Any:
+    """A value of an attribute for a message: without the types of NumPy."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def ncatted(key: str, name: str, change: str) -> str:
+    """A command that corrects an attribute, to be pasted into a shell.
+
+    Args:
+        key: Name of the attribute.
+        name: Name of its variable.
+        change: Mode, type and value, in the form of `ncatted -a`.
+    """
+    return f"ncatted -a {shlex.quote(f'{key},{name},{change}')} FILE"
+
+
 def numbers(attrs: Mapping[Any, Any], key: str, name: str, source: str, strict: bool = False) -> list[Any]:
     """Read the numbers of an attribute of any type.
 
@@ -50,10 +67,10 @@ def numbers(attrs: Mapping[Any, Any], key: str, name: str, source: str, strict: 
     found = [_number(part) for part in _parts(value)]
     if all(part is not None for part in found):
         return found
-    expected = f"{source}: {key} of variable '{name}' is {value!r}; expected a number."
+    expected = f"{source}: {key} of variable '{name}' is {plain_value(value)!r}; expected a number."
     if strict:
         raise VariableError(
-            f"{expected} Correct the attribute, for example with `ncatted -a {key},{name},o,d,NUMBER FILE`."
+            f"{expected} Correct the attribute, for example with `{ncatted(key, name, 'o,d,NUMBER')}`."
         )
     warnings.warn(
         f"{expected} It is ignored. State the valid range with `valid_range: {{{name}: [LOW, HIGH]}}` of "

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stconv.datasets.source.attributes import SourceWarning, numbers
+from stconv.datasets.source.attributes import SourceWarning, ncatted, numbers, plain_value
 from stconv.errors import VariableError
 
 DEFAULT_FILL: dict[str, float | int] = {
@@ -159,8 +159,8 @@ def _one_number(attrs: Mapping[Any, Any], key: str, default: float, name: str, s
     found = numbers(attrs, key, name, source, strict=True)
     if len(found) != 1 or not np.isfinite(found[0]) or (key == "scale_factor" and found[0] == 0):
         raise VariableError(
-            f"{source}: {key} of variable '{name}' is {attrs[key]!r}; expected one number. Correct the "
-            f"attribute, for example with `ncatted -a {key},{name},o,d,NUMBER FILE`."
+            f"{source}: {key} of variable '{name}' is {plain_value(attrs[key])!r}; expected one number. "
+            f"Correct the attribute, for example with `{ncatted(key, name, 'o,d,NUMBER')}`."
         )
     return float(found[0])
 

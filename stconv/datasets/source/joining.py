@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stconv.clock import GREGORIAN_CALENDARS
-from stconv.datasets.source.attributes import SourceWarning
+from stconv.datasets.source.attributes import SourceWarning, ncatted
 from stconv.datasets.source.axis_match import difference, same_axis, tolerance
 from stconv.datasets.source.axis_units import length_in, units_of
 from stconv.datasets.source.calendars import Dated, one_calendar
@@ -182,7 +182,7 @@ def _check_same_units(parts: list[Part], names: list[str]) -> None:
                 raise UnitsError(
                     f"'{lacking.source}' has '{name}' without units, '{other.source}' in "
                     f"'{expected or found}'; expected the same units. Set the attribute of the file, for "
-                    f"example with `ncatted -a units,{name},c,c,UNITS FILE`."
+                    f"example with `{ncatted('units', name, 'c,c,UNITS')}`."
                 )
             raise UnitsError(
                 f"'{part.source}' has '{name}' in '{found}', '{first.source}' in '{expected}'. State "
