@@ -87,7 +87,7 @@ def waves() -> xr.Dataset:
     low = 300 * np.sin(0.13 * t - 0.5 * x + 0.1 * y + phase[0])
     fast = 120 * np.sin(0.31 * t - 0.8 * x - 0.4 * y + phase[1])
     values = 101_000 + low + fast + 60 * np.cos(2 * np.pi * t / 4) + rng.normal(0, 50, (2400, 18, 24))
-    return _dataset({"pressure": (values, "Pa")}, _times("2021-01-01", 2400, 3 / 24))
+    return _dataset({"pressure": (values, "Pa")}, regular_times("2021-01-01", 2400, 3 / 24))
 
 
 def drifting_eddies() -> xr.Dataset:
@@ -96,7 +96,7 @@ def drifting_eddies() -> xr.Dataset:
     season = 4 * np.cos(2 * np.pi * np.arange(n) / 365.25)[:, None, None]
     values = 15 + season + advected(rng, n, 18, 26, memory=0.97, wind=(0.0, -0.4), noise=0.1)
     values[:, 4:9, 3:10] = np.nan
-    ds = _dataset({"sst": (values, "degC")}, _times("2018-01-01", n, 1))
+    ds = _dataset({"sst": (values, "degC")}, regular_times("2018-01-01", n, 1))
     return ds.isel(time=np.sort(rng.permutation(n)[: n * 7 // 8]))
 
 
@@ -110,7 +110,7 @@ def counts() -> xr.Dataset:
     drift = np.exp(0.3 * advected(rng, n, 14, 12, memory=0.98, wind=(0.0, 0.0)))
     return _dataset(
         {"pickups": (rng.poisson(demand[:, None, None] * place * drift), "1")},
-        _times("2022-01-03", n, 1 / 24), geographic=False,
+        regular_times("2022-01-03", n, 1 / 24), geographic=False,
     )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def showers() -> xr.Dataset:
     n, rng = 1440, np.random.default_rng(4)
     latent = advected(rng, n, 20, 24, memory=0.93, wind=(0.3, 0.8))
     values = 2.5 * np.maximum(0, latent - 1.1) ** 1.3
-    ds = _dataset({"rain": (values, "mm h-1")}, _times("2022-06-01", n, 1 / 48))
+    ds = _dataset({"rain": (values, "mm h-1")}, regular_times("2022-06-01", n, 1 / 48))
     return ds.isel(time=np.sort(rng.permutation(n)[: n - 60]))
 
 
@@ -140,7 +140,7 @@ def rain_beside_temperature() -> xr.Dataset:
         winters.append(
             _dataset(
                 {"rain": (rain, "mm day-1"), "temperature": (temperature, "K")},
-                _times(f"{2000 + winter}-11-01", n, 1),
+                regular_times(f"{2000 + winter}-11-01", n, 1),
             )
         )
     return xr.concat(winters, "time")
@@ -161,14 +161,16 @@ def noise_around_a_year() -> xr.Dataset:
     """Temperature without memory around a yearly cycle: nothing beats the climatology."""
     n, rng = 2000, np.random.default_rng(7)
     season = 9 * np.cos(2 * np.pi * np.arange(n) / 365.25)[:, None, None]
-    return _dataset({"t": (285 + season + 3 * rng.normal(size=(n, 14, 18)), "K")}, _times("2015-01-01", n, 1))
+    return _dataset(
+        {"t": (285 + season + 3 * rng.normal(size=(n, 14, 18)), "K")}, regular_times("2015-01-01", n, 1)
+    )
 
 
 def random_walk() -> xr.Dataset:
     """A level that wanders, with independent steps in each cell: nothing beats persistence."""
     n, rng = 2000, np.random.default_rng(8)
     values = np.cumsum(rng.normal(size=(n, 14, 18)), 0)
-    return _dataset({"level": (values, "m")}, _times("2015-01-01", n, 1))
+    return _dataset({"level": (values, "m")}, regular_times("2015-01-01", n, 1))
 
 
 def shifted_level() -> xr.Dataset:
@@ -178,7 +180,7 @@ def shifted_level() -> xr.Dataset:
     jumps = np.repeat([0.0, 4.0, -3.0, 2.0, 6.0], [700, 500, 500, 300, 400])
     values = 30 + jumps[:, None, None] + 3 * np.cos(2 * np.pi * hour / 24)[:, None, None]
     values = values + 3 * advected(rng, n, 14, 18, memory=0.9, wind=(0.5, 0.3), noise=0.3)
-    return _dataset({"no2": (values, "ug m-3")}, _times("2022-01-01", n, 1 / 24))
+    return _dataset({"no2": (values, "ug m-3")}, regular_times("2022-01-01", n, 1 / 24))
 
 
 def advected(
@@ -207,7 +209,8 @@ def advected(
     return fields / fields.std() + noise * rng.normal(size=fields.shape)
 
 
-def _times(start: str, n: int, step_days: float) -> np.ndarray:
+def regular_times(start: str, n: int, step_days: float) -> np.ndarray:
+    """Times from a start in equal steps of some days."""
     seconds = (np.arange(n) * round(step_days * 86_400)).astype("timedelta64[s]")
     return np.datetime64(start, "ns") + seconds
 
