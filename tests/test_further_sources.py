@@ -275,6 +275,33 @@ def test_outside_of_a_projected_grid_values_are_missing(tmp_path):
         open_series(away, GridSpec(sources=[FurtherSource(**settings)]))
 
 
+def test_planes_with_the_same_axes_and_other_projections_are_not_the_same_grid(tmp_path):
+    def on(name, lat_0):
+        mapping = {
+            "grid_mapping_name": "lambert_azimuthal_equal_area",
+            "latitude_of_projection_origin": lat_0,
+        }
+        ds = on_plane(name, 9, 50, 10).drop_vars(["lat", "lon"])
+        ds[name].attrs["grid_mapping"] = "crs"
+        return ds.assign(crs=((), 0, mapping))
+
+    on("sst", 50.0).to_netcdf(tmp_path / "fine.nc")
+    spec = GridSpec(sources=[FurtherSource(str(tmp_path / "fine.nc"), ["sst"])])
+    found, _ = open_series(on("air", 50.0), spec)
+    np.testing.assert_array_equal(found.sst, found.air)
+    with pytest.raises(
+        GridError, match=r"without the latitude and longitude of each cell.*pyproj\.Transformer"
+    ):
+        open_series(on("air", 48.0), spec)
+
+
+def test_curvilinear_grids_of_one_size_at_other_places_are_not_the_same_grid(tmp_path):
+    on_plane("sst", 61, 50, 10).drop_vars(["y", "x"]).to_netcdf(tmp_path / "fine.nc")
+    spec = GridSpec(sources=[FurtherSource(str(tmp_path / "fine.nc"), ["sst"])])
+    found, _ = open_series(on_plane("air", 61, 50, 10, half=0.3).drop_vars(["y", "x"]), spec)
+    np.testing.assert_allclose(found.sst, found.air, atol=2e-3)
+
+
 def beside(series, other):
     """One dataset with both, the further one on axes of its own."""
     own = {axis: f"{axis}_of_the_sea" for axis in ("time", "lat", "lon")}

@@ -9,13 +9,14 @@ import xarray as xr
 from stconv.datasets.source.further import FurtherSource
 from stconv.datasets.source.known_by import known_by
 from stconv.datasets.source.origin import FieldOrigin, Origin, encode_attrs
+from stconv.datasets.source.projection import projection_of
 from stconv.datasets.source.regridding import on_grid
 from stconv.dims import TIME
 from stconv.errors import VariableError
 
 
 def joined(
-    ds: xr.Dataset, origin: Origin, further: xr.Dataset, source: FurtherSource
+    ds: xr.Dataset, origin: Origin, further: xr.Dataset, their_origin: Origin, source: FurtherSource
 ) -> tuple[xr.Dataset, Origin]:
     """Add fields to a series; no step holds a value that is not known by then.
 
@@ -23,6 +24,7 @@ def joined(
         ds: Canonical series.
         origin: Its origin.
         further: Canonical fields of another source.
+        their_origin: Their origin.
         source: Settings of that source.
 
     Returns:
@@ -40,7 +42,9 @@ def joined(
             "out of the variables of the further source, or rename it."
         )
     attrs = {str(name): dict(variable.attrs) for name, variable in further.data_vars.items()}
-    fields = known_by(on_grid(further, ds, source.regrid, source.title), ds[TIME].values, source)
+    projections = projection_of(further, their_origin), projection_of(ds, origin)
+    brought = on_grid(further, ds, source.regrid, source.title, projections)
+    fields = known_by(brought, ds[TIME].values, source)
     first = next(iter(ds.data_vars))
     added = {
         name: fields[name].transpose(*ds[first].dims).astype(further[name].dtype).assign_attrs(attrs[name])

@@ -80,17 +80,17 @@ def open_series(
         wanted = [name for name in source.variables if variables is None or name in variables]
         if wanted:
             try:
-                found, _ = open_series(source.paths, _reading(source), wanted, stay)
+                found, theirs = open_series(source.paths, _reading(source), wanted, stay)
             except FileError as error:
                 raise type(error)(
                     f"{error} It is the further source of {', '.join(wanted)}; for a trained model, "
                     f"`--further {wanted[0]}=PATH` says where it lies now."
                 ) from error
-            ds, origin = joined(ds, origin, found, source)
+            ds, origin = joined(ds, origin, found, theirs, source)
     for part in apart:
         if part.names:
-            found, _ = open_series(part.ds, _reading(part.source), part.names, stay)
-            ds, origin = joined(ds, origin, found, part.source)
+            found, theirs = open_series(part.ds, _reading(part.source), part.names, stay)
+            ds, origin = joined(ds, origin, found, theirs, part.source)
     return (ds if variables is None else ds[list(variables)]), origin
 
 
@@ -191,10 +191,10 @@ def canonicalize(
     series = split_directions(series, spec, source)
     found, origin = _canonical(series, spec, own, source)
     for part in apart:
-        fields, _ = canonicalize(
+        fields, theirs = canonicalize(
             part.ds, _reading(part.source), part.names, f"{source} ({', '.join(part.names)})"
         )
-        found, origin = joined(found, origin, fields, part.source)
+        found, origin = joined(found, origin, fields, theirs, part.source)
     return (found if not apart or variables is None else found[list(variables)]), origin
 
 
@@ -220,8 +220,8 @@ def open_stored(
     ds, origin = _open_stored(series, spec, own or [], source)
     for part in apart:
         title = f"{source} ({', '.join(part.names)})"
-        found, _ = _open_stored(part.ds, _reading(part.source), part.names, title)
-        ds, origin = joined(ds, origin, found, part.source)
+        found, theirs = _open_stored(part.ds, _reading(part.source), part.names, title)
+        ds, origin = joined(ds, origin, found, theirs, part.source)
     return (ds[list(variables)] if apart else ds), origin
 
 

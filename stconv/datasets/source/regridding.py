@@ -8,14 +8,24 @@ import numpy as np
 import xarray as xr
 
 from stconv.datasets.source.axis_match import same_axis, spacing
-from stconv.datasets.source.curvilinear import degrees_of_cells, weights_between
+from stconv.datasets.source.curvilinear import degrees_of_cells, on_sphere, weights_between
 from stconv.datasets.source.further import Regridding
+from stconv.datasets.source.projection import Projection
 from stconv.dims import LAT, LON, TIME, X, Y
 from stconv.errors import GridError
 from stconv.sphere import TURN, within, wrapped
 
+SAME_PLACE = 1e-5
+"""Distance on the unit sphere below which two cells lie at the same place: 64 m on Earth."""
 
-def on_grid(ds: xr.Dataset, grid: xr.Dataset, method: Regridding, source: str) -> xr.Dataset:
+
+def on_grid(
+    ds: xr.Dataset,
+    grid: xr.Dataset,
+    method: Regridding,
+    source: str,
+    projections: tuple[Projection | None, Projection | None] = (None, None),
+) -> xr.Dataset:
     """Bring canonical fields to the grid of another canonical dataset.
 
     Args:
@@ -23,6 +33,7 @@ def on_grid(ds: xr.Dataset, grid: xr.Dataset, method: Regridding, source: str) -
         grid: Dataset with the wanted rows and columns.
         method: "bilinear" or "conservative".
         source: Name of the fields, for messages.
+        projections: Projection of the fields and of the wanted grid, where they state one.
 
     Returns:
         The fields on the wanted grid, NaN outside of their own; unchanged if it is the same grid.
@@ -32,7 +43,9 @@ def on_grid(ds: xr.Dataset, grid: xr.Dataset, method: Regridding, source: str) -
             package is absent, or areas are to be kept on a grid with two-dimensional coordinates.
     """
     rows, columns = (LAT, LON) if LAT in grid.dims else (Y, X)
-    if _same(ds, grid, rows) and _same(ds, grid, columns):
+    theirs, ours = projections
+    together = theirs == ours or theirs is None or ours is None
+    if _same(ds, grid, rows) and _same(ds, grid, columns) and together and not _places_differ(ds, grid):
         return ds.assign_coords({dim: grid[dim] for dim in (rows, columns) if dim in grid.coords})
     if LAT not in ds.dims or LAT not in grid.dims:
         return _by_places(ds, grid, (rows, columns), method, source)
@@ -62,7 +75,8 @@ def _by_places(
         raise GridError(
             f"{source} lies on another grid than the series, and {without} is a projected or pixel grid "
             "without the latitude and longitude of each cell; expected them as two-dimensional coordinates. "
-            "Add them, or regrid first, for example with `cdo remapbil`."
+            "Add them, for example with `pyproj.Transformer` from the projection, or regrid first, for "
+            "example with `cdo remapbil`."
         )
     if method == "conservative":
         raise GridError(
@@ -106,6 +120,17 @@ def _same(ds: xr.Dataset, grid: xr.Dataset, dim: str) -> bool:
     if dim not in ds.coords or dim not in grid.coords:
         return dim not in ds.coords and dim not in grid.coords
     return same_axis(grid[dim].values, ds[dim].values, turn=dim == LON)
+
+
+def _places_differ(ds: xr.Dataset, grid: xr.Dataset) -> bool:
+    """Whether cells of the same row and column lie at other places, by latitudes and longitudes of both."""
+    if LAT in ds.dims or LAT in grid.dims:
+        return False
+    here, wanted = degrees_of_cells(ds), degrees_of_cells(grid)
+    if here is None or wanted is None:
+        return False
+    apart = np.linalg.norm(on_sphere(*here) - on_sphere(*wanted), axis=-1)
+    return bool((apart[np.isfinite(apart)] > SAME_PLACE).any())
 
 
 def _all_around(ds: xr.Dataset) -> xr.Dataset:
