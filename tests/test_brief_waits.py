@@ -77,7 +77,7 @@ def test_idle_threads_are_there_while_others_are_busy_and_gone_afterwards(two_th
         two_threads[0] = 1.0
         until(lambda: idle() == 1)
     assert {thread.name for thread in threading.enumerate()} == names
-    until(lambda: system_threads() == before)
+    until(lambda: system_threads() <= before)  # of other tests, some may have ended meanwhile
     assert torch.get_num_threads() == 2
 
 
