@@ -53,8 +53,8 @@ def further_ice():
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"further": {}}, "further is a dict; expected a list"),
-        ({"further": [1]}, r"further\[0\] is a int; expected an object"),
+        ({"further": {}}, "further is an object; expected a list"),
+        ({"further": [1]}, r"further\[0\] is a number; expected an object"),
         ({"further": [further(), {}]}, r"'further\[1\]\.time' is missing; found 'calendar'"),
         ({"further": [further(further=[])]}, r"Unknown member 'further\[0\]\.further'; expected 'calendar'"),
         ({"further": [further(variables={})]}, r"further\[0\]\.variables is empty; expected"),
