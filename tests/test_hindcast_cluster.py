@@ -12,6 +12,7 @@ import xarray as xr
 
 import stconv
 from small_hindcast import fields, save_bundle
+from stconv.errors import FileError
 from stconv.hindcasts.store import Store
 from waiting import until
 
@@ -89,7 +90,7 @@ def begun(process: subprocess.Popen[bytes], path: Path) -> list[psutil.Process]:
         assert process.poll() is None, path.with_name("log").read_text()
         return some_chunk(path)
 
-    until(found, ignore=(FileNotFoundError,))
+    until(found, ignore=(FileError,))
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
