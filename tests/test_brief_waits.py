@@ -10,7 +10,7 @@ import torch
 from stconv import brief_waits
 from stconv.brief_waits import Usage, others, usage
 from stconv.processor import WAITING
-from tests.waiting import until
+from waiting import until
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP and /proc are those of Linux")
 STAT = """\

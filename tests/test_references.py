@@ -10,7 +10,7 @@ from stconv.datasets.preparation.settings import PreparationSettings
 from stconv.datasets.recipes.synthetic import generate
 from stconv.datasets.references.fitted import ReferenceForecasts
 from stconv.datasets.settings import SourceSettings, WindowSettings
-from tests.test_filling import filled_from_around
+from test_filling import filled_from_around
 
 LEADS, T_IN = 2, 4
 

@@ -30,7 +30,7 @@ class SourceWarning(UserWarning):
 
 
 def plain_value(value: Any) -> Any:
-    """A value of an attribute for a message: without the types of NumPy."""
+    """A value of an attribute without the types of NumPy, for messages and comparisons."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 

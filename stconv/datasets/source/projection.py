@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
+from stconv.datasets.source.attributes import plain_value
 from stconv.datasets.source.origin import Origin, decode_attrs
 
 NAME = "grid_mapping_name"
@@ -23,9 +23,5 @@ def projection_of(ds: xr.Dataset, origin: Origin) -> Projection | None:
         known = origin.static.get(str(variable.attrs.get("grid_mapping", "")))
         if known is not None:
             found = decode_attrs(known["attrs"])
-            return {key: _plain(value) for key, value in found.items()} if NAME in found else None
+            return {key: plain_value(value) for key, value in found.items()} if NAME in found else None
     return None
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
