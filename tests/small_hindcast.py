@@ -47,3 +47,18 @@ def save_bundle(folder: Path, seed: int = 0) -> Path:
     )
     task = SimpleNamespace(network=network, preparation=preparation)
     return make_bundle(task, datamodule, name="air").save(folder)
+
+
+def slow_store(seconds: float) -> str:
+    """Code of a module after whose import a store takes so much longer for a chunk."""
+    return f"""
+import time
+from stconv.hindcasts.store import Store
+write = Store.write
+
+def slowly(*arguments):
+    time.sleep({seconds})
+    write(*arguments)
+
+Store.write = slowly
+"""

@@ -10,7 +10,7 @@ import xarray as xr
 
 import stconv
 from s3_server import serving_bucket
-from small_hindcast import N, fields, save_bundle
+from small_hindcast import N, fields, save_bundle, slow_store
 from stconv.cli.main import main
 from stconv.datasets.remote.address import Address
 from stconv.errors import ConfigError, FileError
@@ -148,22 +148,9 @@ def test_a_single_forecast_is_written_to_a_path(folder, bucket, capsys):
     assert "'s3://data/f.nc' is an address; a forecast is written to a path. Name one" in said
 
 
-SLOWLY = """
-import time
-from stconv.hindcasts.store import Store
-write = Store.write
-
-def slowly(*arguments):
-    time.sleep(0.3)
-    write(*arguments)
-
-Store.write = slowly
-"""
-
-
 @pytest.mark.slow
 def test_a_command_that_is_killed_goes_on_with_workers(folder, complete, bucket, tmp_path):
-    (tmp_path / "slowly.py").write_text(SLOWLY)
+    (tmp_path / "slowly.py").write_text(slow_store(0.3))
     place = Address("s3://data/command.zarr")
     words = [
         "--model",

@@ -11,24 +11,13 @@ import pytest
 import xarray as xr
 
 import stconv
-from small_hindcast import fields, save_bundle
+from small_hindcast import fields, save_bundle, slow_store
 from stconv.errors import FileError
 from stconv.hindcasts.store import Store
 from waiting import until
 
 pytestmark = pytest.mark.slow
 N = 400
-SLOWLY = """
-import time
-from stconv.hindcasts.store import Store
-write = Store.write
-
-def slowly(*arguments):
-    time.sleep(0.5)
-    write(*arguments)
-
-Store.write = slowly
-"""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +26,7 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("hindcast")
     save_bundle(folder / "bundle")
     fields(N).to_netcdf(folder / "air.nc")
-    (folder / "slowly.py").write_text(SLOWLY)
+    (folder / "slowly.py").write_text(slow_store(0.5))
     return folder
 
 
